@@ -1,0 +1,1 @@
+"""The harness: feeds one training protocol from any loader and records what it cost."""

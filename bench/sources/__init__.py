@@ -1,0 +1,1 @@
+"""Datasets in their official form, streamed; one dataset a module."""

@@ -1,0 +1,114 @@
+"""What every source offers: what the images are, and splits that stream blocks."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from bench.errors import UsageError
+from loaders import Block, DatasetInfo, Split
+
+Report = Callable[[str, int, int], None]
+"""Progress of a long step: what is done, how much of it, out of how much (0: not known)."""
+
+
+class Archive(NamedTuple):
+    """An official download.
+
+    Attributes:
+        url: where it is published.
+        name: file name to keep it under.
+        md5: checksum of the whole file, as its publisher states it.
+        size: bytes, for the free-space check; 0 where not published.
+    """
+
+    url: str
+    name: str
+    md5: str
+    size: int = 0
+
+
+class Source(abc.ABC):
+    """A dataset's official files below one folder."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for ``bench datasets``."""
+    archive: ClassVar[Archive | None]
+    """The official download, or None for a bundled dataset."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Args: data_dir: holds one folder a dataset. Reads nothing yet."""
+        self.folder = data_dir / self.name
+
+    @abc.abstractmethod
+    def missing(self) -> str | None:
+        """Why the dataset cannot be read, with the remedy, judged by file names alone; None if it is there."""
+
+    @abc.abstractmethod
+    def info(self) -> DatasetInfo:
+        """What the files are. Checks checksums, so it may read all of them once.
+
+        Raises:
+            DataError: files that are missing, damaged or not of the official layout.
+        """
+
+    @abc.abstractmethod
+    def splits(self) -> dict[str, Split]:
+        """``train`` and ``test``.
+
+        Raises:
+            DataError: as ``info``.
+        """
+
+    @abc.abstractmethod
+    def make_twin(self, fraction: float, report: Report) -> None:
+        """Write a synthetic twin in the official layout into the folder, or nothing at all.
+
+        Raises:
+            UsageError: the dataset is bundled, or the folder holds something else.
+        """
+
+
+class LimitedSplit:
+    """At most ``limit`` samples of a split, spread evenly over it, so that sorted classes are all met."""
+
+    def __init__(self, split: Split, limit: int) -> None:
+        if limit < 1:
+            raise UsageError(f"--limit must be at least 1, not {limit}")
+        self._split = split
+        count = min(limit, len(split))
+        self._chosen = np.arange(count) * len(split) // max(count, 1)
+
+    @property
+    def encoding(self) -> Literal["raw", "jpeg"]:
+        """As of the whole split."""
+        return self._split.encoding
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """As of the whole split."""
+        return self._split.shape
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def blocks(self) -> Iterator[Block]:
+        """The chosen samples, in the split's order."""
+        start = 0
+        for block in self._split.blocks():
+            stop = start + len(block.labels)
+            first, last = np.searchsorted(self._chosen, (start, stop))
+            wanted = self._chosen[first:last] - start
+            start = stop
+            if len(wanted):
+                yield Block(
+                    None if block.images is None else block.images[wanted],
+                    None if block.files is None else [block.files[i] for i in wanted],
+                    block.labels[wanted],
+                    [block.names[i] for i in wanted] if block.names else (),
+                )

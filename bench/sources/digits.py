@@ -1,0 +1,91 @@
+"""The 1,797 handwritten digits that scikit-learn ships: real images that need no download."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UsageError
+from bench.sources.base import Archive, Report, Source
+from loaders import Block, DatasetInfo, Split
+
+# sha256 of the 1,797 images as bytes 0..16 followed by their labels as bytes.
+OFFICIAL_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+
+
+class ArraySplit:
+    """A split that fits in memory: uint8 ``[n, C, H, W]`` and int64 ``[n]``."""
+
+    encoding: Literal["raw", "jpeg"] = "raw"
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self._images, self._labels = images, labels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        _, channels, height, width = self._images.shape
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of 1,024 samples."""
+        for start in range(0, len(self), 1024):
+            part = slice(start, start + 1024)
+            yield Block(self._images[part], None, self._labels[part])
+
+
+class Digits(Source):
+    """8x8 grey digits, each pixel repeated to 32x32 and each image to three channels."""
+
+    name = "digits"
+    summary = "1,437 / 360 handwritten digits, 3x32x32, bundled with scikit-learn"
+    archive: ClassVar[Archive | None] = None
+
+    def missing(self) -> str | None:
+        """Never: the data comes with scikit-learn."""
+        return None
+
+    def info(self) -> DatasetInfo:
+        """Official when scikit-learn's copy has the known checksum."""
+        images, labels = self._data
+        checksum = hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
+        return DatasetInfo(
+            name=self.name,
+            official=checksum == OFFICIAL_SHA256,
+            synthetic=False,
+            classes=tuple(str(digit) for digit in range(10)),
+            fingerprint=checksum,
+        )
+
+    def splits(self) -> dict[str, Split]:
+        """Every fifth sample, counted in the order of classes, is a test sample: 1,437 and 360, stratified."""
+        small, labels = self._data
+        # 16 grey levels spread over 0..255, exactly invertible.
+        scaled = (small.astype(np.uint16) * 255 // 16).astype(np.uint8)
+        grey = scaled.repeat(4, axis=1).repeat(4, axis=2)
+        images = np.ascontiguousarray(np.broadcast_to(grey[:, None], (len(grey), 3, 32, 32)))
+        test = np.zeros(len(labels), bool)
+        test[np.argsort(labels, kind="stable")[::5]] = True
+        return {
+            "train": ArraySplit(images[~test], labels[~test]),
+            "test": ArraySplit(images[test], labels[test]),
+        }
+
+    def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
+        """There is none: the real data is bundled."""
+        raise UsageError("digits is bundled with scikit-learn; it needs neither a download nor a twin")
+
+    @cached_property
+    def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        return images.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.int64)

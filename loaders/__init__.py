@@ -1,0 +1,41 @@
+"""Storage formats for image classification data, behind one batch-first PyTorch ``Dataset``."""
+
+from loaders.base import ImageDataset
+from loaders.batch import Batch, BatchRequest, Sample, collate
+from loaders.errors import (
+    BackendError,
+    DecodeError,
+    LoaderError,
+    OptionError,
+    StoreError,
+    UnavailableError,
+)
+from loaders.options import LoaderOptions, encoding_option, read_option, store_option
+from loaders.registry import load, loader_names
+from loaders.split import Block, DatasetInfo, Split, StreamedSplit
+from loaders.store import StoreInfo
+
+__all__ = [
+    "BackendError",
+    "Batch",
+    "BatchRequest",
+    "Block",
+    "DatasetInfo",
+    "DecodeError",
+    "ImageDataset",
+    "LoaderError",
+    "LoaderOptions",
+    "OptionError",
+    "Sample",
+    "Split",
+    "StoreError",
+    "StoreInfo",
+    "StreamedSplit",
+    "UnavailableError",
+    "collate",
+    "encoding_option",
+    "load",
+    "loader_names",
+    "read_option",
+    "store_option",
+]

@@ -1,0 +1,259 @@
+"""The contract that every storage format fulfils: prepared once, then read a batch at a time."""
+
+from __future__ import annotations
+
+import abc
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
+
+from torch.utils.data import Dataset
+
+from loaders.batch import Batch, Indices, Sample, as_indices, register_collation
+from loaders.errors import OptionError, StoreError, UnavailableError
+from loaders.options import LoaderOptions, parse_options
+from loaders.split import DatasetInfo, Progress, Split, SplitInfo, StreamedSplit, stream
+from loaders.store import StoreInfo, StoreWriter, read_store
+
+H = TypeVar("H")
+register_collation()
+
+# Opening is rare: one lock for all datasets, made anew in a forked child, where its holder may not exist.
+_opening = threading.RLock()
+# Handles that came across a fork. They belong to the parent and must be neither used nor finalised here: closing
+# an inherited database connection, for one, would end the parent's session.
+_inherited: list[Any] = []
+
+
+def _renew_lock() -> None:
+    global _opening
+    _opening = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
+    """One split of a store, in one format. ``H`` is the format's open handle.
+
+    A subclass says how to write a store, open it, read a batch and close it; everything that all formats share is
+    here and final. Handles open at the first read, one per process, so that a dataset can be pickled, forked into
+    workers and read by several threads.
+
+    Example:
+        >>> with MmapDataset("data/stores/digits/mmap", "train") as digits:  # doctest: +SKIP
+        ...     images, labels = digits.batch([0, 1, 2])
+    """
+
+    name: ClassVar[str]
+    """The loader's name on the command line and in records."""
+    device: ClassVar[Literal["cpu", "cuda"]]
+    """Where its batches come out."""
+    max_workers: ClassVar[int | None]
+    """0 where worker processes make no sense, None where any number does."""
+    Options: ClassVar[type[LoaderOptions]]
+    """What a sweep may vary."""
+
+    @classmethod
+    @abc.abstractmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        """Why the loader cannot run here with these options, or None if it can."""
+
+    @classmethod
+    @abc.abstractmethod
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Sequence[str]:
+        """Write all splits into an empty folder, taking every block of each split exactly once, in order.
+
+        Returns:
+            Paths within the folder of the files whose sizes are to be checked on each opening.
+        """
+
+    @abc.abstractmethod
+    def _open(self) -> H:
+        """Open the store for this process. Called once per process, before the first read."""
+
+    @abc.abstractmethod
+    def _read(self, handle: H, indices: Indices) -> Batch:
+        """Read samples in the order asked, duplicates included, into fresh memory. Several threads may call it.
+
+        Args:
+            handle: what ``_open`` gave in this process.
+            indices: int64 ``[B]`` within ``[0, len(self))``.
+        """
+
+    @abc.abstractmethod
+    def _close(self, handle: H) -> None:
+        """Release what ``_open`` gave in this process."""
+
+    @final
+    @classmethod
+    def prepare(
+        cls,
+        splits: Mapping[str, Split],
+        location: Path | str,
+        options: LoaderOptions | None = None,
+        *,
+        dataset: DatasetInfo,
+        progress: Progress = lambda _: None,
+    ) -> StoreInfo:
+        """Write a store of all splits, or leave what was there untouched.
+
+        Args:
+            splits: the source's splits by name.
+            location: folder of the store; replaced when the new store is complete.
+            options: the loader's options.
+            dataset: what the images are; kept in the manifest.
+            progress: called with the number of samples done since the last call.
+
+        Raises:
+            LoaderError: a bad sample, a full or read-only disk, a lost server, another process at the same store.
+        """
+        options = cls._checked_options(options)
+        encodings = {split.encoding for split in splits.values()}
+        if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
+            raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
+        if reason := cls.unavailable(options):
+            raise UnavailableError(f"loader {cls.name} cannot run here: {reason}")
+        writer = StoreWriter(Path(location).absolute())
+        streamed = stream(splits, len(dataset.classes), progress)
+        with writer.writing() as folder:
+            checked = cls._write(streamed, folder, options)
+            infos = {name: split.info for name, split in streamed.items()}
+            return writer.commit(cls.name, dataset, options.stored(), infos, checked)
+
+    @final
+    def __init__(
+        self,
+        location: Path | str,
+        split: str,
+        options: LoaderOptions | Mapping[str, Any] | None = None,
+    ) -> None:
+        """Name a split of a store. Opens nothing.
+
+        Args:
+            location: the folder given to ``prepare``.
+            split: ``"train"`` or ``"test"``.
+            options: the loader's options; those that shaped the store must be the store's.
+        """
+        self.location = Path(location).absolute()
+        self.split = split
+        self.options = self._checked_options(options)
+        self._info: StoreInfo | None = None
+        self._handle: tuple[int, H] | None = None
+
+    @property
+    def info(self) -> StoreInfo:
+        """The store's manifest; the first use checks that the store is whole.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        if self._info is None:
+            info = read_store(self.location, self.name)
+            if self.split not in info.splits:
+                raise StoreError(f"{self.location} has no split {self.split!r}; it has: {', '.join(info.splits)}")
+            wanted = self.options.stored()
+            if info.options != self.options.model_dump(mode="json", include=set(wanted)):
+                raise StoreError(
+                    f"{self.location} was prepared with {info.options}, not {wanted}; prepare another store"
+                )
+            self._info = info
+        return self._info
+
+    @property
+    def split_info(self) -> SplitInfo:
+        """Count, shape and hashes of this split."""
+        return self.info.splits[self.split]
+
+    @final
+    def open(self) -> Self:
+        """Open the store in this process now rather than at the first read.
+
+        Raises:
+            LoaderError: the store or its backend cannot be used.
+        """
+        self._ready()
+        return self
+
+    @final
+    def __len__(self) -> int:
+        return self.split_info.count
+
+    @final
+    def batch(self, indices: Any) -> Batch:
+        """One batch; order and duplicates are kept, negative indices count from the end.
+
+        Args:
+            indices: a list, int array or tensor, or a ``BatchRequest``.
+
+        Raises:
+            IndexError: an index out of range.
+            LoaderError: the store is damaged or its backend was lost.
+        """
+        handle = self._ready()
+        return self._read(handle, as_indices(indices, self.split_info.count))
+
+    @final
+    def __getitems__(self, indices: Any) -> list[Batch]:
+        """PyTorch's fetcher calls this with a whole batch of indices."""
+        return [self.batch(indices)]
+
+    @final
+    def __getitem__(self, index: int) -> Sample:
+        """One sample; prefer ``batch``."""
+        images, labels = self.batch([index])
+        return Sample(images[0], int(labels[0]))
+
+    @final
+    def close(self) -> None:
+        """Release this process's handle. May be called twice; a later read opens again."""
+        with _opening:
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            if handle[0] == os.getpid():
+                self._close(handle[1])
+            else:
+                _inherited.append(handle)
+
+    @final
+    def __enter__(self) -> Self:
+        return self.open()
+
+    @final
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @final
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+    @final
+    def _ready(self) -> H:
+        """This process's handle, opened if need be."""
+        handle = self._handle
+        if handle is not None and handle[0] == os.getpid():
+            return handle[1]
+        with _opening:
+            if self._handle is not None and self._handle[0] != os.getpid():
+                _inherited.append(self._handle)
+                self._handle = None
+            if self._handle is None:
+                if reason := self.unavailable(self.options):
+                    raise UnavailableError(f"loader {self.name} cannot run here: {reason}")
+                assert self.info
+                self._handle = (os.getpid(), self._open())
+            return self._handle[1]
+
+    @final
+    @classmethod
+    def _checked_options(cls, options: LoaderOptions | Mapping[str, Any] | None) -> Any:
+        if isinstance(options, cls.Options):
+            return options
+        if isinstance(options, LoaderOptions):
+            raise OptionError(f"loader {cls.name} takes {cls.Options.__qualname__}, not {type(options).__qualname__}")
+        return parse_options(cls.Options, options or {}, cls.name)

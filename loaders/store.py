@@ -1,0 +1,218 @@
+"""A store on disk: its manifest, how it appears all at once, and how a damaged one is recognised."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from loaders.errors import StoreError
+from loaders.split import DatasetInfo, SplitInfo
+
+FORMAT_VERSION = 1
+MANIFEST = "store.json"
+
+
+class StoreInfo(BaseModel):
+    """The manifest of a store.
+
+    Attributes:
+        format_version: version of the layout; another one is refused.
+        loader: name of the loader that wrote it.
+        dataset: which images it holds.
+        options: the options that shaped it.
+        splits: count, shape and hashes of each split.
+        files: size in bytes of each file that is checked on opening, by path within the store.
+        bytes: sum of all files' sizes.
+        allocated_bytes: what they occupy on disk, slack included.
+        prepare_s: seconds from the first sample read to the store durable on disk.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    loader: str
+    dataset: DatasetInfo
+    options: dict[str, Any]
+    splits: dict[str, SplitInfo]
+    files: dict[str, int]
+    bytes: int
+    allocated_bytes: int
+    prepare_s: float
+
+    @property
+    def samples(self) -> int:
+        """Samples in all splits."""
+        return sum(split.count for split in self.splits.values())
+
+
+def read_store(location: Path, loader: str) -> StoreInfo:
+    """Read the manifest and check that every file it names is whole.
+
+    Raises:
+        StoreError: nothing there, or a store that is incomplete, damaged, foreign or of another version.
+    """
+    path = location / MANIFEST
+    again = f"remove {location} and prepare it again"
+    try:
+        info = StoreInfo.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(f"no prepared store at {location}; run `bench prepare` first") from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; mend its permissions or {again}") from None
+    except ValidationError:
+        raise StoreError(f"{path} is not a manifest of format version {FORMAT_VERSION}; {again}") from None
+    if info.format_version != FORMAT_VERSION:
+        raise StoreError(
+            f"{location} has format version {info.format_version}, this program reads {FORMAT_VERSION}; {again}"
+        )
+    if info.loader != loader:
+        raise StoreError(f"{location} was written by loader {info.loader}, not {loader}; choose another store folder")
+    for name, size in info.files.items():
+        try:
+            found = (location / name).stat().st_size
+        except FileNotFoundError:
+            raise StoreError(f"{location / name} is missing from its store; {again}") from None
+        if found != size:
+            raise StoreError(f"{location / name} has {found} bytes instead of {size}; {again}")
+    return info
+
+
+class StoreWriter:
+    """Builds a store beside its place and renames it there when it is complete.
+
+    A lock keeps a second writer out. What a killed writer left is removed by the next one, and a store that was
+    complete before stays readable until the new one takes its place.
+    """
+
+    def __init__(self, location: Path) -> None:
+        self.location = location
+        self.folder = location.with_name(f".{location.name}.partial")
+        self._old = location.with_name(f".{location.name}.old")
+        self._lock = location.with_name(f".{location.name}.lock")
+        self._started = time.perf_counter()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Path]:
+        """Hold the lock and give an empty folder; removed again unless ``commit`` is reached."""
+        with _disk_errors(self.location):
+            self.location.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._clear_leftovers()
+                self.folder.mkdir()
+                self._started = time.perf_counter()
+                try:
+                    yield self.folder
+                finally:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+
+    def commit(
+        self,
+        loader: str,
+        dataset: DatasetInfo,
+        options: dict[str, Any],
+        splits: dict[str, SplitInfo],
+        checked: Sequence[str],
+    ) -> StoreInfo:
+        """Make the folder durable, write its manifest and put it in its place."""
+        sync_filesystem(self.folder)
+        size, allocated = _usage(self.folder)
+        info = StoreInfo(
+            format_version=FORMAT_VERSION,
+            loader=loader,
+            dataset=dataset,
+            options=options,
+            splits=splits,
+            files={name: (self.folder / name).stat().st_size for name in checked},
+            bytes=size,
+            allocated_bytes=allocated,
+            prepare_s=time.perf_counter() - self._started,
+        )
+        with (self.folder / MANIFEST).open("w") as file:
+            file.write(info.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        if self.location.exists():
+            self.location.rename(self._old)
+        self.folder.rename(self.location)
+        sync_filesystem(self.location)
+        shutil.rmtree(self._old, ignore_errors=True)
+        return info
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"another process is preparing {self.location}; wait for it to finish, then try again"
+                ) from None
+            yield
+
+    def _clear_leftovers(self) -> None:
+        """Undo what a killed writer left; the lock proves that it is dead."""
+        if self._old.exists():
+            if self.location.exists():
+                shutil.rmtree(self._old)
+            else:  # killed between the two renames: the old store is still whole
+                self._old.rename(self.location)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Flush the filesystem that holds ``path`` to its device; one call, however many files."""
+    if not hasattr(os, "sync"):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if hasattr(libc, "syncfs"):
+            if libc.syncfs(descriptor) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), str(path))
+        else:
+            os.sync()
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(location: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one sentence; other errors pass."""
+    remedies = {
+        errno.ENOSPC: "free some space or choose another --store-dir",
+        errno.EDQUOT: "free some of your quota or choose another --store-dir",
+        errno.EROFS: "choose a --store-dir that can be written",
+        errno.EACCES: "choose a --store-dir that you may write",
+        errno.EPERM: "choose a --store-dir that you may write",
+        errno.ENOTDIR: "choose a --store-dir that is a folder",
+        errno.EEXIST: "choose a --store-dir that is a folder",
+    }
+    try:
+        yield
+    except OSError as error:
+        remedy = remedies.get(error.errno or 0)
+        if remedy is None:
+            raise
+        raise StoreError(f"cannot write the store {location}: {error.strerror}; {remedy}") from error
+
+
+def _usage(folder: Path) -> tuple[int, int]:
+    size = allocated = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            status = (Path(root) / name).lstat()
+            size += status.st_size
+            allocated += status.st_blocks * 512
+    return size, allocated
