@@ -1,0 +1,90 @@
+"""Random crop, flip and normalisation on the device, drawn from (seed, epoch, index) and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loaders.batch import Indices
+
+PADDING = 4
+
+
+class Draws(NamedTuple):
+    """What chance decides for each image: shifts in ``[-PADDING, PADDING]`` and whether it is mirrored."""
+
+    down: NDArray[np.int64]
+    right: NDArray[np.int64]
+    flip: NDArray[np.bool_]
+
+
+def draw(seed: int, epoch: int, indices: Indices) -> Draws:
+    """Draw for each sample by its own number, so that batch size, order, loader and workers do not matter.
+
+    A counter-based generator: the finaliser of splitmix64 (Steele, Lea, Flood 2014) over the mixed key.
+    """
+    key = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(epoch))
+    bits = _mix(indices.astype(np.uint64) + key)
+    span = np.uint64(2 * PADDING + 1)
+    down = ((bits & np.uint64(0xFFFF)) % span).astype(np.int64) - PADDING
+    right = ((bits >> np.uint64(16) & np.uint64(0xFFFF)) % span).astype(np.int64) - PADDING
+    return Draws(down, right, (bits >> np.uint64(32) & np.uint64(1)).astype(np.bool_))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+class Transform:
+    """Turns uint8 batches into normalised float32 ones in a fixed memory format."""
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        device: torch.device,
+        channels_last: bool = False,
+        flip: bool = True,
+    ) -> None:
+        """Args: mean and std are per channel, of pixels in [0, 1]; a constant channel is only centred."""
+        spread = [s if s > 0 else 1.0 for s in std]
+        shape = (1, len(mean), 1, 1)
+        self._scale = (1 / (255 * torch.tensor(spread, dtype=torch.float64))).float().view(shape).to(device)
+        self._shift = (
+            (-torch.tensor(mean, dtype=torch.float64) / torch.tensor(spread, dtype=torch.float64))
+            .float()
+            .view(shape)
+            .to(device)
+        )
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._flip = flip
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 ``[B, C, H, W]`` to float32 of mean 0 and deviation 1."""
+        # Both steps in a fixed memory format: the result must not depend on how a loader lays out its batches.
+        return images.to(torch.float32, memory_format=self._format).mul_(self._scale).add_(self._shift)
+
+    def augment(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """Crop out of the image padded with its own edge, mirror, and normalise.
+
+        One gather does crop, padding and mirroring: coordinates are shifted, mirrored and clamped.
+        """
+        count, channels, height, width = images.shape
+        device = images.device
+        down, right, flip = (torch.from_numpy(a).to(device, non_blocking=True).view(count, 1) for a in draws)
+        columns = torch.arange(width, device=device)
+        if self._flip:
+            columns = torch.where(flip, width - 1 - columns, columns)
+        rows = (torch.arange(height, device=device) + down).clamp_(0, height - 1)
+        columns = (columns + right).clamp_(0, width - 1)
+        pixel = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).view(count, 1, -1).expand(-1, channels, -1)
+        picked = images.reshape(count, channels, -1).gather(2, pixel).view(count, channels, height, width)
+        return self.normalise(picked)

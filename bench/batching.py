@@ -1,0 +1,166 @@
+"""One seeded order for every loader, and the ways to get its batches: in process, ahead by a thread, by workers."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from bench.config import StartMethod
+from bench.errors import BenchError
+from loaders import Batch, BatchRequest, ImageDataset, LoaderError, collate
+from loaders.batch import Indices
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Indices:
+    """A permutation of ``[0, count)`` that depends on seed and epoch alone; int64."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def cut(order: Indices, batch_size: int) -> list[Indices]:
+    """The order in batches; the last one may be smaller, and none is dropped."""
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+class _Requests(Sampler[BatchRequest]):
+    """What the DataLoader asks for; the requests of the coming epoch are put in from outside."""
+
+    def __init__(self) -> None:
+        self.requests: list[BatchRequest] = []
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        return iter(self.requests)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+class BatchStream:
+    """Delivers a dataset's batches in a given order.
+
+    With 0 workers the dataset is read in this process, past the DataLoader; with ``prefetch`` a thread reads that many
+    batches ahead. Nothing is read outside an epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset[Any],
+        *,
+        workers: int = 0,
+        start_method: StartMethod = "fork",
+        prefetch: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if dataset.max_workers is not None and workers > dataset.max_workers:
+            raise BenchError(
+                f"loader {dataset.name} takes at most {dataset.max_workers} workers, not {workers}; lower --workers"
+            )
+        self._dataset = dataset
+        self._prefetch = prefetch
+        self._requests = _Requests()
+        self._loader: DataLoader[Any] | None = None
+        if workers:
+            self._loader = DataLoader(
+                dataset,
+                batch_sampler=self._requests,  # type: ignore[arg-type]  # PyTorch's stub knows only lists
+                num_workers=workers,
+                prefetch_factor=prefetch or 2,
+                persistent_workers=True,
+                multiprocessing_context=start_method,
+                pin_memory=pin_memory,
+                collate_fn=collate,
+            )
+
+    def epoch(self, batches: list[Indices], *, seed: int = 0, epoch: int = 0, train: bool = False) -> Iterator[Batch]:
+        """Read these batches, in this order, and nothing else.
+
+        Raises:
+            BenchError: a worker process died.
+            LoaderError: the store or its backend failed.
+        """
+        if self._loader is not None:
+            self._requests.requests = [BatchRequest(b, seed, epoch, None, train) for b in batches]
+            return _explain_lost_worker(iter(self._loader))
+        read = (self._dataset.batch(b) for b in batches)
+        return _ahead(read, self._prefetch) if self._prefetch else read
+
+    def close(self) -> None:
+        """End the worker processes, and wait for them."""
+        if self._loader is not None:
+            iterator = self._loader._iterator
+            if iterator is not None:
+                iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch ends them only on collection
+            self._loader = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
+    try:
+        yield from batches
+    except LoaderError as error:
+        # PyTorch raises it anew with the worker's whole traceback as its message; the sentence is the last line.
+        last = str(error).rstrip().splitlines()[-1]
+        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise BenchError(
+            f"a worker process was lost ({str(error).splitlines()[0]}); free memory or use fewer --workers"
+        ) from error
+
+
+class _Failure:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+    """Read ahead on a thread, at most ``depth`` batches; ends the thread when the reader stops early."""
+    slots: queue.Queue[Batch | _Failure | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: Batch | _Failure | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                slots.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(_Failure(error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := slots.get()) is not None:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Copy a batch to the device, without waiting where its memory is page-locked."""
+    return Batch(batch.images.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True))

@@ -1,0 +1,119 @@
+"""What a run is asked to do: typed, frozen, and an unknown key is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import UsageError
+
+Model = Literal["convnet", "resnet18", "densenet121"]
+Device = Literal["auto", "cpu", "cuda"]
+StartMethod = Literal["fork", "spawn"]
+# ``cold`` belongs here too, once the harness can evict a store and prove it.
+CacheState = Literal["warm", "as-is"]
+
+C = TypeVar("C", bound="Settings")
+_KEYS = {"batch_size": "--batch-size", "start_method": "--start-method", "weight_decay": "--weight-decay"}
+
+
+class Settings(BaseModel):
+    """What both a training run and a rate measurement need.
+
+    Attributes:
+        loader: name of the loader.
+        options: the loader's options as they may stand in a record; secrets are passed apart.
+        dataset: name of the dataset.
+        limit: most samples taken of each split, or None.
+        batch_size: samples per batch.
+        seed: fixes order, augmentation and initial weights.
+        workers: DataLoader worker processes; 0 reads in the training process.
+        start_method: how worker processes start.
+        prefetch: batches read ahead: by a thread with 0 workers, else by each worker. 0 reads on demand with 0 workers,
+            and leaves PyTorch's own default of 2 to the workers.
+        threads: threads of PyTorch's operators; 0 takes every core this process may use.
+        device: where training runs.
+        repeat: number of the repetition; part of the run's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loader: str
+    options: dict[str, Any] = {}
+    dataset: str
+    limit: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    workers: int = Field(default=0, ge=0, le=256)
+    start_method: StartMethod = "fork"
+    prefetch: int = Field(default=0, ge=0, le=64)
+    threads: int = Field(default=0, ge=0, le=1024)
+    device: Device = "auto"
+    repeat: int = Field(default=0, ge=0)
+
+    @property
+    def run_id(self) -> str:
+        """Sixteen hex digits that depend on every setting and on the repetition."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class RunConfig(Settings):
+    """One training run.
+
+    Attributes:
+        model: name of the network.
+        epochs: training epochs.
+        lr: peak learning rate of the one-cycle schedule.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty.
+        cache: ``warm`` makes an untimed pass over the data first; ``as-is`` does not.
+        channels_last: memory format of the network.
+        amp: bfloat16 mixed precision.
+        deterministic: PyTorch's deterministic algorithms.
+    """
+
+    command: Literal["run"] = "run"
+    model: Model = "convnet"
+    epochs: int = Field(default=3, ge=1, le=100_000)
+    lr: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    cache: CacheState = "warm"
+    channels_last: bool = False
+    amp: bool = False
+    deterministic: bool = True
+
+
+class RateConfig(Settings):
+    """One measurement of a loader without training.
+
+    Attributes:
+        batches: batches per repetition; 0 means one pass over the split.
+        repeats: repetitions of the loader and of its raw idiom, in turns.
+    """
+
+    command: Literal["rate"] = "rate"
+    batches: int = Field(default=0, ge=0)
+    repeats: int = Field(default=5, ge=1, le=1000)
+
+
+AnyConfig = Annotated[RunConfig | RateConfig, Field(discriminator="command")]
+
+
+def build(kind: type[C], **values: Any) -> C:
+    """Make a configuration from a command line.
+
+    Raises:
+        UsageError: the first value that is not allowed.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = _KEYS.get(name, f"--{name}")
+        raise UsageError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None

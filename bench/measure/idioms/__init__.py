@@ -1,0 +1,1 @@
+"""Each format's fastest plain idiom: the limit that a loader's rate is held against."""

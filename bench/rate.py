@@ -1,0 +1,119 @@
+"""The data path alone: how fast a loader delivers batches, against its format's fastest plain idiom."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.batching import BatchStream, cut, epoch_order
+from bench.config import RateConfig
+from bench.errors import BenchError
+from bench.records import CachePart, RatesPart, Record
+from bench.runner import Draft, RunFailedError, Say, sentence, set_threads
+from bench.stores import Progress, Wanted, prepare
+from loaders import Batch, ImageDataset, UnavailableError
+
+Idiom = Callable[[ImageDataset[Any], list[Any]], Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]]
+
+
+def find_idiom(loader: str) -> tuple[str, Idiom] | None:
+    """The plain idiom of a format, by the loader's name, or None where there is none to compare with."""
+    name = f"bench.measure.idioms.{loader}"
+    if not loader.isidentifier() or importlib.util.find_spec(name) is None:
+        return None
+    module = importlib.import_module(name)
+    return name, module.idiom
+
+
+def consume_array(images: NDArray[np.uint8]) -> int:
+    """Touch every byte: the xor over 64-bit words, and over what is left at the end."""
+    flat = images.reshape(-1)
+    whole = flat.size // 8 * 8
+    words = int(np.bitwise_xor.reduce(flat[:whole].view(np.uint64))) if whole else 0
+    rest = int(np.bitwise_xor.reduce(flat[whole:])) if whole < flat.size else 0
+    return words ^ rest
+
+
+def consume(batch: Batch) -> int:
+    """Touch every byte of a batch, in the memory order that it has; on a device by a sum over 64-bit words."""
+    images = batch.images
+    if images.device.type != "cpu":
+        return int(images.contiguous().view(torch.int64).sum()) if images.numel() % 8 == 0 else int(images.sum())
+    if not images.is_contiguous():
+        images = images.permute(0, 2, 3, 1)
+    return consume_array(images.numpy() if images.is_contiguous() else images.contiguous().numpy())
+
+
+def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
+    """Draw batches in random order and consume them; loader and idiom in turns, after one untimed pass each.
+
+    Returns:
+        A record with ``rates`` and no epochs, or one of a loader that is unavailable here.
+
+    Raises:
+        RunFailedError: anything else; it carries the record.
+    """
+    set_threads(config)
+    draft = Draft(config, wanted.options.public(), torch.device(config.device))
+    if reason := wanted.loader.unavailable(wanted.options):
+        return draft.finish("unavailable", reason)
+    try:
+        _measure(config, wanted, progress, say, draft)
+    except UnavailableError as error:
+        return draft.finish("unavailable", str(error))
+    except Exception as error:
+        raise RunFailedError(draft.finish("failed", sentence(error))) from error
+    return draft.finish("ok")
+
+
+def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:
+    info, _ = prepare(wanted, progress)
+    draft.store(wanted, info)
+    count = info.splits["train"].count
+    # An idiom reads in one process; with workers there is nothing to hold it against.
+    found = None if config.workers else find_idiom(config.loader)
+    rates: dict[str, list[float]] = {"loader": [], "raw": []}
+    with (
+        wanted.open("train") as dataset,
+        BatchStream(
+            dataset, workers=config.workers, start_method=config.start_method, prefetch=config.prefetch
+        ) as stream,
+    ):
+        turns: dict[str, Callable[[list[Any]], int]] = {
+            "loader": lambda batches: _drain(map(consume, stream.epoch(batches)))
+        }
+        if found is not None:
+            plain = found[1]
+            turns["raw"] = lambda batches: _drain(consume_array(images) for images, _ in plain(dataset, batches))
+        for repeat in range(config.repeats + 1):
+            batches = cut(epoch_order(count, config.seed, repeat), config.batch_size)
+            batches = batches[: config.batches] if config.batches else batches
+            images = sum(len(indices) for indices in batches)
+            sums = {}
+            for side in list(turns)[:: 1 if repeat % 2 else -1]:
+                started = time.perf_counter()
+                sums[side] = turns[side](batches)
+                if repeat:
+                    rates[side].append(images / (time.perf_counter() - started))
+            if len(set(sums.values())) > 1:
+                raise BenchError(f"loader {config.loader} and its plain idiom gave different bytes; report this")
+            if repeat:
+                say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
+    draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
+    draft.fields["rates"] = RatesPart(
+        loader=rates["loader"], raw=rates["raw"] or None, idiom=found[0] if found is not None else None
+    )
+
+
+def _drain(sums: Iterable[int]) -> int:
+    total = 0
+    for value in sums:
+        total ^= value
+    return total

@@ -1,0 +1,66 @@
+"""Writes tables as Markdown and CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.errors import BenchError
+from bench.report.tables import Table, cells
+
+FORMATS = ("md", "csv")
+
+
+def write(made: Sequence[Table], folder: Path, formats: Sequence[str], source: str) -> list[Path]:
+    """Write ``report.md`` and ``table-<n>.csv`` into the folder.
+
+    Args:
+        made: the tables.
+        folder: where to.
+        formats: any of ``FORMATS``.
+        source: the command that made them, for the page's foot.
+
+    Raises:
+        BenchError: the folder cannot be written.
+    """
+    written = []
+    try:
+        if "md" in formats:
+            path = folder / "report.md"
+            path.write_text(markdown(made, source), encoding="utf-8")
+            written.append(path)
+        if "csv" in formats:
+            for number, table in enumerate(made, 1):
+                path = folder / f"table-{number}.csv"
+                path.write_text(f"# {table.title}\n{table.frame.to_csv(index=False)}", encoding="utf-8")
+                written.append(path)
+    except OSError as error:
+        raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
+    return written
+
+
+def markdown(made: Sequence[Table], source: str) -> str:
+    """All tables as one page."""
+    parts = ["# Results", "", f"Made from the records beside this file by `{source}`.", ""]
+    for table in made:
+        shown = pd.DataFrame(
+            [[_plain(cell) for cell in row] for row in cells(table.frame)], columns=table.frame.columns
+        )
+        text = ("dataset", "loader", "digest", "remark")
+        align = ["left" if name in text else "right" for name in shown.columns]
+        parts += [
+            f"## {_plain(table.title)}",
+            "",
+            shown.to_markdown(index=False, disable_numparse=True, colalign=align),
+            "",
+        ]
+        parts += [f"- {_plain(note)}" for note in table.notes] + ([""] if table.notes else [])
+    return "\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Text from a record must not break out of its cell."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")

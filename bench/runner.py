@@ -1,0 +1,251 @@
+"""Wires one run: store, batches, network and measurements in, record out."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.augment import Transform
+from bench.batching import BatchStream, cut, epoch_order
+from bench.config import RunConfig, Settings
+from bench.errors import BenchError, UsageError
+from bench.measure.environment import environment
+from bench.measure.resources import cpu_seconds, memory, reset_peak_memory
+from bench.metrics import Scores
+from bench.models import build_model
+from bench.records import (
+    CachePart,
+    DatasetPart,
+    DigestPart,
+    EpochPart,
+    LoaderPart,
+    Record,
+    ResourcesPart,
+    SetupPart,
+    StorePart,
+)
+from bench.stores import Progress, Wanted, prepare
+from bench.training import EpochResult, Trainer
+from loaders import LoaderError, StoreInfo, UnavailableError
+
+Say = Callable[[str], None]
+
+
+class RunFailedError(BenchError):
+    """A run that ended early; the record says why and holds what had been measured."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.error or "the run failed")
+        self.record = record
+
+
+class Draft:
+    """A record in the making: what is known so far, so that a failed run leaves what it has."""
+
+    def __init__(self, config: Settings, options: dict[str, Any], device: torch.device) -> None:
+        self.fields: dict[str, Any] = {
+            "run_id": config.run_id,
+            "config": config,
+            "loader": LoaderPart(name=config.loader, options=options),
+            "environment": environment(device),
+            "started_at": _now(),
+            "epochs": [],
+            "flags": [],
+            **dict.fromkeys(("error", "dataset", "store", "cache", "setup", "ceiling", "rates", "resources", "digest")),
+        }
+
+    def store(self, wanted: Wanted, info: StoreInfo) -> None:
+        """Note dataset and store."""
+        train, test, dataset = info.splits["train"], info.splits["test"], info.dataset
+        self.fields["dataset"] = DatasetPart(
+            name=dataset.name,
+            official=dataset.official,
+            synthetic=dataset.synthetic,
+            limit=dataset.limit,
+            classes=len(dataset.classes),
+            train=train.count,
+            test=test.count,
+            shape=train.shape,
+            fingerprint=dataset.fingerprint,
+        )
+        self.fields["store"] = StorePart(
+            path=wanted.relative,
+            bytes=info.bytes,
+            allocated_bytes=info.allocated_bytes,
+            bytes_per_image=info.bytes / max(info.samples, 1),
+            prepare_s=info.prepare_s,
+        )
+
+    def finish(self, status: str, error: str | None = None) -> Record:
+        """The record as it stands."""
+        return Record(**{**self.fields, "status": status, "error": error, "finished_at": _now()})
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is some.
+
+    Raises:
+        UsageError: CUDA asked for where there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here; use --device cpu, or see `bench doctor`")
+    return torch.device(name)
+
+
+def set_threads(config: Settings) -> None:
+    """Fix PyTorch's threads: the loss depends on their number to the last bit."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
+def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
+    """Do one run.
+
+    Args:
+        config: what to do, with the device resolved.
+        wanted: the loader and the dataset.
+        progress: told of a preparation.
+        say: takes one line per epoch.
+
+    Returns:
+        The record of a run that succeeded, or of a loader that is unavailable here.
+
+    Raises:
+        RunFailedError: anything else; it carries the record.
+    """
+    device = torch.device(config.device)
+    set_threads(config)
+    draft = Draft(config, wanted.options.public(), device)
+    if reason := wanted.loader.unavailable(wanted.options):
+        return draft.finish("unavailable", reason)
+    try:
+        _train(config, wanted, progress, say, device, draft)
+    except UnavailableError as error:
+        return draft.finish("unavailable", str(error))
+    except Exception as error:
+        raise RunFailedError(draft.finish("failed", sentence(error))) from error
+    return draft.finish("ok")
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the user of an error: our own say it themselves, others are named."""
+    if isinstance(error, BenchError | LoaderError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, device: torch.device, draft: Draft) -> None:
+    info, _ = prepare(wanted, progress)
+    draft.store(wanted, info)
+    split, classes = info.splits["train"], len(info.dataset.classes)
+    torch.use_deterministic_algorithms(config.deterministic)
+    torch.backends.cudnn.benchmark = not config.deterministic
+
+    orders = [cut(epoch_order(split.count, config.seed, e), config.batch_size) for e in range(config.epochs)]
+    transform = Transform(split.mean, split.std, device=device, channels_last=config.channels_last)
+    model = build_model(config.model, classes, split.shape[1], config.seed, split.shape[0])
+    trainer = Trainer(
+        model,
+        transform,
+        device=device,
+        steps=sum(len(batches) for batches in orders),
+        seed=config.seed,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        channels_last=config.channels_last,
+        amp=config.amp,
+    )
+    trainer.warm_up(split.shape, sorted({len(b) for b in orders[0]}, reverse=True), classes)
+    reset_peak_memory(device)
+
+    started = time.perf_counter()
+    train, test = wanted.open("train"), wanted.open("test")
+    with train, test:
+        open_s = time.perf_counter() - started
+        how: dict[str, Any] = {
+            "workers": config.workers,
+            "start_method": config.start_method,
+            "prefetch": config.prefetch,
+            "pin_memory": device.type == "cuda" and train.device == "cpu",
+        }
+        with BatchStream(train, **how) as stream, BatchStream(test, **how) as test_stream:
+            started = time.perf_counter()
+            for _ in stream.epoch(orders[0][:1]):
+                pass
+            first_batch_s = time.perf_counter() - started
+            if config.cache == "warm":
+                for _ in stream.epoch(orders[0]):
+                    pass
+            draft.fields["cache"] = CachePart(wanted=config.cache, state="unverified", evidence=None)
+            test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
+            cpu_before = cpu_seconds()
+            for epoch, batches in enumerate(orders):
+                fetch = _fetcher(stream, batches, config.seed, epoch)
+                result = trainer.train_epoch(fetch, batches, epoch)
+                scores = trainer.evaluate(test_stream.epoch(test_batches), classes)
+                part = _epoch_part(epoch, result, scores)
+                draft.fields["epochs"].append(part)
+                if result.host.gap > 0.01:
+                    draft.fields["flags"].append(f"epoch {epoch}: {result.host.gap:.1%} of the wall time is in no part")
+                say(
+                    f"epoch {epoch}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
+                    f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
+                )
+            cpu_after = cpu_seconds()
+            draft.fields["resources"] = ResourcesPart(
+                cpu_s={key: cpu_after[key] - cpu_before[key] for key in cpu_after},
+                energy_j=None,
+                gpu=None,
+                memory=memory(device),
+            )
+            draft.fields["digest"] = _digest(stream, orders[0])
+        started = time.perf_counter()
+    close_s = time.perf_counter() - started
+    draft.fields["setup"] = SetupPart(open_s=open_s, first_batch_s=first_batch_s, close_s=close_s)
+
+
+def _fetcher(stream: BatchStream, batches: list[Any], seed: int, epoch: int) -> Callable[[], Any]:
+    return lambda: stream.epoch(batches, seed=seed, epoch=epoch, train=True)
+
+
+def _epoch_part(index: int, result: EpochResult, scores: Scores) -> EpochPart:
+    host = result.host
+    return EpochPart(
+        index=index,
+        wall_s=host.wall.seconds,
+        fetch_s=host.fetch.seconds,
+        transfer_s=host.transfer.seconds,
+        compute_s=host.compute.seconds,
+        other_s=host.other.seconds,
+        images=result.images,
+        train_loss=result.train_loss,
+        test_accuracy=scores.accuracy,
+        test_macro_f1=scores.macro_f1,
+        wait_s=host.wait_quantiles(),
+        device_copy_s=result.device["device_copy_s"],
+        device_compute_s=result.device["device_compute_s"],
+        device_idle_s=result.device["device_idle_s"],
+    )
+
+
+def _digest(stream: BatchStream, batches: list[Any]) -> DigestPart:
+    """Hash every training sample as the loader gives it, in epoch 0's order."""
+    pixels, labels = hashlib.sha256(), hashlib.sha256()
+    for batch in stream.epoch(batches):
+        pixels.update(batch.images.cpu().contiguous().numpy().data)
+        labels.update(batch.labels.cpu().numpy().astype("<i8", copy=False).data)
+    both = hashlib.sha256(pixels.digest() + labels.digest())
+    return DigestPart(pixels=pixels.hexdigest(), labels=labels.hexdigest(), combined=both.hexdigest())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

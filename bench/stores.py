@@ -1,0 +1,113 @@
+"""Where stores lie, and how a source becomes one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.errors import DataError
+from bench.sources.base import LimitedSplit, Source
+from loaders import DatasetInfo, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
+from loaders.store import read_store
+
+
+class Wanted(NamedTuple):
+    """A loader over a dataset, and the folder that its store has or will have."""
+
+    loader: type[ImageDataset[Any]]
+    options: LoaderOptions
+    source: Source
+    limit: int | None
+    store_dir: Path
+
+    @property
+    def location(self) -> Path:
+        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
+        dataset = self.source.name if self.limit is None else f"{self.source.name}-limit{self.limit}"
+        defaults = type(self.options)().stored()
+        parts = [self.loader.name]
+        parts += [f"{k}={v}" for k, v in sorted(self.options.stored().items()) if v != defaults.get(k)]
+        return self.store_dir / dataset / re.sub(r"[^\w.=+-]+", "_", "-".join(parts))
+
+    @property
+    def relative(self) -> str:
+        """The location within the store folder, for records."""
+        return self.location.relative_to(self.store_dir).as_posix()
+
+    def dataset_info(self) -> DatasetInfo:
+        """What the source holds, with the limit.
+
+        Raises:
+            DataError: the source is missing or damaged.
+        """
+        if reason := self.source.missing():
+            raise DataError(reason)
+        return self.source.info().model_copy(update={"limit": self.limit})
+
+    def splits(self) -> dict[str, Split]:
+        """The source's splits, cut to the limit."""
+        found = self.source.splits()
+        if self.limit is None:
+            return found
+        return {name: LimitedSplit(split, self.limit) for name, split in found.items()}
+
+    def open(self, split: str) -> ImageDataset[Any]:
+        """The dataset of one split; nothing is opened yet."""
+        return self.loader(self.location, split, self.options)
+
+
+class Progress:
+    """Told how far a preparation is; this one tells nobody."""
+
+    def begin(self, what: str, total: int) -> None:
+        """A step of so many samples begins."""
+
+    def advance(self, samples: int) -> None:
+        """So many more are done."""
+
+    def end(self) -> None:
+        """The step is over, well or not."""
+
+
+def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = False) -> tuple[StoreInfo, bool]:
+    """Make the store unless it is there and whole.
+
+    Args:
+        wanted: what to prepare.
+        progress: told of every block.
+        force: make it anew in any case.
+
+    Returns:
+        The manifest, and whether anything was written.
+
+    Raises:
+        DataError: the source is missing or damaged.
+        LoaderError: the store cannot be written, or one is there that must not be used.
+    """
+    progress = progress or Progress()
+    if not force and wanted.location.exists():
+        info = read_store(wanted.location, wanted.loader.name)
+        _check_source(wanted, info)
+        return info, False
+    dataset, splits = wanted.dataset_info(), wanted.splits()
+    progress.begin(f"prepare {wanted.relative}", sum(len(split) for split in splits.values()))
+    try:
+        written = wanted.loader.prepare(
+            splits, wanted.location, wanted.options, dataset=dataset, progress=progress.advance
+        )
+    finally:
+        progress.end()
+    return written, True
+
+
+def _check_source(wanted: Wanted, info: StoreInfo) -> None:
+    """A store outlives its source's files; but if they are there, they must be the ones it was made from."""
+    if wanted.source.missing():
+        return
+    now = wanted.dataset_info()
+    if now != info.dataset:
+        raise StoreError(
+            f"{wanted.location} was prepared from other files than {wanted.source.folder} now holds; "
+            f"run `bench prepare {wanted.loader.name} {wanted.source.name} --force`"
+        )

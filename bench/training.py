@@ -1,0 +1,150 @@
+"""Trains and evaluates a network on a stream of batches; knows nothing of where they come from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from bench.augment import Transform, draw
+from bench.batching import to_device
+from bench.measure.stopwatch import DeviceTimeline, HostTimeline
+from bench.metrics import Scores, score
+from loaders import Batch
+from loaders.batch import Indices
+
+Fetch = Callable[[], Iterator[Batch]]
+
+
+class EpochResult(NamedTuple):
+    """One training epoch.
+
+    Attributes:
+        train_loss: mean loss per sample over the epoch.
+        images: samples seen.
+        host: where the host's time went.
+        device: where the device's time went, None on the CPU.
+    """
+
+    train_loss: float
+    images: int
+    host: HostTimeline
+    device: dict[str, float | None]
+
+
+class Trainer:
+    """A network with its optimiser and schedule: SGD with Nesterov momentum, one cycle over the whole run."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        transform: Transform,
+        *,
+        device: torch.device,
+        steps: int,
+        seed: int,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        channels_last: bool = False,
+        amp: bool = False,
+    ) -> None:
+        """Args: steps counts the batches of the whole run; the rest is as in ``RunConfig``."""
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+        self.device = device
+        self._transform = transform
+        self._seed = seed
+        self._amp = amp
+        self._loss = nn.CrossEntropyLoss()
+        self._optimiser = torch.optim.SGD(
+            self.model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+        )
+        # Fewer steps than the cycle has phases would divide by nothing; such a run just begins its cycle.
+        self._schedule = OneCycleLR(
+            self._optimiser, max_lr=lr, total_steps=max(steps, 10), base_momentum=momentum * 0.9, max_momentum=momentum
+        )
+
+    def warm_up(self, shape: tuple[int, int, int], batch_sizes: Sequence[int], classes: int, steps: int = 3) -> None:
+        """Run steps on made-up batches with a copy of the network, so that the first real epoch can be timed."""
+        spare = copy.deepcopy(self.model)
+        for size in batch_sizes:
+            images = torch.zeros((size, *shape), dtype=torch.uint8, device=self.device)
+            labels = torch.arange(size, device=self.device) % classes
+            for _ in range(steps):
+                self._forward(spare, self._transform.augment(images, draw(0, 0, np.arange(size))), labels).backward()
+        self.synchronise()
+
+    def train_epoch(self, fetch: Fetch, batches: Sequence[Indices], epoch: int) -> EpochResult:
+        """Train on every batch once.
+
+        Args:
+            fetch: starts the epoch's iterator; its creation is part of the epoch.
+            batches: the indices of the batches that it will give, for the augmentation.
+            epoch: number of the epoch, for the augmentation.
+        """
+        self.model.train()
+        host, device = HostTimeline(), DeviceTimeline(self.device)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        images = 0
+        with host.wall:
+            with host.fetch:
+                stream = fetch()
+            for indices in batches:
+                with host.fetch:
+                    batch = next(stream)
+                with host.transfer:
+                    device.mark("copy")
+                    moved = to_device(batch, self.device)
+                with host.compute:
+                    device.mark("compute")
+                    inputs = self._transform.augment(moved.images, draw(self._seed, epoch, indices))
+                    loss = self._forward(self.model, inputs, moved.labels)
+                    loss.backward()
+                    self._optimiser.step()
+                    self._optimiser.zero_grad(set_to_none=True)
+                    self._schedule.step()
+                    device.mark("end")
+                with host.other:
+                    loss_sum += loss.detach().double() * len(indices)
+                    images += len(indices)
+                    host.waits.append(host.fetch.last)
+            with host.fetch:  # whatever the iterator does at its end belongs to the data path
+                if next(stream, None) is not None:
+                    raise RuntimeError("the loader gave more batches than were asked for")
+            with host.compute:
+                self.synchronise()
+        return EpochResult(float(loss_sum) / max(images, 1), images, host, device.seconds())
+
+    @torch.inference_mode()
+    def evaluate(self, batches: Iterator[Batch], classes: int) -> Scores:
+        """Accuracy and macro-F1. The network is in training mode again afterwards if it was before."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            predicted, truth = [], []
+            for batch in batches:
+                moved = to_device(batch, self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
+                    logits = self.model(self._transform.normalise(moved.images))
+                predicted.append(logits.argmax(1))
+                truth.append(moved.labels)
+        finally:
+            self.model.train(training)
+        return score(torch.cat(predicted), torch.cat(truth), classes)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done everything asked of it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _forward(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
+            logits = model(images)
+        loss: torch.Tensor = self._loss(logits.float(), labels)
+        return loss
