@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RateConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.records import CachePart, RatesPart, Record
 from bench.runner import Draft, RunFailedError, Say, sentence, set_threads
 from bench.stores import Progress, Wanted, prepare
-from loaders import Batch, ImageDataset, UnavailableError
+from loaders import Batch, ImageDataset, OptionError, UnavailableError
 
 Idiom = Callable[[ImageDataset[Any], list[Any]], Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]]
 
@@ -58,6 +58,7 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         A record with ``rates`` and no epochs, or one of a loader that is unavailable here.
 
     Raises:
+        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
     set_threads(config)
@@ -68,6 +69,8 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         _measure(config, wanted, progress, say, draft)
     except UnavailableError as error:
         return draft.finish("unavailable", str(error))
+    except (UsageError, OptionError):
+        raise
     except Exception as error:
         raise RunFailedError(draft.finish("failed", sentence(error))) from error
     return draft.finish("ok")

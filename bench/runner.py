@@ -32,7 +32,7 @@ from bench.records import (
 )
 from bench.stores import Progress, Wanted, prepare
 from bench.training import EpochResult, Trainer
-from loaders import LoaderError, StoreInfo, UnavailableError
+from loaders import LoaderError, OptionError, StoreInfo, UnavailableError
 
 Say = Callable[[str], None]
 
@@ -119,6 +119,7 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
         The record of a run that succeeded, or of a loader that is unavailable here.
 
     Raises:
+        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
     device = torch.device(config.device)
@@ -130,6 +131,8 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
         _train(config, wanted, progress, say, device, draft)
     except UnavailableError as error:
         return draft.finish("unavailable", str(error))
+    except (UsageError, OptionError):
+        raise
     except Exception as error:
         raise RunFailedError(draft.finish("failed", sentence(error))) from error
     return draft.finish("ok")

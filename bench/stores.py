@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bench.errors import DataError
 from bench.sources.base import LimitedSplit, Source
@@ -57,8 +57,8 @@ class Wanted(NamedTuple):
         return self.loader(self.location, split, self.options)
 
 
-class Progress:
-    """Told how far a preparation is; this one tells nobody."""
+class Progress(Protocol):
+    """Told how far a preparation is."""
 
     def begin(self, what: str, total: int) -> None:
         """A step of so many samples begins."""
@@ -68,6 +68,19 @@ class Progress:
 
     def end(self) -> None:
         """The step is over, well or not."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Ignored."""
+
+    def advance(self, samples: int) -> None:
+        """Ignored."""
+
+    def end(self) -> None:
+        """Ignored."""
 
 
 def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = False) -> tuple[StoreInfo, bool]:
@@ -85,7 +98,7 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
         DataError: the source is missing or damaged.
         LoaderError: the store cannot be written, or one is there that must not be used.
     """
-    progress = progress or Progress()
+    progress = progress or Silent()
     if not force and wanted.location.exists():
         info = read_store(wanted.location, wanted.loader.name)
         _check_source(wanted, info)

@@ -56,7 +56,10 @@ def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
         known = ", ".join(sorted(model.model_fields)) or "none"
         if first["type"] == "extra_forbidden":
             raise OptionError(f"loader {loader} has no option {name!r}; it has: {known}") from None
-        raise OptionError(f"option {name!r} of loader {loader}: {first['msg'].lower()}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise OptionError(f"loader {loader}: {message}") from None
+        raise OptionError(f"option {name!r} of loader {loader}: {message[0].lower()}{message[1:]}") from None
 
 
 def _shapes_store(model: type[LoaderOptions], name: str) -> bool:

@@ -45,7 +45,7 @@ def tables(records: Iterable[Record]) -> list[Table]:
     """Training tables first, then those of loader rates."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        kind = record.config.command
+        kind: str = record.config.command
         groups.setdefault((kind, json.dumps(_shared(record), sort_keys=True)), []).append(record)
     made = []
     for kind, key in sorted(groups, key=lambda pair: (pair[0] != "run", pair[1])):
@@ -166,10 +166,7 @@ def _unequal(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def cells(frame: pd.DataFrame) -> list[list[str]]:
     """The frame's values as a person reads them; nothing where nothing was measured."""
-    rows: list[list[str]] = []
-    for row in frame.to_dict("records"):
-        rows.append([_cell(str(name), value) for name, value in row.items()])
-    return rows
+    return [[_cell(str(name), value) for name, value in row.items()] for row in frame.to_dict("records")]
 
 
 def _cell(name: str, value: Any) -> str:

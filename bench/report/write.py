@@ -46,17 +46,12 @@ def markdown(made: Sequence[Table], source: str) -> str:
     """All tables as one page."""
     parts = ["# Results", "", f"Made from the records beside this file by `{source}`.", ""]
     for table in made:
-        shown = pd.DataFrame(
-            [[_plain(cell) for cell in row] for row in cells(table.frame)], columns=table.frame.columns
-        )
-        text = ("dataset", "loader", "digest", "remark")
-        align = ["left" if name in text else "right" for name in shown.columns]
-        parts += [
-            f"## {_plain(table.title)}",
-            "",
-            shown.to_markdown(index=False, disable_numparse=True, colalign=align),
-            "",
-        ]
+        rows = [[_plain(cell) for cell in row] for row in cells(table.frame)]
+        shown = pd.DataFrame(rows, columns=table.frame.columns)
+        words = ("dataset", "loader", "digest", "remark")
+        align = ["left" if name in words else "right" for name in shown.columns]
+        text = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+        parts += [f"## {_plain(table.title)}", "", text, ""]
         parts += [f"- {_plain(note)}" for note in table.notes] + ([""] if table.notes else [])
     return "\n".join(parts)
 

@@ -1,0 +1,426 @@
+"""The command line: the only module that prints or exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+
+from bench.config import CacheState, Device, Model, RateConfig, RunConfig, Settings, StartMethod, build
+from bench.errors import BenchError, UsageError
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
+    from bench.records import Record
+    from bench.stores import Wanted
+
+app = typer.Typer(
+    help="Which storage format should feed my PyTorch image classifier, on my machine, and what does each cost?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, width=None if sys.stdout.isatty() else 240)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Loader = Annotated[str, typer.Argument(help="Name of a loader; see `bench loaders`.")]
+Dataset = Annotated[str, typer.Argument(help="Name of a dataset; see `bench datasets`.")]
+Options = Annotated[list[str] | None, typer.Option("--option", metavar="K=V", help="Loader option; may be repeated.")]
+DataDir = Annotated[Path, typer.Option("--data-dir", envvar="BENCH_DATA", help="Holds one folder a dataset.")]
+StoreDir = Annotated[Path | None, typer.Option("--store-dir", help="Holds the stores; default DATA_DIR/stores.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the record.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Take at most so many samples of each split.")]
+BatchSize = Annotated[int, typer.Option("--batch-size")]
+Seed = Annotated[int, typer.Option("--seed", help="Fixes order, augmentation and initial weights.")]
+Workers = Annotated[int, typer.Option("--workers", help="Worker processes; 0 reads in the training process.")]
+Start = Annotated[StartMethod, typer.Option("--start-method", help="How worker processes start.")]
+Prefetch = Annotated[int, typer.Option("--prefetch", help="Batches read ahead, by a thread or by each worker.")]
+Threads = Annotated[int, typer.Option("--threads", help="Threads of PyTorch's operators; 0: one per core.")]
+DeviceName = Annotated[Device, typer.Option("--device")]
+Repeat = Annotated[int, typer.Option("--repeat", help="Number of this repetition; part of the record's name.")]
+
+
+def _debug(on: bool) -> bool:
+    if on:
+        os.environ["BENCH_DEBUG"] = "1"
+    return on
+
+
+Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Show the traceback of an error.")]
+DATA, RUNS = Path("data"), Path("results/runs")
+
+
+@app.command()
+def loaders(debug: Debug = False) -> None:
+    """List the loaders, their options, and why one cannot run here."""
+    from bench.doctor import why_unavailable
+    from loaders import load, loader_names
+
+    for name in loader_names():
+        reason = why_unavailable(name)
+        out.print(f"{name}: {'unavailable: ' + reason if reason else 'available'}", markup=False)
+        if reason is None or "needs" not in reason:
+            for option, field in load(name).Options.model_fields.items():
+                kind = str(field.annotation).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
+                out.print(f"    {option} = {field.default} ({kind}) {field.description or ''}", markup=False)
+
+
+@app.command()
+def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
+    """List the datasets and which of them are there."""
+    from bench.sources.registry import SOURCES, open_source
+
+    for name in SOURCES:
+        source = open_source(name, data_dir)
+        out.print(f"{name}: {source.summary}", markup=False)
+        out.print(f"    {source.missing() or 'present'}", markup=False)
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all stores and compare their hashes.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what this machine can run, what is missing and why. Exits 1 if a store is damaged."""
+    from bench import doctor as rounds
+
+    findings = list(rounds.examine(data_dir))
+    if verify:
+        findings += rounds.verify(_stores(data_dir, store_dir), _Bar())
+    for finding in findings:
+        out.print(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}", markup=False)
+    if any(finding.state == "damaged" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    dataset: Dataset,
+    data_dir: DataDir = DATA,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Make a twin in the official layout.")] = False,
+    fraction: Annotated[float, typer.Option("--fraction", help="Share of the official count in the twin.")] = 1.0,
+    debug: Debug = False,
+) -> None:
+    """Download a dataset's official files, or make a synthetic twin of them."""
+    from bench.sources.fetch import fetch as download
+    from bench.sources.registry import open_source
+
+    source = open_source(dataset, data_dir)
+    if not synthetic and fraction != 1.0:
+        raise UsageError("--fraction goes with --synthetic; the official files come whole")
+    with _Steps() as steps:
+        if synthetic:
+            source.make_twin(fraction, steps)
+        else:
+            download(source, steps)
+    out.print(
+        f"{dataset}: {'a synthetic twin' if synthetic else 'the official files'} in {source.folder}", markup=False
+    )
+
+
+@app.command()
+def prepare(
+    loader: Loader,
+    dataset: Dataset,
+    option: Options = None,
+    limit: Limit = None,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Make the store anew.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a loader's store of a dataset."""
+    from bench.stores import prepare as make
+
+    wanted, _ = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    info, written = make(wanted, _Bar(), force=force)
+    state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"
+    out.print(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB", markup=False)
+
+
+@app.command()
+def run(
+    loader: Loader,
+    dataset: Dataset,
+    model: Annotated[Model, typer.Option("--model")] = "convnet",
+    epochs: Annotated[int, typer.Option("--epochs")] = 3,
+    batch_size: BatchSize = 128,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    start_method: Start = "fork",
+    prefetch: Prefetch = 0,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    cache: Annotated[CacheState, typer.Option("--cache", help="warm: an untimed pass over the data first.")] = "warm",
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 0.1,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory format of the network.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 mixed precision.")] = False,
+    deterministic: Annotated[bool, typer.Option(help="PyTorch's deterministic algorithms.")] = True,
+    repeat: Repeat = 0,
+    option: Options = None,
+    limit: Limit = None,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    out_dir: Out = RUNS,
+    debug: Debug = False,
+) -> None:
+    """Train on one loader and dataset, and write the record. Prepares a store that is missing."""
+    from bench.runner import resolve_device
+    from bench.runner import run as train
+
+    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    config = build(
+        RunConfig,
+        **_settings(locals()),
+        options=options,
+        device=resolve_device(device).type,
+        model=model,
+        epochs=epochs,
+        cache=cache,
+        lr=lr,
+        channels_last=channels_last,
+        amp=amp,
+        deterministic=deterministic,
+    )
+    record = _recorded(lambda: train(config, wanted, _Bar(), _say), out_dir)
+    mean = sum(epoch.wall_s for epoch in record.epochs) / len(record.epochs)
+    fetched = sum(epoch.fetch_s for epoch in record.epochs) / sum(epoch.wall_s for epoch in record.epochs)
+    last = record.epochs[-1]
+    out.print(
+        f"{loader} on {dataset}: {mean:.3f} s an epoch, {last.images / mean:,.0f} images/s, {fetched:.1%} waiting for "
+        f"data, accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; record {record.run_id}.json",
+        markup=False,
+    )
+
+
+@app.command()
+def rate(
+    loader: Loader,
+    dataset: Dataset,
+    batch_size: BatchSize = 128,
+    batches: Annotated[int, typer.Option("--batches", help="Batches a repetition; 0: the whole split.")] = 0,
+    repeats: Annotated[int, typer.Option("--repeats")] = 5,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    start_method: Start = "fork",
+    prefetch: Prefetch = 0,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    repeat: Repeat = 0,
+    option: Options = None,
+    limit: Limit = None,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    out_dir: Out = RUNS,
+    debug: Debug = False,
+) -> None:
+    """Measure the data path alone, beside the format's fastest plain idiom."""
+    import statistics
+
+    from bench.rate import rate as measure
+    from bench.runner import resolve_device
+
+    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    config = build(
+        RateConfig,
+        **_settings(locals()),
+        options=options,
+        device=resolve_device(device).type,
+        batches=batches,
+        repeats=repeats,
+    )
+    rates = _recorded(lambda: measure(config, wanted, _Bar(), _say), out_dir).rates
+    assert rates is not None
+    text = f"{loader} on {dataset}: {statistics.median(rates.loader):,.0f} images/s"
+    if rates.raw is not None:
+        ratio = statistics.median(a / b for a, b in zip(rates.loader, rates.raw, strict=True))
+        text += f", {ratio:.2f} of the plain idiom's {statistics.median(rates.raw):,.0f} ({rates.idiom})"
+    out.print(text, markup=False)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds records.")],
+    formats: Annotated[str, typer.Option("--format", help="Which files to write: md, csv.")] = "md,csv",
+    debug: Debug = False,
+) -> None:
+    """Print the comparison tables of a folder of records and write them there. Exits 1 if a run failed."""
+    from bench.records import Foreign, read_records
+    from bench.report.tables import cells, tables
+    from bench.report.write import FORMATS, write
+
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if unknown := set(wanted) - set(FORMATS):
+        raise UsageError(f"--format has no {', '.join(sorted(unknown))}; it has: {', '.join(FORMATS)}")
+    records: list[Record] = []
+    for item in read_records(folder):
+        if isinstance(item, Foreign):
+            err.print(f"skipped {item.path}: {item.reason}", markup=False)
+        else:
+            records.append(item[1])
+    if not records:
+        raise BenchError(f"there are no records in {folder}; make some with `bench run … --out {folder}`")
+    made = tables(records)
+    for table in made:
+        shown = RichTable(title=table.title, title_justify="left")
+        for name in table.frame.columns:
+            shown.add_column(str(name), justify="left" if name in ("dataset", "loader", "remark") else "right")
+        for row in cells(table.frame):
+            shown.add_row(*row)
+        out.print(shown)
+        for note in table.notes:
+            out.print(f"- {note}", markup=False)
+    for path in write(made, folder, wanted, f"bench report {folder.name}"):
+        out.print(f"wrote {path}", markup=False)
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: turns errors into one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted; what was recorded and prepared before is kept", 130)
+    except Exception as error:
+        from loaders.errors import LoaderError, OptionError
+        from loaders.registry import UnknownLoaderError
+
+        if os.environ.get("BENCH_DEBUG"):
+            traceback.print_exc()
+        if isinstance(error, UsageError | OptionError | UnknownLoaderError):
+            _fail(str(error), 2)
+        if isinstance(error, BenchError | LoaderError):
+            _fail(str(error), 1)
+        _fail(f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    err.print(f"bench: {message}", markup=False)
+    raise SystemExit(code)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """A polite kill runs the same clean-up as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _stores(data_dir: Path, store_dir: Path | None) -> Path:
+    return (store_dir or data_dir / "stores").absolute()
+
+
+def _wanted(
+    loader: str, dataset: str, given: list[str] | None, limit: int | None, data_dir: Path, store_dir: Path | None
+) -> tuple[Wanted, dict[str, Any]]:
+    """The loader over the dataset, and the given options as they may stand in a record."""
+    from bench.sources.registry import open_source
+    from bench.stores import Wanted
+    from loaders import load
+    from loaders.options import parse_options
+
+    values: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {text!r} is not of the form name=value")
+        values[name] = value
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit must be at least 1, not {limit}")
+    found = load(loader)
+    options = parse_options(found.Options, values, loader)
+    source = open_source(dataset, data_dir)
+    public = options.public()
+    wanted = Wanted(found, options, source, limit, _stores(data_dir, store_dir))
+    return wanted, {name: public[name] for name in values if name in public}
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Of a command's arguments, those that all configurations share and that need no translation."""
+    return {name: given[name] for name in Settings.model_fields if name in given and name not in ("options", "device")}
+
+
+def _recorded(work: Callable[[], Record], folder: Path) -> Record:
+    """Do the work and keep its record, whatever became of it."""
+    from bench.records import write_record
+    from bench.runner import RunFailedError
+
+    try:
+        record = work()
+    except RunFailedError as error:
+        write_record(error.record, folder)
+        raise
+    write_record(record, folder)
+    if record.status == "unavailable":
+        raise BenchError(f"loader {record.loader.name} is unavailable: {record.error}")
+    return record
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False)
+
+
+def _columns() -> Iterator[Any]:
+    return iter((TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
+
+
+class _Bar:
+    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def begin(self, what: str, total: int) -> None:
+        if not err.is_terminal:
+            err.print(f"{what}: {total:,} samples", markup=False)
+            return
+        self._progress = Progress(*_columns(), console=err, transient=True)
+        self._progress.start()
+        self._progress.add_task(what, total=total)
+
+    def advance(self, samples: int) -> None:
+        if self._progress is not None:
+            self._progress.advance(self._progress.task_ids[0], samples)
+
+    def end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class _Steps:
+    """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(*_columns(), console=err, disable=not err.is_terminal)
+        self._tasks: dict[str, Any] = {}
+        self._tenths: dict[str, int] = {}
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if err.is_terminal:
+            if step not in self._tasks:
+                self._tasks[step] = self._progress.add_task(step)
+            self._progress.update(self._tasks[step], completed=done, total=total or None)
+            return
+        tenth = done * 10 // total if total else 0
+        if tenth > self._tenths.get(step, -1):
+            self._tenths[step] = tenth
+            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}", markup=False)
+
+    def __enter__(self) -> _Steps:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()

@@ -1,0 +1,91 @@
+"""What this machine can run, what is missing and why; and whether stores still hold what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from bench.measure.environment import cpu_model
+from bench.sources.registry import SOURCES, open_source
+from bench.stores import Progress
+from loaders import ImageDataset, LoaderError, StoreInfo, UnavailableError, load, loader_names
+from loaders.store import MANIFEST, read_store
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's table."""
+
+    what: str
+    state: Literal["ok", "missing", "damaged"]
+    detail: str
+
+
+def examine(data_dir: Path) -> Iterator[Finding]:
+    """Machine, loaders and datasets."""
+    yield Finding("machine", "ok", f"{cpu_model()}; {platform.system()} {platform.release()}")
+    yield Finding("python", "ok", f"{platform.python_version()}, torch {torch.__version__}")
+    if torch.cuda.is_available():
+        yield Finding("cuda", "ok", torch.cuda.get_device_name())
+    else:
+        built = f"PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch is a CPU build"
+        yield Finding("cuda", "missing", f"no CUDA device ({built}); runs use the CPU")
+    for name in loader_names():
+        reason = why_unavailable(name)
+        yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
+    for name in SOURCES:
+        reason = open_source(name, data_dir).missing()
+        yield Finding(f"dataset {name}", "missing" if reason else "ok", reason or "")
+
+
+def why_unavailable(name: str) -> str | None:
+    """Why a loader cannot run here with its default options, or None."""
+    try:
+        loader = load(name)
+    except UnavailableError as error:
+        return str(error)
+    return loader.unavailable(loader.Options())
+
+
+def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
+    """Read every store below the folder in full and compare its hashes with its manifest."""
+    for manifest in sorted(store_dir.rglob(MANIFEST)):
+        location = manifest.parent
+        name = location.relative_to(store_dir).as_posix()
+        if any(part.startswith(".") for part in location.relative_to(store_dir).parts):
+            continue  # a half-written store; the next prepare removes it
+        try:
+            info = StoreInfo.model_validate_json(manifest.read_bytes())
+            loader = load(info.loader)
+            options = loader.Options.model_validate(info.options)
+            if reason := loader.unavailable(options):
+                yield Finding(f"store {name}", "missing", f"cannot be read here: {reason}")
+                continue
+            read_store(location, info.loader)
+            for split in info.splits:
+                with loader(location, split, options) as dataset:
+                    _compare(dataset, progress)
+        except (LoaderError, ValueError, OSError) as error:
+            yield Finding(f"store {name}", "damaged", str(error))
+        else:
+            yield Finding(f"store {name}", "ok", f"{info.samples:,} samples as prepared")
+
+
+def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
+    pixels, labels = hashlib.sha256(), hashlib.sha256()
+    progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))
+    try:
+        for start in range(0, len(dataset), 1024):
+            batch = dataset.batch(range(start, min(start + 1024, len(dataset))))
+            pixels.update(batch.images.cpu().contiguous().numpy().data)
+            labels.update(batch.labels.cpu().numpy().astype("<i8", copy=False).data)
+            progress.advance(len(batch.labels))
+    finally:
+        progress.end()
+    wanted = dataset.split_info
+    if (pixels.hexdigest(), labels.hexdigest()) != (wanted.pixels_sha256, wanted.labels_sha256):
+        raise LoaderError(f"the {dataset.split} split no longer holds what was written; prepare it again with --force")

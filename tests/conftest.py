@@ -1,0 +1,24 @@
+"""Settings for all tests: one thread per process, since pytest-xdist already fills the cores."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: OpenMP threads that spin against each other make small tests take minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("BENCH_DATA", None)
+os.environ.pop("BENCH_POSTGRES_DSN", None)
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "cuda" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))

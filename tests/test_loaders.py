@@ -1,0 +1,51 @@
+"""The contract, over every loader, encoding and option worth having."""
+
+from __future__ import annotations
+
+import pytest
+
+from loaders import load, loader_names
+from tests.loader_contract import Case, LoaderContract
+
+CASES = [
+    Case("memory", {}, thorough=True),
+    Case("memory", {"encoding": "raw"}, "jpeg"),
+    Case("memory", {"encoding": "jpeg"}, "jpeg", thorough=True),
+    Case("mmap", {}, thorough=True),
+    Case("mmap", {"encoding": "raw"}, "jpeg"),
+    Case("mmap", {"encoding": "jpeg", "threads": 1}, "jpeg", thorough=True),
+]
+CUDA_CASES = [
+    Case("gpu_mmap", {"mode": "cuda"}),
+    Case("gpu_mmap", {"mode": "cuda", "encoding": "jpeg"}, "jpeg"),
+    Case("gpu_mmap", {"mode": "pinned"}),
+    Case("gpu_mmap", {"mode": "mapped"}),
+]
+
+
+class TestLoaders(LoaderContract):
+    """Loaders that give batches in RAM."""
+
+    @pytest.fixture(params=CASES, ids=str)
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        found: Case = request.param
+        return found
+
+
+@pytest.mark.cuda
+class TestCudaLoaders(LoaderContract):
+    """Loaders that give batches on a CUDA device."""
+
+    @pytest.fixture(params=CUDA_CASES, ids=str)
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        found: Case = request.param
+        return found
+
+
+def test_every_loader_is_covered_and_runs_here() -> None:
+    """A loader whose every test is skipped where it could run would go unnoticed."""
+    covered = {case.loader for case in CASES + CUDA_CASES}
+    assert covered == set(loader_names())
+    for case in CASES:
+        loader = load(case.loader)
+        assert loader.unavailable(loader.Options.model_validate(case.options)) is None, str(case)
