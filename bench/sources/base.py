@@ -73,6 +73,14 @@ class Source(abc.ABC):
             UsageError: the dataset is bundled, or the folder holds something else.
         """
 
+    def unpack(self, archive: Path, report: Report) -> Path:  # noqa: ARG002
+        """What is left to do with a verified download; nothing where the archive is read as it is.
+
+        Returns:
+            What the dataset is now read from.
+        """
+        return archive
+
 
 class LimitedSplit:
     """At most ``limit`` samples of a split, spread evenly over it, so that sorted classes are all met."""
