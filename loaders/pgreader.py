@@ -1,0 +1,162 @@
+"""Reads batches from a table: one prepared query a batch, in binary, on a connection of the calling thread's own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import psycopg
+import torch
+from psycopg import pq, sql
+from psycopg.conninfo import conninfo_to_dict
+
+from loaders.batch import Batch, Indices
+from loaders.decoding import ImageDecoder
+from loaders.errors import BackendError, StoreError
+from loaders.pgtables import SCHEMA, backend_error, one_line
+
+_STATEMENT = b"batch"
+_INT4, _INT4_ARRAY = 23, 1007
+# A batch is always some rows by key: without statistics and for any number of keys the index is right.
+_SETTINGS = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
+)
+
+
+def connect(conninfo: str) -> psycopg.Connection[Any]:
+    """Connect to a server.
+
+    Raises:
+        BackendError: it cannot be reached or refuses.
+    """
+    parameters = conninfo_to_dict(conninfo)
+    password = str(parameters.get("password") or "")
+    try:
+        return psycopg.connect(conninfo, autocommit=True)
+    except psycopg.Error as error:
+        reason = one_line(error, (password,))
+    lowered = reason.lower()
+    if "password" in lowered or "authentication" in lowered or "role" in lowered:
+        remedy = "correct user and password in the dsn"
+    elif "does not exist" in lowered:
+        remedy = "correct dbname in the dsn"
+    else:
+        remedy = "check that it is running and that host and port are right"
+    raise BackendError(f"cannot connect to the PostgreSQL server: {reason}; {remedy}")
+
+
+class TableReader:
+    """Batches of one table. Each thread that reads at the same time gets a connection of its own."""
+
+    def __init__(self, conninfo: str, table: str, shape: tuple[int, int, int], decoder: ImageDecoder | None) -> None:
+        self._conninfo = conninfo
+        self._table = table
+        self._shape = shape
+        self._decoder = decoder
+        self._query = (
+            sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)")
+            .format(sql.Identifier(SCHEMA, table))
+            .as_string()
+            .encode()
+        )
+        self._lock = threading.Lock()
+        self._closed = False
+        self._idle: list[psycopg.Connection[Any]] = []
+        # For a dataset that is dropped without close().
+        self._forgotten = weakref.finalize(self, _close_all, self._idle, os.getpid())
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """An idle connection, or a new one; ``release`` gives it back."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        connection = connect(self._conninfo)
+        try:
+            connection.execute(_SETTINGS)
+            _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
+        except psycopg.Error as error:
+            connection.close()
+            raise backend_error(f"cannot read table {SCHEMA}.{self._table}", error) from None
+        return connection
+
+    def release(self, connection: psycopg.Connection[Any]) -> None:
+        """Keep a sound connection for the next batch."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def read(self, indices: Indices) -> Batch:
+        """Samples in the order asked, in fresh memory."""
+        if not len(indices):
+            return Batch(torch.empty((0, *self._shape), dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+        connection = self.connection()
+        try:
+            # libpq itself: psycopg's cursor would build Python objects of each row, at a third of the batch's time.
+            result = connection.pgconn.exec_prepared(_STATEMENT, [_int4_array(indices)], [1], 1)
+            _require(result, pq.ExecStatus.TUPLES_OK)
+        except psycopg.Error as error:
+            connection.close()
+            raise backend_error("lost the PostgreSQL server or its table during a read", error) from None
+        except BaseException:
+            connection.close()
+            raise
+        self.release(connection)
+        return self._assemble(result, indices)
+
+    def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> Batch:
+        """Put the rows, which come once each and in any order, where they were asked."""
+        value: Any = result.get_value
+        row_of = {value(row, 0): row for row in range(result.ntuples)}
+        keys = indices.astype(">i4").tobytes()
+        try:
+            rows = [row_of[keys[at : at + 4]] for at in range(0, len(keys), 4)]
+        except KeyError as missing:
+            key = int.from_bytes(missing.args[0], "big")
+            raise StoreError(f"table {SCHEMA}.{self._table} has no row {key}; prepare the store again") from None
+        labels = np.frombuffer(b"".join([value(row, 1) for row in rows]), ">i4").astype(np.int64)
+        images = [value(row, 2) for row in rows]
+        if self._decoder is not None:
+            return Batch(self._decoder.decode(images, self._shape), torch.from_numpy(labels))
+        # A bytearray is filled by one copy and may be written to by the receiver.
+        pixels = np.frombuffer(bytearray().join(images), np.uint8)
+        if pixels.size != len(rows) * int(np.prod(self._shape)):
+            raise StoreError(f"table {SCHEMA}.{self._table} holds images of another size; prepare the store again")
+        return Batch(torch.from_numpy(pixels.reshape(len(rows), *self._shape)), torch.from_numpy(labels))
+
+    def close(self) -> None:
+        """Close all connections and end the decoding threads."""
+        with self._lock:
+            self._closed = True
+        self._forgotten()
+        if self._decoder is not None:
+            self._decoder.close()
+
+
+def _int4_array(values: Indices) -> bytes:
+    """Values in PostgreSQL's binary format of ``int4[]``: one dimension, no nulls, lower bound 1."""
+    words = np.empty(5 + 2 * len(values), ">i4")
+    words[:5] = 1, 0, _INT4, len(values), 1
+    words[5::2] = 4
+    words[6::2] = values
+    return words.tobytes()
+
+
+def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
+    if result.status != status:
+        raise psycopg.errors.lookup(_sqlstate(result) or "08006")(result.error_message.decode(errors="replace"))
+
+
+def _sqlstate(result: pq.abc.PGresult) -> str | None:
+    code = result.error_field(pq.DiagnosticField.SQLSTATE)
+    return code.decode() if code else None
+
+
+def _close_all(connections: list[psycopg.Connection[Any]], owner: int) -> None:
+    if os.getpid() == owner:  # a forked child's copies must not end its parent's sessions
+        while connections:
+            connections.pop().close()

@@ -1,0 +1,210 @@
+"""PostgreSQL: one image a row, one query a batch; on a server of its own or on the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import ConfigDict, SecretStr, field_validator, model_validator
+
+from loaders.base import ImageDataset
+from loaders.batch import Batch, Indices
+from loaders.decoding import ImageDecoder
+from loaders.options import Encoding, LoaderOptions, encoding_option, read_option, store_option
+from loaders.pgbinaries import find_programs
+from loaders.pgreader import TableReader, connect
+from loaders.pgserver import DATA, EmbeddedServer, Transport
+from loaders.pgtables import (
+    SCHEMA,
+    TABLES,
+    Storage,
+    backend_error,
+    check_table,
+    read_tables,
+    relation_files,
+    write_tables,
+)
+from loaders.split import StreamedSplit
+
+DSN_VARIABLE = "BENCH_POSTGRES_DSN"
+
+
+class PostgresOptions(LoaderOptions):
+    """How rows are stored, and on which server.
+
+    The dsn is a secret: it stands in no manifest, record or message.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    storage: Storage = store_option(
+        "inline", description="inline: in the row if it fits a page of 8 KB; toast: out of line, in pieces of 2 KB"
+    )
+    encoding: Encoding = encoding_option()
+    server: Literal["embedded", "dsn"] = store_option(
+        "embedded",
+        description=f"embedded: a server within the store; dsn: yours (default if dsn or {DSN_VARIABLE} is set)",
+    )
+    dsn: SecretStr | None = read_option(
+        None, repr=False, description=f"connection string of your own server; default: ${DSN_VARIABLE}"
+    )
+    transport: Transport = read_option("socket", description="of the embedded server: unix socket or tcp on 127.0.0.1")
+    threads: int = read_option(0, ge=0, le=1024, description="JPEG decoding threads; 0: one per core")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_server(cls, given: Any) -> Any:
+        values = dict(given)
+        values["dsn"] = values.get("dsn") or None
+        values.setdefault("server", "dsn" if values["dsn"] or os.environ.get(DSN_VARIABLE) else "embedded")
+        if values["server"] == "dsn" and values["dsn"] is None:
+            values["dsn"] = os.environ.get(DSN_VARIABLE) or None
+        return values
+
+    @field_validator("dsn")
+    @classmethod
+    def _readable(cls, dsn: SecretStr | None) -> SecretStr | None:
+        try:
+            conninfo_to_dict(dsn.get_secret_value() if dsn else "")
+        except psycopg.ProgrammingError:  # its message may quote the password
+            raise ValueError(
+                "not a connection string; write postgresql://user@host/dbname or host=… dbname=…"
+            ) from None
+        return dsn
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.server == "dsn" and self.dsn is None:
+            raise ValueError(f"server=dsn needs a connection string; give dsn=… or set {DSN_VARIABLE}")
+        if self.server == "embedded" and self.dsn is not None:
+            raise ValueError("server=embedded takes no dsn; leave one of the two out")
+        if self.server == "dsn" and self.transport == "tcp":
+            raise ValueError("transport is for the embedded server; say in the dsn how to reach yours")
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """All options, of the dsn only whether there is one."""
+        return {**super().public(), "dsn": "given" if self.dsn else None}
+
+
+class ConnectionInfo(NamedTuple):
+    """What another client needs to read the same rows.
+
+    Attributes:
+        conninfo: libpq's connection string, password included.
+        schema: schema of the table.
+        table: name of the table, with columns ``id``, ``label`` and ``image``.
+        server_pid: the embedded server's process id, None for a server of the user's.
+    """
+
+    conninfo: str
+    schema: str
+    table: str
+    server_pid: int | None
+
+
+class PostgresHandle(NamedTuple):
+    """What one process holds open."""
+
+    server: EmbeddedServer | None
+    reader: TableReader
+    info: ConnectionInfo
+
+
+@final
+class PostgresDataset(ImageDataset[PostgresHandle]):
+    """A table a split, with the sample's index as primary key."""
+
+    name = "postgres"
+    device = "cpu"
+    max_workers = None
+    Options = PostgresOptions
+
+    @classmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        """None with a dsn; else why no server can be started here."""
+        return None if _own(options).server == "dsn" else find_programs().reason
+
+    @classmethod
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> Sequence[str]:
+        if options.server == "dsn":
+            with connect(_dsn(options)) as connection:
+                _load(connection, splits, folder, options)
+            return [TABLES]
+        server = EmbeddedServer.create(folder)
+        complete = False
+        try:
+            with connect(make_conninfo(**server.conninfo("socket"))) as connection:
+                files = _load(connection, splits, folder, options)
+            complete = True
+        finally:
+            server.close(keep_data=complete)
+        checked = [folder / TABLES, folder / DATA / "PG_VERSION", folder / DATA / "global" / "pg_control", *files]
+        return [str(file.relative_to(folder)) for file in checked]
+
+    def _open(self) -> PostgresHandle:
+        options = _own(self.options)
+        tables = read_tables(self.location)
+        server = None
+        if options.server == "embedded":
+            server = EmbeddedServer.open(self.location, options.transport, _cache_bytes(tables.bytes))
+        try:
+            conninfo = make_conninfo(**server.conninfo(options.transport)) if server else _dsn(options)
+            with connect(conninfo) as connection:
+                try:
+                    count = self.split_info.count
+                    check_table(connection, tables, self.split, count, self.location, rows=server is None)
+                except psycopg.Error as error:
+                    raise backend_error(f"cannot check the tables of store {self.location}", error) from None
+            decoder = ImageDecoder(options.threads) if options.encoding == "jpeg" else None
+            table = tables.names[self.split]
+            info = ConnectionInfo(conninfo, SCHEMA, table, server.pid if server else None)
+            return PostgresHandle(server, TableReader(conninfo, table, self.split_info.shape, decoder), info)
+        except BaseException:
+            if server is not None:
+                server.close()
+            raise
+
+    def _read(self, handle: PostgresHandle, indices: Indices) -> Batch:
+        return handle.reader.read(indices)
+
+    def _close(self, handle: PostgresHandle) -> None:
+        handle.reader.close()
+        if handle.server is not None:
+            handle.server.close()
+
+    def connection_info(self) -> ConnectionInfo:
+        """How to reach the same rows by other means; opens the dataset. Valid until it is closed."""
+        return self._ready().info
+
+
+def _own(options: LoaderOptions) -> PostgresOptions:
+    assert isinstance(options, PostgresOptions)
+    return options
+
+
+def _dsn(options: PostgresOptions) -> str:
+    assert options.dsn is not None
+    given = conninfo_to_dict(options.dsn.get_secret_value())
+    parameters: dict[str, Any] = {"connect_timeout": "10", "application_name": "loader-bench", **given}
+    return make_conninfo("", **parameters)
+
+
+def _load(
+    connection: psycopg.Connection[Any], splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions
+) -> list[Path]:
+    try:
+        tables = write_tables(connection, splits, folder, options.encoding, options.storage)
+        return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else []
+    except psycopg.Error as error:
+        raise backend_error("cannot write the tables", error) from None
+
+
+def _cache_bytes(table_bytes: int) -> int:
+    """The server's cache: all tables with some room, but no more than a quarter of the machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(table_bytes + table_bytes // 16 + (32 << 20), memory // 4)
