@@ -29,7 +29,7 @@ class Samples:
         self.shape = shape
         self.labels: NDArray[np.int64] = random.integers(0, CLASSES, count)
         self.files: list[bytes] | None = None
-        channels, height, width = shape
+        _, height, width = shape
         self.images: NDArray[np.uint8] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
         if encoding == "jpeg":
             # Smooth pictures: noise would not survive the encoding in an interesting way.
