@@ -1,0 +1,113 @@
+"""Order, and every way of getting batches: in process, ahead by a thread, by worker processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.batching import BatchStream, cut, epoch_order
+from bench.errors import BenchError
+from loaders import ImageDataset, StoreError, load
+from tests.samples import INFO, as_splits, make_splits
+
+SAMPLES = make_splits()
+
+
+@pytest.fixture(scope="module")
+def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores") / "store"
+    load("mmap").prepare(as_splits(SAMPLES), folder, dataset=INFO)
+    return folder
+
+
+@pytest.fixture
+def dataset(location: Path) -> Iterator[ImageDataset[Any]]:
+    with load("mmap")(location, "train") as opened:
+        yield opened
+
+
+@given(st.integers(0, 500), st.integers(0, 2**40), st.integers(0, 100), st.integers(1, 64))
+def test_an_epoch_visits_each_sample_once(count: int, seed: int, epoch: int, size: int) -> None:
+    order = epoch_order(count, seed, epoch)
+    batches = cut(order, size)
+    assert sorted(np.concatenate([*batches, np.empty(0, int)]).tolist()) == list(range(count))
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert np.array_equal(order, epoch_order(count, seed, epoch))
+
+
+def test_order_depends_on_seed_and_epoch() -> None:
+    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+@pytest.mark.parametrize("how", [{}, {"prefetch": 3}, {"workers": 2}, {"workers": 1, "prefetch": 4}], ids=str)
+def test_every_way_gives_the_same_batches(dataset: ImageDataset[Any], how: dict[str, Any]) -> None:
+    with BatchStream(dataset, **how) as stream:
+        for epoch in range(3):  # persistent workers are asked anew each time
+            batches = cut(epoch_order(41, 0, epoch), 8)
+            got = list(stream.epoch(batches, epoch=epoch))
+            assert len(got) == 6
+            for indices, batch in zip(batches, got, strict=True):
+                images, labels = SAMPLES["train"].expect(indices.tolist())
+                assert torch.equal(batch.images, images)
+                assert torch.equal(batch.labels, labels)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 5])
+def test_an_early_stop_leaves_no_thread(dataset: ImageDataset[Any], prefetch: int) -> None:
+    before = threading.active_count()
+    epoch = BatchStream(dataset, prefetch=prefetch).epoch(cut(epoch_order(41, 0, 0), 2))
+    next(epoch)
+    del epoch
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_read_ahead_raises_in_the_reader_s_thread(dataset: ImageDataset[Any]) -> None:
+    with pytest.raises(IndexError, match="out of range"):
+        list(BatchStream(dataset, prefetch=2).epoch([np.array([0]), np.array([99])]))
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path) -> None:
+    dataset = load("mmap")(tmp_path / "nowhere", "train")
+    with BatchStream(dataset, workers=1) as stream, pytest.raises(StoreError) as caught:
+        list(stream.epoch([np.array([0])]))
+    assert str(caught.value).startswith("no prepared store at")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
+    with BatchStream(dataset, workers=1) as stream, pytest.raises(BenchError, match="a worker process was lost"):
+        for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):
+            if number == 1:
+                assert stream._loader is not None
+                workers = stream._loader._iterator._workers  # type: ignore[union-attr]
+                os.kill(workers[0].pid, signal.SIGKILL)
+
+
+def test_closing_ends_the_workers(dataset: ImageDataset[Any]) -> None:
+    stream = BatchStream(dataset, workers=2)
+    next(stream.epoch(cut(epoch_order(41, 0, 0), 8)))
+    assert stream._loader is not None
+    workers = stream._loader._iterator._workers  # type: ignore[union-attr]
+    stream.close()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_loader_without_workers_says_so(dataset: ImageDataset[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(dataset), "max_workers", 0)
+    with pytest.raises(BenchError, match="takes at most 0 workers, not 2"):
+        BatchStream(dataset, workers=2)

@@ -1,0 +1,62 @@
+"""Sizes of the networks, and that seeds decide their weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.config import Model
+from bench.models import build_model
+
+NAMES: list[Model] = ["convnet", "resnet18", "densenet121"]
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_convnet_is_small_enough_for_data_to_show() -> None:
+    model = build_model("convnet", 10, 32, seed=0).eval()
+    assert parameters(model) <= 250_000
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 32, 32))
+    assert counter.get_total_flops() / 2 <= 5_000_000  # the counter counts a multiply-add as two
+
+
+def test_convnet_has_four_3x3_convolutions() -> None:
+    convolutions = [m for m in build_model("convnet", 10, 32, seed=0).modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.out_channels, m.stride[0], m.kernel_size[0]) for m in convolutions] == [
+        (32, 2, 3),
+        (64, 2, 3),
+        (128, 2, 3),
+        (128, 1, 3),
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [32, 64])
+def test_shapes(name: Model, size: int) -> None:
+    model = build_model(name, 7, size, seed=0).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, size, size)).shape == (2, 7)
+
+
+def test_deep_networks_see_small_images_whole() -> None:
+    for name, last in (("resnet18", "layer4"), ("densenet121", "features")):
+        model = build_model(name, 10, 32, seed=0).eval()  # type: ignore[arg-type]
+        shapes: list[torch.Size] = []
+        model.get_submodule(last).register_forward_hook(lambda *call, s=shapes: s.append(call[2].shape))
+        with torch.no_grad():
+            model(torch.zeros(1, 3, 32, 32))
+        assert shapes[0][-1] == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_decides_and_the_caller_s_generator_is_left_alone(name: Model) -> None:
+    state = torch.random.get_rng_state()
+    first, second, other = (build_model(name, 10, 32, seed=s).state_dict() for s in (3, 3, 4))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -1,0 +1,137 @@
+"""A whole run; and that neither loader nor workers nor read-ahead change a bit of its result."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.batching import epoch_order
+from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.records import Record
+from bench.runner import RunFailedError, resolve_device, run
+from bench.sources.registry import open_source
+from bench.stores import Silent, Wanted
+from loaders import load, loader_names
+
+SMALL: dict[str, Any] = {"dataset": "digits", "limit": 96, "epochs": 2, "batch_size": 32, "device": "cpu", "threads": 1}
+
+
+def do(folder: Path, loader: str, options: dict[str, Any] | None = None, **changes: Any) -> Record:
+    config = RunConfig(**{**SMALL, "loader": loader, "options": options or {}, **changes})
+    found = load(loader)
+    source = open_source(config.dataset, folder)
+    wanted = Wanted(found, found.Options.model_validate(options or {}), source, config.limit, folder / "stores")
+    return run(config, wanted, Silent(), [].append)
+
+
+def outcome(record: Record) -> Any:
+    """What must be equal to the last bit."""
+    assert record.status == "ok", record.error
+    epochs = [(e.train_loss, e.test_accuracy, e.test_macro_f1, e.images) for e in record.epochs]
+    return epochs, record.digest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def baseline(folder: Path) -> Record:
+    return do(folder, "memory")
+
+
+def test_a_record_holds_the_run(baseline: Record) -> None:
+    assert baseline.dataset is not None
+    assert (baseline.dataset.train, baseline.dataset.test, baseline.dataset.limit) == (96, 96, 96)
+    assert [e.images for e in baseline.epochs] == [96, 96]
+    assert baseline.setup is not None
+    assert baseline.setup.open_s > 0
+    assert baseline.store is not None
+    assert baseline.store.path == "digits-limit96/memory"
+    assert baseline.store.bytes > 192 * 3072
+    assert baseline.resources is not None
+    assert baseline.resources.cpu_s["process"] > 0
+    for epoch in baseline.epochs:
+        parts = epoch.fetch_s + epoch.transfer_s + epoch.compute_s + epoch.other_s
+        assert parts <= epoch.wall_s
+        assert set(epoch.wait_s) == {"p50", "p95", "p99", "max"}
+
+
+def test_the_digest_is_of_the_source_s_samples(baseline: Record, folder: Path) -> None:
+    from bench.sources.base import LimitedSplit
+
+    split = LimitedSplit(open_source("digits", folder).splits()["train"], 96)
+    blocks = list(split.blocks())
+    order = epoch_order(96, 0, 0)
+    images = np.concatenate([b.images for b in blocks if b.images is not None])[order]
+    labels = np.concatenate([b.labels for b in blocks])[order]
+    assert baseline.digest is not None
+    assert baseline.digest.pixels == hashlib.sha256(images.tobytes()).hexdigest()
+    assert baseline.digest.labels == hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("loader", [name for name in loader_names() if load(name).device == "cpu" and name != "memory"])
+def test_every_loader_trains_the_same(baseline: Record, folder: Path, loader: str) -> None:
+    assert outcome(do(folder, loader)) == outcome(baseline)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize("loader", [name for name in loader_names() if load(name).device == "cpu"])
+def test_workers_train_the_same(baseline: Record, folder: Path, loader: str) -> None:
+    assert outcome(do(folder, loader, workers=2)) == outcome(baseline)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"prefetch": 3}, {"cache": "as-is"}, {"workers": 1, "prefetch": 3, "start_method": "spawn"}],
+    ids=str,
+)
+def test_ways_of_reading_train_the_same(baseline: Record, folder: Path, changes: dict[str, Any]) -> None:
+    assert outcome(do(folder, "mmap", **changes)) == outcome(baseline)
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.01}, {"batch_size": 31}], ids=str)
+def test_what_should_matter_does(baseline: Record, folder: Path, changes: dict[str, Any]) -> None:
+    assert outcome(do(folder, "memory", **changes))[0] != outcome(baseline)[0]
+
+
+@pytest.mark.cuda
+def test_cuda_loader_modes_train_the_same(folder: Path) -> None:
+    records = [do(folder, "gpu_mmap", {"mode": mode}, device="cuda") for mode in ("cuda", "pinned", "mapped")]
+    records.append(do(folder, "mmap", device="cuda"))
+    assert len({str(outcome(record)) for record in records}) == 1
+
+
+def test_a_failed_run_leaves_a_record(folder: Path) -> None:
+    with pytest.raises(RunFailedError, match="is not in") as caught:
+        do(folder, "mmap", dataset="cifar10", limit=None)
+    record = caught.value.record
+    assert record.status == "failed"
+    assert record.error == str(caught.value)
+    assert record.epochs == []
+
+
+def test_a_loader_that_cannot_run_leaves_a_record(folder: Path) -> None:
+    loader = load("gpu_mmap")
+    reason = loader.unavailable(loader.Options())
+    if reason is None:
+        pytest.skip("it can run here")
+    record = do(folder, "gpu_mmap")
+    assert (record.status, record.error) == ("unavailable", reason)
+
+
+def test_cuda_where_there_is_none() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        assert resolve_device("auto").type == "cuda"
+        return
+    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="finds no CUDA device"):
+        resolve_device("cuda")
