@@ -1,0 +1,182 @@
+"""One image file per sample in a folder per class, as the sources come and most programs read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, final
+
+import imagecodecs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loaders.base import ImageDataset
+from loaders.batch import Batch, Indices
+from loaders.decoding import Codec, ImageDecoder, default_threads
+from loaders.errors import DecodeError, LoaderError, StoreError
+from loaders.options import LoaderOptions, read_option, store_option
+from loaders.split import StoredBlock, StreamedSplit
+
+SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
+
+
+def image_name(label: int, index: int, codec: Codec) -> str:
+    """Path of an image within its split's folder; sorted names keep the order of labels and of samples."""
+    return f"{label:04d}/{index:08d}.{SUFFIX[codec]}"
+
+
+def index_name(split: str, codec: Codec) -> str:
+    """The file with each image's label and size in bytes: little-endian int64 ``[n, 2]``."""
+    return f"{split}.{SUFFIX[codec]}.index"
+
+
+class FilesystemOptions(LoaderOptions):
+    """Options of the filesystem loader."""
+
+    compression: int = store_option(
+        6, ge=0, le=9, description="zlib level of PNG files, 6 being customary; JPEG originals are kept as they are"
+    )
+    decoder: Literal["fast", "pil"] = read_option(
+        "fast", description="fast: simplejpeg and libspng; pil: Pillow, what most programs use"
+    )
+    threads: int = read_option(0, ge=0, le=1024, description="reading and decoding threads; 0: one per core")
+
+
+class _Files:
+    """A split's index, its folder, and the threads that read and decode."""
+
+    def __init__(self, location: Path, split: str, codec: Codec, index: NDArray[np.int64], decoder: ImageDecoder):
+        self.codec = codec
+        self.folder = location / split
+        self.again = f"remove {location} and prepare it again"
+        self.labels = np.ascontiguousarray(index[:, 0])
+        self.sizes = np.ascontiguousarray(index[:, 1])
+        self.decoder = decoder
+        try:
+            # Names are looked up from here: shorter ones, and never those of a store that took this one's place.
+            self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError(f"cannot open {self.folder}: {error.strerror}; {self.again}") from None
+
+    def load(self, name: str, size: int) -> bytes:
+        """All bytes of one image file."""
+        try:
+            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
+            try:
+                data = os.read(file, size + 1)
+            finally:
+                os.close(file)
+        except FileNotFoundError:
+            raise StoreError(f"{self.folder / name} is missing from its store; {self.again}") from None
+        except OSError as error:
+            raise StoreError(f"cannot read {self.folder / name}: {error.strerror}; {self.again}") from None
+        if len(data) != size:
+            found = f"{len(data)}" if len(data) < size else "more"
+            raise StoreError(f"{self.folder / name} has {found} bytes instead of {size}; {self.again}")
+        return data
+
+    def close(self) -> None:
+        """End the threads, then let the folder go."""
+        self.decoder.close()
+        os.close(self._descriptor)
+
+
+@final
+class FilesystemDataset(ImageDataset[_Files]):
+    """PNG files, or the source's own JPEG files, read and decoded by a pool of threads."""
+
+    name = "filesystem"
+    device = "cpu"
+    max_workers = None
+    Options = FilesystemOptions
+
+    @classmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
+        """Always available."""
+        return None
+
+    @classmethod
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: FilesystemOptions) -> Sequence[str]:
+        threads = default_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            return [_write_split(split, folder, options.compression, pool, threads) for split in splits.values()]
+
+    def _open(self) -> _Files:
+        options: Any = self.options
+        for codec in SUFFIX:
+            name = index_name(self.split, codec)
+            if name in self.info.files:
+                index = np.fromfile(self.location / name, "<i8").astype(np.int64, copy=False)
+                if index.size != 2 * self.split_info.count or (index.size and int(index.min()) < 0):
+                    raise StoreError(
+                        f"{self.location / name} is not the index of {self.split_info.count} images; "
+                        f"remove {self.location} and prepare it again"
+                    )
+                decoder = ImageDecoder(options.threads, options.decoder, checked=True)
+                return _Files(self.location, self.split, codec, index.reshape(-1, 2), decoder)
+        raise StoreError(f"{self.location} has no index of its {self.split} images; remove it and prepare it again")
+
+    def _read(self, handle: _Files, indices: Indices) -> Batch:
+        labels = np.take(handle.labels, indices)
+        wanted = list(zip(labels.tolist(), indices.tolist(), np.take(handle.sizes, indices).tolist(), strict=True))
+
+        def fetch(i: int) -> bytes:
+            label, index, size = wanted[i]
+            return handle.load(image_name(label, index, handle.codec), size)
+
+        def name(i: int) -> str:
+            return str(handle.folder / image_name(*wanted[i][:2], handle.codec))
+
+        try:
+            images = handle.decoder.decode_each(len(wanted), fetch, self.split_info.shape, name, handle.codec)
+        except DecodeError as error:
+            raise DecodeError(f"{error}; {handle.again}") from None
+        return Batch(images, torch.from_numpy(labels))
+
+    def _close(self, handle: _Files) -> None:
+        handle.close()
+
+
+def _write_split(split: StreamedSplit, folder: Path, level: int, pool: ThreadPoolExecutor, threads: int) -> str:
+    """Write one split's images and then its index, whose name it gives."""
+    if split.shape[0] not in (1, 3):
+        raise LoaderError(
+            f"image files hold 1 or 3 channels, not the {split.shape[0]} of the {split.name} split; use another loader"
+        )
+    codec: Codec = "jpeg" if split.encoding == "jpeg" else "png"
+    root = folder / split.name
+    root.mkdir()
+    made: set[int] = set()
+    rows = []
+    done = 0
+    for block in split.blocks():
+        for label in set(block.labels.tolist()) - made:
+            (root / image_name(label, 0, codec)).parent.mkdir()
+            made.add(label)
+        step = max(1, -(-len(block.labels) // threads))
+
+        def write(start: int, block: StoredBlock = block, first: int = done, step: int = step) -> list[int]:
+            return [
+                (root / image_name(int(block.labels[i]), first + i, codec)).write_bytes(_encoded(block, i, level))
+                for i in range(start, min(start + step, len(block.labels)))
+            ]
+
+        sizes = [size for part in pool.map(write, range(0, len(block.labels), step)) for size in part]
+        rows.append(np.stack([block.labels, np.array(sizes, np.int64)], axis=1))
+        done += len(sizes)
+    name = index_name(split.name, codec)
+    index = np.concatenate(rows) if rows else np.empty((0, 2), np.int64)
+    (folder / name).write_bytes(index.astype("<i8", copy=False).tobytes())
+    return name
+
+
+def _encoded(block: StoredBlock, i: int, level: int) -> bytes:
+    """The source's own file, or a lossless one made of its pixels."""
+    if block.files is not None:
+        return bytes(block.files[i])
+    pixels = block.images[i]
+    image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    return bytes(imagecodecs.spng_encode(image, level=level))
