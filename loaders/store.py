@@ -166,8 +166,18 @@ class StoreWriter:
                 shutil.rmtree(self._old)
             else:  # killed between the two renames: the old store is still whole
                 self._old.rename(self.location)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        _remove_tree(self.folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder in which a helper process of a killed writer, such as a server, may still be ending."""
+    end = time.monotonic() + 30
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or time.monotonic() > end:
+                raise
 
 
 def sync_filesystem(path: Path) -> None:
