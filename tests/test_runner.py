@@ -26,7 +26,8 @@ def do(folder: Path, loader: str, options: dict[str, Any] | None = None, **chang
     found = load(loader)
     source = open_source(config.dataset, folder)
     wanted = Wanted(found, found.Options.model_validate(options or {}), source, config.limit, folder / "stores")
-    return run(config, wanted, Silent(), [].append)
+    lines: list[str] = []
+    return run(config, wanted, Silent(), lines.append)
 
 
 def outcome(record: Record) -> Any:

@@ -1,0 +1,141 @@
+"""The command line as a person meets it: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.command import Bench
+
+QUICK = ("--limit", "64", "--epochs", "1", "--threads", "1", "--device", "cpu")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path, capsys, monkeypatch)
+
+
+def test_help_names_every_command(bench: Bench) -> None:
+    done = bench("--help")
+    assert done.code == 0
+    for command in ("loaders", "datasets", "doctor", "fetch", "prepare", "rate", "run", "report"):
+        assert re.search(rf"^\s+{command}\s+\w", done.out, re.M), command
+        assert bench(command, "--help").code == 0
+
+
+def test_the_program_starts_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, check=True)
+    assert "Which storage format" in done.stdout
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys, bench.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loaders_lists_options(bench: Bench) -> None:
+    out = bench("loaders").out
+    assert "mmap: available" in out
+    assert "encoding = raw" in out
+    assert "password" not in out
+
+
+def test_datasets_and_doctor_name_what_is_missing_and_the_remedy(bench: Bench) -> None:
+    assert "bench fetch cifar10" in bench("datasets").out
+    done = bench("doctor")
+    assert done.code == 0
+    assert "bench fetch tiny-imagenet" in done.out
+    assert re.search(r"^ok +dataset digits", done.out, re.M)
+
+
+def test_prepare_run_rate_report(bench: Bench) -> None:
+    done = bench("prepare", "mmap", "digits", "--limit", "64")
+    assert (done.code, "prepared in" in done.out) == (0, True)
+    assert "already prepared" in bench("prepare", "mmap", "digits", "--limit", "64").out
+    assert "prepared in" in bench("prepare", "mmap", "digits", "--limit", "64", "--force").out
+    done = bench("run", "mmap", "digits", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    assert "accuracy" in done.out
+    assert bench("run", "memory", "digits", *QUICK).code == 0
+    done = bench("rate", "mmap", "digits", "--limit", "64", "--repeats", "2", "--device", "cpu")
+    assert "of the plain idiom's" in done.out
+    files = sorted(bench.out.glob("*"))
+    assert [path.suffix for path in files] == [".json"] * 3
+
+    done = bench("report", str(bench.out))
+    assert done.code == 0
+    page = (bench.out / "report.md").read_text()
+    table = pd.read_csv(bench.out / "table-1.csv", comment="#")
+    assert table["loader"].tolist() == ["memory", "mmap"] or table["loader"].tolist() == ["mmap", "memory"]
+    assert table["digest"].nunique() == 1
+    by_loader = {}
+    for path in files:
+        record = json.loads(path.read_bytes())
+        if record["epochs"]:
+            by_loader[record["loader"]["name"]] = record["epochs"][0]["wall_s"]
+    for row in table.itertuples():
+        assert row[4] == pytest.approx(by_loader[row.loader])
+        assert f"{by_loader[row.loader]:.3f}" in page
+
+
+def test_the_same_run_replaces_its_record_and_another_does_not(bench: Bench) -> None:
+    for extra in ((), (), ("--seed", "1"), ("--repeat", "1")):
+        assert bench("run", "memory", "digits", *QUICK, *extra).code == 0
+    assert len(list(bench.out.glob("*.json"))) == 3
+
+
+def test_doctor_verify_reads_every_store(bench: Bench) -> None:
+    bench("prepare", "mmap", "digits", "--limit", "64")
+    done = bench("doctor", "--verify")
+    assert re.search(r"^ok +store digits-limit64/mmap: 128 samples", done.out, re.M)
+    pixels = bench.data / "stores" / "digits-limit64" / "mmap" / "train.pixels"
+    content = bytearray(pixels.read_bytes())
+    content[1000] ^= 1
+    pixels.write_bytes(content)
+    done = bench("doctor", "--verify")
+    assert done.code == 1
+    assert re.search(r"^damaged +store digits-limit64/mmap", done.out, re.M)
+
+
+def test_fetch_makes_a_twin_that_runs(bench: Bench) -> None:
+    assert bench("fetch", "cifar10", "--synthetic", "--fraction", "0.002").code == 0
+    done = bench("run", "mmap", "cifar10", "--epochs", "1", "--device", "cpu")
+    assert done.code == 0
+    (path,) = bench.out.glob("*.json")
+    record = json.loads(path.read_bytes())
+    assert (record["dataset"]["synthetic"], record["dataset"]["official"]) == (True, False)
+    assert "synthetic" in bench("report", str(bench.out)).out
+
+
+def test_a_record_can_be_published_as_it_is(bench: Bench) -> None:
+    import getpass
+    import platform
+
+    bench("run", "mmap", "digits", *QUICK)
+    (path,) = bench.out.glob("*.json")
+    text = path.read_text()
+    assert str(bench.data) not in text
+    assert str(Path.cwd()) not in text
+    assert platform.node() not in text
+    assert f'"{getpass.getuser()}"' not in text
+
+
+def test_an_unavailable_loader_is_recorded_and_exits_1(bench: Bench) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("every loader can run here")
+    done = bench("run", "gpu_mmap", "digits")
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    (path,) = bench.out.glob("*.json")
+    assert json.loads(path.read_bytes())["status"] == "unavailable"
+    done = bench("report", str(bench.out))
+    assert done.code == 0
+    assert "unavailable: no CUDA device" in done.out
