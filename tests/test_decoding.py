@@ -1,0 +1,233 @@
+"""Decoding: the same pixels from both libraries, every kind of bad file refused by name, threads that end."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from loaders import DecodeError, StoreError
+from loaders.decoding import Codec, ImageDecoder, Library, default_threads
+
+HEIGHT, WIDTH = 12, 20
+SHAPE = (3, HEIGHT, WIDTH)
+LIBRARIES: list[Library] = ["fast", "pil"]
+CODECS: list[Codec] = ["jpeg", "png"]
+
+
+def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    """A smooth colour picture, ``[H, W, C]``."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
+    return coarse.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
+
+
+def encoded(codec: str, pixels: NDArray[np.uint8], mode: str = "RGB", **options: Any) -> bytes:
+    """An image file as other programs write it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, codec.upper(), **options)
+    return buffer.getvalue()
+
+
+def opened(file: bytes, mode: str = "RGB") -> NDArray[np.uint8]:
+    """What Pillow makes of it, ``[C, H, W]``."""
+    pixels = np.asarray(Image.open(io.BytesIO(file)).convert(mode))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_gives_the_pixels_of_pillow(library: Library, codec: Codec, threads: int) -> None:
+    files = [encoded(codec, picture(seed)) for seed in range(23)]
+    with ImageDecoder(threads, library) as decoder:
+        images = decoder.decode(files, SHAPE, codec=codec)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(images.numpy(), np.stack([opened(file) for file in files]))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 30}])
+def test_every_kind_of_jpeg(library: Library, options: dict[str, Any]) -> None:
+    file = encoded("jpeg", picture(), **options)
+    with ImageDecoder(1, library) as decoder:
+        assert np.array_equal(decoder.decode([file], SHAPE)[0], opened(file))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_grey_jpeg_becomes_three_channels(library: Library) -> None:
+    file = encoded("jpeg", picture(), "L")
+    with ImageDecoder(1, library) as decoder:
+        images = decoder.decode([file, encoded("jpeg", picture())], SHAPE)
+        assert torch.equal(images[0, 0], images[0, 2])
+        assert np.array_equal(images[0], opened(file))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_one_channel(codec: Codec) -> None:
+    grey = encoded(codec, picture(), "L")
+    for library in LIBRARIES:
+        with ImageDecoder(1, library) as decoder:
+            images = decoder.decode([grey], (1, HEIGHT, WIDTH), codec=codec)
+            assert np.array_equal(images[0], opened(grey, "L"))
+
+
+def test_both_libraries_take_the_same_grey_from_a_colour_jpeg() -> None:
+    files = [encoded("jpeg", picture(seed)) for seed in range(5)]
+    with ImageDecoder(1, "fast") as fast, ImageDecoder(1, "pil") as pil:
+        shape = (1, HEIGHT, WIDTH)
+        assert torch.equal(fast.decode(files, shape), pil.decode(files, shape))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("kind", [bytes, memoryview, bytearray, lambda b: np.frombuffer(b, np.uint8)])
+def test_takes_any_buffer(library: Library, codec: Codec, kind: Callable[[bytes], Any]) -> None:
+    file = encoded(codec, picture())
+    with ImageDecoder(1, library) as decoder:
+        assert np.array_equal(decoder.decode([kind(file)], SHAPE, codec=codec)[0], opened(file))
+
+
+def test_no_files() -> None:
+    with ImageDecoder(2) as decoder:
+        assert decoder.decode([], SHAPE).shape == (0, *SHAPE)
+
+
+def damaged(codec: str) -> dict[str, bytes]:
+    """Files that are not a picture of ``SHAPE``."""
+    file = encoded(codec, picture())
+    middle = len(file) // 2
+    return {
+        "empty": b"",
+        "text": b"not an image at all, but quite as long as one" * 10,
+        "half": file[:middle],
+        "cut": file[:-30],
+        "small": encoded(codec, picture(0, 8, 8)),
+        "large": encoded(codec, picture(0, 64, 48)),
+        "turned": encoded(codec, picture(0, WIDTH, HEIGHT)),
+        "wider": encoded(codec, picture(0, HEIGHT, WIDTH + 1)),
+        "other codec": encoded("jpeg" if codec == "png" else "png", picture()),
+    }
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("damage", damaged("png"))
+def test_refuses_a_bad_file_by_name(library: Library, codec: Codec, damage: str, checked: bool) -> None:
+    if library == "pil" and damage == "other codec":
+        pytest.skip("Pillow looks at the file, not at its name")
+    good, bad = encoded(codec, picture()), damaged(codec)[damage]
+    names = ["a", "cats/b.img", "c"]
+    with ImageDecoder(1, library, checked=checked) as decoder:
+        with pytest.raises(DecodeError, match=r"^cats/b\.img is ") as caught:
+            decoder.decode([good, bad, good], SHAPE, names, codec)
+        assert "\n" not in str(caught.value)
+        assert np.array_equal(decoder.decode([good], SHAPE, codec=codec)[0], opened(good))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_refuses_a_flipped_byte_of_a_png(library: Library) -> None:
+    file = bytearray(encoded("png", picture()))
+    file[len(file) // 2] ^= 0xFF
+    with ImageDecoder(1, library) as decoder, pytest.raises(DecodeError, match="image 0 of the batch"):
+        decoder.decode([bytes(file)], SHAPE, codec="png")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_refuses_cmyk(library: Library) -> None:
+    with ImageDecoder(1, library) as decoder, pytest.raises(DecodeError, match=r"^x\.jpg is a CMYK image.*RGB"):
+        decoder.decode([encoded("jpeg", picture(), "CMYK")], SHAPE, ["x.jpg"])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_refuses_a_png_with_an_alpha_channel(library: Library) -> None:
+    with ImageDecoder(1, library) as decoder, pytest.raises(DecodeError, match="image 0"):
+        decoder.decode([encoded("png", picture(), "RGBA")], SHAPE, codec="png")
+
+
+@pytest.mark.parametrize("bad", [0, 30, 63])
+def test_an_error_in_any_thread_is_raised_and_leaves_the_pool_usable(bad: int) -> None:
+    files = [encoded("jpeg", picture(seed)) for seed in range(64)]
+    with ImageDecoder(3) as decoder:
+        for _ in range(5):
+            with pytest.raises(DecodeError, match=f"^image {bad} of"):
+                decoder.decode([*files[:bad], b"", *files[bad + 1 :]], SHAPE)
+            assert np.array_equal(decoder.decode(files, SHAPE)[63], opened(files[63]))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_fetching_raises_comes_through(threads: int) -> None:
+    def fetch(i: int) -> bytes:
+        if i == 7:
+            raise StoreError("seven is missing")
+        return encoded("jpeg", picture())
+
+    with ImageDecoder(threads) as decoder, pytest.raises(StoreError, match="seven is missing"):
+        decoder.decode_each(9, fetch, SHAPE, str)
+
+
+def test_files_are_fetched_once_each_by_several_threads() -> None:
+    fetched: list[tuple[int, int]] = []
+    both = threading.Barrier(2)
+
+    def fetch(i: int) -> bytes:
+        fetched.append((i, threading.get_ident()))
+        if sum(thread == threading.get_ident() for _, thread in fetched) == 1:
+            both.wait(20)  # neither can do the whole batch alone
+        return encoded("jpeg", picture(i))
+
+    with ImageDecoder(2) as decoder:
+        images = decoder.decode_each(50, fetch, SHAPE, str)
+    assert sorted(i for i, _ in fetched) == list(range(50))
+    assert len({thread for _, thread in fetched}) == 2
+    assert np.array_equal(images[49], opened(encoded("jpeg", picture(49))))
+
+
+def test_several_callers_share_the_threads() -> None:
+    files = [encoded("png", picture(seed)) for seed in range(40)]
+    expected = np.stack([opened(file) for file in files])
+
+    def decode(turn: int) -> bool:
+        order = np.random.default_rng(turn).integers(0, 40, 33)
+        images = decoder.decode([files[i] for i in order], SHAPE, codec="png")
+        return np.array_equal(images.numpy(), expected[order])
+
+    with ImageDecoder(3) as decoder, ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(decode, range(60)))
+
+
+def test_threads_end() -> None:
+    files = [encoded("jpeg", picture())] * 40
+    before = threading.active_count()
+    decoder = ImageDecoder(4)
+    assert threading.active_count() == before
+    for _ in range(30):
+        decoder.decode(files, SHAPE)
+    assert threading.active_count() <= before + 3
+    decoder.close()
+    decoder.close()
+    assert threading.active_count() == before
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = default_threads()
+    assert cores >= 1
+    for workers, expected in [(1, cores), (cores, 1), (cores + 5, 1)]:
+        info = SimpleNamespace(num_workers=workers)
+        monkeypatch.setattr("torch.utils.data.get_worker_info", lambda info=info: info)
+        assert default_threads() == expected
+        with ImageDecoder() as decoder:
+            assert decoder.threads == expected
+        with ImageDecoder(3) as decoder:
+            assert decoder.threads == 3

@@ -1,0 +1,261 @@
+"""HDF5: every layout gives the source's samples, lies as documented, and is refused when damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.measure.idioms.hdf5 import idiom
+from loaders import DecodeError, ImageDataset, OptionError, StoreError
+from loaders.hdf5 import FILE, Hdf5Dataset, Hdf5Options
+from loaders.options import parse_options
+from tests.loader_contract import same
+from tests.samples import INFO, Samples
+
+COUNT = 41
+SHAPE = (3, 16, 12)
+RAW = {"train": Samples(COUNT, SHAPE, seed=1), "test": Samples(13, SHAPE, seed=2)}
+JPEG = {"train": Samples(COUNT, SHAPE, "jpeg", seed=1), "test": Samples(13, SHAPE, "jpeg", seed=2)}
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"access": "mapped"},
+    {"element": "pixel"},
+    {"element": "pixel", "access": "mapped"},
+    *(
+        {"layout": "chunked", "element": element, "compression": compression, "chunk_rows": rows}
+        for element in ("image", "pixel")
+        for compression in ("none", "lzf", "gzip")
+        for rows in (1, 7, 64)
+    ),
+    {"layout": "chunked", "chunk_rows": 5, "cache_mb": 1},
+    {"encoding": "jpeg"},
+    {"encoding": "jpeg", "access": "mapped", "threads": 1},
+]
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"element": "pixel"},
+    {"element": "pixel", "layout": "chunked", "chunk_rows": 4},
+    {"layout": "chunked", "chunk_rows": 4, "compression": "gzip"},
+    {"encoding": "jpeg"},
+    {"encoding": "jpeg", "access": "mapped"},
+]
+
+
+def name(options: dict[str, Any]) -> str:
+    return "-".join(f"{key}={value}" for key, value in options.items()) or "default"
+
+
+def source(options: dict[str, Any]) -> dict[str, Samples]:
+    return JPEG if options.get("encoding") == "jpeg" else RAW
+
+
+def prepared(folder: Path, options: dict[str, Any]) -> Path:
+    location = folder / name(options)
+    Hdf5Dataset.prepare(dict(source(options)), location, Hdf5Options(**options), dataset=INFO)
+    return location
+
+
+def opened(location: Path, options: dict[str, Any], split: str = "train") -> ImageDataset[Any]:
+    return Hdf5Dataset(location, split, options)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of each kind, never changed."""
+    folder = tmp_path_factory.mktemp("hdf5")
+    for options in KINDS:
+        prepared(folder, options)
+    return folder
+
+
+@pytest.mark.parametrize("options", LAYOUTS, ids=name)
+def test_gives_the_source_s_samples(tmp_path: Path, options: dict[str, Any]) -> None:
+    location = prepared(tmp_path, options)
+    random = np.random.default_rng(0)
+    with opened(location, options) as train, opened(location, options, "test") as test:
+        for dataset, samples in ((train, source(options)["train"]), (test, source(options)["test"])):
+            for indices in (random.permutation(len(samples)), random.integers(0, len(samples), 30)):
+                assert same(dataset.batch(indices), samples.expect(indices.tolist()))
+    assert sorted(path.name for path in location.iterdir()) == [FILE, "store.json"]
+
+
+def test_one_channel(tmp_path: Path) -> None:
+    grey = Samples(COUNT, (1, 8, 8))
+    Hdf5Dataset.prepare({"train": grey}, tmp_path / "store", dataset=INFO)
+    with opened(tmp_path / "store", {}) as dataset:
+        assert same(dataset.batch([3, 1]), grey.expect([3, 1]))
+
+
+@pytest.mark.parametrize("options", KINDS, ids=name)
+@settings(deadline=None, max_examples=40, database=None)
+@given(indices=st.lists(st.integers(-COUNT, COUNT - 1), max_size=60))
+def test_keeps_any_order_and_duplicates(stores: Path, options: dict[str, Any], indices: list[int]) -> None:
+    with opened(stores / name(options), options) as dataset:
+        assert same(dataset.batch(indices), source(options)["train"].expect(indices))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compression": "gzip"}, "compression=gzip needs chunks; add layout=chunked"),
+        ({"chunk_rows": "16"}, "chunk_rows=16 needs chunks; add layout=chunked"),
+        ({"cache_mb": 8}, "cache_mb=8 is for chunks; add layout=chunked"),
+        ({"layout": "chunked", "access": "mapped"}, "access=mapped needs the pixels in one piece; use layout=contig"),
+        ({"layout": "chunked", "encoding": "jpeg"}, "encoding=jpeg is stored without chunks; use layout=contiguous"),
+        ({"element": "pixel", "encoding": "jpeg"}, "element=pixel is about decoded pixels; use encoding=raw"),
+        ({"layout": "tiled"}, "option 'layout' of loader hdf5: .*'contiguous' or 'chunked'"),
+        ({"layout": "chunked", "chunk_rows": 0}, "option 'chunk_rows' of loader hdf5"),
+        ({"chunks": 3}, "has no option 'chunks'; it has: .*chunk_rows"),
+    ],
+)
+def test_options_that_make_no_sense_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        parse_options(Hdf5Options, options, "hdf5")
+
+
+def test_options_survive_their_own_record() -> None:
+    for options in LAYOUTS:
+        first = Hdf5Options(**options)
+        assert Hdf5Options(**first.public()) == first
+
+
+def test_chunks_that_hdf5_cannot_have(tmp_path: Path) -> None:
+    options = {"layout": "chunked", "chunk_rows": 10_000_000}
+    with pytest.raises(OptionError, match="chunk_rows=10000000 makes chunks of 5493 MiB; use fewer"):
+        prepared(tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 0),
+        ({"layout": "chunked", "chunk_rows": 16}, 0),
+        ({"layout": "chunked", "compression": "gzip"}, 0),
+        ({"layout": "chunked", "compression": "gzip", "chunk_rows": 16}, 64 << 20),
+        ({"layout": "chunked", "chunk_rows": 16, "cache_mb": 3}, 3 << 20),
+        ({"layout": "chunked", "compression": "gzip", "chunk_rows": 16, "cache_mb": 0}, 0),
+    ],
+    ids=str,
+)
+def test_chunk_cache(options: dict[str, Any], expected: int) -> None:
+    assert Hdf5Options(**options).cache_bytes() == expected
+
+
+def test_plain_h5py_reads_the_file(stores: Path) -> None:
+    expected = RAW["train"]
+    for options in KINDS[:4]:
+        with h5py.File(stores / name(options) / FILE) as file:
+            images = file["train/images"]
+            assert images.chunks == (None if "layout" not in options else (4, *images.shape[1:]))
+            assert images.compression == options.get("compression")
+            assert images.shape == ((COUNT, *SHAPE) if options.get("element") == "pixel" else (COUNT,))
+            assert np.array_equal(images[:], expected.images)
+            assert np.array_equal(images[5], expected.images[5])
+            assert np.array_equal(file["train/labels"][:], expected.labels)
+            assert file["test/labels"].shape == (13,)
+    with h5py.File(stores / name({"encoding": "jpeg"}) / FILE) as file:
+        offsets = file["train/offsets"][:]
+        files = JPEG["train"].files
+        assert files is not None
+        assert [file["train/jpeg"][a:b].tobytes() for a, b in itertools.pairwise(offsets)] == files
+
+
+def test_mapped_keeps_no_hdf5_file_open(stores: Path) -> None:
+    def files() -> int:
+        count: int = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
+        return count
+
+    before = files()
+    with opened(stores / "default", {"access": "mapped"}) as dataset:
+        assert same(dataset.batch([4, 4, 2]), RAW["train"].expect([4, 4, 2]))
+        assert files() == before
+    with opened(stores / "default", {}) as dataset:
+        dataset.batch([0])
+        assert files() == before + 1
+    assert files() == before
+
+
+def test_another_s_lock_does_not_matter(stores: Path) -> None:
+    path = stores / "default" / FILE
+    with path.open("r+b") as other, opened(stores / "default", {}) as dataset:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        dataset.close()
+        assert same(dataset.batch([1]), RAW["train"].expect([1]))
+
+
+@pytest.mark.parametrize("options", [{}, {"access": "mapped"}, {"encoding": "jpeg"}], ids=name)
+@pytest.mark.parametrize("damage", ["nonsense", "no group", "other shape", "other type", "no labels"])
+def test_refuses_a_foreign_file(tmp_path: Path, options: dict[str, Any], damage: str) -> None:
+    location = prepared(tmp_path, options)
+    path = location / FILE
+    size = path.stat().st_size
+    data = "train/jpeg" if "encoding" in options else "train/images"
+    if damage == "nonsense":
+        path.write_bytes(bytes(size))
+    else:
+        with h5py.File(path, "r+") as file:
+            if damage == "no group":
+                del file["train"]
+            elif damage == "no labels":
+                del file["train/labels"]
+            else:
+                del file[data]
+                file.create_dataset(data, (5,) if damage == "other shape" else (COUNT,), np.float32)
+        manifest = location / "store.json"
+        manifest.write_text(manifest.read_text().replace(str(size), str(path.stat().st_size)))
+    with pytest.raises(StoreError, match="prepare it again") as caught:
+        opened(location, options).open()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def overwrite(path: Path, old: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, bytes(len(old))))
+
+
+def test_a_damaged_chunk_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    options = {"layout": "chunked", "compression": "gzip"}
+    location = prepared(tmp_path, options)
+    with h5py.File(location / FILE) as file:
+        chunk = file["train/images"].id.read_direct_chunk((9,))[1]
+    overwrite(location / FILE, chunk)
+    with opened(location, options) as dataset:
+        assert same(dataset.batch([8, 10]), RAW["train"].expect([8, 10]))
+        with pytest.raises(StoreError, match=r"cannot read .*images\.h5: .*prepare it again"):
+            dataset.batch([8, 9, 10])
+
+
+@pytest.mark.parametrize("access", ["api", "mapped"])
+def test_a_damaged_jpeg_is_named(tmp_path: Path, access: str) -> None:
+    options = {"encoding": "jpeg", "access": access}
+    location = prepared(tmp_path, options)
+    assert JPEG["train"].files is not None
+    overwrite(location / FILE, JPEG["train"].files[9])
+    with opened(location, options) as dataset:
+        assert same(dataset.batch([8, 10]), JPEG["train"].expect([8, 10]))
+        with pytest.raises(DecodeError, match=r"image 9 of the train split in .*not a readable JPEG.*prepare it again"):
+            dataset.batch([8, 9, 10])
+
+
+@pytest.mark.parametrize("options", KINDS, ids=name)
+def test_the_limit_gives_the_same(stores: Path, options: dict[str, Any]) -> None:
+    samples = source(options)["train"]
+    batches = [np.array([7, 3, 3, 40, 0, 7]), np.arange(COUNT)[::-1], np.array([5])]
+    with opened(stores / name(options), options) as dataset:
+        for indices, (images, labels) in zip(batches, idiom(dataset, batches), strict=True):
+            expected = samples.expect(indices.tolist())
+            pixels = images.transpose(0, 3, 1, 2) if "encoding" in options else images
+            assert np.array_equal(pixels, expected[0])
+            assert np.array_equal(labels, expected[1])
+            images[:] = 0
+        assert same(dataset.batch([7]), samples.expect([7]))
