@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -137,16 +138,20 @@ class StreamedSplit:
                 self._progress(len(labels))
         if done != len(self):
             raise LoaderError(f"the source announced {len(self)} {self.name} samples and gave {done}")
+        if done == 0:
+            raise LoaderError(f"the source has no {self.name} samples")
+        # Whole numbers up to the last division: rounding would give a constant channel a tiny deviation.
         values = done * self.shape[1] * self.shape[2]
-        mean = total / values / 255
-        std = np.sqrt(np.maximum(squares / values / 255**2 - mean**2, 0))
+        sums, square_sums = total.tolist(), squares.tolist()
+        mean = tuple(s / (values * 255) for s in sums)
+        variance = [(values * q - s * s) / (values * 255) ** 2 for s, q in zip(sums, square_sums, strict=True)]
         self._info = SplitInfo(
             count=done,
             shape=self.shape,
             pixels_sha256=pixels.hexdigest(),
             labels_sha256=labels_hash.hexdigest(),
-            mean=tuple(mean.tolist()),
-            std=tuple(std.tolist()),
+            mean=mean,
+            std=tuple(math.sqrt(v) for v in variance),
         )
 
     @property

@@ -1,0 +1,167 @@
+"""Streaming checks, counts and hashes a split, whatever the size of its blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bench.errors import UsageError
+from bench.sources.base import LimitedSplit
+from loaders import Block, LoaderError
+from loaders.split import SplitInfo, StreamedSplit, stream
+from tests.samples import Samples
+
+SHAPE = (2, 3, 5)
+
+
+class Blocks:
+    """A split in blocks of the sizes given; they need not add up to what it announces."""
+
+    encoding: Literal["raw", "jpeg"] = "raw"
+
+    def __init__(self, images: NDArray[np.uint8], sizes: list[int], announced: int | None = None) -> None:
+        self.images, self.sizes = images, sizes
+        self.labels = np.arange(len(images)) % 4
+        self.shape: tuple[int, int, int] = SHAPE
+        self.announced = len(images) if announced is None else announced
+
+    def __len__(self) -> int:
+        return self.announced
+
+    def blocks(self) -> Iterator[Block]:
+        stops = np.cumsum(self.sizes)
+        for start, stop in zip([0, *stops], stops, strict=False):
+            yield Block(self.images[start:stop], None, self.labels[start:stop])
+
+
+def random_images(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+
+
+def info_of(split: Blocks) -> SplitInfo:
+    streamed = StreamedSplit("train", split, 4, lambda _: None)
+    for _ in streamed.blocks():
+        pass
+    return streamed.info
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_block_sizes_do_not_matter(sizes: list[int]) -> None:
+    images = random_images(sum(sizes))
+    found = info_of(Blocks(images, sizes))
+    assert found == info_of(Blocks(images, [len(images)]))
+    assert found.pixels_sha256 == hashlib.sha256(images.tobytes()).hexdigest()
+    labels = (np.arange(len(images)) % 4).astype("<i8")
+    assert found.labels_sha256 == hashlib.sha256(labels.tobytes()).hexdigest()
+
+
+def test_memory_order_does_not_matter() -> None:
+    images = random_images(6)
+    turned = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert not turned.flags.c_contiguous
+    assert info_of(Blocks(turned, [4, 2])) == info_of(Blocks(images, [4, 2]))
+
+
+@given(st.integers(1, 5), st.integers(0, 255), st.integers(0, 255), st.integers(0, 2**32))
+def test_mean_and_deviation_are_exact(count: int, low: int, high: int, seed: int) -> None:
+    low, high = min(low, high), max(low, high)
+    images = np.random.default_rng(seed).integers(low, high + 1, (count, *SHAPE)).astype(np.uint8)
+    found = info_of(Blocks(images, [count]))
+    exact = images.transpose(1, 0, 2, 3).reshape(2, -1).astype(np.longdouble) / 255
+    assert np.allclose(found.mean, exact.mean(axis=1).astype(float), rtol=1e-14, atol=0)
+    assert np.allclose(found.std, exact.std(axis=1).astype(float), rtol=1e-13, atol=1e-15)
+
+
+def test_a_channel_of_one_value_has_no_deviation() -> None:
+    for value in range(256):
+        assert info_of(Blocks(np.full((3, *SHAPE), value, np.uint8), [3])).std == (0.0, 0.0), value
+
+
+def test_samples_are_counted_as_they_pass() -> None:
+    done: list[int] = []
+    streamed = stream({"test": Blocks(random_images(9), [4, 4, 1])}, 4, done.append)["test"]
+    assert [len(block.labels) for block in streamed.blocks()] == done == [4, 4, 1]
+
+
+def test_a_split_is_read_to_its_end_and_once() -> None:
+    streamed = StreamedSplit("train", Blocks(random_images(4), [2, 2]), 4, lambda _: None)
+    blocks = streamed.blocks()
+    next(blocks)
+    with pytest.raises(RuntimeError, match="did not take all blocks of the train split"):
+        _ = streamed.info
+    list(blocks)
+    assert streamed.info.count == 4
+    with pytest.raises(RuntimeError, match="only once"):
+        next(streamed.blocks())
+
+
+@pytest.mark.parametrize("announced", [0, 5, 7])
+def test_a_wrong_count(announced: int) -> None:
+    with pytest.raises(LoaderError, match=f"announced {announced} train samples and gave 6"):
+        info_of(Blocks(random_images(6), [4, 2], announced))
+
+
+def test_an_empty_split() -> None:
+    with pytest.raises(LoaderError, match="the source has no train samples"):
+        info_of(Blocks(random_images(0), [0]))
+
+
+def test_a_wrong_shape_type_or_number_of_labels() -> None:
+    split = Blocks(random_images(6), [4, 2])
+    split.shape = (2, 5, 3)
+    with pytest.raises(LoaderError, match=r"\(4, 2, 3, 5\) with 4 labels where uint8 \(2, 5, 3\) was announced"):
+        info_of(split)
+    split = Blocks(random_images(6), [4, 2])
+    split.images = split.images.astype(np.float32)
+    with pytest.raises(LoaderError, match="float32 images"):
+        info_of(split)
+    split = Blocks(random_images(6), [4, 2])
+    split.labels = split.labels[:5]
+    with pytest.raises(LoaderError, match=r"with 1 labels.* from sample 4 of the train split on"):
+        info_of(split)
+
+
+@pytest.mark.parametrize("label", [-1, 4, 2**40])
+def test_a_label_that_is_no_class(label: int) -> None:
+    split = Blocks(random_images(6), [4, 2])
+    split.labels[5] = label
+    with pytest.raises(LoaderError, match=r"a label outside 0\.\.3 between samples 4 and 5 of the train split"):
+        info_of(split)
+
+
+@given(st.integers(1, 60), st.integers(1, 80))
+def test_a_limited_split_is_spread_evenly(length: int, limit: int) -> None:
+    whole = Samples(length, (1, 2, 2))
+    whole.labels = np.arange(length)
+    part = LimitedSplit(whole, limit)
+    blocks = list(part.blocks())
+    chosen = np.concatenate([block.labels for block in blocks])
+    assert len(part) == len(chosen) == min(length, limit)
+    assert chosen[0] == 0
+    gaps = np.diff([*chosen, length])
+    assert set(gaps) <= {length // len(part), -(-length // len(part))}
+    images = np.concatenate([block.images for block in blocks if block.images is not None])
+    assert np.array_equal(images, whole.images[chosen])
+    assert (part.shape, part.encoding) == (whole.shape, whole.encoding)
+
+
+def test_a_limited_split_of_files_keeps_names_and_bytes() -> None:
+    whole = Samples(40, (3, 16, 12), "jpeg")
+    blocks = list(LimitedSplit(whole, 7).blocks())
+    chosen = [int(name.removesuffix(".jpg")) for block in blocks for name in block.names]
+    assert len(chosen) == 7
+    assert [file for block in blocks for file in block.files or ()] == [(whole.files or [])[i] for i in chosen]
+    assert [int(label) for block in blocks for label in block.labels] == whole.labels[chosen].tolist()
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_below_one(limit: int) -> None:
+    with pytest.raises(UsageError, match=f"--limit must be at least 1, not {limit}"):
+        LimitedSplit(Samples(5, (1, 2, 2)), limit)
