@@ -108,6 +108,7 @@ class StoreWriter:
             self.location.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 self._clear_leftovers()
+                self._refuse_what_is_no_store()
                 self.folder.mkdir()
                 self._started = time.perf_counter()
                 try:
@@ -167,6 +168,18 @@ class StoreWriter:
             else:  # killed between the two renames: the old store is still whole
                 self._old.rename(self.location)
         _remove_tree(self.folder)
+
+    def _refuse_what_is_no_store(self) -> None:
+        """What is replaced is deleted: it must be a store, or nothing."""
+        if self.location.is_dir():
+            if (self.location / MANIFEST).exists() or not any(self.location.iterdir()):
+                return
+        elif not self.location.exists():
+            return
+        raise StoreError(
+            f"{self.location} is there and is not a store; remove it or choose another --store-dir, "
+            "since preparing would delete it"
+        )
 
 
 def _remove_tree(folder: Path) -> None:

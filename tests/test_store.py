@@ -1,0 +1,239 @@
+"""A store appears whole or not at all, on disks that fill up, refuse, or were left by a killed writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loaders import LoaderError, StoreError, StoreInfo, load
+from loaders.store import MANIFEST, StoreWriter, read_store
+from tests.loader_contract import in_fork, same
+from tests.samples import INFO, Samples, as_splits, make_splits
+
+MMAP = load("mmap")
+
+
+def prepare(location: Path, splits: dict[str, Samples] | None = None) -> StoreInfo:
+    return MMAP.prepare(as_splits(splits or make_splits()), location, dataset=INFO)
+
+
+def beside(location: Path) -> set[str]:
+    return {path.name for path in location.parent.iterdir()} - {f".{location.name}.lock"}
+
+
+def readable(location: Path, splits: dict[str, Samples]) -> bool:
+    with MMAP(location, "train") as dataset:
+        everything = list(range(len(dataset)))
+        return same(dataset.batch(everything), splits["train"].expect(everything))
+
+
+Mount = Callable[[str], Path]
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Gives folders on small file systems of their own."""
+    made: list[Path] = []
+
+    def make(options: str) -> Path:
+        folder = tmp_path / f"disk{len(made)}"
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
+        made.append(folder)
+        return folder
+
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    yield make
+    for folder in made:
+        subprocess.run(["umount", folder], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
+
+@pytest.mark.parametrize("loader", ["mmap", "filesystem"])
+def test_a_full_disk(mount: Mount, loader: str) -> None:
+    disk = mount("size=256k")
+    location = disk / "stores" / "big"
+    big = {"train": Samples(400, (3, 32, 32)), "test": Samples(5, (3, 32, 32))}
+    with pytest.raises(StoreError) as caught:
+        load(loader).prepare(as_splits(big), location, dataset=INFO)
+    sentence = f"cannot write the store {location}: No space left on device; free some space or choose another"
+    assert str(caught.value).startswith(sentence)
+    assert beside(location) == set()
+    small = {"train": Samples(3, (3, 32, 32)), "test": Samples(2, (3, 32, 32))}
+    load(loader).prepare(as_splits(small), location, dataset=INFO)  # the space is free again
+
+
+def test_a_full_disk_keeps_the_old_store(mount: Mount) -> None:
+    disk = mount("size=512k")
+    splits = make_splits()
+    prepare(disk / "store", splits)
+    with pytest.raises(StoreError, match="No space left"):
+        prepare(disk / "store", {"train": Samples(400, (3, 32, 32))})
+    assert beside(disk / "store") == {"store"}
+    assert readable(disk / "store", splits)
+
+
+def test_a_disk_too_full_for_even_a_folder(mount: Mount) -> None:
+    disk = mount("size=64k,nr_inodes=2")
+    (disk / "file").touch()
+    with pytest.raises(StoreError, match="No space left on device; free some space"):
+        prepare(disk / "store")
+
+
+@pytest.mark.parametrize("place", ["store", "new/folder/store"])
+def test_a_read_only_disk(mount: Mount, place: str) -> None:
+    disk = mount("size=1m")
+    remount(disk, "ro")
+    with pytest.raises(StoreError) as caught:
+        prepare(disk / place)
+    assert str(caught.value) == (
+        f"cannot write the store {disk / place}: Read-only file system; choose a --store-dir that can be written"
+    )
+
+
+def test_a_store_on_a_read_only_disk_is_read(mount: Mount) -> None:
+    disk = mount("size=1m")
+    splits = make_splits()
+    prepare(disk / "store", splits)
+    remount(disk, "ro")
+    assert readable(disk / "store", splits)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+def test_a_folder_of_someone_else(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="choose a --store-dir that you may write"):
+        prepare(tmp_path / "store")
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("thesis")
+    with pytest.raises(StoreError, match="choose a --store-dir that is a folder"):
+        prepare(tmp_path / "file" / "store")
+    with pytest.raises(StoreError, match=r"file is there and is not a store; remove it or choose another"):
+        prepare(tmp_path / "file")
+    with pytest.raises(StoreError, match="cannot read .*: Not a directory"):
+        MMAP(tmp_path / "file", "train").open()
+    assert (tmp_path / "file").read_text() == "thesis"
+    assert beside(tmp_path / "file") == {"file"}
+
+
+def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis").write_text("thesis")
+    with pytest.raises(StoreError, match="is there and is not a store"):
+        prepare(tmp_path / "documents")
+    assert (tmp_path / "documents" / "thesis").read_text() == "thesis"
+    (tmp_path / "empty").mkdir()
+    prepare(tmp_path / "empty")
+    assert readable(tmp_path / "empty", make_splits())
+
+
+def killed_at(moment: str, location: Path) -> None:
+    """Prepare in a process that dies when it is about to rename to (or from) ``moment``."""
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, target)
+
+    def work() -> None:
+        Path.rename = rename  # type: ignore[method-assign]
+        prepare(location, {"train": Samples(9, (3, 16, 12)), "test": Samples(2, (3, 16, 12))})
+
+    assert in_fork(work) == -signal.SIGKILL
+
+
+def test_a_writer_killed_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    location, splits = tmp_path / "store", make_splits()
+    prepare(location, splits)
+    killed_at(".store.partial", location)
+    assert beside(location) == {".store.old", ".store.partial"}
+    with pytest.raises(RuntimeError, match="stop"), StoreWriter(location).writing():
+        raise RuntimeError("stop")  # the next writer gives the old store back before it begins
+    assert beside(location) == {"store"}
+    assert readable(location, splits)
+
+
+@pytest.mark.parametrize("moment", ["store", ".store.partial"])
+def test_a_writer_killed_near_its_end_is_followed_by_another(tmp_path: Path, moment: str) -> None:
+    location = tmp_path / "store"
+    prepare(location)
+    killed_at(moment, location)
+    other = {"train": Samples(7, (3, 16, 12)), "test": Samples(2, (3, 16, 12))}
+    prepare(location, other)
+    assert beside(location) == {"store"}
+    assert readable(location, other)
+
+
+def test_a_writer_killed_before_it_removed_the_old_store(tmp_path: Path) -> None:
+    location, splits = tmp_path / "store", make_splits()
+    prepare(location, splits)
+    shutil.copytree(location, tmp_path / ".store.old")
+    assert readable(location, splits)
+    prepare(location, splits)
+    assert beside(location) == {"store"}
+
+
+def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+    info = prepare(tmp_path / "store")
+    files = [path for path in (tmp_path / "store").iterdir() if path.name != MANIFEST]
+    assert info.files == {path.name: path.stat().st_size for path in files}
+    assert info.bytes == sum(path.stat().st_size for path in files) == 54 * (3 * 16 * 12 + 8)
+    assert info.allocated_bytes == sum(path.stat().st_blocks * 512 for path in files)
+    assert info.samples == 54
+    assert info.prepare_s > 0
+    assert read_store(tmp_path / "store", "mmap") == info
+
+
+def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
+    """A manifest that is a folder stands for any other error of the disk."""
+    prepare(tmp_path / "store")
+    (tmp_path / "store" / MANIFEST).unlink()
+    (tmp_path / "store" / MANIFEST).mkdir()
+    with pytest.raises(StoreError, match="cannot read .*: Is a directory; mend its permissions or remove"):
+        MMAP(tmp_path / "store", "train").open()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"format_version": 1'])
+def test_a_torn_manifest(tmp_path: Path, content: bytes) -> None:
+    prepare(tmp_path / "store")
+    (tmp_path / "store" / MANIFEST).write_bytes(content)
+    with pytest.raises(StoreError, match="is not a manifest of format version 1; remove .* and prepare it again"):
+        MMAP(tmp_path / "store", "train").open()
+
+
+def test_a_manifest_is_readable_by_others(tmp_path: Path) -> None:
+    """Mean and deviation, hashes and counts are plain JSON for whoever wants them without this program."""
+    splits = make_splits()
+    prepare(tmp_path / "store", splits)
+    document: Any = json.loads((tmp_path / "store" / MANIFEST).read_text(), parse_constant=pytest.fail)
+    assert document["splits"]["train"]["count"] == 41
+    assert np.allclose(document["splits"]["train"]["mean"], splits["train"].images.mean(axis=(0, 2, 3)) / 255)
+
+
+def test_errors_that_are_not_of_the_disk_pass(tmp_path: Path) -> None:
+    with pytest.raises(LoaderError, match="announced"):
+
+        class Short(Samples):
+            def __len__(self) -> int:
+                return super().__len__() + 1
+
+        prepare(tmp_path / "store", {"train": Short(5, (1, 2, 2))})
+    assert beside(tmp_path / "store") == set()
