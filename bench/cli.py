@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -49,6 +50,24 @@ DeviceName = Annotated[Device, typer.Option("--device")]
 Repeat = Annotated[int, typer.Option("--repeat", help="Number of this repetition; part of the record's name.")]
 
 
+class _InterruptedError(Exception):
+    """Ctrl-C or a polite kill; typer would end the program without a word."""
+
+
+def _command(work: Callable[..., None]) -> Callable[..., None]:
+    """Register a command."""
+
+    @functools.wraps(work)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            work(*arguments, **options)
+        except KeyboardInterrupt:
+            raise _InterruptedError from None
+
+    app.command()(guarded)
+    return work
+
+
 def _debug(on: bool) -> bool:
     if on:
         os.environ["BENCH_DEBUG"] = "1"
@@ -59,7 +78,7 @@ Debug = Annotated[bool, typer.Option("--debug", callback=_debug, help="Show the 
 DATA, RUNS = Path("data"), Path("results/runs")
 
 
-@app.command()
+@_command
 def loaders(debug: Debug = False) -> None:
     """List the loaders, their options, and why one cannot run here."""
     from bench.doctor import why_unavailable
@@ -74,7 +93,7 @@ def loaders(debug: Debug = False) -> None:
                 out.print(f"    {option} = {field.default} ({kind}) {field.description or ''}", markup=False)
 
 
-@app.command()
+@_command
 def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
     """List the datasets and which of them are there."""
     from bench.sources.registry import SOURCES, open_source
@@ -85,7 +104,7 @@ def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
         out.print(f"    {source.missing() or 'present'}", markup=False)
 
 
-@app.command()
+@_command
 def doctor(
     data_dir: DataDir = DATA,
     store_dir: StoreDir = None,
@@ -104,7 +123,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@_command
 def fetch(
     dataset: Dataset,
     data_dir: DataDir = DATA,
@@ -129,7 +148,7 @@ def fetch(
     )
 
 
-@app.command()
+@_command
 def prepare(
     loader: Loader,
     dataset: Dataset,
@@ -149,7 +168,7 @@ def prepare(
     out.print(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB", markup=False)
 
 
-@app.command()
+@_command
 def run(
     loader: Loader,
     dataset: Dataset,
@@ -204,7 +223,7 @@ def run(
     )
 
 
-@app.command()
+@_command
 def rate(
     loader: Loader,
     dataset: Dataset,
@@ -249,7 +268,7 @@ def rate(
     out.print(text, markup=False)
 
 
-@app.command()
+@_command
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds records.")],
     formats: Annotated[str, typer.Option("--format", help="Which files to write: md, csv.")] = "md,csv",
@@ -292,7 +311,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except KeyboardInterrupt:
+    except _InterruptedError:
         _fail("interrupted; what was recorded and prepared before is kept", 130)
     except Exception as error:
         from loaders.errors import LoaderError, OptionError

@@ -225,10 +225,11 @@ def _disk_errors(location: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = remedies.get(error.errno or 0)
-        if remedy is None:
+        if error.errno not in remedies:
             raise
-        raise StoreError(f"cannot write the store {location}: {error.strerror}; {remedy}") from error
+        remedy = remedies[error.errno]
+        # The system's own words: HDF5, for one, puts a page of its internals into the message.
+        raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
 
 
 def _usage(folder: Path) -> tuple[int, int]:
