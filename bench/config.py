@@ -39,7 +39,7 @@ class Settings(BaseModel):
         repeat: number of the repetition; part of the run's identity.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loader: str
     options: dict[str, Any] = {}

@@ -17,7 +17,8 @@ SCHEMA_VERSION = 1
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A diverged run has a loss of NaN, which JSON lacks; as null it could not be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class DatasetPart(_Part):
@@ -176,7 +177,7 @@ def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:
     for path in sorted(folder.rglob("*.json")):
         try:
             document = json.loads(path.read_bytes())
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             yield Foreign(path, f"not readable as JSON ({error})")
             continue
         version = document.get("schema_version") if isinstance(document, dict) else None
