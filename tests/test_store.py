@@ -127,7 +127,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "store")
     with pytest.raises(StoreError, match=r"file is there and is not a store; remove it or choose another"):
         prepare(tmp_path / "file")
-    with pytest.raises(StoreError, match="cannot read .*: Not a directory"):
+    with pytest.raises(StoreError, match=r"cannot read .*: Not a directory"):
         MMAP(tmp_path / "file", "train").open()
     assert (tmp_path / "file").read_text() == "thesis"
     assert beside(tmp_path / "file") == {"file"}
@@ -146,15 +146,15 @@ def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
 
 def killed_at(moment: str, location: Path) -> None:
     """Prepare in a process that dies when it is about to rename to (or from) ``moment``."""
-    real = Path.rename
+    real: Any = Path.rename
 
-    def rename(self: Path, target: Path) -> Path:
+    def rename(self: Any, target: Any) -> Any:
         if self.name == moment:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, target)
 
     def work() -> None:
-        Path.rename = rename  # type: ignore[method-assign]
+        Path.rename = rename  # type: ignore[method-assign,assignment]
         prepare(location, {"train": Samples(9, (3, 16, 12)), "test": Samples(2, (3, 16, 12))})
 
     assert in_fork(work) == -signal.SIGKILL
@@ -207,7 +207,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).unlink()
     (tmp_path / "store" / MANIFEST).mkdir()
-    with pytest.raises(StoreError, match="cannot read .*: Is a directory; mend its permissions or remove"):
+    with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; mend its permissions or remove"):
         MMAP(tmp_path / "store", "train").open()
 
 
@@ -215,7 +215,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
 def test_a_torn_manifest(tmp_path: Path, content: bytes) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).write_bytes(content)
-    with pytest.raises(StoreError, match="is not a manifest of format version 1; remove .* and prepare it again"):
+    with pytest.raises(StoreError, match=r"is not a manifest of format version 1; remove .* and prepare it again"):
         MMAP(tmp_path / "store", "train").open()
 
 
