@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -82,12 +83,12 @@ DATA, RUNS = Path("data"), Path("results/runs")
 def loaders(debug: Debug = False) -> None:
     """List the loaders, their options, and why one cannot run here."""
     from bench.doctor import why_unavailable
-    from loaders import load, loader_names
+    from loaders import UnavailableError, load, loader_names
 
     for name in loader_names():
         reason = why_unavailable(name)
         out.print(f"{name}: {'unavailable: ' + reason if reason else 'available'}", markup=False)
-        if reason is None or "needs" not in reason:
+        with contextlib.suppress(UnavailableError):  # a class that cannot be imported has no options to show
             for option, field in load(name).Options.model_fields.items():
                 kind = str(field.annotation).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
                 out.print(f"    {option} = {field.default} ({kind}) {field.description or ''}", markup=False)

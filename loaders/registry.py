@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
@@ -47,7 +46,7 @@ def load(name: str) -> type[ImageDataset[Any]]:
 
     Raises:
         UnknownLoaderError: no such name.
-        UnavailableError: its module or something that it needs is not installed.
+        UnavailableError: its module or something that it needs is not installed, or cannot be imported.
     """
     plugins = _plugins()
     if name in BUILT_IN:
@@ -57,11 +56,14 @@ def load(name: str) -> type[ImageDataset[Any]]:
         install = f"reinstall the package that provides the loader {name!r}"
     else:
         raise UnknownLoaderError(f"no loader is called {name!r}; there are: {', '.join(loader_names())}")
-    module, _, attribute = target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = EntryPoint(name, target, ENTRY_POINT_GROUP).load()
     except ImportError as error:
         raise UnavailableError(f"loader {name} needs {error.name or error}, which is missing: {install}") from error
+    except Exception as error:  # a plug-in may fail in any way, and must not take the others with it
+        raise UnavailableError(
+            f"loader {name} cannot be imported ({type(error).__name__}: {error}): {install}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, ImageDataset)):
         raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.ImageDataset")
     return found

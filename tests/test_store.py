@@ -154,7 +154,7 @@ def killed_at(moment: str, location: Path) -> None:
         return real(self, target)
 
     def work() -> None:
-        Path.rename = rename  # type: ignore[method-assign,assignment]
+        Path.rename = rename  # type: ignore[method-assign]
         prepare(location, {"train": Samples(9, (3, 16, 12)), "test": Samples(2, (3, 16, 12))})
 
     assert in_fork(work) == -signal.SIGKILL

@@ -1,0 +1,98 @@
+"""Loaders are found by name, and one that cannot be imported says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.doctor import why_unavailable
+from loaders import ImageDataset, UnavailableError, load, loader_names
+from loaders.registry import BUILT_IN, LoaderSpec, UnknownLoaderError
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_loader_has_its_own_name(name: str) -> None:
+    found = load(name)
+    assert issubclass(found, ImageDataset)
+    assert found.name == name
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(UnknownLoaderError) as caught:
+        load("tape")
+    assert str(caught.value) == f"no loader is called 'tape'; there are: {', '.join(loader_names())}"
+
+
+def test_a_loader_whose_backend_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "loaders.hdf5", raising=False)
+    monkeypatch.delitem(sys.modules, "loaders.hdf5_io", raising=False)
+    monkeypatch.setitem(sys.modules, "h5py", None)  # what Python itself does for a module that must not be found
+    with pytest.raises(UnavailableError) as caught:
+        load("hdf5")
+    assert str(caught.value) == "loader hdf5 needs h5py, which is missing: pip install h5py"
+    assert why_unavailable("hdf5") == str(caught.value)
+    assert load("mmap").name == "mmap"
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("no_such_module_at_all:Loader", "needs no_such_module_at_all, which is missing: pip install it"),
+        ("loaders.mmap:Tape", "cannot be imported (AttributeError: module 'loaders.mmap' has no attribute 'Tape')"),
+        ("loaders.mmap:Path", "loaders.mmap:Path is not a subclass of loaders.ImageDataset"),
+        ("loaders.mmap:write_arrays", "is not a subclass of loaders.ImageDataset"),
+    ],
+)
+def test_a_target_that_is_no_loader(monkeypatch: pytest.MonkeyPatch, target: str, sentence: str) -> None:
+    monkeypatch.setitem(BUILT_IN, "tape", LoaderSpec(target, "pip install it"))
+    with pytest.raises(UnavailableError, match="loader tape") as caught:
+        load("tape")
+    assert sentence in str(caught.value)
+
+
+def install(folder: Path, name: str, entry: str, code: str) -> None:
+    """What an installed package leaves on the path: a module and its metadata."""
+    (folder / f"{name}.py").write_text(code)
+    metadata = folder / f"{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[bench.loaders]\n{entry}\n")
+
+
+def test_plug_ins_are_listed_after_the_built_in_loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from loaders.mmap import MmapDataset as Other\n"
+    install(tmp_path, "zzz_plugin", "zebra = zzz_plugin:Other", code)
+    install(tmp_path, "aaa_plugin", "ant = aaa_plugin:Other", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert loader_names() == [*BUILT_IN, "ant", "zebra"]
+    assert load("zebra") is load("mmap")
+
+
+def test_a_plug_in_cannot_take_a_built_in_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "thief_plugin", "mmap = thief_plugin:Thief", "Thief = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert loader_names() == list(BUILT_IN)
+    assert load("mmap").name == "mmap"
+
+
+def test_a_broken_plug_in_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    install(tmp_path, "broken_plugin", "broken = broken_plugin:Loader", "raise RuntimeError('no licence')\n")
+    install(tmp_path, "odd_plugin", "odd = odd_plugin:Loader", "Loader = 3\n")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from bench.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, "loaders"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "mmap: available" in lines
+    again = "reinstall the package that provides the loader 'broken'"
+    reason = f"loader broken cannot be imported (RuntimeError: no licence): {again}"
+    assert f"broken: unavailable: {reason}" in lines
+    assert lines[-1].startswith("odd: unavailable: loader odd: odd_plugin:Loader is not a subclass")
+
+
+def test_names_cost_no_import() -> None:
+    program = "import sys, loaders; loaders.loader_names(); print([m for m in ('h5py', 'psycopg') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
