@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,7 @@ class EmbeddedServer:
         self._store = store
         self._lifeline: socket.socket | None = lifeline
         self._ready = ready
+        weakref.finalize(self, _forget, lifeline)  # for a dataset that is dropped without close()
 
     @classmethod
     def create(cls, store: Path) -> EmbeddedServer:
@@ -186,6 +188,7 @@ def _config(store: Path, programs: Programs, *, new: bool, tcp: bool, cache_byte
     settings = {
         "shared_buffers": f"{max(cache_bytes, 16 << 20) >> 13}",
         "fsync": "off" if new else "on",
+        "recovery_init_sync_method": "syncfs",
         "full_page_writes": "off",
         "synchronous_commit": "off",
         "wal_level": "minimal",
@@ -204,6 +207,7 @@ def _config(store: Path, programs: Programs, *, new: bool, tcp: bool, cache_byte
         "bgwriter_lru_maxpages": "0",
         "logging_collector": "off",
         "log_destination": "stderr",
+        "log_line_prefix": "",
         "password_encryption": "scram-sha-256",
         **({"io_method": "sync"} if programs.major >= 18 else {}),
     }
