@@ -17,7 +17,6 @@ StartMethod = Literal["fork", "spawn"]
 CacheState = Literal["warm", "as-is"]
 
 C = TypeVar("C", bound="Settings")
-_KEYS = {"batch_size": "--batch-size", "start_method": "--start-method", "weight_decay": "--weight-decay"}
 
 
 class Settings(BaseModel):
@@ -115,5 +114,4 @@ def build(kind: type[C], **values: Any) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        option = _KEYS.get(name, f"--{name}")
-        raise UsageError(f"{option} {first['input']!r}: {first['msg'].lower()}") from None
+        raise UsageError(f"--{name.replace('_', '-')} {first['input']!r}: {first['msg'].lower()}") from None
