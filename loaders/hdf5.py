@@ -113,13 +113,13 @@ class Hdf5Dataset(ImageDataset[_Handle]):
         chunk = max(_chunk_bytes(rows, split.shape) for split in splits.values())
         if chunk >= 1 << 32:
             raise OptionError(f"chunk_rows={rows} makes chunks of {chunk >> 20} MiB; use fewer, HDF5 allows 4095 MiB")
-        with io.create_file(folder / FILE, chunk) as file:
+        with io.create_file(folder / FILE, chunk) as (file, check):
             for split in splits.values():
                 group = file.create_group(split.name)
                 if options.encoding == "jpeg":
-                    io.write_jpeg(group, split, folder / f"{split.name}.spool")
+                    io.write_jpeg(group, split, check, folder / f"{split.name}.spool")
                 else:
-                    io.write_images(group, split, options.element, rows, options.compression)
+                    io.write_images(group, split, check, options.element, rows, options.compression)
         return [FILE]
 
     def _open(self) -> _Handle:
@@ -173,16 +173,16 @@ class Hdf5Dataset(ImageDataset[_Handle]):
                 return Batch(torch.from_numpy(handle.gather(indices)), labels)
             assert handle.fetch is not None
             files = handle.fetch(indices)
-            try:
-                images = handle.decoder.decode_each(
-                    len(files),
-                    files.__getitem__,
-                    self.split_info.shape,
-                    lambda i: f"image {indices[i]} of the {self.split} split in {path}",
-                )
-            except DecodeError as error:
-                raise DecodeError(f"{error}; {self._again}") from None
-            return Batch(images, labels)
+        try:
+            images = handle.decoder.decode_each(
+                len(files),
+                files.__getitem__,
+                self.split_info.shape,
+                lambda i: f"image {indices[i]} of the {self.split} split in {path}",
+            )
+        except DecodeError as error:
+            raise DecodeError(f"{error}; {self._again}") from None
+        return Batch(images, labels)
 
     def _close(self, handle: _Handle) -> None:
         handle.decoder.close()

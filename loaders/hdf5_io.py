@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,72 @@ Gather = Callable[[Indices], NDArray[np.uint8]]
 """Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
 Fetch = Callable[[Indices], Sequence[NDArray[np.uint8]]]
 """Gives JPEG files in the order asked."""
+Check = Callable[[], None]
 
 _LIBRARY = ("v110", "v110")  # finds a chunk in an array rather than in a tree; HDF5 1.10 and later can read it
 _MOST_SLOTS = 1_000_003
 _COPY_BYTES = 16 << 20
 
 
-def create_file(path: Path, chunk_bytes: int) -> h5py.File:
-    """A new file whose chunks, filled by several writes each, are compressed only once."""
-    return h5py.File(path, "w", libver=_LIBRARY, rdcc_nbytes=max(1 << 20, 4 * chunk_bytes))
+class _Sink(FileIO):
+    """A file for h5py to write, which keeps its first failure to itself.
+
+    HDF5 cannot cope with a full disk: it fails to write what it still holds, fails again when it is told to close,
+    and crashes the process later. So it is told that all is well, and we raise the error in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, unless a write has failed."""
+        left = memoryview(data)
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or extend the file, unless a write has failed."""
+        try:
+            return self.tell() if self._error else super().truncate(size)
+        except OSError as error:
+            self._error = error
+            return self.tell()
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
+@contextlib.contextmanager
+def create_file(path: Path, chunk_bytes: int) -> Iterator[tuple[h5py.File, Check]]:
+    """A new file whose chunks, filled by several writes each, are compressed only once.
+
+    Yields:
+        The file, and what to call now and then: it raises ``OSError`` if the disk refused something.
+    """
+    with _Sink(path) as sink:
+        try:
+            with h5py.File(sink, "w", libver=_LIBRARY, rdcc_nbytes=(1 << 20) + chunk_bytes) as file:
+                yield file, sink.check
+        finally:
+            sink.check()  # also in place of what HDF5 makes of it
 
 
 def write_images(
-    group: h5py.Group, split: StreamedSplit, element: str, chunk_rows: int | None, compression: str
+    group: h5py.Group, split: StreamedSplit, check: Check, element: str, chunk_rows: int | None, compression: str
 ) -> None:
     """Write ``images`` and ``labels``.
 
     Args:
         group: where to.
         split: what.
+        check: called after each block.
         element: ``image`` makes every image one element of an array datatype, ``pixel`` every byte.
         chunk_rows: images in a chunk, or None for contiguous pixels.
         compression: of the chunks: none, lzf or gzip.
@@ -59,15 +107,17 @@ def write_images(
         images[done : done + len(block.labels)] = block.images
         labels.append(block.labels)
         done += len(block.labels)
+        check()
     group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
 
 
-def write_jpeg(group: h5py.Group, split: StreamedSplit, spool: Path) -> None:
+def write_jpeg(group: h5py.Group, split: StreamedSplit, check: Check, spool: Path) -> None:
     """Write ``jpeg``, all files end to end, ``offsets`` of each and ``labels``.
 
     Args:
         group: where to.
         split: what.
+        check: called after each part.
         spool: a file to use meanwhile: a contiguous dataset must know its size when it is made.
     """
     offsets, labels = [0], [np.empty(0, np.int64)]
@@ -82,6 +132,7 @@ def write_jpeg(group: h5py.Group, split: StreamedSplit, spool: Path) -> None:
         for start in range(0, offsets[-1], _COPY_BYTES):
             part = np.frombuffer(gathered.read(_COPY_BYTES), np.uint8)
             data[start : start + len(part)] = part
+            check()
     spool.unlink()
     group["offsets"] = np.array(offsets, "<i8")
     group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
@@ -116,11 +167,11 @@ def _prime(least: int) -> int:
 
 @contextlib.contextmanager
 def reading(path: Path, again: str) -> Iterator[None]:
-    """Turn what HDF5 refuses to read into one sentence."""
+    """Turn what HDF5 refuses to read, or does not find, into one sentence."""
     try:
         yield
     except (OSError, KeyError) as error:
-        reason = str(error.args[-1]).strip()
+        reason = str(error.args[-1]).partition("\n")[0].strip()
         raise StoreError(f"cannot read {path}: {reason}; {again}") from None
 
 

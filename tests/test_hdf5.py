@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bench.measure.idioms.hdf5 import idiom
 from loaders import DecodeError, ImageDataset, OptionError, StoreError
 from loaders.hdf5 import FILE, Hdf5Dataset, Hdf5Options
 from loaders.options import parse_options
-from tests.loader_contract import same
+from tests.loader_contract import in_fork, same
 from tests.samples import INFO, Samples
 
 COUNT = 41
@@ -189,6 +190,24 @@ def test_another_s_lock_does_not_matter(stores: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         dataset.close()
         assert same(dataset.batch([1]), RAW["train"].expect([1]))
+
+
+@pytest.mark.parametrize("options", KINDS[:5], ids=name)
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_disk_that_takes_no_more(tmp_path: Path, options: dict[str, Any]) -> None:
+    """HDF5 by itself crashes the process some time after it could not write what it held."""
+
+    def child() -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        for limit in (0, 50, 1000, 3000, 10_000, 20_000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises((OSError, StoreError), match="File too large"):
+                prepared(tmp_path, options)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        with opened(prepared(tmp_path, options), options) as dataset:
+            assert same(dataset.batch([5, 0]), source(options)["train"].expect([5, 0]))
+
+    assert in_fork(child) == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"access": "mapped"}, {"encoding": "jpeg"}], ids=name)
