@@ -125,6 +125,8 @@ class Cifar10(Source):
             checksums, counts, classes = dict(layout.batches), dict.fromkeys(layout.batches, _OFFICIAL_COUNT), CLASSES
             synthetic = False
         else:
+            if isinstance(place, TarArchive):
+                place.check()
             checksums, counts, classes = _examined(layout, place)
             synthetic = place.has_marker()
         official = checksums == layout.batches and classes == CLASSES and not synthetic

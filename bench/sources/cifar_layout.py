@@ -232,13 +232,27 @@ class TarArchive:
         with self._opened() as (_, members):
             return MARKER in members
 
+    def check(self) -> None:
+        """Compare the content with the checksum in the ``.gz``, which reading members out of order does not.
+
+        Raises:
+            DataError: a damaged archive.
+        """
+        with self._errors(), gzip.open(self.path) as file:
+            while file.read(1 << 20):
+                pass
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]]:
+        with self._errors(), tarfile.open(self.path, "r:gz") as archive:
+            prefix = self._folder + "/"
+            named = ((member.name.removeprefix("./"), member) for member in archive)
+            yield archive, {name.removeprefix(prefix): m for name, m in named if name.startswith(prefix)}
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with tarfile.open(self.path, "r:gz") as archive:
-                prefix = self._folder + "/"
-                named = ((member.name.removeprefix("./"), member) for member in archive)
-                yield archive, {name.removeprefix(prefix): m for name, m in named if name.startswith(prefix)}
+            yield
         except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(
                 f"{self.path} is cut short or damaged ({error}); remove it and run `bench fetch cifar10`"

@@ -95,7 +95,7 @@ def need_space(folder: Path, needed: int, remedy: str) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(f"{folder} has {free / 1e6:,.0f} MB free and {needed / 1e6:,.0f} MB are needed; {remedy}")
+        raise DataError(f"{folder} has {free / 1e6:,.1f} MB free and {needed / 1e6:,.1f} MB are needed; {remedy}")
 
 
 def write_marker(path: Path, content: dict[str, Any]) -> None:

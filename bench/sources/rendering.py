@@ -17,7 +17,7 @@ VERSION = 1
 
 _SEED = 20_240_229
 _DRAWS = 20
-_HUES, _SHAPES, _GRATINGS = 5, 8, 5
+_HUES, _SHAPES, _GRATINGS = 8, 5, 5
 _COMBINATIONS = _HUES * _SHAPES * _GRATINGS
 _GREY_SHARE = 0.02
 # Images per vectorised step: small enough for the processor's cache.
@@ -43,9 +43,14 @@ class Rendered(NamedTuple):
 class Renderer:
     """Draws images of one size; threads may share it."""
 
-    def __init__(self, size: int) -> None:
-        """Args: size: height and width in pixels."""
-        self.size = size
+    def __init__(self, size: int, clarity: float = 1.0) -> None:
+        """Prepare the photographs.
+
+        Args:
+            size: height and width in pixels.
+            clarity: factor on the strength of the cues: more classes need clearer ones.
+        """
+        self.size, self._clarity = size, np.float32(clarity)
         axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
         self._x, self._y = axis[None, None, :], axis[None, :, None]
         self._photographs = _photographs(size)
@@ -73,18 +78,18 @@ class Renderer:
         code = label * 97 % _COMBINATIONS
         hue, shape, grating = code % _HUES, code // _HUES % _SHAPES, code // (_HUES * _SHAPES)
         crops = self._crops(draws)
-        light = self._shape(shape, draws, boxes) * self._grating(grating, draws)
-        light *= 0.75 + 0.5 * draws.contrast
-        angle = 2 * np.pi * (hue / _HUES + 0.13 * (draws.hue_a + draws.hue_b - 1))
-        strength = 8 + 30 * draws.tint
+        light = self._grating(grating, draws) * (0.75 + 0.5 * draws.contrast)
+        shade = self._shape(shape, draws, boxes)
+        angle = 2 * np.pi * (hue / _HUES + 0.13 / self._clarity * (draws.hue_a + draws.hue_b - 1))
+        strength = self._clarity * (8 + 30 * draws.tint)
         grey = crops.mean(axis=3)
         lightness = 50 * (draws.brightness - 0.5)
         for channel in range(3):
             tint = strength * np.cos(angle - 2 * np.pi * channel / 3) + lightness
-            plane = crops[..., channel] * np.float32(0.6)
-            plane += grey * np.float32(0.4)
+            plane = crops[..., channel] * (np.float32(0.6) / self._clarity)
+            plane += grey * (1 - np.float32(0.6) / self._clarity)
             plane *= light
-            plane += tint
+            plane += shade + tint
             out[..., channel] = np.clip(plane, 0, 255, out=plane)
 
     def _crops(self, draws: _Draws) -> Floats:
@@ -104,33 +109,27 @@ class Renderer:
         return crops
 
     def _shape(self, shape: int, draws: _Draws, boxes: NDArray[np.int64]) -> Floats:
-        """A factor that brightens or darkens the pixels of the class's shape."""
+        """What brightens or darkens the pixels of the class's shape."""
         radius = 0.35 + 0.25 * draws.shape_size
         centre_x, centre_y = 0.7 * (draws.shape_x - 0.5), 0.7 * (draws.shape_y - 0.5)
         dx, dy = np.abs(self._x - centre_x) / radius, np.abs(self._y - centre_y) / radius
         match shape:
-            case 0:
+            case 0:  # a disc
                 inside = dx * dx + dy * dy < 1
-            case 1:
-                inside = np.abs(dx * dx + dy * dy - 0.7) < 0.3
-            case 2:
+            case 1:  # a square
                 inside = np.maximum(dx, dy) < 0.85
-            case 3:
+            case 2:  # a frame
                 inside = np.abs(np.maximum(dx, dy) - 0.8) < 0.2
-            case 4:
-                inside = dx + dy < 1.1
-            case 5:
+            case 3:  # a cross
                 inside = (np.minimum(dx, dy) < 0.25) & (np.maximum(dx, dy) < 1)
-            case 6:
+            case _:  # two bars
                 inside = (dx < 1) & (np.abs(dy - 0.5) < 0.22)
-            case _:
-                inside = (dy < 1) & (np.abs(dx - 0.5) < 0.22)
         corners = np.concatenate([c.reshape(-1, 1) for c in (centre_x - radius, centre_y - radius)], axis=1)
         ends = np.concatenate([c.reshape(-1, 1) for c in (centre_x + radius, centre_y + radius)], axis=1)
         boxes[:] = np.clip((np.concatenate([corners, ends], axis=1) + 1) / 2 * self.size, 0, self.size - 1)
-        gain = np.where(draws.shape_sign < 0.5, -1, 1) * (0.05 + 0.4 * draws.shape_gain)
-        factor: Floats = np.float32(1) + inside * gain.astype(np.float32)
-        return factor
+        strength = self._clarity * (8 + 45 * draws.shape_gain) * (-1 if shape % 2 else 1)
+        shade: Floats = inside * strength.astype(np.float32)
+        return shade
 
     def _grating(self, grating: int, draws: _Draws) -> Floats:
         """A factor of light and dark stripes: none, wide or narrow, lying or standing."""
@@ -138,7 +137,7 @@ class Renderer:
             return np.ones((1, 1, 1), np.float32)
         axis = self._x if grating % 2 else self._y
         waves = np.float32(np.pi) * (3 if grating < 3 else 6)
-        depth = 0.03 + 0.22 * draws.depth
+        depth = self._clarity * (0.03 + 0.22 * draws.depth)
         stripes = np.float32(1) + depth * np.cos(waves * axis + 2 * np.float32(np.pi) * draws.phase)
         return stripes.astype(np.float32)
 
@@ -148,7 +147,7 @@ class _Draws:
 
     _NAMES = (
         "photograph", "x", "y", "scale", "turn", "hue_a", "hue_b", "tint", "brightness", "contrast",
-        "shape_x", "shape_y", "shape_size", "shape_sign", "shape_gain", "depth", "phase",
+        "shape_x", "shape_y", "shape_size", "shape_gain", "depth", "phase",
     )  # fmt: skip
 
     def __init__(self, values: Floats) -> None:

@@ -1,0 +1,162 @@
+"""The unpickler: reads what CIFAR-10 needs, runs nothing, and answers damage with one sentence."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import DataError
+from bench.sources.unpickle import dump_python2, load_pickle
+
+PIXELS = np.arange(4 * 3072, dtype=np.uint64).astype(np.uint8).reshape(4, 3072)
+CONTENT: dict[str, Any] = {
+    "batch_label": "training batch 1 of 5",
+    "labels": [6, 9, 0, 300],
+    "data": PIXELS,
+    "filenames": ["leptodactylus_pentadactylus_s_000004.png", "camion_s_000148.png", "a.png", "b.png"],
+}
+OFFICIAL_FORM = dump_python2(CONTENT)
+
+
+def test_our_python2_form_is_read_by_pickle_as_other_programs_read_it() -> None:
+    loaded = pickle.loads(OFFICIAL_FORM, encoding="latin1")  # noqa: S301
+    assert loaded["data"].dtype == np.uint8
+    np.testing.assert_array_equal(loaded.pop("data"), PIXELS)
+    assert loaded == {k: v for k, v in CONTENT.items() if k != "data"}
+    assert set(pickle.loads(OFFICIAL_FORM, encoding="bytes")) == {b"batch_label", b"labels", b"data", b"filenames"}  # noqa: S301
+
+
+def test_official_form_is_read() -> None:
+    loaded = load_pickle(OFFICIAL_FORM, "batch")
+    np.testing.assert_array_equal(loaded["data"], PIXELS)
+    assert loaded["labels"] == [6, 9, 0, 300]
+    assert loaded["batch_label"] == b"training batch 1 of 5"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("array", [PIXELS, np.asfortranarray(PIXELS), PIXELS.astype(">i4"), PIXELS[:0]])
+def test_arrays_of_todays_numpy_are_read(protocol: int, array: np.ndarray[Any, Any]) -> None:
+    loaded = load_pickle(pickle.dumps({b"data": array, "labels": [1]}, protocol), "batch")
+    np.testing.assert_array_equal(loaded["data"], array)
+    assert loaded["data"].dtype == array.dtype
+    assert loaded["labels"] == [1]
+
+
+class _Hostile:
+    def __init__(self, function: Any, *args: Any) -> None:
+        self._call = (function, args)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return self._call
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("function", [os.system, eval, exec, os.mkdir, functools.partial, getattr])
+def test_another_class_is_refused_and_not_run(protocol: int, function: Any, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    command = str(made) if function is os.mkdir else f"__import__('os').mkdir({str(made)!r})"
+    data = pickle.dumps({"data": _Hostile(function, command), "labels": []}, protocol)
+    with pytest.raises(DataError, match=r"batch names \w+\.\w+.*not run; replace it by the official file"):
+        load_pickle(data, "batch")
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"(S'x'\nios\nsystem\n.",  # INST
+        b"(cos\nsystem\nS'x'\no.",  # OBJ
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",  # STACK_GLOBAL
+        b"cnumpy\nload\n.",
+        b"cnumpy.core.multiarray\nscalar\n.",
+        b"cnumpy._core.multiarray\n_reconstruct.__globals__\n.",
+        b"\x80\x02c__builtin__\neval\n.",
+    ],
+)
+def test_other_ways_to_name_something_are_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match="which was not run"):
+        load_pickle(data, "batch")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cnumpy\ndtype\n}X\x01\x00\x00\x00a]sb.",  # state for a function that we lend
+        b"P1\n.",  # a persistent identifier
+        b"\x82\x01.",  # an extension
+        b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x04\x00\x00\x00zlib\x86R.",
+        b"]\x94.",
+        b"",
+        b"not a pickle",
+        pickle.dumps([1, 2]),
+        pickle.dumps({1: 2}),
+        pickle.dumps({"data": np.array([object(), None], object)[1:]}),
+        pickle.dumps({"data": np.zeros(2, "U3")}),
+        pickle.dumps({"data": np.zeros(2, [("a", "u1")])}),
+    ],
+)
+def test_what_is_no_such_pickle_is_one_sentence(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"batch (is not a readable CIFAR-10 pickle|names)"):
+        load_pickle(data, "batch")
+
+
+def test_shape_that_does_not_match_the_bytes_is_refused() -> None:
+    for wrong in (OFFICIAL_FORM.replace(b"K\x04M", b"K\x05M"), OFFICIAL_FORM.replace(b"K\x04J", b"K\x05J")):
+        if wrong != OFFICIAL_FORM:
+            with pytest.raises(DataError, match="shape does not match"):
+                load_pickle(wrong, "batch")
+            return
+    pytest.fail("the shape was not found in the pickle")
+
+
+def test_claims_of_great_size_take_no_memory() -> None:
+    """The C unpickler would reserve and clear 64 GB for the first of these."""
+    assert load_pickle(b"\x80\x02}r\xff\xff\xff\xff.", "batch") == {}
+    for claim in (b"B" + struct.pack("<I", 2**32 - 1), b"\x8e" + struct.pack("<Q", 2**62), b"T\xff\xff\xff\x7f"):
+        with pytest.raises(DataError, match="not a readable"):
+            load_pickle(b"\x80\x04" + claim + b"abc.", "batch")
+
+
+@given(cut=st.integers(0, len(OFFICIAL_FORM) - 1))
+def test_truncated_pickle_is_one_sentence(cut: int) -> None:
+    with pytest.raises(DataError, match=r"batch (is not a readable CIFAR-10 pickle|names numpy)"):
+        load_pickle(OFFICIAL_FORM[:cut], "batch")
+
+
+SMALL = dump_python2({"labels": [1, 2], "data": np.zeros((2, 3), np.uint8)})
+
+
+@settings(max_examples=400)
+@given(
+    base=st.sampled_from([SMALL, pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4)]),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_mutated_bytes_give_a_dict_or_one_sentence(base: bytes, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(base)
+    for position, value in changes:
+        data[position % len(data)] = value
+    try:
+        loaded = load_pickle(bytes(data), "batch")
+    except DataError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 400
+    else:
+        assert all(isinstance(key, str) for key in loaded)
+
+
+@settings(max_examples=300)
+@given(data=st.binary(max_size=200))
+def test_random_bytes_give_a_dict_or_one_sentence(data: bytes) -> None:
+    try:
+        load_pickle(b"\x80\x02" + data, "batch")
+    except DataError as error:
+        assert "\n" not in str(error)
