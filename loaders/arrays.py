@@ -100,7 +100,7 @@ class ArrayReader:
     def __init__(self, arrays: Arrays, shape: tuple[int, int, int], threads: int) -> None:
         self.arrays = arrays
         self._shape = shape
-        self._decoder = ImageDecoder(threads) if arrays.jpeg is not None else None
+        self._decoder = ImageDecoder(threads, checked=True) if arrays.jpeg is not None else None
 
     def read(self, indices: Indices) -> Batch:
         """Samples in the order asked, in fresh memory."""

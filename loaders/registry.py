@@ -19,7 +19,7 @@ class LoaderSpec(NamedTuple):
 
 
 BUILT_IN: dict[str, LoaderSpec] = {
-    "filesystem": LoaderSpec("loaders.filesystem:FilesystemDataset", "pip install simplejpeg pillow"),
+    "filesystem": LoaderSpec("loaders.filesystem:FilesystemDataset", "pip install simplejpeg imagecodecs pillow"),
     "mmap": LoaderSpec("loaders.mmap:MmapDataset", "pip install numpy"),
     "gpu_mmap": LoaderSpec("loaders.gpu_mmap:GpuMmapDataset", "pip install torch"),
     "hdf5": LoaderSpec("loaders.hdf5:Hdf5Dataset", "pip install h5py"),
