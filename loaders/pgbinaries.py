@@ -116,7 +116,7 @@ def _candidates(folder: str | None, path: str) -> list[Path]:
     for place in (spec.submodule_search_locations or []) if spec else []:
         folders += sorted(Path(place).glob("pginstall*/bin"), key=_trailing_number, reverse=True)
     if folder:
-        folders.append(Path(folder))
+        folders.append(Path(folder).absolute())
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_trailing_number, reverse=True)
     if program := shutil.which("postgres", path=path):
         folders.append(Path(program).resolve().parent)

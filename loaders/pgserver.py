@@ -33,12 +33,12 @@ _PATIENCE = 120.0
 _lifelines: set[socket.socket] = set()
 # Supervisors that this process started and that serve others still.
 _spawned: set[int] = set()
-_guard = threading.Lock()
+_guard = threading.RLock()  # reentrant: the garbage collector may let go of a server at any moment
 
 
 def _drop_inherited() -> None:
     global _guard
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     for lifeline in _lifelines:
         lifeline.close()
     _lifelines.clear()

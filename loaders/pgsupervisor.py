@@ -357,6 +357,7 @@ def close_others(keep: set[int]) -> None:
 def main(arguments: list[str]) -> NoReturn:
     """Supervise, or with ``{"probe": command}`` only try to run a command under the identity."""
     config = json.loads(arguments[1])
+    os.chdir("/")  # the starter's folder may be closed to the server's user, and must not be kept from being unmounted
     if "probe" in config:
         pid = spawn(config["probe"], config["identity"], signal.SIGKILL, 1)
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 127)
