@@ -125,13 +125,15 @@ class Hdf5Dataset(ImageDataset[_Handle]):
     def _open(self) -> _Handle:
         options: Any = self.options
         path = self.location / FILE
-        with io.reading(path, self._again):
+        try:
             file = io.open_file(path)
             try:
                 handle = self._handle_of(file, path, options)
             except BaseException:
                 file.close()
                 raise
+        except (OSError, KeyError) as error:
+            raise io.refusal(path, error, self._again) from None
         if options.access == "mapped":
             file.close()
             return handle._replace(file=None)
@@ -167,18 +169,19 @@ class Hdf5Dataset(ImageDataset[_Handle]):
 
     def _read(self, handle: _Handle, indices: Indices) -> Batch:
         labels = torch.from_numpy(np.take(handle.labels, indices))
-        path = self.location / FILE
-        with io.reading(path, self._again):
+        try:
             if handle.gather is not None:
                 return Batch(torch.from_numpy(handle.gather(indices)), labels)
             assert handle.fetch is not None
             files = handle.fetch(indices)
+        except OSError as error:
+            raise io.refusal(self.location / FILE, error, self._again) from None
         try:
             images = handle.decoder.decode_each(
                 len(files),
                 files.__getitem__,
                 self.split_info.shape,
-                lambda i: f"image {indices[i]} of the {self.split} split in {path}",
+                lambda i: f"image {indices[i]} of the {self.split} split in {self.location / FILE}",
             )
         except DecodeError as error:
             raise DecodeError(f"{error}; {self._again}") from None

@@ -165,14 +165,10 @@ def _prime(least: int) -> int:
     return least
 
 
-@contextlib.contextmanager
-def reading(path: Path, again: str) -> Iterator[None]:
-    """Turn what HDF5 refuses to read, or does not find, into one sentence."""
-    try:
-        yield
-    except (OSError, KeyError) as error:
-        reason = str(error.args[-1]).partition("\n")[0].strip()
-        raise StoreError(f"cannot read {path}: {reason}; {again}") from None
+def refusal(path: Path, error: Exception, again: str) -> StoreError:
+    """One sentence for what HDF5 refuses to read, or does not find."""
+    reason = str(error.args[-1]).partition("\n")[0].strip()
+    return StoreError(f"cannot read {path}: {reason}; {again}")
 
 
 def gather_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Gather:
