@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "p
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Hardware, system and versions. Records that differ in ``fingerprint_keys`` never share a table."""
+    """Hardware, system and versions. Records that differ in those never share a table."""
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),

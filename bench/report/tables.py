@@ -103,7 +103,7 @@ def _training(title: str, records: Sequence[Record]) -> Table:
             notes += [f"{dataset}, {loader}: {flag}" for r in done for flag in r.flags]
         row["remark"] = _remark(members)
         rows.append(row)
-    notes += _unequal(rows)
+    notes += _unequal(records)
     columns = ["dataset", "loader", "runs", *list(FORMATS)[:7], "digest", "remark"]
     return Table(title, pd.DataFrame(rows, columns=columns), notes)
 
@@ -154,14 +154,14 @@ def _remark(records: Sequence[Record]) -> str:
     return "; ".join(sorted({f"{r.status}: {r.error}" for r in records if r.status != "ok"}))
 
 
-def _unequal(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _unequal(records: Iterable[Record]) -> list[str]:
     """Loaders that did not deliver the same samples cannot be compared, and the table must say so."""
-    notes = []
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        digests = {row["digest"] for row in rows if row["dataset"] == dataset and row.get("digest")}
-        if len(digests) > 1:
-            notes.append(f"{dataset}: the loaders gave different samples; their rows do not compare")
-    return notes
+    digests: dict[tuple[str, int], set[str]] = {}
+    for record in records:
+        if record.digest is not None:  # taken in the order that the seed gives
+            digests.setdefault((_dataset(record), record.config.seed), set()).add(record.digest.combined)
+    different = dict.fromkeys(dataset for (dataset, _), found in digests.items() if len(found) > 1)
+    return [f"{dataset}: the loaders gave different samples; their rows do not compare" for dataset in different]
 
 
 def cells(frame: pd.DataFrame) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,7 +36,8 @@ def write(made: Sequence[Table], folder: Path, formats: Sequence[str], source: s
         if "csv" in formats:
             for number, table in enumerate(made, 1):
                 path = folder / f"table-{number}.csv"
-                path.write_text(f"# {table.title}\n{table.frame.to_csv(index=False)}", encoding="utf-8")
+                text = table.frame.map(_one_line).to_csv(index=False)
+                path.write_text(f"# {_one_line(table.title)}\n{text}", encoding="utf-8")
                 written.append(path)
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
@@ -56,6 +58,12 @@ def markdown(made: Sequence[Table], source: str) -> str:
     return "\n".join(parts)
 
 
+def _one_line(value: Any) -> Any:
+    """Text without line ends: pandas leaves a carriage return unquoted, which tears the row."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
 def _plain(text: str) -> str:
-    """Text from a record must not break out of its cell."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
+    """Text from a record must not break out of its cell, nor be taken for Markdown."""
+    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)  # an underscore within a word is harmless
