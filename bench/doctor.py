@@ -14,6 +14,7 @@ from bench.measure.environment import cpu_model
 from bench.sources.registry import SOURCES, open_source
 from bench.stores import Progress
 from loaders import ImageDataset, LoaderError, StoreInfo, UnavailableError, load, loader_names
+from loaders.registry import UnknownLoaderError
 from loaders.store import MANIFEST, read_store
 
 
@@ -69,6 +70,8 @@ def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
             for split in info.splits:
                 with loader(location, split, options) as dataset:
                     _compare(dataset, progress)
+        except (UnavailableError, UnknownLoaderError) as error:
+            yield Finding(f"store {name}", "missing", f"cannot be read here: {error}")
         except (LoaderError, ValueError, OSError) as error:
             yield Finding(f"store {name}", "damaged", str(error))
         else:
