@@ -1,0 +1,155 @@
+"""Each loader, dataset, limit and stored option has a store of its own, prepared once from the source as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.errors import DataError
+from bench.sources.base import Source
+from bench.sources.digits import ArraySplit
+from bench.stores import Wanted, prepare
+from loaders import DatasetInfo, Split, StoreError, load
+from tests.samples import INFO, make_splits
+
+
+class Folder(Source):
+    """A source whose files can change or go."""
+
+    name = "samples"
+    summary = "samples"
+    archive = None
+    fingerprint = "1"
+    gone: str | None = None
+
+    def missing(self) -> str | None:
+        return self.gone
+
+    def info(self) -> DatasetInfo:
+        return INFO.model_copy(update={"fingerprint": self.fingerprint})
+
+    def splits(self) -> dict[str, Split]:
+        return {name: ArraySplit(split.images, split.labels) for name, split in make_splits().items()}
+
+    def make_twin(self, fraction: float, report: Any) -> None:
+        raise NotImplementedError
+
+
+class Steps:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int]] = []
+        self.done = self.ended = 0
+
+    def begin(self, what: str, total: int) -> None:
+        self.begun.append((what, total))
+
+    def advance(self, samples: int) -> None:
+        self.done += samples
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "data")
+
+
+def wanted(source: Source, folder: Path, loader: str = "mmap", limit: int | None = None, **options: Any) -> Wanted:
+    found = load(loader)
+    return Wanted(found, found.Options.model_validate(options), source, limit, folder)
+
+
+@pytest.mark.parametrize(
+    ("loader", "limit", "options", "location"),
+    [
+        ("mmap", None, {}, "samples/mmap"),
+        ("mmap", None, {"encoding": "raw"}, "samples/mmap"),
+        ("mmap", None, {"threads": 3}, "samples/mmap"),
+        ("mmap", None, {"encoding": "jpeg"}, "samples/mmap-encoding=jpeg"),
+        ("memory", 64, {}, "samples-limit64/memory"),
+        ("gpu_mmap", 64, {"mode": "pinned", "encoding": "jpeg"}, "samples-limit64/gpu_mmap-encoding=jpeg"),
+    ],
+    ids=str,
+)
+def test_locations(
+    source: Folder, tmp_path: Path, loader: str, limit: int | None, options: dict[str, Any], location: str
+) -> None:
+    found = wanted(source, tmp_path / "stores", loader, limit, **options)
+    assert found.location == tmp_path / "stores" / location
+    assert found.relative == location
+
+
+def test_a_store_is_prepared_once(source: Folder, tmp_path: Path) -> None:
+    want, steps = wanted(source, tmp_path), Steps()
+    first, written = prepare(want, steps)
+    assert written
+    assert (steps.begun, steps.done, steps.ended) == ([("prepare samples/mmap", 54)], 54, 1)
+    inode = want.location.stat().st_ino
+    assert prepare(want, steps) == (first, False)
+    assert (steps.done, want.location.stat().st_ino) == (54, inode)
+    again, written = prepare(want, steps, force=True)
+    assert written
+    assert again.splits == first.splits
+    assert want.location.stat().st_ino != inode
+
+
+def test_a_limit_has_a_store_of_its_own(source: Folder, tmp_path: Path) -> None:
+    whole, _ = prepare(wanted(source, tmp_path))
+    cut, written = prepare(wanted(source, tmp_path, limit=20))
+    assert written
+    assert {name: split.count for name, split in cut.splits.items()} == {"train": 20, "test": 13}
+    assert (cut.dataset.limit, whole.dataset.limit) == (20, None)
+    assert prepare(wanted(source, tmp_path)) == (whole, False)
+    with wanted(source, tmp_path, limit=20).open("train") as dataset:
+        chosen = np.arange(20) * 41 // 20
+        assert np.array_equal(dataset.batch(range(20)).images, make_splits()["train"].images[chosen])
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "gone"])
+def test_a_source_that_changed_is_noticed_and_one_that_is_gone_is_not_needed(
+    source: Folder, tmp_path: Path, change: str
+) -> None:
+    want = wanted(source, tmp_path)
+    prepare(want)
+    setattr(source, change, "2")
+    if change == "gone":
+        assert not prepare(want)[1]
+        return
+    with pytest.raises(StoreError) as caught:
+        prepare(want)
+    assert str(caught.value) == (
+        f"{want.location} was prepared from other files than {source.folder} now holds; "
+        "run `bench prepare mmap samples --force`"
+    )
+    prepare(want, force=True)
+    assert not prepare(want)[1]
+
+
+def test_a_missing_source_says_so_and_leaves_nothing(source: Folder, tmp_path: Path) -> None:
+    source.gone = "samples is not in the data folder; run `bench fetch samples`"
+    with pytest.raises(DataError, match="run `bench fetch samples`"):
+        prepare(wanted(source, tmp_path / "stores"))
+    assert not (tmp_path / "stores").exists()
+
+
+def test_a_damaged_store_is_not_replaced_unasked(source: Folder, tmp_path: Path) -> None:
+    want = wanted(source, tmp_path)
+    prepare(want)
+    (want.location / "test.labels").write_bytes(b"")
+    with pytest.raises(StoreError, match="has 0 bytes instead of 104"):
+        prepare(want)
+    assert prepare(want, force=True)[1]
+
+
+def test_progress_ends_with_a_failure(source: Folder, tmp_path: Path) -> None:
+    steps = Steps()
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError):
+        prepare(wanted(source, tmp_path / "file"), steps)
+    assert (len(steps.begun), steps.ended) == (1, 1)
