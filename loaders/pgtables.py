@@ -214,9 +214,9 @@ def check_table(
 
 
 def one_line(error: BaseException | str, secrets_: tuple[str, ...] = ()) -> str:
-    """The last line of a message of libpq, which is the cause, without any secret."""
+    """The first line of a message of libpq, which says where and why, without any secret."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else "no reason given"
+    text = lines[0].removeprefix("connection failed: ") if lines else "no reason given"
     for secret in secrets_:
         text = text.replace(secret, "…") if secret else text
     return text
@@ -232,5 +232,4 @@ def backend_error(doing: str, error: psycopg.Error) -> BackendError:
     remedy = remedies.get(
         error.sqlstate or "", "check that the server is running and look into its log, then try again"
     )
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return BackendError(f"{doing}: {lines[0] if lines else type(error).__name__}; {remedy}")
+    return BackendError(f"{doing}: {one_line(error)}; {remedy}")

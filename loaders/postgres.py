@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
@@ -14,6 +16,7 @@ from pydantic import ConfigDict, SecretStr, field_validator, model_validator
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
+from loaders.errors import BackendError
 from loaders.options import Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.pgbinaries import find_programs
 from loaders.pgreader import TableReader, connect
@@ -135,14 +138,13 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
             with connect(_dsn(options)) as connection:
                 _load(connection, splits, folder, options)
             return [TABLES]
-        server = EmbeddedServer.create(folder)
-        complete = False
         try:
-            with connect(make_conninfo(**server.conninfo("socket"))) as connection:
-                files = _load(connection, splits, folder, options)
-            complete = True
-        finally:
-            server.close(keep_data=complete)
+            files = _write_embedded(splits, folder, options)
+        except BackendError as error:
+            # The server says it in many ways, or dies of it; to the user it is the disk of the store like any other.
+            if "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+            raise
         checked = [folder / TABLES, folder / DATA / "PG_VERSION", folder / DATA / "global" / "pg_control", *files]
         return [str(file.relative_to(folder)) for file in checked]
 
@@ -202,6 +204,18 @@ def _load(
         return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else []
     except psycopg.Error as error:
         raise backend_error("cannot write the tables", error) from None
+
+
+def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> Sequence[Path]:
+    server = EmbeddedServer.create(folder)
+    complete = False
+    try:
+        with connect(make_conninfo(**server.conninfo("socket"))) as connection:
+            files = _load(connection, splits, folder, options)
+        complete = True
+    finally:
+        server.close(keep_data=complete)
+    return files
 
 
 def _cache_bytes(table_bytes: int) -> int:
