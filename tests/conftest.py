@@ -14,6 +14,9 @@ import torch
 
 torch.set_num_threads(1)
 
+# A package of its own, which test_plugin.py installs before it runs these.
+collect_ignore = ["plugin_example"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a CUDA device where there is none."""

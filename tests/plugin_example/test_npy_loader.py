@@ -1,0 +1,14 @@
+"""The loader contract for ``npy``: forty tests for the price of a fixture."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.loader_contract import Case, LoaderContract
+
+
+class TestNpy(LoaderContract):
+    @pytest.fixture(params=[Case("npy", {}, thorough=True), Case("npy", {}, "jpeg")], ids=str)
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        found: Case = request.param
+        return found
