@@ -35,6 +35,25 @@ def test_our_python2_form_is_read_by_pickle_as_other_programs_read_it() -> None:
     assert set(pickle.loads(OFFICIAL_FORM, encoding="bytes")) == {b"batch_label", b"labels", b"data", b"filenames"}  # noqa: S301
 
 
+# Written by Python 2.7's cPickle with NumPy 1.16, as the official files were.
+PYTHON2 = (
+    b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87R"
+    b"q\x05(K\x01K\x02K\x03\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01\x87Rq\x07(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff"
+    b"\xffK\x00tb\x89U\x06\x01\x02\xc8\x04\x05\x06tbU\x06labelsq\x08]q\t(K\x06K\teU\x0bbatch_labelq\nU\x15training batch "
+    b"1 of 5q\x0bU\tfilenamesq\x0c]q\r(U\x05a.pngq\x0eU\x05b.pngq\x0feu."
+)
+
+
+def test_what_python2_wrote_is_read() -> None:
+    loaded = load_pickle(PYTHON2, "batch")
+    assert loaded.pop("data").tolist() == [[1, 2, 200], [4, 5, 6]]
+    assert loaded == {
+        "labels": [6, 9],
+        "batch_label": b"training batch 1 of 5",
+        "filenames": [b"a.png", b"b.png"],
+    }
+
+
 def test_official_form_is_read() -> None:
     loaded = load_pickle(OFFICIAL_FORM, "batch")
     np.testing.assert_array_equal(loaded["data"], PIXELS)
@@ -137,7 +156,7 @@ SMALL = dump_python2({"labels": [1, 2], "data": np.zeros((2, 3), np.uint8)})
 
 @settings(max_examples=400)
 @given(
-    base=st.sampled_from([SMALL, pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4)]),
+    base=st.sampled_from([SMALL, PYTHON2, pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4)]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
 )
 def test_mutated_bytes_give_a_dict_or_one_sentence(base: bytes, changes: list[tuple[int, int]]) -> None:
