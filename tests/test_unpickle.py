@@ -39,8 +39,8 @@ def test_our_python2_form_is_read_by_pickle_as_other_programs_read_it() -> None:
 PYTHON2 = (
     b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87R"
     b"q\x05(K\x01K\x02K\x03\x86cnumpy\ndtype\nq\x06U\x02u1K\x00K\x01\x87Rq\x07(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff"
-    b"\xffK\x00tb\x89U\x06\x01\x02\xc8\x04\x05\x06tbU\x06labelsq\x08]q\t(K\x06K\teU\x0bbatch_labelq\nU\x15training batch "
-    b"1 of 5q\x0bU\tfilenamesq\x0c]q\r(U\x05a.pngq\x0eU\x05b.pngq\x0feu."
+    b"\xffK\x00tb\x89U\x06\x01\x02\xc8\x04\x05\x06tbU\x06labelsq\x08]q\t(K\x06K\teU\x0bbatch_labelq\nU\x15training "
+    b"batch 1 of 5q\x0bU\tfilenamesq\x0c]q\r(U\x05a.pngq\x0eU\x05b.pngq\x0feu."
 )
 
 
