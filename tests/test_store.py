@@ -114,9 +114,10 @@ def test_a_store_on_a_read_only_disk_is_read(mount: Mount) -> None:
     assert readable(disk / "store", splits)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
 def test_a_folder_of_someone_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("permission bits do not bind this user")
     with pytest.raises(StoreError, match="choose a --store-dir that you may write"):
         prepare(tmp_path / "store")
 
