@@ -112,6 +112,13 @@ def test_a_later_record_of_the_same_run_replaces_the_first(tmp_path: Path) -> No
     assert read_one(tmp_path).status == "ok"
 
 
+def test_a_reader_never_sees_half_a_record(tmp_path: Path) -> None:
+    with write_record(a_record(flags=["first"]), tmp_path).open() as reading:
+        write_record(a_record(flags=["second"]), tmp_path)
+        assert json.load(reading)["flags"] == ["first"]  # replaced at once, never written over
+    assert read_one(tmp_path).flags == ["second"]
+
+
 def test_a_writer_killed_halfway_leaves_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_record(a_record(flags=["first"]), tmp_path)
 

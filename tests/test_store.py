@@ -49,7 +49,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
         folder.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
         if done.returncode:
-            pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
+            pytest.skip("this root may not mount a file system")
         made.append(folder)
         return folder
 
