@@ -46,9 +46,9 @@ def consume(batch: Batch) -> int:
     images = batch.images
     if images.device.type != "cpu":
         return int(images.contiguous().view(torch.int64).sum()) if images.numel() % 8 == 0 else int(images.sum())
-    if not images.is_contiguous():
+    if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
         images = images.permute(0, 2, 3, 1)
-    return consume_array(images.numpy() if images.is_contiguous() else images.contiguous().numpy())
+    return consume_array(images.contiguous().numpy())
 
 
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
