@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,18 @@ def consume(batch: Batch) -> int:
     images = batch.images
     if images.device.type != "cpu":
         return int(images.contiguous().view(torch.int64).sum()) if images.numel() % 8 == 0 else int(images.sum())
+    return consume_array(_as_in_memory(images))
+
+
+def _as_in_memory(images: torch.Tensor) -> NDArray[np.uint8]:
     if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
         images = images.permute(0, 2, 3, 1)
-    return consume_array(images.contiguous().numpy())
+    found: NDArray[np.uint8] = images.contiguous().numpy()
+    return found
 
 
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
-    """Draw batches in random order and consume them; loader and idiom in turns, after one untimed pass each.
+    """Draw batches in random order and consume them; loader and idiom in turns, after a pass that compares the two.
 
     Returns:
         A record with ``rates`` and no epochs, or one of a loader that is unavailable here.
@@ -89,34 +94,39 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
             dataset, workers=config.workers, start_method=config.start_method, prefetch=config.prefetch
         ) as stream,
     ):
-        turns: dict[str, Callable[[list[Any]], int]] = {
-            "loader": lambda batches: _drain(map(consume, stream.epoch(batches)))
+        sides: dict[str, Callable[[list[Any]], Iterator[int]]] = {
+            "loader": lambda batches: map(consume, stream.epoch(batches))
         }
         if found is not None:
             plain = found[1]
-            turns["raw"] = lambda batches: _drain(consume_array(images) for images, _ in plain(dataset, batches))
-        for repeat in range(config.repeats + 1):
-            batches = cut(epoch_order(count, config.seed, repeat), config.batch_size)
-            batches = batches[: config.batches] if config.batches else batches
+            sides["raw"] = lambda batches: (consume_array(images) for images, _ in plain(dataset, batches))
+            _compare(config.loader, stream, plain, dataset, _batches(config, count, 0))
+        for repeat in range(1, config.repeats + 1):
+            batches = _batches(config, count, repeat)
             images = sum(len(indices) for indices in batches)
-            sums = {}
-            for side in list(turns)[:: 1 if repeat % 2 else -1]:
+            for side in list(sides)[:: 1 if repeat % 2 else -1]:
+                # The first batch comes untimed: opening files and starting threads is no part of the rate.
+                drawn = sides[side]([batches[0], *batches])
+                next(drawn)
                 started = time.perf_counter()
-                sums[side] = turns[side](batches)
-                if repeat:
-                    rates[side].append(images / (time.perf_counter() - started))
-            if len(set(sums.values())) > 1:
-                raise BenchError(f"loader {config.loader} and its plain idiom gave different bytes; report this")
-            if repeat:
-                say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
+                for _ in drawn:
+                    pass
+                rates[side].append(images / (time.perf_counter() - started))
+            say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
     draft.fields["rates"] = RatesPart(
         loader=rates["loader"], raw=rates["raw"] or None, idiom=found[0] if found is not None else None
     )
 
 
-def _drain(sums: Iterable[int]) -> int:
-    total = 0
-    for value in sums:
-        total ^= value
-    return total
+def _batches(config: RateConfig, count: int, repeat: int) -> list[Any]:
+    batches = cut(epoch_order(count, config.seed, repeat), config.batch_size)
+    return batches[: config.batches] if config.batches else batches
+
+
+def _compare(loader: str, stream: BatchStream, plain: Idiom, dataset: ImageDataset[Any], batches: list[Any]) -> None:
+    """One untimed pass of both sides, which warms the cache and shows that they deliver the same thing."""
+    for batch, (images, labels) in zip(stream.epoch(batches), plain(dataset, batches), strict=True):
+        mine = _as_in_memory(batch.images.cpu())
+        if not (np.array_equal(mine.ravel(), images.ravel()) and np.array_equal(batch.labels.cpu().numpy(), labels)):
+            raise BenchError(f"loader {loader} and its plain idiom gave different samples; report this")

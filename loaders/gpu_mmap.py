@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
@@ -177,8 +178,13 @@ class GpuMmapDataset(ImageDataset[_Open]):
             runtime = torch.cuda.cudart()
             path = self.location / f"{self.split}.pixels"
             pages = HostPages(path, runtime.cudaHostRegister, runtime.cudaHostUnregister)
-            assert pages.array is not None
-            return _Open(Gather(torch.as_tensor(_DeviceView(pages.array), device=device).view(shape), labels), pages)
+            try:
+                assert pages.array is not None
+                pixels = torch.as_tensor(_DeviceView(pages.array), device=device).view(shape)
+                return _Open(Gather(pixels, labels), pages)
+            except BaseException:
+                pages.close()
+                raise
         reader = ArrayReader(arrays, info.shape, options.threads)
         try:
             if options.mode == "cuda":
@@ -186,6 +192,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
                 pixels = torch.empty(shape, dtype=torch.uint8, device=device)
                 fill(pixels, reader)
             else:
+                check_room(math.prod(shape), psutil.virtual_memory().available, "this machine's memory")
                 locked = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
                 fill(locked, reader)
                 pixels = torch.as_tensor(_DeviceView(locked.numpy()), device=device)

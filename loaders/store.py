@@ -144,7 +144,12 @@ class StoreWriter:
             os.fsync(file.fileno())
         if self.location.exists():
             self.location.rename(self._old)
-        self.folder.rename(self.location)
+        try:
+            self.folder.rename(self.location)
+        except OSError:
+            if self._old.exists():
+                self._old.rename(self.location)
+            raise
         sync_filesystem(self.location)
         shutil.rmtree(self._old, ignore_errors=True)
         return info

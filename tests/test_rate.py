@@ -74,7 +74,7 @@ def test_different_bytes_are_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return ((np.zeros((len(indices), 3, 32, 32), np.uint8), indices) for indices in batches)
 
     monkeypatch.setattr(module, "find_idiom", lambda loader: (loader, wrong))
-    with pytest.raises(RunFailedError, match="gave different bytes"):
+    with pytest.raises(RunFailedError, match="gave different samples"):
         measure(tmp_path, "memory")
 
 

@@ -44,7 +44,7 @@ FORMATS = {
 def tables(records: Iterable[Record]) -> list[Table]:
     """Training tables first, then those of loader rates."""
     groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record.started_at):
         kind: str = record.config.command
         groups.setdefault((kind, json.dumps(_shared(record), sort_keys=True)), []).append(record)
     made = []
@@ -135,6 +135,8 @@ def _dataset(record: Record) -> str:
             name += " (not official)"
         if record.dataset.limit is not None or record.dataset.synthetic:
             name += f" {record.dataset.train:,}/{record.dataset.test:,}"
+    elif record.config.limit is not None:
+        name += f" limit {record.config.limit:,}"
     return name
 
 

@@ -34,6 +34,8 @@ def write(made: Sequence[Table], folder: Path, formats: Sequence[str], source: s
             path.write_text(markdown(made, source), encoding="utf-8")
             written.append(path)
         if "csv" in formats:
+            for stale in folder.glob("table-*.csv"):
+                stale.unlink()
             for number, table in enumerate(made, 1):
                 path = folder / f"table-{number}.csv"
                 text = table.frame.map(_one_line).to_csv(index=False)
