@@ -23,7 +23,7 @@ from loaders.decoding import default_threads
 _JPEG_QUALITY = 90
 _TINY_CLASSES = 200
 # Two hundred classes need clearer cues than ten for a few epochs to show.
-_TINY_CLARITY = 1.4
+_CIFAR_CLARITY, _TINY_CLARITY = 0.8, 1.4
 _CIFAR_BYTES = 190_000_000
 # Each file takes at least one block of 4 kB on most disks.
 _TINY_BYTES = 600_000_000
@@ -39,7 +39,7 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
     train, test = _per_class(5000, fraction), _per_class(1000, fraction)
     others = [PICKLED.archive, BINARY.archive, BINARY.folder]
     with _twin(folder, PICKLED.folder, others, fraction, _CIFAR_BYTES) as tree:
-        renderer = Renderer(32)
+        renderer = Renderer(32, clarity=_CIFAR_CLARITY)
         total, done = len(CLASSES) * (train + test), 0
         jobs = [
             (name, f"training batch {i} of 5", 0, members)
