@@ -162,7 +162,7 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
                     check_table(connection, tables, self.split, count, self.location, rows=server is None)
                 except psycopg.Error as error:
                     raise backend_error(f"cannot check the tables of store {self.location}", error) from None
-            decoder = ImageDecoder(options.threads) if options.encoding == "jpeg" else None
+            decoder = ImageDecoder(options.threads, checked=True) if options.encoding == "jpeg" else None
             table = tables.names[self.split]
             info = ConnectionInfo(conninfo, SCHEMA, table, server.pid if server else None)
             return PostgresHandle(server, TableReader(conninfo, table, self.split_info.shape, decoder), info)

@@ -220,6 +220,7 @@ def _disk_errors(location: Path) -> Iterator[None]:
     """Turn what a disk refuses into one sentence; other errors pass."""
     remedies = {
         errno.ENOSPC: "free some space or choose another --store-dir",
+        errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another --store-dir",
         errno.EDQUOT: "free some of your quota or choose another --store-dir",
         errno.EROFS: "choose a --store-dir that can be written",
         errno.EACCES: "choose a --store-dir that you may write",

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import rate as module
+from bench.batching import BatchStream
 from bench.config import RateConfig
 from bench.rate import consume, consume_array, find_idiom, rate
 from bench.records import Record
@@ -21,6 +22,7 @@ from bench.runner import RunFailedError
 from bench.sources.registry import open_source
 from bench.stores import Silent, Wanted
 from loaders import Batch, load, loader_names
+from tests.samples import INFO, as_splits, make_splits
 
 RUNNABLE = [name for name in loader_names() if load(name).unavailable(load(name).Options()) is None]
 
@@ -67,6 +69,25 @@ def test_loader_and_idiom_deliver_the_same_bytes(tmp_path: Path, loader: str) ->
     assert min(record.rates.loader + record.rates.raw) > 0
     assert record.rates.idiom == f"bench.measure.idioms.{loader}"
     assert record.epochs == []
+
+
+@pytest.mark.parametrize("loader", RUNNABLE)
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_the_same_of_jpeg_sources(tmp_path: Path, loader: str, encoding: str) -> None:
+    found = load(loader)
+    given = {"encoding": encoding} if "encoding" in found.Options.model_fields else {}
+    options = found.Options.model_validate(given)
+    samples = make_splits("jpeg")
+    found.prepare(as_splits(samples), tmp_path / "store", options, dataset=INFO)
+    plain = find_idiom(loader)
+    assert plain is not None
+    batches = [np.array([3, 40, 3]), np.arange(41)]
+    with found(tmp_path / "store", "train", options) as dataset, BatchStream(dataset) as stream:
+        module._compare(loader, stream, plain[1], dataset, batches)
+        (first, _) = plain[1](dataset, batches)
+    expected = samples["train"].images[[3, 40, 3]]
+    got = first[0] if first[0].shape[1:] == expected.shape[1:] else first[0].transpose(0, 3, 1, 2)
+    assert np.array_equal(got, expected)
 
 
 def test_different_bytes_are_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import imagecodecs
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from bench.measure.pool import Pool, jpeg_into
 from loaders import ImageDataset
-from loaders.decoding import Codec, default_threads
+from loaders.decoding import Codec
 from loaders.filesystem import image_name, index_name
 
 
@@ -24,28 +23,26 @@ def idiom(
     The paths are a list made beforehand, the sizes of the files are not checked, and images come as ``[B, H, W, C]``.
     """
     options: Any = dataset.options
-    threads = options.threads or default_threads()
     codec: Codec = "png" if index_name(dataset.split, "png") in dataset.info.files else "jpeg"
     index = np.fromfile(dataset.location / index_name(dataset.split, codec), np.int64).reshape(-1, 2)
     labels = np.ascontiguousarray(index[:, 0])
     folder = dataset.location / dataset.split
     paths = [str(folder / image_name(label, i, codec)) for i, label in enumerate(labels.tolist())]
-    channels, height, width = dataset.split_info.shape
-    shape = (height, width) if channels == 1 else (height, width, channels)
 
-    def load(part: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        for row, i in enumerate(part.tolist()):
-            with open(paths[i], "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
-                data = file.read()
-            if codec == "png":
-                imagecodecs.spng_decode(data, out=out[row])
-            else:
-                simplejpeg.decode_jpeg(data, colorspace="GRAY" if channels == 1 else "RGB", buffer=out[row])
+    def read(path: str) -> bytes:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+            return file.read()
 
-    with ThreadPoolExecutor(threads) as pool:
+    with Pool(options.threads, dataset.split_info.shape) as pool:
         for indices in batches:
-            out = np.empty((len(indices), *shape), np.uint8)
-            step = max(1, -(-len(indices) // threads))
-            starts = range(0, len(indices), step)
-            list(pool.map(lambda a: load(indices[a : a + step], out[a : a + step]), starts))  # noqa: B023
-            yield out.reshape(len(indices), height, width, channels), np.take(labels, indices)
+            wanted = [paths[i] for i in indices.tolist()]
+            images = pool.decode(
+                len(wanted),
+                lambda row, wanted=wanted: read(wanted[row]),  # type: ignore[misc]
+                _png_into if codec == "png" else jpeg_into,
+            )
+            yield images, np.take(labels, indices)
+
+
+def _png_into(data: bytes, out: NDArray[np.uint8]) -> object:
+    return imagecodecs.spng_decode(data, out=out if out.shape[2] > 1 else out[:, :, 0])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import h5py
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from bench.measure.pool import Pool
 from loaders import ImageDataset
 from loaders import hdf5_io as io
-from loaders.decoding import default_threads
 from loaders.hdf5 import FILE, Hdf5Options
 
 Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -33,7 +31,7 @@ def idiom(
         group = file[dataset.split]
         labels = group["labels"][:]
         if options.encoding == "jpeg":
-            yield from _decoded(dataset, group, labels, options.threads or default_threads(), batches)
+            yield from _decoded(dataset, group, labels, options.threads, batches)
             return
         chunk = options.chunk_rows * int(np.prod(dataset.split_info.shape))
         images = io.open_dataset(file, f"{dataset.split}/images", options.cache_bytes(), chunk)
@@ -73,18 +71,8 @@ def _decoded(
     batches: Sequence[NDArray[np.int64]],
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     jpeg, offsets = group["jpeg"], group["offsets"][:]
-    channels, height, width = dataset.split_info.shape
-    space = "GRAY" if channels == 1 else "RGB"
-
-    def load(part: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        for row, i in enumerate(part.tolist()):
-            data = jpeg[int(offsets[i]) : int(offsets[i + 1])]
-            simplejpeg.decode_jpeg(data, colorspace=space, buffer=out[row])
-
-    with ThreadPoolExecutor(threads) as pool:
+    with Pool(threads, dataset.split_info.shape) as pool:
         for indices in batches:
-            out = np.empty((len(indices), height, width, channels), np.uint8)
-            step = max(1, -(-len(indices) // threads))
-            starts = range(0, len(indices), step)
-            list(pool.map(lambda a: load(indices[a : a + step], out[a : a + step]), starts))  # noqa: B023
-            yield out, np.take(labels, indices)
+            ends = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
+            images = pool.decode(len(ends), lambda row, ends=ends: jpeg[ends[row][0] : ends[row][1]])  # type: ignore[misc]
+            yield images, np.take(labels, indices)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from loaders.decoding import ImageDecoder
+from bench.measure.pool import Pool
 from loaders.postgres import PostgresDataset
 
 
@@ -23,24 +24,26 @@ def idiom(
         batches: indices of each batch, int64 ``[B]``.
 
     Yields:
-        Images uint8 ``[B, C, H, W]`` in fresh memory, and labels int64 ``[B]``.
+        Images uint8 ``[B, C, H, W]``, decoded ones ``[B, H, W, C]``, in fresh memory, and labels int64 ``[B]``.
     """
     info = dataset.connection_info()
     shape = dataset.split_info.shape
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )
-    decoder = ImageDecoder() if dataset.options.encoding == "jpeg" else None
-    with psycopg.connect(info.conninfo, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
+    options: Any = dataset.options
+    with (
+        psycopg.connect(info.conninfo, autocommit=True) as connection,
+        connection.cursor(binary=True) as cursor,
+        Pool(options.threads, shape) as pool,
+    ):
         for batch in batches:
             wanted = batch.tolist()
             found = {row[0]: row for row in cursor.execute(query, [wanted], prepare=True)}
             rows = [found[index] for index in wanted]
             labels = np.array([row[1] for row in rows], np.int64)
-            if decoder is not None:
-                yield decoder.decode([row[2] for row in rows], shape).numpy(), labels
+            images = [row[2] for row in rows]
+            if options.encoding == "jpeg":
+                yield pool.decode(len(images), images.__getitem__), labels
             else:
-                pixels = np.frombuffer(b"".join([row[2] for row in rows]), np.uint8).copy()
-                yield pixels.reshape(len(rows), *shape), labels
-    if decoder is not None:
-        decoder.close()
+                yield np.frombuffer(b"".join(images), np.uint8).reshape(len(rows), *shape), labels

@@ -1,0 +1,49 @@
+"""A bare pool of decoding threads, each with an equal share of the batch: what idioms of encoded images use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from loaders.decoding import default_threads
+
+Into = Callable[[Any, NDArray[np.uint8]], object]
+
+
+def jpeg_into(data: Any, out: NDArray[np.uint8]) -> object:
+    """Decode into uint8 ``[H, W, C]`` by simplejpeg."""
+    return simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
+
+
+class Pool:
+    """As many threads as asked for, 0 meaning one per core."""
+
+    def __init__(self, threads: int, shape: tuple[int, int, int]) -> None:
+        """Args: shape is ``(C, H, W)`` of every image."""
+        self._threads = threads or default_threads()
+        self._pool = ThreadPoolExecutor(self._threads)
+        channels, height, width = shape
+        self._shape = (height, width, channels)
+
+    def decode(self, count: int, fetch: Callable[[int], Any], into: Into = jpeg_into) -> NDArray[np.uint8]:
+        """Get and decode ``count`` images into fresh memory, uint8 ``[B, H, W, C]``."""
+        out = np.empty((count, *self._shape), np.uint8)
+        step = max(1, -(-count // self._threads))
+
+        def work(start: int) -> None:
+            for row in range(start, min(start + step, count)):
+                into(fetch(row), out[row])
+
+        list(self._pool.map(work, range(0, count, step)))
+        return out
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
