@@ -44,16 +44,17 @@ def consume_array(images: NDArray[np.uint8]) -> int:
 def consume(batch: Batch) -> int:
     """Touch every byte of a batch, in the memory order that it has; on a device by a sum over 64-bit words."""
     images = batch.images
-    if images.device.type != "cpu":
+    if not images.is_cpu:
         return int(images.contiguous().view(torch.int64).sum()) if images.numel() % 8 == 0 else int(images.sum())
     return consume_array(_as_in_memory(images))
 
 
 def _as_in_memory(images: torch.Tensor) -> NDArray[np.uint8]:
-    if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
-        images = images.permute(0, 2, 3, 1)
-    found: NDArray[np.uint8] = images.contiguous().numpy()
-    return found
+    found: NDArray[np.uint8] = images.numpy()
+    if found.flags.c_contiguous:
+        return found
+    last = found.transpose(0, 2, 3, 1)
+    return last if last.flags.c_contiguous else np.ascontiguousarray(found)
 
 
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:

@@ -105,9 +105,10 @@ class ArrayReader:
     def read(self, indices: Indices) -> Batch:
         """Samples in the order asked, in fresh memory."""
         pixels, labels, jpeg, offsets = self.arrays
-        wanted = torch.from_numpy(np.take(labels, indices))
+        # The arrays' own methods: np.take costs a microsecond more, of some fifty for a batch.
+        wanted = torch.from_numpy(labels.take(indices))
         if pixels is not None:
-            return Batch(torch.from_numpy(np.take(pixels, indices, axis=0)), wanted)
+            return Batch(torch.from_numpy(pixels.take(indices, axis=0)), wanted)
         assert self._decoder is not None
         assert jpeg is not None and offsets is not None
         files = [jpeg[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]

@@ -143,6 +143,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         self.options = self._checked_options(options)
         self._info: StoreInfo | None = None
         self._handle: tuple[int, H] | None = None
+        self._count = 0  # samples, known once a handle is open
 
     @property
     def info(self) -> StoreInfo:
@@ -194,7 +195,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             LoaderError: the store is damaged or its backend was lost.
         """
         handle = self._ready()
-        return self._read(handle, as_indices(indices, self.split_info.count))
+        return self._read(handle, as_indices(indices, self._count))
 
     @final
     def __getitems__(self, indices: Any) -> list[Batch]:
@@ -245,7 +246,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             if self._handle is None:
                 if reason := self.unavailable(self.options):
                     raise UnavailableError(f"loader {self.name} cannot run here: {reason}")
-                assert self.info
+                # Reads and checks the manifest before anything is opened.
+                self._count = self.split_info.count
                 self._handle = (os.getpid(), self._open())
             return self._handle[1]
 

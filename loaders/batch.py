@@ -109,7 +109,7 @@ def as_indices(indices: Any, length: int) -> Indices:
         raise IndexError(f"index {int(array.max())} is out of range for {length} samples")
     array = np.ascontiguousarray(array, dtype=np.int64)
     # One pass finds both kinds of trouble: a negative index is a huge one when read as unsigned.
-    if array.size and int(array.view(np.uint64).max()) >= length:
+    if array.size and np.maximum.reduce(array.view(np.uint64)) >= length:
         if int(array.min()) < -length or int(array.max()) >= length:
             bad = array[(array < -length) | (array >= length)][0]
             raise IndexError(f"index {int(bad)} is out of range for {length} samples")
