@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RateConfig
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.records import CachePart, RatesPart, Record
-from bench.runner import Draft, RunFailedError, Say, sentence, set_threads
+from bench.runner import Draft, Say, complete, fix_arithmetic
 from bench.stores import Progress, Wanted, prepare
-from loaders import Batch, ImageDataset, OptionError, UnavailableError
+from loaders import Batch, ImageDataset
 
 Idiom = Callable[[ImageDataset[Any], list[Any]], Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]]
 
@@ -67,19 +67,9 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
-    set_threads(config)
+    fix_arithmetic(config)
     draft = Draft(config, wanted.options.public(), torch.device(config.device))
-    if reason := wanted.loader.unavailable(wanted.options):
-        return draft.finish("unavailable", reason)
-    try:
-        _measure(config, wanted, progress, say, draft)
-    except UnavailableError as error:
-        return draft.finish("unavailable", str(error))
-    except (UsageError, OptionError):
-        raise
-    except Exception as error:
-        raise RunFailedError(draft.finish("failed", sentence(error))) from error
-    return draft.finish("ok")
+    return complete(draft, wanted, lambda: _measure(config, wanted, progress, say, draft))
 
 
 def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from bench.records import (
 )
 from bench.stores import Progress, Wanted, prepare
 from bench.training import EpochResult, Trainer
-from loaders import LoaderError, OptionError, StoreInfo, UnavailableError
+from loaders import DatasetInfo, LoaderError, OptionError, StoreInfo, UnavailableError
 
 Say = Callable[[str], None]
 
@@ -60,20 +61,24 @@ class Draft:
             **dict.fromkeys(("error", "dataset", "store", "cache", "setup", "ceiling", "rates", "resources", "digest")),
         }
 
-    def store(self, wanted: Wanted, info: StoreInfo) -> None:
-        """Note dataset and store."""
-        train, test, dataset = info.splits["train"], info.splits["test"], info.dataset
+    def describe(self, dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int]) -> None:
+        """Note which images the run is about."""
         self.fields["dataset"] = DatasetPart(
             name=dataset.name,
             official=dataset.official,
             synthetic=dataset.synthetic,
             limit=dataset.limit,
             classes=len(dataset.classes),
-            train=train.count,
-            test=test.count,
-            shape=train.shape,
+            train=counts["train"],
+            test=counts["test"],
+            shape=shape,
             fingerprint=dataset.fingerprint,
         )
+
+    def store(self, wanted: Wanted, info: StoreInfo) -> None:
+        """Note dataset and store."""
+        counts = {name: split.count for name, split in info.splits.items()}
+        self.describe(info.dataset, counts, info.splits["train"].shape)
         self.fields["store"] = StorePart(
             path=wanted.relative,
             bytes=info.bytes,
@@ -100,8 +105,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def set_threads(config: Settings) -> None:
-    """Fix PyTorch's threads: the loss depends on their number to the last bit."""
+def fix_arithmetic(config: Settings) -> None:
+    """Fix what decides the last bit of a loss: PyTorch's threads, and on CUDA the workspace of matrix products.
+
+    The latter is read when CUDA starts; PyTorch's deterministic algorithms insist on it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if config.threads:
         torch.set_num_threads(config.threads)
 
@@ -123,12 +132,26 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
         RunFailedError: anything else; it carries the record.
     """
     device = torch.device(config.device)
-    set_threads(config)
+    fix_arithmetic(config)
     draft = Draft(config, wanted.options.public(), device)
-    if reason := wanted.loader.unavailable(wanted.options):
-        return draft.finish("unavailable", reason)
+    return complete(draft, wanted, lambda: _train(config, wanted, progress, say, device, draft))
+
+
+def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
+    """Do the work that fills a draft, if the loader is available, and give the record.
+
+    Raises:
+        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
+        RunFailedError: anything else; it carries the record.
+    """
     try:
-        _train(config, wanted, progress, say, device, draft)
+        if reason := wanted.loader.unavailable(wanted.options):
+            if not wanted.source.missing():
+                splits = wanted.splits()
+                counts = {name: len(split) for name, split in splits.items()}
+                draft.describe(wanted.dataset_info(), counts, splits["train"].shape)
+            return draft.finish("unavailable", reason)
+        work()
     except UnavailableError as error:
         return draft.finish("unavailable", str(error))
     except (UsageError, OptionError):
@@ -152,14 +175,14 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
     torch.use_deterministic_algorithms(config.deterministic)
     torch.backends.cudnn.benchmark = not config.deterministic
 
-    orders = [cut(epoch_order(split.count, config.seed, e), config.batch_size) for e in range(config.epochs)]
+    first = cut(epoch_order(split.count, config.seed, 0), config.batch_size)
     transform = Transform(split.mean, split.std, device=device, channels_last=config.channels_last)
     model = build_model(config.model, classes, split.shape[1], config.seed, split.shape[0])
     trainer = Trainer(
         model,
         transform,
         device=device,
-        steps=sum(len(batches) for batches in orders),
+        steps=config.epochs * len(first),
         seed=config.seed,
         lr=config.lr,
         momentum=config.momentum,
@@ -167,7 +190,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         channels_last=config.channels_last,
         amp=config.amp,
     )
-    trainer.warm_up(split.shape, sorted({len(b) for b in orders[0]}, reverse=True), classes)
+    trainer.warm_up(split.shape, sorted({len(b) for b in first}, reverse=True), classes)
     reset_peak_memory(device)
 
     started = time.perf_counter()
@@ -182,16 +205,17 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         }
         with BatchStream(train, **how) as stream, BatchStream(test, **how) as test_stream:
             started = time.perf_counter()
-            for _ in stream.epoch(orders[0][:1]):
+            for _ in stream.epoch(first[:1]):
                 pass
             first_batch_s = time.perf_counter() - started
             if config.cache == "warm":
-                for _ in stream.epoch(orders[0]):
+                for _ in stream.epoch(first):
                     pass
             draft.fields["cache"] = CachePart(wanted=config.cache, state="unverified", evidence=None)
             test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
             cpu_before = cpu_seconds()
-            for epoch, batches in enumerate(orders):
+            for epoch in range(config.epochs):
+                batches = cut(epoch_order(split.count, config.seed, epoch), config.batch_size)
                 fetch = _fetcher(stream, batches, config.seed, epoch)
                 result = trainer.train_epoch(fetch, batches, epoch)
                 scores = trainer.evaluate(test_stream.epoch(test_batches), classes)
@@ -210,7 +234,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                 gpu=None,
                 memory=memory(device),
             )
-            draft.fields["digest"] = _digest(stream, orders[0])
+            draft.fields["digest"] = _digest(stream, first)
         started = time.perf_counter()
     close_s = time.perf_counter() - started
     draft.fields["setup"] = SetupPart(open_s=open_s, first_batch_s=first_batch_s, close_s=close_s)

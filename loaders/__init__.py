@@ -13,7 +13,7 @@ from loaders.errors import (
 from loaders.options import LoaderOptions, encoding_option, read_option, store_option
 from loaders.registry import load, loader_names
 from loaders.split import Block, DatasetInfo, Split, StreamedSplit
-from loaders.store import StoreInfo
+from loaders.store import StoreInfo, Written
 
 __all__ = [
     "BackendError",
@@ -32,6 +32,7 @@ __all__ = [
     "StoreInfo",
     "StreamedSplit",
     "UnavailableError",
+    "Written",
     "collate",
     "encoding_option",
     "load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
@@ -16,7 +16,7 @@ from loaders.batch import Batch, Indices, Sample, as_indices, register_collation
 from loaders.errors import OptionError, StoreError, UnavailableError
 from loaders.options import LoaderOptions, parse_options
 from loaders.split import DatasetInfo, Progress, Split, SplitInfo, StreamedSplit, stream
-from loaders.store import StoreInfo, StoreWriter, read_store
+from loaders.store import StoreInfo, StoreWriter, Written, read_store
 
 H = TypeVar("H")
 register_collation()
@@ -64,11 +64,11 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
 
     @classmethod
     @abc.abstractmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Sequence[str]:
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Written:
         """Write all splits into an empty folder, taking every block of each split exactly once, in order.
 
         Returns:
-            Paths within the folder of the files whose sizes are to be checked on each opening.
+            Which files are to be checked on each opening, and what lies outside the folder.
         """
 
     @abc.abstractmethod
@@ -120,9 +120,9 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         writer = StoreWriter(Path(location).absolute())
         streamed = stream(splits, len(dataset.classes), progress)
         with writer.writing() as folder:
-            checked = cls._write(streamed, folder, options)
+            written = cls._write(streamed, folder, options)
             infos = {name: split.info for name, split in streamed.items()}
-            return writer.commit(cls.name, dataset, options.stored(), infos, checked)
+            return writer.commit(cls.name, dataset, options.stored(), infos, written)
 
     @final
     def __init__(

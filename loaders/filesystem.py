@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, final
@@ -19,6 +19,7 @@ from loaders.decoding import Codec, ImageDecoder, default_threads
 from loaders.errors import DecodeError, LoaderError, StoreError
 from loaders.options import LoaderOptions, read_option, store_option
 from loaders.split import StoredBlock, StreamedSplit
+from loaders.store import Written
 
 SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
 
@@ -99,10 +100,10 @@ class FilesystemDataset(ImageDataset[_Files]):
         return None
 
     @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: FilesystemOptions) -> Sequence[str]:
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: FilesystemOptions) -> Written:
         threads = default_threads()
         with ThreadPoolExecutor(threads) as pool:
-            return [_write_split(split, folder, options.compression, pool, threads) for split in splits.values()]
+            return Written([_write_split(s, folder, options.compression, pool, threads) for s in splits.values()])
 
     def _open(self) -> _Files:
         options: Any = self.options

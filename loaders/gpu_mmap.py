@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
@@ -19,6 +19,7 @@ from loaders.batch import Batch, Indices
 from loaders.errors import BackendError
 from loaders.options import LoaderOptions, read_option
 from loaders.split import StreamedSplit
+from loaders.store import Written
 
 # Flags of cudaHostRegister (CUDA runtime API, "Memory Management").
 _MAPPED, _READ_ONLY = 0x02, 0x08
@@ -164,8 +165,8 @@ class GpuMmapDataset(ImageDataset[_Open]):
         return None if torch.cuda.is_available() else "no CUDA device"
 
     @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: GpuMmapOptions) -> Sequence[str]:
-        return [name for split in splits.values() for name in write_arrays(split, folder, options.encoding)]
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: GpuMmapOptions) -> Written:
+        return Written([n for split in splits.values() for n in write_arrays(split, folder, options.encoding)])
 
     def _open(self) -> _Open:
         options: Any = self.options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
@@ -19,6 +19,7 @@ from loaders.decoding import ImageDecoder
 from loaders.errors import DecodeError, OptionError, StoreError
 from loaders.options import Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.split import StreamedSplit
+from loaders.store import Written
 
 FILE = "images.h5"
 _AUTOMATIC_CACHE_MB = 64
@@ -108,7 +109,7 @@ class Hdf5Dataset(ImageDataset[_Handle]):
         return None
 
     @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Hdf5Options) -> Sequence[str]:
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Hdf5Options) -> Written:
         rows = options.chunk_rows if options.layout == "chunked" else None
         chunk = max(_chunk_bytes(rows, split.shape) for split in splits.values())
         if chunk >= 1 << 32:
@@ -120,7 +121,7 @@ class Hdf5Dataset(ImageDataset[_Handle]):
                     io.write_jpeg(group, split, check, folder / f"{split.name}.spool")
                 else:
                     io.write_images(group, split, check, options.element, rows, options.compression)
-        return [FILE]
+        return Written([FILE])
 
     def _open(self) -> _Handle:
         options: Any = self.options

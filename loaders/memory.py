@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -11,6 +11,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.options import LoaderOptions
 from loaders.split import StreamedSplit
+from loaders.store import Written
 
 
 @final
@@ -28,8 +29,8 @@ class MemoryDataset(ImageDataset[ArrayReader]):
         return None
 
     @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: ArrayOptions) -> Sequence[str]:
-        return [name for split in splits.values() for name in write_arrays(split, folder, options.encoding)]
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: ArrayOptions) -> Written:
+        return Written([n for split in splits.values() for n in write_arrays(split, folder, options.encoding)])
 
     def _open(self) -> ArrayReader:
         options: Any = self.options

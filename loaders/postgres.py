@@ -32,6 +32,7 @@ from loaders.pgtables import (
     write_tables,
 )
 from loaders.split import StreamedSplit
+from loaders.store import Written
 
 DSN_VARIABLE = "BENCH_POSTGRES_DSN"
 
@@ -133,11 +134,11 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
         return None if _own(options).server == "dsn" else find_programs().reason
 
     @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> Sequence[str]:
+    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> Written:
         if options.server == "dsn":
             with connect(_dsn(options)) as connection:
                 _load(connection, splits, folder, options)
-            return [TABLES]
+            return Written([TABLES], elsewhere_bytes=read_tables(folder).bytes)
         try:
             files = _write_embedded(splits, folder, options)
         except BackendError as error:
@@ -146,7 +147,7 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
             raise
         checked = [folder / TABLES, folder / DATA / "PG_VERSION", folder / DATA / "global" / "pg_control", *files]
-        return [str(file.relative_to(folder)) for file in checked]
+        return Written([str(file.relative_to(folder)) for file in checked])
 
     def _open(self) -> PostgresHandle:
         options = _own(self.options)

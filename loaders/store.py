@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,7 +32,7 @@ class StoreInfo(BaseModel):
         options: the options that shaped it.
         splits: count, shape and hashes of each split.
         files: size in bytes of each file that is checked on opening, by path within the store.
-        bytes: sum of all files' sizes.
+        bytes: sum of all files' sizes, and of what lies outside the folder.
         allocated_bytes: what they occupy on disk, slack included.
         prepare_s: seconds from the first sample read to the store durable on disk.
     """
@@ -87,6 +87,18 @@ def read_store(location: Path, loader: str) -> StoreInfo:
     return info
 
 
+class Written(NamedTuple):
+    """What a loader wrote.
+
+    Attributes:
+        checked: paths within the folder of the files whose sizes are to be checked on each opening.
+        elsewhere_bytes: size of what lies outside the folder, as in a database server.
+    """
+
+    checked: Sequence[str]
+    elsewhere_bytes: int = 0
+
+
 class StoreWriter:
     """Builds a store beside its place and renames it there when it is complete.
 
@@ -122,7 +134,7 @@ class StoreWriter:
         dataset: DatasetInfo,
         options: dict[str, Any],
         splits: dict[str, SplitInfo],
-        checked: Sequence[str],
+        written: Written,
     ) -> StoreInfo:
         """Make the folder durable, write its manifest and put it in its place."""
         sync_filesystem(self.folder)
@@ -133,9 +145,9 @@ class StoreWriter:
             dataset=dataset,
             options=options,
             splits=splits,
-            files={name: (self.folder / name).stat().st_size for name in checked},
-            bytes=size,
-            allocated_bytes=allocated,
+            files={name: (self.folder / name).stat().st_size for name in written.checked},
+            bytes=size + written.elsewhere_bytes,
+            allocated_bytes=allocated + written.elsewhere_bytes,
             prepare_s=time.perf_counter() - self._started,
         )
         with (self.folder / MANIFEST).open("w") as file:

@@ -230,7 +230,6 @@ class LoaderContract:
             assert torch.equal(_joined(both).labels[13:].cpu(), everything[1])
 
     @pytest.mark.parametrize("method", ["fork", "spawn"])
-    @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
     def test_workers_give_the_same_batches(self, store: Prepared, case: Case, method: str) -> None:
         if method == "spawn" and not case.thorough:
             return  # this loader is covered by its thorough case

@@ -79,7 +79,6 @@ def test_read_ahead_raises_in_the_reader_s_thread(dataset: ImageDataset[Any]) ->
         list(BatchStream(dataset, prefetch=2).epoch([np.array([0]), np.array([99])]))
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path) -> None:
     dataset = load("mmap")(tmp_path / "nowhere", "train")
     with BatchStream(dataset, workers=1) as stream, pytest.raises(StoreError) as caught:
@@ -88,7 +87,6 @@ def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
     with BatchStream(dataset, workers=1) as stream, pytest.raises(BenchError, match="a worker process was lost"):
         for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):

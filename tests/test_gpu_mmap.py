@@ -71,7 +71,7 @@ def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
         (tmp_path / encoding).mkdir()
         streamed = {name: StreamedSplit(name, samples, CLASSES, lambda _: None) for name in ("train", "test")}
         options = GPU_MMAP.Options.model_validate({"encoding": encoding})
-        names = GPU_MMAP._write(streamed, tmp_path / encoding, options)
+        names = GPU_MMAP._write(streamed, tmp_path / encoding, options).checked
         assert set(names) == {path.name for path in (tmp_path / encoding).iterdir()}
     files = samples.files or []
     for split in ("train", "test"):

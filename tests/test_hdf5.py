@@ -193,7 +193,6 @@ def test_another_s_lock_does_not_matter(stores: Path) -> None:
 
 
 @pytest.mark.parametrize("options", KINDS[:5], ids=name)
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_disk_that_takes_no_more(tmp_path: Path, options: dict[str, Any]) -> None:
     """HDF5 by itself crashes the process some time after it could not write what it held."""
 

@@ -99,7 +99,6 @@ def test_different_bytes_are_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyP
         measure(tmp_path, "memory")
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_workers_have_no_idiom(tmp_path: Path) -> None:
     record = measure(tmp_path, "mmap", workers=1)
     assert record.rates is not None

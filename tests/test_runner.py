@@ -82,7 +82,6 @@ def test_every_loader_trains_the_same(baseline: Record, folder: Path, loader: st
     assert outcome(do(folder, loader)) == outcome(baseline)
 
 
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize("loader", [name for name in loader_names() if load(name).device == "cpu"])
 def test_workers_train_the_same(baseline: Record, folder: Path, loader: str) -> None:
     assert outcome(do(folder, loader, workers=2)) == outcome(baseline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import Batch, ImageDataset, LoaderOptions, StreamedSplit
+from loaders import Batch, ImageDataset, LoaderOptions, StreamedSplit, Written
 
 
 class Arrays(NamedTuple):
@@ -40,7 +40,7 @@ class NpyDataset(ImageDataset[Arrays]):
         splits: Mapping[str, StreamedSplit],
         folder: Path,
         options: LoaderOptions,  # noqa: ARG003
-    ) -> Sequence[str]:
+    ) -> Written:
         for name, split in splits.items():
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(split), *split.shape)}
             labels = []
@@ -51,7 +51,7 @@ class NpyDataset(ImageDataset[Arrays]):
                     file.write(block.images.data)
                     labels.append(block.labels)
             np.save(folder / f"{name}-labels.npy", np.concatenate(labels))
-        return [file.name for file in folder.iterdir()]
+        return Written([file.name for file in folder.iterdir()])
 
     def _open(self) -> Arrays:
         images = np.load(self.location / f"{self.split}.npy", mmap_mode="r")
