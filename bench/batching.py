@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,6 +65,7 @@ class BatchStream:
         self._dataset = dataset
         self._prefetch = prefetch
         self._requests = _Requests()
+        self._reading: Generator[Batch, None, None] | None = None
         self._loader: DataLoader[Any] | None = None
         if workers:
             self._loader = DataLoader(
@@ -88,11 +89,15 @@ class BatchStream:
         if self._loader is not None:
             self._requests.requests = [BatchRequest(b, seed, epoch, None, train) for b in batches]
             return _explain_lost_worker(iter(self._loader))
-        read = (self._dataset.batch(b) for b in batches)
-        return _ahead(read, self._prefetch) if self._prefetch else read
+        dataset = self._dataset  # not through self: the reading thread would keep an abandoned stream alive
+        read = (dataset.batch(b) for b in batches)
+        self._reading = _ahead(read, self._prefetch) if self._prefetch else read
+        return self._reading
 
     def close(self) -> None:
-        """End the worker processes, and wait for them."""
+        """End the worker processes or the reading thread, and wait for them."""
+        if self._reading is not None:
+            self._reading.close()
         if self._loader is not None:
             iterator = self._loader._iterator
             if iterator is not None:
@@ -115,8 +120,9 @@ def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
         # PyTorch raises it anew with the worker's whole traceback as its message; the sentence is the last line.
         last = str(error).rstrip().splitlines()[-1]
         raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The connection breaks where a worker dies while it hands over a batch.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise BenchError(
             f"a worker process was lost ({str(error).splitlines()[0]}); free memory or use fewer --workers"
@@ -128,7 +134,7 @@ class _Failure:
         self.error = error
 
 
-def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
+def _ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
     """Read ahead on a thread, at most ``depth`` batches; ends the thread when the reader stops early."""
     slots: queue.Queue[Batch | _Failure | None] = queue.Queue(depth)
     stop = threading.Event()
@@ -162,5 +168,9 @@ def _ahead(batches: Iterator[Batch], depth: int) -> Iterator[Batch]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Copy a batch to the device, without waiting where its memory is page-locked."""
-    return Batch(batch.images.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True))
+    """Copy a batch to the device, without waiting where its memory is page-locked, and into ``[B, C, H, W]`` order.
+
+    Decoders give channels-last memory; bringing it into one order is a loader's cost, not the network's.
+    """
+    images = batch.images.to(device, non_blocking=True).contiguous()
+    return Batch(images, batch.labels.to(device, non_blocking=True))

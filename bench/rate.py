@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ from numpy.typing import NDArray
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RateConfig
 from bench.errors import BenchError
+from bench.measure.idioms import Read
 from bench.records import CachePart, RatesPart, Record
 from bench.runner import Draft, Say, complete, fix_arithmetic
 from bench.stores import Progress, Wanted, prepare
 from loaders import Batch, ImageDataset
 
-Idiom = Callable[[ImageDataset[Any], list[Any]], Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]]
+Idiom = Callable[[ImageDataset[Any]], AbstractContextManager[Read]]
 
 
 def find_idiom(loader: str) -> tuple[str, Idiom] | None:
@@ -45,7 +48,8 @@ def consume(batch: Batch) -> int:
     """Touch every byte of a batch, in the memory order that it has; on a device by a sum over 64-bit words."""
     images = batch.images
     if not images.is_cpu:
-        return int(images.contiguous().view(torch.int64).sum()) if images.numel() % 8 == 0 else int(images.sum())
+        flat = images.reshape(-1)
+        return int(flat.view(torch.int64).sum() if flat.numel() % 8 == 0 else flat.sum())
     return consume_array(_as_in_memory(images))
 
 
@@ -76,31 +80,30 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
     info, _ = prepare(wanted, progress)
     draft.store(wanted, info)
     count = info.splits["train"].count
-    # An idiom reads in one process; with workers there is nothing to hold it against.
-    found = None if config.workers else find_idiom(config.loader)
+    # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it against.
+    found = None if config.workers or config.prefetch else find_idiom(config.loader)
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
-    with (
-        wanted.open("train") as dataset,
-        BatchStream(
-            dataset, workers=config.workers, start_method=config.start_method, prefetch=config.prefetch
-        ) as stream,
-    ):
-        sides: dict[str, Callable[[list[Any]], Iterator[int]]] = {
+    with contextlib.ExitStack() as stack:
+        dataset = stack.enter_context(wanted.open("train"))
+        stream = stack.enter_context(
+            BatchStream(dataset, workers=config.workers, start_method=config.start_method, prefetch=config.prefetch)
+        )
+        sides: dict[str, Callable[[list[Any]], Iterable[int]]] = {
             "loader": lambda batches: map(consume, stream.epoch(batches))
         }
-        if found is not None:
-            plain = found[1]
-            sides["raw"] = lambda batches: (consume_array(images) for images, _ in plain(dataset, batches))
-            _compare(config.loader, stream, plain, dataset, _batches(config, count, 0))
+        if found is None:
+            for _ in stream.epoch(_batches(config, count, 0)):
+                pass
+        else:
+            read = stack.enter_context(found[1](dataset))
+            sides["raw"] = lambda batches: (consume_array(read(indices)[0]) for indices in batches)
+            _compare(config.loader, stream, read, _batches(config, count, 0))
         for repeat in range(1, config.repeats + 1):
             batches = _batches(config, count, repeat)
             images = sum(len(indices) for indices in batches)
             for side in list(sides)[:: 1 if repeat % 2 else -1]:
-                # The first batch comes untimed: opening files and starting threads is no part of the rate.
-                drawn = sides[side]([batches[0], *batches])
-                next(drawn)
                 started = time.perf_counter()
-                for _ in drawn:
+                for _ in sides[side](batches):
                     pass
                 rates[side].append(images / (time.perf_counter() - started))
             say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
@@ -115,9 +118,9 @@ def _batches(config: RateConfig, count: int, repeat: int) -> list[Any]:
     return batches[: config.batches] if config.batches else batches
 
 
-def _compare(loader: str, stream: BatchStream, plain: Idiom, dataset: ImageDataset[Any], batches: list[Any]) -> None:
+def _compare(loader: str, stream: BatchStream, read: Read, batches: list[Any]) -> None:
     """One untimed pass of both sides, which warms the cache and shows that they deliver the same thing."""
-    for batch, (images, labels) in zip(stream.epoch(batches), plain(dataset, batches), strict=True):
-        mine = _as_in_memory(batch.images.cpu())
+    for batch, indices in zip(stream.epoch(batches), batches, strict=True):
+        mine, (images, labels) = _as_in_memory(batch.images.cpu()), read(indices)
         if not (np.array_equal(mine.ravel(), images.ravel()) and np.array_equal(batch.labels.cpu().numpy(), labels)):
             raise BenchError(f"loader {loader} and its plain idiom gave different samples; report this")

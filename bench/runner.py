@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,9 @@ Say = Callable[[str], None]
 class RunFailedError(BenchError):
     """A run that ended early; the record says why and holds what had been measured."""
 
-    def __init__(self, record: Record) -> None:
-        super().__init__(record.error or "the run failed")
+    def __init__(self, record: Record, text: str) -> None:
+        """Args: text is the error in full; the record may be published and hides folders and hosts."""
+        super().__init__(text)
         self.record = record
 
 
@@ -151,21 +153,44 @@ def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
                 counts = {name: len(split) for name, split in splits.items()}
                 draft.describe(wanted.dataset_info(), counts, splits["train"].shape)
             return draft.finish("unavailable", reason)
+        _check_fit(draft.fields["config"], wanted)
         work()
     except UnavailableError as error:
-        return draft.finish("unavailable", str(error))
+        return draft.finish("unavailable", publishable(str(error), wanted))
     except (UsageError, OptionError):
         raise
     except Exception as error:
-        raise RunFailedError(draft.finish("failed", sentence(error))) from error
+        text = sentence(error)
+        raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
     return draft.finish("ok")
+
+
+def _check_fit(config: Settings, wanted: Wanted) -> None:
+    """Refuse settings that the loader cannot serve, before anything is prepared."""
+    loader = wanted.loader
+    if loader.device == "cuda" and config.device != "cuda":
+        raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
+    if loader.max_workers is not None and config.workers > loader.max_workers:
+        raise UsageError(f"loader {loader.name} takes at most {loader.max_workers} workers; lower --workers")
 
 
 def sentence(error: Exception) -> str:
     """What to tell the user of an error: our own say it themselves, others are named."""
     if isinstance(error, BenchError | LoaderError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {lines[-1].strip()}"  # a worker's error has its traceback before its last line
+
+
+def publishable(text: str, wanted: Wanted) -> str:
+    """An error as a record may show it: no folder of this machine, and nothing that options keep to themselves."""
+    hidden = {str(wanted.store_dir): "STORES", str(wanted.source.folder): f"DATA/{wanted.source.name}"}
+    hidden |= {str(Path.cwd()): ".", str(Path.home()): "~"}
+    hidden |= dict.fromkeys(wanted.options.private(), "…")
+    for secret in sorted(hidden, key=len, reverse=True):
+        if len(secret) > 1:
+            text = text.replace(secret, hidden[secret])
+    return text
 
 
 def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, device: torch.device, draft: Draft) -> None:
@@ -217,7 +242,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
             for epoch in range(config.epochs):
                 batches = cut(epoch_order(split.count, config.seed, epoch), config.batch_size)
                 fetch = _fetcher(stream, batches, config.seed, epoch)
-                result = trainer.train_epoch(fetch, batches, epoch)
+                result = trainer.train_epoch(fetch, batches, epoch, on_device=train.device != "cpu")
                 scores = trainer.evaluate(test_stream.epoch(test_batches), classes)
                 part = _epoch_part(epoch, result, scores)
                 draft.fields["epochs"].append(part)

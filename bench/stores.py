@@ -25,7 +25,8 @@ class Wanted(NamedTuple):
     def location(self) -> Path:
         """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
         dataset = self.source.name if self.limit is None else f"{self.source.name}-limit{self.limit}"
-        defaults = type(self.options)().stored()
+        # Not an instance's values: those may follow the environment.
+        defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
         parts = [self.loader.name]
         parts += [f"{k}={v}" for k, v in sorted(self.options.stored().items()) if v != defaults.get(k)]
         return self.store_dir / dataset / re.sub(r"[^\w.=+-]+", "_", "-".join(parts))

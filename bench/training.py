@@ -73,20 +73,25 @@ class Trainer:
     def warm_up(self, shape: tuple[int, int, int], batch_sizes: Sequence[int], classes: int, steps: int = 3) -> None:
         """Run steps on made-up batches with a copy of the network, so that the first real epoch can be timed."""
         spare = copy.deepcopy(self.model)
+        optimiser = torch.optim.SGD(spare.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
         for size in batch_sizes:
             images = torch.zeros((size, *shape), dtype=torch.uint8, device=self.device)
             labels = torch.arange(size, device=self.device) % classes
             for _ in range(steps):
                 self._forward(spare, self._transform.augment(images, draw(0, 0, np.arange(size))), labels).backward()
+                optimiser.step()
         self.synchronise()
 
-    def train_epoch(self, fetch: Fetch, batches: Sequence[Indices], epoch: int) -> EpochResult:
+    def train_epoch(
+        self, fetch: Fetch, batches: Sequence[Indices], epoch: int, *, on_device: bool = False
+    ) -> EpochResult:
         """Train on every batch once.
 
         Args:
             fetch: starts the epoch's iterator; its creation is part of the epoch.
             batches: the indices of the batches that it will give, for the augmentation.
             epoch: number of the epoch, for the augmentation.
+            on_device: fetching a batch is itself the device's work, and counts as copying on its timeline.
         """
         self.model.train()
         host, device = HostTimeline(), DeviceTimeline(self.device)
@@ -97,9 +102,12 @@ class Trainer:
                 stream = fetch()
             for indices in batches:
                 with host.fetch:
+                    if on_device:
+                        device.mark("copy")
                     batch = next(stream)
                 with host.transfer:
-                    device.mark("copy")
+                    if not on_device:
+                        device.mark("copy")
                     moved = to_device(batch, self.device)
                 with host.compute:
                     device.mark("compute")
@@ -109,9 +117,9 @@ class Trainer:
                     self._optimiser.step()
                     self._optimiser.zero_grad(set_to_none=True)
                     self._schedule.step()
+                    loss_sum += loss.detach().double() * len(indices)
                     device.mark("end")
                 with host.other:
-                    loss_sum += loss.detach().double() * len(indices)
                     images += len(indices)
                     host.waits.append(host.fetch.last)
             with host.fetch:  # whatever the iterator does at its end belongs to the data path

@@ -205,6 +205,6 @@ class GpuMmapDataset(ImageDataset[_Open]):
         return handle.gather.read(indices)
 
     def _close(self, handle: _Open) -> None:
+        torch.cuda.synchronize()  # a gather still under way must not lose its pages
         if handle.pages is not None:
-            torch.cuda.synchronize()  # a gather still under way must not lose its pages
             handle.pages.close()

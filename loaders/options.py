@@ -26,6 +26,10 @@ class LoaderOptions(BaseModel):
         """All options as they may stand in a record: no secrets."""
         return self.model_dump(mode="json")
 
+    def private(self) -> list[str]:
+        """What must not stand in a record even within an error message: hosts, users, passwords."""
+        return []
+
 
 def store_option(default: Any, **kwargs: Any) -> Any:
     """A field that decides what ``prepare`` writes."""

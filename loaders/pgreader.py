@@ -21,7 +21,7 @@ from loaders.pgtables import SCHEMA, backend_error, one_line
 _STATEMENT = b"batch"
 _INT4, _INT4_ARRAY = 23, 1007
 # A batch is always some rows by key: without statistics and for any number of keys the index is right.
-_SETTINGS = (
+SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 )
 
@@ -75,7 +75,7 @@ class TableReader:
                 return self._idle.pop()
         connection = connect(self._conninfo)
         try:
-            connection.execute(_SETTINGS)
+            connection.execute(SETTINGS)
             _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
         except psycopg.Error as error:
             connection.close()
@@ -148,7 +148,11 @@ def _int4_array(values: Indices) -> bytes:
 
 def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
     if result.status != status:
-        raise psycopg.errors.lookup(_sqlstate(result) or "08006")(result.error_message.decode(errors="replace"))
+        try:
+            kind = psycopg.errors.lookup(_sqlstate(result) or "08006")
+        except KeyError:  # a code of an extension or a pooler
+            kind = psycopg.OperationalError
+        raise kind(result.error_message.decode(errors="replace"))
 
 
 def _sqlstate(result: pq.abc.PGresult) -> str | None:

@@ -94,6 +94,11 @@ class PostgresOptions(LoaderOptions):
         """All options, of the dsn only whether there is one."""
         return {**super().public(), "dsn": "given" if self.dsn else None}
 
+    def private(self) -> list[str]:
+        """What the dsn names."""
+        given = conninfo_to_dict(self.dsn.get_secret_value() if self.dsn else "")
+        return [str(given[key]) for key in ("host", "hostaddr", "user", "password", "dbname") if given.get(key)]
+
 
 class ConnectionInfo(NamedTuple):
     """What another client needs to read the same rows.

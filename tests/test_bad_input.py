@@ -262,6 +262,8 @@ def test_an_unreachable_server_and_its_password(bench: Bench) -> None:
     refused(done, 1, "127.0.0.1")
     (path,) = bench.out.glob("*.json")
     assert "hunter2" not in done.err + done.out + path.read_text()
+    assert "127.0.0.1" not in path.read_text()
+    assert "someone" not in path.read_text()
 
 
 def start(bench: Bench, *arguments: str) -> subprocess.Popen[str]:

@@ -185,9 +185,9 @@ def test_leaks_neither_threads_nor_descriptors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("samples", [LIKE_RAW, LIKE_JPEG, Samples(COUNT, (1, 9, 7))], ids=["png", "jpeg", "grey"])
 def test_the_limit_gives_the_same(tmp_path: Path, samples: Samples) -> None:
-    with opened(prepared(tmp_path, samples), threads=2) as dataset:
-        batches = [np.array(ORDER), np.array([5]), np.arange(COUNT)]
-        for indices, (images, labels) in zip(batches, idiom(dataset, batches), strict=True):
+    with opened(prepared(tmp_path, samples), threads=2) as dataset, idiom(dataset) as read:
+        for indices in [np.array(ORDER), np.array([5]), np.arange(COUNT)]:
+            images, labels = read(indices)
             expected = samples.expect(indices.tolist())
             assert np.array_equal(images.transpose(0, 3, 1, 2), expected[0])
             assert np.array_equal(labels, expected[1])

@@ -96,6 +96,33 @@ def test_ways_of_reading_train_the_same(baseline: Record, folder: Path, changes:
     assert outcome(do(folder, "mmap", **changes)) == outcome(baseline)
 
 
+JPEG: dict[str, Any] = {"dataset": "tiny-imagenet", "limit": None, "epochs": 1, "channels_last": True}
+
+
+@pytest.fixture(scope="module")
+def jpeg_baseline(folder: Path) -> Record:
+    open_source("tiny-imagenet", folder).make_twin(0.002, lambda *_: None)
+    return do(folder, "memory", **JPEG)
+
+
+@pytest.mark.parametrize(
+    ("loader", "options", "workers"),
+    [
+        ("filesystem", {}, 0),
+        ("filesystem", {"decoder": "pil"}, 2),
+        ("mmap", {"encoding": "jpeg"}, 2),
+        ("hdf5", {"encoding": "jpeg"}, 0),
+        ("postgres", {"encoding": "jpeg"}, 2),
+        ("memory", {"encoding": "jpeg"}, 0),
+    ],
+    ids=str,
+)
+def test_jpeg_files_train_the_same(
+    jpeg_baseline: Record, folder: Path, loader: str, options: dict[str, Any], workers: int
+) -> None:
+    assert outcome(do(folder, loader, options, workers=workers, **JPEG)) == outcome(jpeg_baseline)
+
+
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.01}, {"batch_size": 31}], ids=str)
 def test_what_should_matter_does(baseline: Record, folder: Path, changes: dict[str, Any]) -> None:
     assert outcome(do(folder, "memory", **changes))[0] != outcome(baseline)[0]
@@ -113,7 +140,8 @@ def test_a_failed_run_leaves_a_record(folder: Path) -> None:
         do(folder, "mmap", dataset="cifar10", limit=None)
     record = caught.value.record
     assert record.status == "failed"
-    assert record.error == str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert record.error == str(caught.value).replace(str(folder / "cifar10"), "DATA/cifar10")
     assert record.epochs == []
 
 

@@ -42,6 +42,11 @@ class Pool:
         list(self._pool.map(work, range(0, count, step)))
         return out
 
+    def decode_slices(self, jpeg: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode files that lie end to end: ``jpeg[offsets[i]:offsets[i + 1]]`` for each index."""
+        ends = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
+        return self.decode(len(ends), lambda row: jpeg[ends[row][0] : ends[row][1]])
+
     def __enter__(self) -> Self:
         return self
 

@@ -93,7 +93,7 @@ def _training(title: str, records: Sequence[Record]) -> Table:
             epochs = [e for r in done for e in r.epochs]
             row |= {
                 "epoch s": statistics.fmean(e.wall_s for e in epochs),
-                "images/s": statistics.fmean(e.images / e.wall_s for e in epochs),
+                "images/s": sum(e.images for e in epochs) / sum(e.wall_s for e in epochs),
                 "fetch %": 100 * sum(e.fetch_s for e in epochs) / sum(e.wall_s for e in epochs),
                 "accuracy": statistics.fmean(r.epochs[-1].test_accuracy for r in done),
                 "macro-F1": statistics.fmean(r.epochs[-1].test_macro_f1 for r in done),

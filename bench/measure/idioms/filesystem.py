@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measure.idioms import Read
 from bench.measure.pool import Pool, jpeg_into
 from loaders import ImageDataset
 from loaders.decoding import Codec
 from loaders.filesystem import image_name, index_name
 
 
-def idiom(
-    dataset: ImageDataset[Any], batches: Sequence[NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+@contextlib.contextmanager
+def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
     """``open().read()`` and simplejpeg or libspng, on as many threads, each with an equal share of the batch.
 
     The paths are a list made beforehand, the sizes of the files are not checked, and images come as ``[B, H, W, C]``.
@@ -33,15 +34,14 @@ def idiom(
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
             return file.read()
 
+    into = _png_into if codec == "png" else jpeg_into
     with Pool(options.threads, dataset.split_info.shape) as pool:
-        for indices in batches:
+
+        def batch(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             wanted = [paths[i] for i in indices.tolist()]
-            images = pool.decode(
-                len(wanted),
-                lambda row, wanted=wanted: read(wanted[row]),  # type: ignore[misc]
-                _png_into if codec == "png" else jpeg_into,
-            )
-            yield images, np.take(labels, indices)
+            return pool.decode(len(wanted), lambda row: read(wanted[row]), into), np.take(labels, indices)
+
+        yield batch
 
 
 def _png_into(data: bytes, out: NDArray[np.uint8]) -> object:

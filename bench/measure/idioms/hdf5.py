@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measure.idioms import Read
 from bench.measure.pool import Pool
 from loaders import ImageDataset
 from loaders import hdf5_io as io
 from loaders.hdf5 import FILE, Hdf5Options
 
-Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+Pixels = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 
-def idiom(
-    dataset: ImageDataset[Any], batches: Sequence[NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+@contextlib.contextmanager
+def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
     """A sorted fancy index, put back in order, on contiguous pixels; the faster of that and ``d[i]`` on chunks.
 
     ``access=mapped`` is held against ``np.take`` on the map, and JPEG against a bare pool that decodes ``d[a:b]``.
@@ -31,16 +32,17 @@ def idiom(
         group = file[dataset.split]
         labels = group["labels"][:]
         if options.encoding == "jpeg":
-            yield from _decoded(dataset, group, labels, options.threads, batches)
+            jpeg, offsets = group["jpeg"], group["offsets"][:]
+            with Pool(options.threads, dataset.split_info.shape) as pool:
+                yield lambda indices: (pool.decode_slices(jpeg, offsets, indices), np.take(labels, indices))
             return
         chunk = options.chunk_rows * int(np.prod(dataset.split_info.shape))
         images = io.open_dataset(file, f"{dataset.split}/images", options.cache_bytes(), chunk)
-        read = _pixels(dataset, images, options)
-        for indices in batches:
-            yield read(indices), np.take(labels, indices)
+        pixels = _pixels(dataset, images, options)
+        yield lambda indices: (pixels(indices), np.take(labels, indices))
 
 
-def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Options) -> Read:
+def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Options) -> Pixels:
     if options.access == "mapped":
         shape = (len(dataset), *dataset.split_info.shape)
         path = dataset.location / FILE
@@ -61,18 +63,3 @@ def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Optio
     # With chunks a fancy index is the slower one, but not along the one dimension of element=image.
     one_dimension = options.element == "image" and options.chunk_rows > 1
     return fancy if options.layout == "contiguous" or one_dimension else rows
-
-
-def _decoded(
-    dataset: ImageDataset[Any],
-    group: h5py.Group,
-    labels: NDArray[np.int64],
-    threads: int,
-    batches: Sequence[NDArray[np.int64]],
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    jpeg, offsets = group["jpeg"], group["offsets"][:]
-    with Pool(threads, dataset.split_info.shape) as pool:
-        for indices in batches:
-            ends = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
-            images = pool.decode(len(ends), lambda row, ends=ends: jpeg[ends[row][0] : ends[row][1]])  # type: ignore[misc]
-            yield images, np.take(labels, indices)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.measure.flat import read_flat
+from bench.measure.idioms import Read
 from loaders import ImageDataset
 
 
-def idiom(
-    dataset: ImageDataset[Any], batches: Sequence[NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+def idiom(dataset: ImageDataset[Any]) -> AbstractContextManager[Read]:
     """``np.take`` of rows and labels on a plain ndarray; JPEG slices go to as many threads."""
-    return read_flat(dataset, batches, lambda path: np.fromfile(path, np.uint8))
+    return read_flat(dataset, lambda path: np.fromfile(path, np.uint8))

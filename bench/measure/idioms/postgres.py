@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,15 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from bench.measure.idioms import Read
 from bench.measure.pool import Pool
+from loaders.pgreader import SETTINGS
 from loaders.postgres import PostgresDataset
 
 
-def idiom(
-    dataset: PostgresDataset, batches: Sequence[NDArray[np.int64]]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Read batches with ``id = ANY(%s)`` in binary, prepared, the order restored by a dict.
-
-    Args:
-        dataset: says where the rows are; it is opened and stays open.
-        batches: indices of each batch, int64 ``[B]``.
-
-    Yields:
-        Images uint8 ``[B, C, H, W]``, decoded ones ``[B, H, W, C]``, in fresh memory, and labels int64 ``[B]``.
-    """
+@contextlib.contextmanager
+def idiom(dataset: PostgresDataset) -> Iterator[Read]:
+    """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
     info = dataset.connection_info()
     shape = dataset.split_info.shape
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
@@ -37,13 +31,16 @@ def idiom(
         connection.cursor(binary=True) as cursor,
         Pool(options.threads, shape) as pool,
     ):
-        for batch in batches:
-            wanted = batch.tolist()
+        connection.execute(SETTINGS)
+
+        def batch(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+            wanted = indices.tolist()
             found = {row[0]: row for row in cursor.execute(query, [wanted], prepare=True)}
             rows = [found[index] for index in wanted]
             labels = np.array([row[1] for row in rows], np.int64)
             images = [row[2] for row in rows]
             if options.encoding == "jpeg":
-                yield pool.decode(len(images), images.__getitem__), labels
-            else:
-                yield np.frombuffer(b"".join(images), np.uint8).reshape(len(rows), *shape), labels
+                return pool.decode(len(images), images.__getitem__), labels
+            return np.frombuffer(b"".join(images), np.uint8).reshape(len(rows), *shape), labels
+
+        yield batch
