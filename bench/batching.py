@@ -124,9 +124,8 @@ def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
         # The connection breaks where a worker dies while it hands over a batch.
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        raise BenchError(
-            f"a worker process was lost ({str(error).splitlines()[0]}); free memory or use fewer --workers"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BenchError(f"a worker process was lost ({reason}); free memory or use fewer --workers") from error
 
 
 class _Failure:
