@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
 Indices = NDArray[np.int64]
+_greatest = np.maximum.reduce
 
 
 class Batch(NamedTuple):
@@ -98,7 +99,19 @@ def as_indices(indices: Any, length: int) -> Indices:
         IndexError: an index is outside ``[-length, length)``.
         TypeError: something that is not a flat sequence of integers.
     """
-    array = np.asarray(indices.indices if isinstance(indices, BatchRequest) else indices)
+    if isinstance(indices, BatchRequest):
+        indices = indices.indices
+    # What the harness itself gives takes two microseconds: read as unsigned, a negative index is a huge one.
+    if (
+        type(indices) is np.ndarray
+        and indices.dtype == np.int64
+        and indices.ndim == 1
+        and len(indices)
+        and _greatest(indices.view(np.uint64)) < length
+        and indices.flags.c_contiguous
+    ):
+        return indices
+    array = np.asarray(indices)
     if array.dtype.kind not in "iu":
         if array.size:
             raise TypeError(f"indices must be integers, not {array.dtype}")
@@ -108,10 +121,7 @@ def as_indices(indices: Any, length: int) -> Indices:
     if array.dtype.kind == "u" and array.size and int(array.max()) >= length:
         raise IndexError(f"index {int(array.max())} is out of range for {length} samples")
     array = np.ascontiguousarray(array, dtype=np.int64)
-    # One pass finds both kinds of trouble: a negative index is a huge one when read as unsigned.
-    if array.size and np.maximum.reduce(array.view(np.uint64)) >= length:
-        if int(array.min()) < -length or int(array.max()) >= length:
-            bad = array[(array < -length) | (array >= length)][0]
-            raise IndexError(f"index {int(bad)} is out of range for {length} samples")
-        array = np.where(array < 0, array + length, array)
-    return array
+    wrong = (array < -length) | (array >= length)
+    if wrong.any():
+        raise IndexError(f"index {int(array[wrong][0])} is out of range for {length} samples")
+    return np.where(array < 0, array + length, array)
