@@ -42,8 +42,8 @@ def test_a_loader_whose_backend_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("no_such_module_at_all:Loader", "needs no_such_module_at_all, which is missing: pip install it"),
         ("loaders.mmap:Tape", "cannot be imported (AttributeError: module 'loaders.mmap' has no attribute 'Tape')"),
-        ("loaders.mmap:Path", "loaders.mmap:Path is not a subclass of loaders.ImageDataset"),
-        ("loaders.mmap:write_arrays", "is not a subclass of loaders.ImageDataset"),
+        ("loaders.arrays:Path", "loaders.arrays:Path is not a subclass of loaders.ImageDataset"),
+        ("loaders.arrays:write_arrays", "is not a subclass of loaders.ImageDataset"),
     ],
 )
 def test_a_target_that_is_no_loader(monkeypatch: pytest.MonkeyPatch, target: str, sentence: str) -> None:
