@@ -111,6 +111,9 @@ class BatchStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        # PyTorch notices a dead worker by a signal, and raises in whatever the main thread is just doing.
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            raise _lost_worker(error) from error
 
 
 def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -124,8 +127,12 @@ def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
         # The connection breaks where a worker dies while it hands over a batch.
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BenchError(f"a worker process was lost ({reason}); free memory or use fewer --workers") from error
+        raise _lost_worker(error) from error
+
+
+def _lost_worker(error: BaseException) -> BenchError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return BenchError(f"a worker process was lost ({reason}); free memory or use fewer --workers")
 
 
 class _Failure:

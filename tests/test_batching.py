@@ -88,10 +88,7 @@ def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path)
 
 
 def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
-    with (
-        BatchStream(dataset, workers=1) as stream,
-        pytest.raises((BenchError, RuntimeError), match="worker"),
-    ):  # PyTorch's handler may raise here
+    with pytest.raises(BenchError, match="a worker process was lost"), BatchStream(dataset, workers=1) as stream:
         for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):
             if number == 1:
                 assert stream._loader is not None
