@@ -100,9 +100,15 @@ class BatchStream:
             self._reading.close()
         if self._loader is not None:
             iterator = self._loader._iterator
-            if iterator is not None:
-                iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch ends them only on collection
             self._loader = None
+            if iterator is not None:
+                try:
+                    iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch ends them only on collection
+                except RuntimeError as error:
+                    # A worker that was killed is noticed by a signal, here while the others are waited for; they are
+                    # ended all the same, and whoever was reading has been told.
+                    if not _is_lost_worker(error):
+                        raise
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +118,7 @@ class BatchStream:
     ) -> None:
         self.close()
         # PyTorch notices a dead worker by a signal, and raises in whatever the main thread is just doing.
-        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        if isinstance(error, RuntimeError) and _is_lost_worker(error):
             raise _lost_worker(error) from error
 
 
@@ -125,9 +131,13 @@ def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
         raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
     except (RuntimeError, ConnectionError, EOFError) as error:
         # The connection breaks where a worker dies while it hands over a batch.
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+        if isinstance(error, RuntimeError) and not _is_lost_worker(error):
             raise
         raise _lost_worker(error) from error
+
+
+def _is_lost_worker(error: RuntimeError) -> bool:
+    return "DataLoader worker" in str(error)
 
 
 def _lost_worker(error: BaseException) -> BenchError:
