@@ -1,0 +1,1 @@
+"""Hand-written NumPy gradients, and their audit against ``torch.autograd``."""

@@ -1,0 +1,122 @@
+"""What a layer and a loss are: a checked forward, and a backward that takes the upstream gradient."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from bench.gradients.layers.variable import Array, Variable, checked
+
+
+class Layer(abc.ABC):
+    """One differentiable step, batch dimension first.
+
+    A subclass writes ``_forward``, which keeps what the way back needs, and ``_backward``, which returns the gradient of
+    the input and *adds* the gradients of its parameters to their ``grad``. Both see checked arrays only.
+    """
+
+    _output: Array | None = None
+
+    def _check(self, x: Array) -> None:
+        """Raise ``ValueError`` where this layer cannot take ``x``; what all layers refuse is refused before."""
+
+    @abc.abstractmethod
+    def _forward(self, x: Array) -> Array: ...
+
+    @abc.abstractmethod
+    def _backward(self, g: Array) -> Array: ...
+
+    def parameters(self) -> dict[str, Variable]:
+        """The trainable values by name, in the order of PyTorch's counterpart."""
+        return {}
+
+    @final
+    def forward(self, x: Array) -> Array:
+        """The layer's output for a batch ``x``, of the dtype of ``x``.
+
+        Raises:
+            ValueError: ``x`` is empty, not floating-point, contains NaN or has the wrong shape.
+        """
+        checked(f"the input of {type(self).__name__}", x)
+        self._check(x)
+        self._output = self._forward(x)
+        return self._output
+
+    @final
+    def backward(self, g: Array) -> Array:
+        """The gradient of the last input, from ``g``, the gradient of the last output; adds to the parameters' ``grad``.
+
+        Raises:
+            ValueError: there was no forward pass, or ``g`` is not like its output.
+        """
+        if self._output is None:
+            raise ValueError(f"{type(self).__name__}.backward needs a forward pass first")
+        checked(f"the upstream gradient of {type(self).__name__}", g, shape=self._output.shape)
+        return self._backward(g)
+
+
+@final
+class Sequential(Layer):
+    """Layers one after another; parameters are named ``0.W``, ``0.b``, ``2.W`` … by their layer's place."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
+
+    def _forward(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def _backward(self, g: Array) -> Array:
+        for layer in reversed(self.layers):
+            g = layer.backward(g)
+        return g
+
+    def parameters(self) -> dict[str, Variable]:
+        """All layers' parameters."""
+        return {f"{i}.{name}": p for i, layer in enumerate(self.layers) for name, p in layer.parameters().items()}
+
+
+class Loss(abc.ABC):
+    """A number for a batch of predictions; ``backward`` gives the gradient of the predictions.
+
+    A subclass writes ``_forward`` and ``_backward``. The target is data: no gradient goes to it.
+    """
+
+    _inputs: tuple[Array, Array] | None = None
+
+    def _check(self, prediction: Array, target: Array) -> None:
+        """Raise ``ValueError`` where prediction and target do not fit; by default their shapes must be equal."""
+        checked(f"the target of {type(self).__name__}", target, shape=prediction.shape)
+
+    @abc.abstractmethod
+    def _forward(self, prediction: Array, target: Array) -> Array: ...
+
+    @abc.abstractmethod
+    def _backward(self, prediction: Array, target: Array) -> Array: ...
+
+    @final
+    def forward(self, prediction: Array, target: Array) -> Array:
+        """The loss, an array of no dimensions and of the dtype of ``prediction``.
+
+        Raises:
+            ValueError: an empty batch, NaN, or shapes or values that do not fit.
+        """
+        checked(f"the prediction of {type(self).__name__}", prediction)
+        self._check(prediction, target)
+        self._inputs = prediction, target
+        return np.asarray(self._forward(prediction, target), dtype=prediction.dtype)
+
+    @final
+    def backward(self) -> Array:
+        """The gradient of the last predictions, of their shape.
+
+        Raises:
+            ValueError: there was no forward pass.
+        """
+        if self._inputs is None:
+            raise ValueError(f"{type(self).__name__}.backward needs a forward pass first")
+        return self._backward(*self._inputs)

@@ -1,0 +1,1 @@
+"""The models of the derivations, each with its gradients by hand and PyTorch's counterpart."""
