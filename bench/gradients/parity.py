@@ -9,7 +9,7 @@ import torch
 from bench.gradients.trainable import Trainable
 
 TOLERANCE = 1e-9
-"""Largest ‖ours − theirs‖ / ‖theirs‖ of any parameter after any epoch."""
+"""Largest ‖ours - theirs‖ / ‖theirs‖ of any parameter after any epoch."""
 OPTIMUM_TOLERANCE = 1e-6
 
 
@@ -20,7 +20,7 @@ class Parity:
     Attributes:
         trainable: what was trained.
         steps: updates made by each side.
-        worst: largest relative distance of any parameter tensor after any step, ‖ours − theirs‖ / ‖theirs‖.
+        worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖.
         parameter: the parameter where it is.
         losses: mean loss of every epoch, by NumPy.
         torch_losses: the same by PyTorch.

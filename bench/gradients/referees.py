@@ -15,7 +15,7 @@ DIRECTIONS = 12
 
 
 def relative_error(ours: Array, theirs: Array) -> float:
-    """``‖a − b‖ / (‖a‖ + ‖b‖)`` in the Euclidean norm, with 0/0 = 0; infinite for another shape, NaN or infinities."""
+    """``‖a - b‖ / (‖a‖ + ‖b‖)`` in the Euclidean norm, with 0/0 = 0; infinite for another shape, NaN or infinities."""
     if np.shape(ours) != np.shape(theirs):
         return float("inf")
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)

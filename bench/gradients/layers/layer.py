@@ -14,12 +14,13 @@ from bench.gradients.layers.variable import Array, Variable, checked
 class Layer(abc.ABC):
     """One differentiable step, batch dimension first.
 
-    A subclass writes ``_forward``, which keeps what the way back needs, and ``_backward``, which returns the gradient of
-    the input and *adds* the gradients of its parameters to their ``grad``. Both see checked arrays only.
+    A subclass writes ``_check``, ``_forward``, which keeps what the way back needs, and ``_backward``, which returns the
+    gradient of the input and *adds* the gradients of its parameters to their ``grad``. The latter see checked arrays.
     """
 
     _output: Array | None = None
 
+    @abc.abstractmethod
     def _check(self, x: Array) -> None:
         """Raise ``ValueError`` where this layer cannot take ``x``; what all layers refuse is refused before."""
 
@@ -47,7 +48,7 @@ class Layer(abc.ABC):
 
     @final
     def backward(self, g: Array) -> Array:
-        """The gradient of the last input, from ``g``, the gradient of the last output; adds to the parameters' ``grad``.
+        """The gradient of the last input, from that of the last output, ``g``; adds to the parameters' ``grad``.
 
         Raises:
             ValueError: there was no forward pass, or ``g`` is not like its output.
@@ -64,6 +65,9 @@ class Sequential(Layer):
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
+
+    def _check(self, x: Array) -> None:
+        """The first layer checks."""
 
     def _forward(self, x: Array) -> Array:
         for layer in self.layers:
@@ -83,14 +87,14 @@ class Sequential(Layer):
 class Loss(abc.ABC):
     """A number for a batch of predictions; ``backward`` gives the gradient of the predictions.
 
-    A subclass writes ``_forward`` and ``_backward``. The target is data: no gradient goes to it.
+    A subclass writes ``_check``, ``_forward`` and ``_backward``. The target is data: no gradient goes to it.
     """
 
     _inputs: tuple[Array, Array] | None = None
 
+    @abc.abstractmethod
     def _check(self, prediction: Array, target: Array) -> None:
-        """Raise ``ValueError`` where prediction and target do not fit; by default their shapes must be equal."""
-        checked(f"the target of {type(self).__name__}", target, shape=prediction.shape)
+        """Raise ``ValueError`` where prediction and target do not fit."""
 
     @abc.abstractmethod
     def _forward(self, prediction: Array, target: Array) -> Array: ...
