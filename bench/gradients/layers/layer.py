@@ -14,8 +14,8 @@ from bench.gradients.layers.variable import Array, Variable, checked
 class Layer(abc.ABC):
     """One differentiable step, batch dimension first.
 
-    A subclass writes ``_check``, ``_forward``, which keeps what the way back needs, and ``_backward``, which returns the
-    gradient of the input and *adds* the gradients of its parameters to their ``grad``. The latter see checked arrays.
+    A subclass writes ``_check``; ``_forward``, which keeps what the way back needs; ``_backward``, which returns
+    the gradient of the input and *adds* its parameters' gradients to their ``grad``. The latter see checked arrays.
     """
 
     _output: Array | None = None
