@@ -41,9 +41,7 @@ def power(x: Number, p: int) -> Number:
 
 def power_gradient(x: Array, p: int, g: Array) -> Array:
     """The gradient of ``x`` in ``power``: ``p x^(p-1) g``, and 0 for ``p = 0``, where ``x^(p-1)`` need not exist."""
-    if p == 0:
-        return np.zeros_like(x)
-    return np.asarray(p * power(x, p - 1) * g)
+    return np.asarray(p * power(x, p - 1 if p else 0) * g)
 
 
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
