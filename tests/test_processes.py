@@ -1,0 +1,119 @@
+"""The process tree's CPU time and memory, with real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from bench.measure.processes import MemorySampler, cpu_seconds, proportional_bytes
+
+MB = 1_000_000
+# Writes a line when its memory is filled and its CPU time spent, then waits until its input ends.
+CHILD = """
+import sys, time
+held = bytearray(b'x' * int(sys.argv[1]))
+until = time.process_time() + float(sys.argv[2])
+while time.process_time() < until:
+    pass
+print('ready', flush=True)
+sys.stdin.read()
+"""
+GRANDCHILD = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, '-c', {CHILD!r}, *sys.argv[1:]], stdin=subprocess.PIPE)
+sys.stdin.read()
+child.communicate()
+"""
+
+
+@contextmanager
+def child(size: int = 0, seconds: float = 0.0, program: str = CHILD) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(size), str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        yield process
+    finally:
+        process.communicate()
+
+
+def test_memory_of_workers_and_of_a_server_stand_apart() -> None:
+    before, _ = proportional_bytes()  # an earlier test may have left PyTorch's resource tracker
+    with child(40 * MB) as worker, child(80 * MB):
+        found, unreadable = proportional_bytes({worker.pid})
+    assert unreadable == 0
+    assert 40 * MB < found["workers"] < 70 * MB
+    assert 80 * MB < found["server"] - before["server"] < 110 * MB
+    assert found["process"] > 10 * MB
+
+
+def test_a_workers_children_are_workers() -> None:
+    with child(40 * MB, program=GRANDCHILD) as worker:
+        found, _ = proportional_bytes({worker.pid})
+        without, _ = proportional_bytes()
+    assert found["workers"] > 40 * MB
+    assert without["workers"] == 0
+    assert without["server"] - found["server"] > 40 * MB
+
+
+def test_cpu_time_goes_to_who_spent_it() -> None:
+    before = cpu_seconds()
+    with child(0, 0.3) as worker, child(0, 0.6):
+        now = cpu_seconds({worker.pid})
+        assert 0.3 <= now["workers"] < 0.6
+        assert 0.6 <= now["server"] - before["server"] < 1.2
+        assert now["ended"] == pytest.approx(before["ended"])
+    after = cpu_seconds()
+    assert after["ended"] - before["ended"] >= 0.9
+    assert after["workers"] == 0
+
+
+def test_the_processes_own_time_counts() -> None:
+    before = cpu_seconds()["process"]
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    assert cpu_seconds()["process"] - before >= 0.15
+
+
+def test_the_sampler_finds_a_peak_that_has_gone() -> None:
+    with MemorySampler(interval=0.01) as sampler:
+        held = np.ones(100 * MB // 8)
+        sampler.look()
+        assert held.sum() > 0
+        del held
+    after, _ = proportional_bytes()
+    found = sampler.result()
+    assert found.peak > sum(after.values()) + 90 * MB
+    assert found.samples >= 3
+    assert found.cost_s > 0
+    assert set(found.groups) == {"process", "workers", "server"}
+
+
+def test_the_sampler_looks_by_itself() -> None:
+    with MemorySampler(interval=0.01) as sampler, child(60 * MB):
+        deadline = time.monotonic() + 20
+        while sampler.result().groups["server"] < 60 * MB:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_failure_of_the_thread_is_not_lost() -> None:
+    calls = iter([()])
+    sampler = MemorySampler(workers=lambda: next(calls), interval=0.001)
+    with pytest.raises(StopIteration), sampler:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            sampler.result()
+            time.sleep(0.001)
