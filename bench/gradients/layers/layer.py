@@ -39,8 +39,9 @@ class Layer(abc.ABC):
         """The layer's output for a batch ``x``, of the dtype of ``x``.
 
         Raises:
-            ValueError: ``x`` is empty, not floating-point, contains NaN or has the wrong shape.
+            ValueError: ``x`` is empty, not floating-point, not finite or of the wrong shape or dtype.
         """
+        self._output = None
         checked(f"the input of {type(self).__name__}", x)
         self._check(x)
         self._output = self._forward(x)
@@ -50,21 +51,35 @@ class Layer(abc.ABC):
     def backward(self, g: Array) -> Array:
         """The gradient of the last input, from that of the last output, ``g``; adds to the parameters' ``grad``.
 
+        It may be called again, e.g. with the parts of a sum. ``x`` must not have been written into since.
+
         Raises:
             ValueError: there was no forward pass, or ``g`` is not like its output.
         """
         if self._output is None:
             raise ValueError(f"{type(self).__name__}.backward needs a forward pass first")
-        checked(f"the upstream gradient of {type(self).__name__}", g, shape=self._output.shape)
+        like = self._output
+        checked(f"the upstream gradient of {type(self).__name__}", g, shape=like.shape, dtype=like.dtype)
         return self._backward(g)
 
 
 @final
 class Sequential(Layer):
-    """Layers one after another; parameters are named ``0.W``, ``0.b``, ``2.W`` … by their layer's place."""
+    """Layers one after another; parameters are named ``0.W``, ``0.b``, ``2.W`` … by their layer's place.
+
+    Args:
+        layers: each a layer of its own, since a layer remembers one forward pass.
+
+    Raises:
+        ValueError: no layers, or one twice.
+    """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("Sequential needs at least one layer")
+        if len({id(layer) for layer in self.layers}) < len(self.layers):
+            raise ValueError("Sequential was given the same layer twice, which remembers one forward pass; make two")
 
     def _check(self, x: Array) -> None:
         """The first layer checks."""
@@ -107,8 +122,9 @@ class Loss(abc.ABC):
         """The loss, an array of no dimensions and of the dtype of ``prediction``.
 
         Raises:
-            ValueError: an empty batch, NaN, or shapes or values that do not fit.
+            ValueError: an empty batch, NaN or infinities, or shapes, dtypes or values that do not fit.
         """
+        self._inputs = None
         checked(f"the prediction of {type(self).__name__}", prediction)
         self._check(prediction, target)
         self._inputs = prediction, target

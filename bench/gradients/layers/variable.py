@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.floating[Any]]
 
@@ -14,12 +15,12 @@ class Variable:
     """A trainable value and the gradient that backward passes add to.
 
     Attributes:
-        value: the parameter, float32 or float64, any shape.
+        value: the parameter, float32 or float64, any shape. An optimiser replaces it and never writes into it.
         grad: the sum of the gradients since the last ``zero_grad``; same shape and dtype as ``value``.
     """
 
-    def __init__(self, value: Array) -> None:
-        self.value = checked("a parameter", np.asarray(value))
+    def __init__(self, value: Array, what: str = "a parameter") -> None:
+        self.value = checked(what, np.asarray(value))
         self.grad = np.zeros_like(self.value)
 
     def zero_grad(self) -> None:
@@ -27,7 +28,14 @@ class Variable:
         self.grad = np.zeros_like(self.value)
 
 
-def checked(what: str, array: Array, *, ndim: int | None = None, shape: tuple[int | None, ...] | None = None) -> Array:
+def checked(
+    what: str,
+    array: Array,
+    *,
+    ndim: int | None = None,
+    shape: tuple[int | None, ...] | None = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """The array itself, if it can be computed with.
 
     Args:
@@ -35,11 +43,12 @@ def checked(what: str, array: Array, *, ndim: int | None = None, shape: tuple[in
         array: to be checked.
         ndim: number of dimensions wanted, if that is fixed.
         shape: extents wanted; ``None`` for one that is free.
+        dtype: which of float32 and float64 is wanted, since nothing is converted silently; either by default.
 
     Raises:
-        ValueError: not floating-point, empty, not of the wanted shape, or with a NaN in it.
+        ValueError: not float32 or float64, empty, not of the wanted shape or dtype, or with NaN or an infinity in it.
     """
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"{what} must be a float32 or float64 array, not {kind}; convert it with np.asarray")
     if ndim is not None and array.ndim != ndim:
@@ -51,6 +60,25 @@ def checked(what: str, array: Array, *, ndim: int | None = None, shape: tuple[in
         raise ValueError(f"{what} must have the shape ({wanted}), not {array.shape}")
     if array.size == 0:
         raise ValueError(f"{what} is empty (shape {array.shape}); give at least one sample")
-    if np.isnan(array).any():
-        raise ValueError(f"{what} contains NaN")
+    if dtype is not None and array.dtype != dtype:
+        raise ValueError(f"{what} is {array.dtype} where {np.dtype(dtype)} is computed; convert one of them")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} contains {'NaN' if np.isnan(array).any() else 'an infinity'}")
     return array
+
+
+def number(what: str, value: ArrayLike, *, positive: bool = False) -> float:
+    """A setting such as a slope, given as a number or an array of no dimensions, as a Python float.
+
+    A Python float takes on the dtype of the array that it is multiplied with.
+
+    Raises:
+        ValueError: not one number, not finite, or not positive where it must be.
+    """
+    array = np.asarray(value)
+    if array.ndim != 0 or array.dtype.kind not in "iuf":
+        raise ValueError(f"{what} must be one number, not {value!r}")
+    found = float(array)
+    if not math.isfinite(found) or (positive and found <= 0.0):
+        raise ValueError(f"{what} must be {'positive and ' if positive else ''}finite, not {found}")
+    return found
