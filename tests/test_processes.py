@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.measure.processes import MemorySampler, cpu_seconds, proportional_bytes
+from bench.measure.pagecache import evict, residency
+from bench.measure.processes import MemorySampler, cpu_seconds, disk_read_bytes, proportional_bytes
 
 MB = 1_000_000
 # Writes a line when its memory is filled and its CPU time spent, then waits until its input ends.
@@ -85,6 +87,24 @@ def test_the_processes_own_time_counts() -> None:
     while time.process_time() < until:
         pass
     assert cpu_seconds()["process"] - before >= 0.15
+
+
+def test_bytes_read_from_storage_count_and_cached_ones_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8 * MB))
+    evict([path])
+    if residency([path]).fraction != 0.0:
+        pytest.skip("this file system keeps evicted pages")
+    before = disk_read_bytes()
+    path.read_bytes()
+    cold = disk_read_bytes()
+    path.read_bytes()
+    warm = disk_read_bytes()
+    assert before is not None
+    assert cold is not None
+    assert warm is not None
+    assert cold - before >= 8 * MB
+    assert warm - cold < MB
 
 
 def test_the_sampler_finds_a_peak_that_has_gone() -> None:

@@ -46,6 +46,23 @@ def cpu_seconds(workers: Collection[int] = ()) -> dict[Group, float]:
     return found
 
 
+def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
+    """Bytes that the tree's living processes have had read from storage, page cache hits not counted.
+
+    Returns:
+        ``None`` where the system does not tell it of every process.
+    """
+    total = 0
+    for _, process in _tree(workers):
+        try:
+            total += process.io_counters().read_bytes
+        except psutil.NoSuchProcess:
+            continue
+        except (psutil.AccessDenied, AttributeError, NotImplementedError):  # another user's, or no Linux
+            return None
+    return total
+
+
 def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int], int]:
     """Proportional set size (PSS) of each group: a page that n processes share counts 1/n in each.
 
