@@ -143,7 +143,7 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
         if options.server == "dsn":
             with connect(_dsn(options)) as connection:
                 _load(connection, splits, folder, options)
-            return Written([TABLES], elsewhere_bytes=read_tables(folder).bytes)
+            return Written([TABLES], data=[], elsewhere_bytes=read_tables(folder).bytes)
         try:
             files = _write_embedded(splits, folder, options)
         except BackendError as error:
@@ -151,8 +151,8 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
             if "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 20:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
             raise
-        checked = [folder / TABLES, folder / DATA / "PG_VERSION", folder / DATA / "global" / "pg_control", *files]
-        return Written([str(file.relative_to(folder)) for file in checked])
+        data = [str(file.relative_to(folder)) for file in files]
+        return Written([TABLES, f"{DATA}/PG_VERSION", f"{DATA}/global/pg_control", *data], data)
 
     def _open(self) -> PostgresHandle:
         options = _own(self.options)

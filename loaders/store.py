@@ -32,6 +32,8 @@ class StoreInfo(BaseModel):
         options: the options that shaped it.
         splits: count, shape and hashes of each split.
         files: size in bytes of each file that is checked on opening, by path within the store.
+        data_files: files that hold the samples, by path within the store; ``None`` if all of them do.
+        elsewhere_bytes: size of what lies outside the folder, as in a database server of the user's.
         bytes: sum of all files' sizes, and of what lies outside the folder.
         allocated_bytes: what they occupy on disk, slack included.
         prepare_s: seconds from the first sample read to the store durable on disk.
@@ -45,6 +47,8 @@ class StoreInfo(BaseModel):
     options: dict[str, Any]
     splits: dict[str, SplitInfo]
     files: dict[str, int]
+    data_files: list[str] | None = None
+    elsewhere_bytes: int = 0
     bytes: int
     allocated_bytes: int
     prepare_s: float
@@ -92,10 +96,13 @@ class Written(NamedTuple):
 
     Attributes:
         checked: paths within the folder of the files whose sizes are to be checked on each opening.
+        data: paths within the folder of the files that hold the samples; ``None`` if all files do. What a reader
+            warms up is theirs, and a server's logs beside them are not.
         elsewhere_bytes: size of what lies outside the folder, as in a database server.
     """
 
     checked: Sequence[str]
+    data: Sequence[str] | None = None
     elsewhere_bytes: int = 0
 
 
@@ -146,6 +153,8 @@ class StoreWriter:
             options=options,
             splits=splits,
             files={name: (self.folder / name).stat().st_size for name in written.checked},
+            data_files=None if written.data is None else list(written.data),
+            elsewhere_bytes=written.elsewhere_bytes,
             bytes=size + written.elsewhere_bytes,
             allocated_bytes=allocated + written.elsewhere_bytes,
             prepare_s=time.perf_counter() - self._started,

@@ -14,10 +14,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import rate as module
 from bench.batching import BatchStream
 from bench.config import RateConfig
-from bench.rate import consume, consume_array, find_idiom, rate
+from bench.measure import rates as module
+from bench.measure.rates import consume, consume_array, find_idiom
+from bench.rate import rate
 from bench.records import Record
 from bench.runner import RunFailedError
 from bench.sources.registry import open_source
