@@ -60,7 +60,7 @@ SNIPPETS: dict[str, set[tuple[str, str]]] = {
     "y = 1 / len(x)": {("missing 1/N", "1")},
     "y = 1 / x.size": {("missing 1/N", "1")},
     "y = 1 / x.shape[0]": {("missing 1/N", "1")},
-    "y = 1 / (n * n_rows)": {("missing 1/N", "1"), ("dropped factor", "n"), ("dropped factor", "n_rows")},
+    "y = 1 / (rows * columns)": {("missing 1/N", "1"), ("dropped factor", "rows"), ("dropped factor", "columns")},
     "y = a ** 3": {("dropped factor", "a")},
     "a *= b": {("dropped factor", "pass"), ("dropped factor", "a = b")},
     "a /= b": {("dropped factor", "pass")},

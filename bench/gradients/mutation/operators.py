@@ -12,7 +12,7 @@ from bench.gradients.mutation.calls import added_at, call_variants
 from bench.gradients.mutation.kinds import Node, Operator, Variant
 from bench.gradients.mutation.roles import has_minus, positions, results, tests
 
-COUNTS = frozenset({"n", "N", "count", "batch", "samples", "len", "size", "shape"})
+COUNTS = frozenset({"n", "N", "count", "batch", "samples", "rows", "columns", "len", "size", "shape"})
 """Names that stand for a number of samples or elements."""
 
 _NEIGHBOURS: dict[type[ast.cmpop], type[ast.cmpop]] = {
