@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 
+from bench.gradients.audit import seed_of
+from bench.gradients.entry import Array, Arrays, Gradients
+from bench.gradients.layers import SGD, Variable
 from bench.gradients.trainable import Trainable
 
 TOLERANCE = 1e-9
-"""Largest ‖ours - theirs‖ / ‖theirs‖ of any parameter after any epoch."""
+"""Largest ‖ours - theirs‖ / ‖theirs‖ of any parameter after any step, and of the losses relative to the first."""
+LOST = 1.0
+"""Relative distance beyond which training stops: what has parted so far may overflow, and tells nothing new."""
 OPTIMUM_TOLERANCE = 1e-6
+"""Largest ‖trained - optimum‖ / ‖optimum‖ of any parameter at the end, where there is a closed solution."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +28,13 @@ class Parity:
     Attributes:
         trainable: what was trained.
         steps: updates made by each side.
-        worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖.
+        worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖; infinite
+            if either side left the finite numbers.
         parameter: the parameter where it is.
         losses: mean loss of every epoch, by NumPy.
         torch_losses: the same by PyTorch.
+        margin: the nearest that any step came to a kink, as ``Trainable.margin`` measures it; ``None`` if it does not.
+        trained: the parameters after the last step, by NumPy.
         optimum: relative distance of the trained parameters from the closed solution, ``None`` if there is none.
         faults: sentences that say what is beyond its tolerance; empty if nothing is.
     """
@@ -34,10 +45,168 @@ class Parity:
     parameter: str
     losses: tuple[float, ...]
     torch_losses: tuple[float, ...]
+    margin: float | None
+    trained: Gradients
     optimum: float | None
     faults: tuple[str, ...]
 
 
+def parities(trainables: Iterable[Trainable], device: torch.device | None = None) -> Iterator[Parity]:
+    """Train every model twice, as ``train`` does."""
+    for trainable in trainables:
+        yield train(trainable, device)
+
+
 def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
-    """Train both sides and compare their parameters after every step."""
-    raise NotImplementedError
+    """Train both sides in float64, from one start on the same batches, and compare their parameters after every step.
+
+    NumPy descends along ``entry.corrected`` with the SGD of our layers, PyTorch along what autograd makes of
+    ``entry.torch`` with ``torch.optim.SGD``, on ``device`` (the CPU by default). Start and order of the samples depend
+    on the entry's id alone.
+
+    Raises:
+        ValueError: the start or the data do not fit the trainable, or the entry's forward is no loss.
+    """
+    rng = np.random.default_rng(seed_of(trainable.entry))
+    start, data = trainable.start(rng), trainable.data()
+    _check(trainable, start, data)
+    ours = _NumpySide(trainable, start)
+    theirs = _TorchSide(trainable, start, device or torch.device("cpu"))
+    worst, margin, steps = dict.fromkeys(trainable.parameters, 0.0), np.inf, 0
+    losses: list[tuple[float, float]] = []
+    for _ in range(trainable.epochs):
+        epoch = []
+        for batch, weight in _batches(trainable, data, rng):
+            if trainable.margin is not None:
+                margin = min(margin, trainable.margin({**batch, **ours.values()}))
+            epoch.append((weight * ours.step(batch), weight * theirs.step(batch)))
+            steps += 1
+            for name, value in theirs.values().items():
+                worst[name] = max(worst[name], _distance(ours.values()[name], value))
+        losses.append((sum(mine for mine, _ in epoch), sum(other for _, other in epoch)))
+        if max(worst.values()) > LOST:
+            break
+    parameter = max(worst, key=worst.__getitem__)
+    parity = Parity(
+        trainable=trainable,
+        steps=steps,
+        worst=worst[parameter],
+        parameter=parameter,
+        losses=tuple(mine for mine, _ in losses),
+        torch_losses=tuple(other for _, other in losses),
+        margin=None if trainable.margin is None else margin,
+        trained=ours.values(),
+        optimum=_optimum_distance(trainable, ours.values()),
+        faults=(),
+    )
+    return dataclasses.replace(parity, faults=tuple(_faults(parity, start)))
+
+
+class _NumpySide:
+    """Variables that the hand-written gradient and our SGD train."""
+
+    def __init__(self, trainable: Trainable, start: Gradients) -> None:
+        self._entry = trainable.entry
+        self._variables = {name: Variable(start[name]) for name in trainable.parameters}
+        self._sgd = SGD(self._variables, trainable.rate, trainable.momentum)
+
+    def values(self) -> Gradients:
+        return {name: np.asarray(variable.value) for name, variable in self._variables.items()}
+
+    def step(self, batch: Arrays) -> float:
+        """Make one update; the loss before it."""
+        inputs = {**batch, **self.values()}
+        loss = self._entry.forward(inputs)
+        if np.shape(loss) != ():
+            raise ValueError(f"{self._entry.id} gives the shape {np.shape(loss)}, which is no loss to descend along")
+        gradients = self._entry.corrected(inputs, np.array(1.0))
+        self._sgd.zero_grad()
+        for name, variable in self._variables.items():
+            variable.grad += gradients[name]
+        self._sgd.step()
+        return float(loss)
+
+
+class _TorchSide:
+    """Leaf tensors that autograd and PyTorch's SGD train."""
+
+    def __init__(self, trainable: Trainable, start: Gradients, device: torch.device) -> None:
+        self._entry, self._device = trainable.entry, device
+        self._leaves = {
+            name: torch.tensor(start[name], device=device, requires_grad=True) for name in trainable.parameters
+        }
+        self._sgd = torch.optim.SGD(self._leaves.values(), trainable.rate, trainable.momentum)
+
+    def values(self) -> Gradients:
+        return {name: leaf.detach().cpu().numpy() for name, leaf in self._leaves.items()}
+
+    def step(self, batch: Arrays) -> float:
+        """Make one update; the loss before it."""
+        tensors = {name: torch.tensor(value, device=self._device) for name, value in batch.items()}
+        loss = self._entry.torch({**tensors, **self._leaves})
+        self._sgd.zero_grad()
+        loss.backward()
+        self._sgd.step()
+        return float(loss.detach())
+
+
+def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, float]]:
+    """The batches of one epoch, in an order drawn anew, each with its share of the samples."""
+    if trainable.batch_size is None:
+        yield data, 1.0
+        return
+    order = rng.permutation(len(data[trainable.batched[0]]))
+    for first in range(0, len(order), trainable.batch_size):
+        rows = order[first : first + trainable.batch_size]
+        yield {**data, **{name: data[name][rows] for name in trainable.batched}}, len(rows) / len(order)
+
+
+def _distance(ours: Array, theirs: Array) -> float:
+    """``‖ours - theirs‖ / ‖theirs‖``, with 0/0 = 0."""
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return float("inf")
+    apart, size = float(np.linalg.norm(ours - theirs)), float(np.linalg.norm(theirs))
+    return 0.0 if apart == 0 else apart / size if size > 0 else float("inf")
+
+
+def _optimum_distance(trainable: Trainable, trained: Gradients) -> float | None:
+    if trainable.optimum is None:
+        return None
+    return max(_distance(trained[name], value) for name, value in trainable.optimum().items())
+
+
+def _check(trainable: Trainable, start: Gradients, data: Arrays) -> None:
+    """Refuse what would make the two sides differ in what they are given, or train nothing."""
+    label = trainable.entry.id
+    if sorted(start) != sorted(trainable.parameters):
+        raise ValueError(f"{label} starts with {sorted(start)}, but {sorted(trainable.parameters)} are trained")
+    for name, value in (*start.items(), *data.items()):
+        if np.issubdtype(value.dtype, np.floating) and value.dtype != np.float64:
+            raise ValueError(f"{label} is given {name} as {value.dtype}; parity is measured in float64")
+    if trainable.epochs < 1:
+        raise ValueError(f"{label} is to be trained for {trainable.epochs} epochs; at least one is needed")
+    if trainable.batch_size is None:
+        return
+    rows = {len(data[name]) for name in trainable.batched}
+    if trainable.batch_size < 1 or len(rows) != 1 or 0 in rows:
+        raise ValueError(
+            f"{label} cannot be cut into batches of {trainable.batch_size}: its data have {sorted(rows)} rows"
+        )
+
+
+def _faults(parity: Parity, start: Gradients) -> Iterator[str]:
+    label, losses = parity.trainable.entry.id, parity.losses
+    if parity.worst > TOLERANCE:
+        yield f"{label}: {parity.parameter} parts by {parity.worst:.1e} from PyTorch's, more than {TOLERANCE:.0e}"
+    apart = max(abs(mine - other) for mine, other in zip(losses, parity.torch_losses, strict=True))
+    if not apart <= TOLERANCE * abs(parity.torch_losses[0]):
+        yield f"{label}: the losses part by {apart:.1e} from PyTorch's, starting at {parity.torch_losses[0]:.1e}"
+    if parity.optimum is not None and not parity.optimum <= OPTIMUM_TOLERANCE:
+        yield (
+            f"{label}: training ends {parity.optimum:.1e} from the closed solution, more than {OPTIMUM_TOLERANCE:.0e}"
+        )
+    if len(losses) > 1 and not losses[-1] < losses[0]:
+        yield f"{label}: the loss does not fall, from {losses[0]:.3g} to {losses[-1]:.3g}"
+    for name, value in parity.trained.items():
+        if np.array_equal(value, start[name]):
+            yield f"{label}: {name} never moves, so its training is not compared"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.gradients.entry import Array, Entry, Gradients
+from bench.gradients.entry import Array, Arrays, Entry, Gradients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Trainable:
         momentum: of SGD.
         about_data: what the data are and where they come from, in one line.
         kink: why a kink does not part the two sides, or after how many epochs it does and why; empty if it is smooth.
+        margin: how far the inputs of a step are from the nearest kink: the smallest magnitude of what is compared with
+            zero. ``None`` if the model is smooth, or the distance is not measured.
         optimum: the parameters that training must end near, from a closed solution; ``None`` if there is none.
     """
 
@@ -40,4 +42,5 @@ class Trainable:
     about_data: str
     momentum: float = 0.0
     kink: str = ""
+    margin: Callable[[Arrays], float] | None = None
     optimum: Callable[[], Gradients] | None = None
