@@ -79,7 +79,7 @@ def differences_error(
         )
         errors[name] = (
             relative_error(np.array([float(np.sum(d * gradient)) for d in directions]), numeric)
-            if np.shape(gradient) == value.shape
+            if np.shape(gradient) == value.shape and np.isfinite(gradient).all()
             else float("inf")
         )
     return errors
