@@ -89,9 +89,9 @@ class BCE(Loss):
 class BCEWithLogits(Loss):
     """``-Σ [y ln s(z) + (1 - y) ln(1 - s(z))]`` over all elements, from logits ``z``, any shape.
 
-    With the sigmoid ``s``, since ``ln s(z) = z - ln(1 + e^z)`` and ``ln(1 - s(z)) = -ln(1 + e^z)``, it is
-    ``Σ [ln(1 + e^z) - y z]``, and ``ln(1 + e^z) = max(z, 0) + ln(1 + e^-|z|)`` cannot overflow. The gradient is
-    ``s(z) - y``.
+    For the sigmoid ``s``, ``-ln s(z) = ln(1 + e^-z) = max(-z, 0) + ln(1 + e^-|z|)``, and ``-ln(1 - s(z))`` is the same
+    of ``-z``. So the loss is ``Σ [y max(-z, 0) + (1 - y) max(z, 0) + ln(1 + e^-|z|)]``, which neither overflows nor
+    takes a large number from another. The gradient is ``s(z) - y``.
     """
 
     def _check(self, prediction: Array, target: Array) -> None:
@@ -99,8 +99,8 @@ class BCEWithLogits(Loss):
         _check_probabilities("the target of BCEWithLogits", target)
 
     def _forward(self, prediction: Array, target: Array) -> Array:
-        softplus = np.maximum(prediction, 0) + np.log1p(np.exp(-np.abs(prediction)))
-        loss: Array = (softplus - target * prediction).sum()
+        wrong = (1 - target) * np.maximum(prediction, 0) + target * np.maximum(-prediction, 0)
+        loss: Array = (wrong + np.log1p(np.exp(-np.abs(prediction)))).sum()
         return loss
 
     def _backward(self, prediction: Array, target: Array) -> Array:
