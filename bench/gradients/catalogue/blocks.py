@@ -126,7 +126,7 @@ ENTRIES: tuple[Entry, ...] = (
         id="power",
         title="integer power",
         group="building block",
-        formula=r"x^p,\quad p \in \mathbb{Z}",
+        formula=r"x^p,\quad p \text{ an integer}",
         corrected_latex=r"\frac{\partial L}{\partial x} = p\,x^{p-1}\,g",
         forward=lambda i: blocks.power(i["x"], int(i["p"])),
         corrected=_power_gradient,
