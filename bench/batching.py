@@ -94,6 +94,11 @@ class BatchStream:
         self._reading = _ahead(read, self._prefetch) if self._prefetch else read
         return self._reading
 
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers; none before the first batch is asked for."""
+        iterator = None if self._loader is None else self._loader._iterator
+        return [] if iterator is None else [worker.pid for worker in iterator._workers]  # type: ignore[attr-defined]
+
     def close(self) -> None:
         """End the worker processes or the reading thread, and wait for them."""
         if self._reading is not None:

@@ -13,8 +13,7 @@ from bench.errors import UsageError
 Model = Literal["convnet", "resnet18", "densenet121"]
 Device = Literal["auto", "cpu", "cuda"]
 StartMethod = Literal["fork", "spawn"]
-# ``cold`` belongs here too, once the harness can evict a store and prove it.
-CacheState = Literal["warm", "as-is"]
+CacheState = Literal["cold", "warm", "as-is"]
 
 C = TypeVar("C", bound="Settings")
 
@@ -69,7 +68,12 @@ class RunConfig(Settings):
         lr: peak learning rate of the one-cycle schedule.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
-        cache: ``warm`` makes an untimed pass over the data first; ``as-is`` does not.
+        cache: ``warm`` makes an untimed pass over the data first; ``cold`` evicts the store before every epoch;
+            ``as-is`` does neither.
+        ceiling_steps: steps on batches that lie on the device already, to know the best that any loader could do; 0:
+            none.
+        rate_batches: most batches in each of the three repetitions that measure the loader without training, after the
+            epochs; 0: none.
         channels_last: memory format of the network.
         amp: bfloat16 mixed precision.
         deterministic: PyTorch's deterministic algorithms.
@@ -82,6 +86,8 @@ class RunConfig(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
     cache: CacheState = "warm"
+    ceiling_steps: int = Field(default=50, ge=0, le=100_000)
+    rate_batches: int = Field(default=200, ge=0)
     channels_last: bool = False
     amp: bool = False
     deterministic: bool = True

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.config import AnyConfig
 from bench.errors import BenchError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""Versions that can be read. What an older one lacks is ``None`` in the parts below."""
 
 
 class _Part(BaseModel):
@@ -52,12 +54,31 @@ class StorePart(_Part):
     prepare_s: float
 
 
+class CacheEvidence(_Part):
+    """What was seen of the page cache.
+
+    Attributes:
+        method: how the kernel was asked: "cachestat" or "mincore"; "none" where neither works.
+        bytes: size of the files that hold the samples, in whole pages.
+        after_eviction: their share in memory after each eviction; one an epoch of a cold run.
+        before_epoch: their share in memory right before each epoch.
+        read_bytes: bytes that were read from storage in each epoch, by all processes of the run.
+    """
+
+    method: str
+    bytes: int
+    after_eviction: list[float | None]
+    before_epoch: list[float | None]
+    read_bytes: list[int | None]
+
+
 class CachePart(_Part):
-    """What the page cache was wished to hold, and what can be shown of it."""
+    """What the page cache was wished to hold, what can be shown of it, and why the wish is not shown if it is not."""
 
     wanted: str
     state: Literal["cold", "warm", "unverified"]
-    evidence: dict[str, Any] | None
+    evidence: CacheEvidence | None
+    reason: str | None = None
 
 
 class SetupPart(_Part):
@@ -69,7 +90,12 @@ class SetupPart(_Part):
 
 
 class EpochPart(_Part):
-    """One training epoch; seconds."""
+    """One training epoch; seconds.
+
+    Attributes:
+        cpu_s: CPU seconds of the epoch by group of processes: process, workers, server, ended.
+        open_s, first_batch_s: of the opening before this epoch, where the store was opened anew for it (cold runs).
+    """
 
     index: int
     wall_s: float
@@ -85,6 +111,24 @@ class EpochPart(_Part):
     test_accuracy: float
     test_macro_f1: float
     wait_s: dict[str, float]
+    cpu_s: dict[str, float] | None = None
+    open_s: float | None = None
+    first_batch_s: float | None = None
+
+
+class CeilingPart(_Part):
+    """The same steps on batches that lie on the device already: the best that any loader could do.
+
+    Attributes:
+        batch_size: samples in each step.
+        block_steps, block_s: steps and seconds of each timed block; half of them ran before the epochs, half after.
+        epoch_s: the blocks' mean time per sample, times the samples of an epoch.
+    """
+
+    batch_size: int
+    block_steps: list[int]
+    block_s: list[float]
+    epoch_s: float
 
 
 class RatesPart(_Part):
@@ -96,12 +140,24 @@ class RatesPart(_Part):
 
 
 class ResourcesPart(_Part):
-    """What the run used. Energy and GPU use are null where nothing measures them."""
+    """What the run used. Energy and GPU use are null where nothing measures them.
+
+    Attributes:
+        cpu_s: CPU seconds of all training epochs by group of processes; evaluation is in it in version 1 only.
+        energy_j: joules of the device over all training epochs.
+        gpu: the device's use as NVML tells it.
+        memory: bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``,
+            ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
+            PyTorch had allocated on the device.
+        sampling: how often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
+            (``cost_s``); ``unreadable`` counts processes that could not be looked at.
+    """
 
     cpu_s: dict[str, float]
     energy_j: float | None
     gpu: dict[str, Any] | None
     memory: dict[str, int]
+    sampling: dict[str, float] | None = None
 
 
 class DigestPart(_Part):
@@ -126,7 +182,7 @@ class Record(_Part):
     environment: dict[str, Any]
     cache: CachePart | None
     setup: SetupPart | None
-    ceiling: dict[str, Any] | None  # filled once the harness measures ceilings
+    ceiling: CeilingPart | None
     rates: RatesPart | None
     epochs: list[EpochPart]
     resources: ResourcesPart | None
@@ -181,8 +237,8 @@ def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:
             yield Foreign(path, f"not readable as JSON ({error})")
             continue
         version = document.get("schema_version") if isinstance(document, dict) else None
-        if version != SCHEMA_VERSION:
-            yield Foreign(path, f"not a record of schema version {SCHEMA_VERSION}")
+        if version not in READABLE:
+            yield Foreign(path, f"not a record of schema version {' or '.join(map(str, READABLE))}")
             continue
         try:
             yield path, Record.model_validate(document)

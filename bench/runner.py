@@ -5,37 +5,41 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench.augment import Transform
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RunConfig, Settings
+from bench.epochs import Ceiling, Epochs
 from bench.errors import BenchError, UsageError
+from bench.measure import rates
+from bench.measure.cachestate import CacheWatch
 from bench.measure.environment import environment
-from bench.measure.resources import cpu_seconds, memory, reset_peak_memory
-from bench.metrics import Scores
+from bench.measure.processes import INTERVAL, MemorySampler
+from bench.measure.resources import peak_memory, reset_peak_memory
 from bench.models import build_model
+from bench.reading import Reading
 from bench.records import (
-    CachePart,
     DatasetPart,
     DigestPart,
     EpochPart,
     LoaderPart,
+    RatesPart,
     Record,
     ResourcesPart,
     SetupPart,
     StorePart,
 )
 from bench.stores import Progress, Wanted, prepare
-from bench.training import EpochResult, Trainer
+from bench.training import Trainer
 from loaders import DatasetInfo, LoaderError, OptionError, StoreInfo, UnavailableError
+from loaders.batch import Indices
 
+RATE_REPEATS = 3
 Say = Callable[[str], None]
 
 
@@ -216,76 +220,63 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         amp=config.amp,
     )
     trainer.warm_up(split.shape, sorted({len(b) for b in first}, reverse=True), classes)
+    ceiling = Ceiling(trainer, split.shape, len(first[0]), classes)
+    ceiling.measure(config.ceiling_steps // 2)
     reset_peak_memory(device)
 
-    started = time.perf_counter()
-    train, test = wanted.open("train"), wanted.open("test")
-    with train, test:
-        open_s = time.perf_counter() - started
-        how: dict[str, Any] = {
-            "workers": config.workers,
-            "start_method": config.start_method,
-            "prefetch": config.prefetch,
-            "pin_memory": device.type == "cuda" and train.device == "cpu",
-        }
-        with BatchStream(train, **how) as stream, BatchStream(test, **how) as test_stream:
-            started = time.perf_counter()
-            for _ in stream.epoch(first[:1]):
-                pass
-            first_batch_s = time.perf_counter() - started
-            if config.cache == "warm":
-                for _ in stream.epoch(first):
-                    pass
-            draft.fields["cache"] = CachePart(wanted=config.cache, state="unverified", evidence=None)
-            test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
-            cpu_before = cpu_seconds()
-            for epoch in range(config.epochs):
-                batches = cut(epoch_order(split.count, config.seed, epoch), config.batch_size)
-                fetch = _fetcher(stream, batches, config.seed, epoch)
-                result = trainer.train_epoch(fetch, batches, epoch, on_device=train.device != "cpu")
-                scores = trainer.evaluate(test_stream.epoch(test_batches), classes)
-                part = _epoch_part(epoch, result, scores)
+    with Reading(config, wanted, device) as reading:
+        watch = CacheWatch(wanted.location, info, config.cache)
+        with MemorySampler(reading.worker_pids) as sampler:
+            epochs = Epochs(config, info, trainer, reading, watch, sampler)
+            for part, flags in epochs.run():
                 draft.fields["epochs"].append(part)
-                if result.host.gap > 0.01:
-                    draft.fields["flags"].append(f"epoch {epoch}: {result.host.gap:.1%} of the wall time is in no part")
+                draft.fields["flags"] += flags
                 say(
-                    f"epoch {epoch}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
+                    f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
-            cpu_after = cpu_seconds()
-            draft.fields["resources"] = ResourcesPart(
-                cpu_s={key: cpu_after[key] - cpu_before[key] for key in cpu_after},
-                energy_j=None,
-                gpu=None,
-                memory=memory(device),
-            )
-            draft.fields["digest"] = _digest(stream, first)
-        started = time.perf_counter()
-    close_s = time.perf_counter() - started
-    draft.fields["setup"] = SetupPart(open_s=open_s, first_batch_s=first_batch_s, close_s=close_s)
+        draft.fields["cache"] = watch.part(epochs.read_bytes)
+        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, device)
+        draft.fields["digest"] = _digest(reading.stream, first)
+        if config.rate_batches:
+            draft.fields["rates"] = _rates(config, reading, split.count)
+        close_s = reading.close()
+    draft.fields["setup"] = SetupPart(open_s=epochs.open_s, first_batch_s=epochs.first_batch_s, close_s=close_s)
+    ceiling.measure(config.ceiling_steps - config.ceiling_steps // 2)
+    draft.fields["ceiling"] = ceiling.part(split.count)
 
 
-def _fetcher(stream: BatchStream, batches: list[Any], seed: int, epoch: int) -> Callable[[], Any]:
-    return lambda: stream.epoch(batches, seed=seed, epoch=epoch, train=True)
+def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
+    """The loader alone, in this process, beside its plain idiom where that reads in the same way."""
+
+    def draw(repeat: int) -> list[Indices]:
+        return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
+
+    alone = not (config.workers or config.prefetch)
+    return RatesPart(**rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone)._asdict())
 
 
-def _epoch_part(index: int, result: EpochResult, scores: Scores) -> EpochPart:
-    host = result.host
-    return EpochPart(
-        index=index,
-        wall_s=host.wall.seconds,
-        fetch_s=host.fetch.seconds,
-        transfer_s=host.transfer.seconds,
-        compute_s=host.compute.seconds,
-        other_s=host.other.seconds,
-        images=result.images,
-        train_loss=result.train_loss,
-        test_accuracy=scores.accuracy,
-        test_macro_f1=scores.macro_f1,
-        wait_s=host.wait_quantiles(),
-        device_copy_s=result.device["device_copy_s"],
-        device_compute_s=result.device["device_compute_s"],
-        device_idle_s=result.device["device_idle_s"],
+def _resources(epochs: list[EpochPart], sampler: MemorySampler, device: torch.device) -> ResourcesPart:
+    seen = sampler.result()
+    groups: dict[str, float] = {}
+    for epoch in epochs:
+        for group, seconds in (epoch.cpu_s or {}).items():
+            groups[group] = groups.get(group, 0.0) + seconds
+    return ResourcesPart(
+        cpu_s=groups,
+        energy_j=None,
+        gpu=None,
+        memory={
+            "tree_peak_pss": seen.peak,
+            **{f"{group}_peak_pss": size for group, size in seen.groups.items()},
+            **peak_memory(device),
+        },
+        sampling={
+            "samples": seen.samples,
+            "interval_s": INTERVAL,
+            "cost_s": seen.cost_s,
+            "unreadable": seen.unreadable,
+        },
     )
 
 

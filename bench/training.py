@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,8 +39,28 @@ class EpochResult(NamedTuple):
     device: dict[str, float | None]
 
 
-class Trainer:
+class _Descent:
     """A network with its optimiser and schedule: SGD with Nesterov momentum, one cycle over the whole run."""
+
+    def __init__(self, model: nn.Module, *, steps: int, lr: float, momentum: float, weight_decay: float) -> None:
+        self.model = model
+        self._optimiser = torch.optim.SGD(
+            model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+        )
+        # Fewer steps than the cycle has phases would divide by nothing; such a run just begins its cycle.
+        self._schedule = OneCycleLR(
+            self._optimiser, max_lr=lr, total_steps=max(steps, 10), base_momentum=momentum * 0.9, max_momentum=momentum
+        )
+
+    def step(self) -> None:
+        """Update the parameters from their gradients, forget those, and go on in the cycle."""
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._schedule.step()
+
+
+class Trainer:
+    """Trains one network on one device, and evaluates it."""
 
     def __init__(
         self,
@@ -62,25 +84,40 @@ class Trainer:
         self._seed = seed
         self._amp = amp
         self._loss = nn.CrossEntropyLoss()
-        self._optimiser = torch.optim.SGD(
-            self.model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
-        )
-        # Fewer steps than the cycle has phases would divide by nothing; such a run just begins its cycle.
-        self._schedule = OneCycleLR(
-            self._optimiser, max_lr=lr, total_steps=max(steps, 10), base_momentum=momentum * 0.9, max_momentum=momentum
-        )
+        self._descend = functools.partial(_Descent, steps=steps, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        self._descent = self._descend(self.model)
 
     def warm_up(self, shape: tuple[int, int, int], batch_sizes: Sequence[int], classes: int, steps: int = 3) -> None:
         """Run steps on made-up batches with a copy of the network, so that the first real epoch can be timed."""
-        spare = copy.deepcopy(self.model)
-        optimiser = torch.optim.SGD(spare.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
+        spare = self._descend(copy.deepcopy(self.model), steps=steps * len(batch_sizes))
         for size in batch_sizes:
-            images = torch.zeros((size, *shape), dtype=torch.uint8, device=self.device)
-            labels = torch.arange(size, device=self.device) % classes
+            batch = self._made_up(size, shape, classes)
             for _ in range(steps):
-                self._forward(spare, self._transform.augment(images, draw(0, 0, np.arange(size))), labels).backward()
-                optimiser.step()
+                self._step(spare, batch, np.arange(size), 0)
         self.synchronise()
+
+    def ceiling(self, shape: tuple[int, int, int], batch_size: int, classes: int, steps: int) -> float:
+        """Seconds of so many training steps on batches that lie on the device already, with a copy of the network.
+
+        A step is the very one of ``train_epoch``, conversion and augmentation included. Eight made-up batches take
+        turns, so that none stays in the processor's cache.
+        """
+        spare = self._descend(copy.deepcopy(self.model), steps=steps)
+        spare.model.train()
+        made_up = [self._made_up(batch_size, shape, classes) for _ in range(min(steps, 8))]
+        indices = [np.arange(batch_size) + number * batch_size for number in range(len(made_up))]
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.synchronise()
+        started = time.perf_counter()
+        for step in range(steps):
+            turn = step % len(made_up)
+            loss_sum += self._step(spare, made_up[turn], indices[turn], 0).double() * batch_size
+        self.synchronise()
+        return time.perf_counter() - started
+
+    def _made_up(self, size: int, shape: tuple[int, int, int], classes: int) -> Batch:
+        pixels = torch.randint(0, 256, (size, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(size))
+        return Batch(pixels.to(self.device), torch.arange(size, device=self.device) % classes)
 
     def train_epoch(
         self, fetch: Fetch, batches: Sequence[Indices], epoch: int, *, on_device: bool = False
@@ -111,13 +148,8 @@ class Trainer:
                     moved = to_device(batch, self.device)
                 with host.compute:
                     device.mark("compute")
-                    inputs = self._transform.augment(moved.images, draw(self._seed, epoch, indices))
-                    loss = self._forward(self.model, inputs, moved.labels)
-                    loss.backward()
-                    self._optimiser.step()
-                    self._optimiser.zero_grad(set_to_none=True)
-                    self._schedule.step()
-                    loss_sum += loss.detach().double() * len(indices)
+                    loss = self._step(self._descent, moved, indices, epoch)
+                    loss_sum += loss.double() * len(indices)
                     device.mark("end")
                 with host.other:
                     images += len(indices)
@@ -151,8 +183,12 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _forward(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _step(self, descent: _Descent, batch: Batch, indices: Indices, epoch: int) -> torch.Tensor:
+        """One step of training on a batch that lies on the device; gives its loss."""
+        inputs = self._transform.augment(batch.images, draw(self._seed, epoch, indices))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
-            logits = model(images)
-        loss: torch.Tensor = self._loss(logits.float(), labels)
-        return loss
+            logits = descent.model(inputs)
+        loss: torch.Tensor = self._loss(logits.float(), batch.labels)
+        loss.backward()
+        descent.step()
+        return loss.detach()

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import psycopg
@@ -160,23 +160,32 @@ def _rows(block: StoredBlock, first: int, encoding: Encoding) -> Iterator[bytes]
     yield b"".join(piece for i, file in enumerate(files) for piece in (head[i * width : (i + 1) * width], file))
 
 
-def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Path) -> list[Path]:
-    """Files of the tables, their indexes and their out-of-line values within a data directory."""
-    bases = [
-        data / path
-        for name in tables.names.values()
-        for (path,) in connection.execute(
-            "SELECT pg_relation_filepath(relation) FROM ("
-            " SELECT oid AS relation FROM pg_class WHERE oid = %(table)s::regclass"
-            " UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = %(table)s::regclass"
-            " UNION ALL SELECT reltoastrelid FROM pg_class WHERE oid = %(table)s::regclass AND reltoastrelid <> 0"
-            " UNION ALL SELECT indexrelid FROM pg_index JOIN pg_class ON indrelid = reltoastrelid"
+class RelationFiles(NamedTuple):
+    """Files within a data directory: those of rows and their out-of-line values, and those of their indexes."""
+
+    rows: list[Path]
+    indexes: list[Path]
+
+
+def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Path) -> RelationFiles:
+    """The files in which the tables lie."""
+    found = RelationFiles([], [])
+    for name in tables.names.values():
+        for path, is_index in connection.execute(
+            "SELECT pg_relation_filepath(relation), is_index FROM ("
+            " SELECT oid AS relation, false AS is_index FROM pg_class WHERE oid = %(table)s::regclass"
+            " UNION ALL SELECT indexrelid, true FROM pg_index WHERE indrelid = %(table)s::regclass"
+            " UNION ALL SELECT reltoastrelid, false FROM pg_class"
+            "  WHERE oid = %(table)s::regclass AND reltoastrelid <> 0"
+            " UNION ALL SELECT indexrelid, true FROM pg_index JOIN pg_class ON indrelid = reltoastrelid"
             "  WHERE pg_class.oid = %(table)s::regclass AND reltoastrelid <> 0) AS parts",
             {"table": _quoted(name).as_string()},
-        ).fetchall()
-    ]
-    # A relation over 1 GB goes on in further files: 16384, 16384.1, …
-    return [file for base in bases for file in [base, *sorted(base.parent.glob(f"{base.name}.*"))]]
+        ).fetchall():
+            base = data / path
+            # A relation over 1 GB goes on in further files: 16384, 16384.1, …
+            files = [base, *sorted(base.parent.glob(f"{base.name}.*"))]
+            (found.indexes if is_index else found.rows).extend(files)
+    return found
 
 
 def check_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
@@ -24,6 +24,7 @@ from loaders.pgserver import DATA, EmbeddedServer, Transport
 from loaders.pgtables import (
     SCHEMA,
     TABLES,
+    RelationFiles,
     Storage,
     backend_error,
     check_table,
@@ -151,8 +152,8 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
             if "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 20:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
             raise
-        data = [str(file.relative_to(folder)) for file in files]
-        return Written([TABLES, f"{DATA}/PG_VERSION", f"{DATA}/global/pg_control", *data], data)
+        rows, indexes = ([str(file.relative_to(folder)) for file in part] for part in files)
+        return Written([TABLES, f"{DATA}/PG_VERSION", f"{DATA}/global/pg_control", *rows, *indexes], data=rows)
 
     def _open(self) -> PostgresHandle:
         options = _own(self.options)
@@ -204,15 +205,15 @@ def _dsn(options: PostgresOptions) -> str:
 
 def _load(
     connection: psycopg.Connection[Any], splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions
-) -> list[Path]:
+) -> RelationFiles | None:
     try:
         tables = write_tables(connection, splits, folder, options.encoding, options.storage)
-        return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else []
+        return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else None
     except psycopg.Error as error:
         raise backend_error("cannot write the tables", error) from None
 
 
-def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> Sequence[Path]:
+def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> RelationFiles:
     server = EmbeddedServer.create(folder)
     complete = False
     try:
@@ -221,6 +222,7 @@ def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: 
         complete = True
     finally:
         server.close(keep_data=complete)
+    assert files is not None
     return files
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -91,18 +92,19 @@ def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
     with pytest.raises(BenchError, match="a worker process was lost"), BatchStream(dataset, workers=1) as stream:
         for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):
             if number == 1:
-                assert stream._loader is not None
-                workers = stream._loader._iterator._workers  # type: ignore[union-attr]
-                os.kill(workers[0].pid, signal.SIGKILL)
+                os.kill(stream.worker_pids()[0], signal.SIGKILL)
 
 
 def test_closing_ends_the_workers(dataset: ImageDataset[Any]) -> None:
     stream = BatchStream(dataset, workers=2)
+    assert stream.worker_pids() == []
     next(stream.epoch(cut(epoch_order(41, 0, 0), 8)))
-    assert stream._loader is not None
-    workers = stream._loader._iterator._workers  # type: ignore[union-attr]
+    workers = stream.worker_pids()
+    assert len(set(workers)) == 2
+    assert all(psutil.pid_exists(pid) for pid in workers)
     stream.close()
-    assert not any(worker.is_alive() for worker in workers)
+    assert not any(psutil.pid_exists(pid) for pid in workers)
+    assert stream.worker_pids() == []
 
 
 def test_a_loader_without_workers_says_so(dataset: ImageDataset[Any], monkeypatch: pytest.MonkeyPatch) -> None:

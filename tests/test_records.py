@@ -18,7 +18,7 @@ from bench.records import Foreign, Record, read_records, write_record
 from tests.loader_contract import in_fork
 from tests.record_samples import a_document, a_record, an_epoch
 
-# The published schema, version 1. A key that goes or comes needs a new version.
+# The published schema, version 2. A key that goes or comes needs a new version.
 KEYS = [
     "schema_version",
     "run_id",
@@ -55,6 +55,9 @@ EPOCH_KEYS = [
     "test_accuracy",
     "test_macro_f1",
     "wait_s",
+    "cpu_s",
+    "open_s",
+    "first_batch_s",
 ]
 
 
@@ -69,9 +72,9 @@ def test_the_keys_are_those_of_the_schema(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     assert list(document) == KEYS
     assert list(document["epochs"][0]) == EPOCH_KEYS
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert set(document["setup"]) == {"open_s", "first_batch_s", "close_s"}
-    assert set(document["resources"]) == {"cpu_s", "energy_j", "gpu", "memory"}
+    assert set(document["resources"]) == {"cpu_s", "energy_j", "gpu", "memory", "sampling"}
     assert {"loader", "raw"} <= set(json.loads(a_record(config={"command": "rate"}).model_dump_json())["rates"])
 
 
@@ -152,10 +155,10 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "torn": (json.dumps(a_document()).encode()[:-20], "not readable as JSON"),
     "binary": (b"\xff\x00\x80", "not readable as JSON"),
     "deep": (b"[" * 200_000, "not readable as JSON"),
-    "list": (b"[1, 2]", "not a record of schema version 1"),
-    "null": (b"null", "not a record of schema version 1"),
-    "other": (b'{"name": "package"}', "not a record of schema version 1"),
-    "later": (json.dumps({**a_document(), "schema_version": 2}).encode(), "not a record of schema version 1"),
+    "list": (b"[1, 2]", "not a record of schema version 1 or 2"),
+    "null": (b"null", "not a record of schema version 1 or 2"),
+    "other": (b'{"name": "package"}', "not a record of schema version 1 or 2"),
+    "later": (json.dumps({**a_document(), "schema_version": 3}).encode(), "not a record of schema version 1 or 2"),
     "partial": (b'{"schema_version": 1}', "not a whole record (run_id: field required)"),
     "more": (
         json.dumps({**a_document(), "schema_version": 1, "mood": "good"}).encode(),
@@ -198,3 +201,16 @@ def test_no_part_takes_unknown_keys(part: str) -> None:
     document[part] = {**document[part], "mood": "good"}
     with pytest.raises(ValidationError, match=rf"{part}.*mood\n"):
         Record.model_validate(document)
+
+
+def test_records_of_version_1_are_read() -> None:
+    found = list(read_records(Path(__file__).parent / "data" / "records-v1"))
+    assert len(found) == 2
+    for item in found:
+        assert not isinstance(item, Foreign), item.reason
+        record = item[1]
+        assert record.schema_version == 1
+        assert record.ceiling is None
+        assert all(epoch.cpu_s is None for epoch in record.epochs)
+    kinds = {item[1].config.command for item in found if not isinstance(item, Foreign)}
+    assert kinds == {"run", "rate"}

@@ -12,13 +12,23 @@ import pytest
 from bench.batching import epoch_order
 from bench.config import RunConfig
 from bench.errors import UsageError
+from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
 from bench.runner import RunFailedError, resolve_device, run
 from bench.sources.registry import open_source
 from bench.stores import Silent, Wanted
 from loaders import load, loader_names
 
-SMALL: dict[str, Any] = {"dataset": "digits", "limit": 96, "epochs": 2, "batch_size": 32, "device": "cpu", "threads": 1}
+SMALL: dict[str, Any] = {
+    "dataset": "digits",
+    "limit": 96,
+    "epochs": 2,
+    "batch_size": 32,
+    "device": "cpu",
+    "threads": 1,
+    "ceiling_steps": 2,
+    "rate_batches": 2,
+}
 
 
 def do(folder: Path, loader: str, options: dict[str, Any] | None = None, **changes: Any) -> Record:
@@ -121,6 +131,67 @@ def test_jpeg_files_train_the_same(
     jpeg_baseline: Record, folder: Path, loader: str, options: dict[str, Any], workers: int
 ) -> None:
     assert outcome(do(folder, loader, options, workers=workers, **JPEG)) == outcome(jpeg_baseline)
+
+
+@pytest.mark.parametrize("loader", [name for name in loader_names() if load(name).device == "cpu"])
+def test_a_cold_run_trains_the_same_and_proves_that_it_is_cold(baseline: Record, folder: Path, loader: str) -> None:
+    record = do(folder, loader, cache="cold", workers=1)
+    assert outcome(record) == outcome(baseline)
+    assert record.cache is not None
+    assert record.cache.evidence is not None
+    if residency([]).method == "none":
+        pytest.skip("this system does not tell what is in memory")
+    assert (record.cache.state, record.cache.reason) == ("cold", None)
+    assert record.cache.evidence.after_eviction == [0.0, 0.0]
+    for epoch in record.epochs:
+        assert epoch.open_s is not None
+        assert epoch.open_s > 0
+        assert epoch.first_batch_s is not None
+
+
+@pytest.mark.parametrize("loader", [name for name in loader_names() if load(name).device == "cpu"])
+def test_a_warm_run_proves_that_it_is_warm(folder: Path, loader: str) -> None:
+    do(folder, loader)
+    wanted = folder / "stores" / "digits-limit96" / loader
+    evict(files_of(wanted))
+    record = do(folder, loader)
+    assert record.cache is not None
+    assert record.cache.evidence is not None
+    assert (record.cache.state, record.cache.reason) == ("warm", None)
+    assert record.cache.evidence.before_epoch == [1.0, 1.0]
+    assert [epoch.open_s for epoch in record.epochs] == [None, None]
+
+
+def test_a_run_measures_its_ceiling_and_its_loader(baseline: Record) -> None:
+    ceiling, rates = baseline.ceiling, baseline.rates
+    assert ceiling is not None
+    assert (ceiling.batch_size, ceiling.block_steps) == (32, [1, 1])
+    assert ceiling.epoch_s == pytest.approx(sum(ceiling.block_s) / 64 * 96)
+    assert rates is not None
+    assert len(rates.loader) == 3
+    assert rates.raw is not None
+    assert len(rates.raw) == 3
+    assert rates.idiom == "bench.measure.idioms.memory"
+
+
+def test_ceilings_can_be_left_out(folder: Path, baseline: Record) -> None:
+    record = do(folder, "memory", ceiling_steps=0, rate_batches=0)
+    assert outcome(record) == outcome(baseline)
+    assert (record.ceiling, record.rates) == (None, None)
+
+
+def test_resources_name_workers_and_a_server_apart(folder: Path) -> None:
+    record = do(folder, "postgres", workers=1)
+    assert record.resources is not None
+    memory, cpu = record.resources.memory, record.resources.cpu_s
+    for group in ("process", "workers", "server"):
+        assert memory[f"{group}_peak_pss"] > 1_000_000, group
+    assert memory["tree_peak_pss"] >= memory["process_peak_pss"]
+    assert set(cpu) == {"process", "workers", "server", "ended"}
+    assert record.resources.sampling is not None
+    assert record.resources.sampling["samples"] >= 4
+    for group in cpu:
+        assert cpu[group] == pytest.approx(sum((e.cpu_s or {})[group] for e in record.epochs))
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.01}, {"batch_size": 31}], ids=str)

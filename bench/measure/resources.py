@@ -1,28 +1,11 @@
-"""CPU time and memory of the run's process tree."""
+"""Peak memory as the kernel and the device keep it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import psutil
 import torch
-
-
-def cpu_seconds() -> dict[str, float]:
-    """User and system time of this process, of its living children, and of those it has waited for."""
-    own = psutil.Process().cpu_times()
-    living = 0.0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            times = child.cpu_times()
-        except psutil.NoSuchProcess:  # ended while we looked; the parent's count has it
-            continue
-        living += times.user + times.system
-    return {
-        "process": own.user + own.system,
-        "children": own.children_user + own.children_system + living,
-    }
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -34,22 +17,14 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def memory(device: torch.device) -> dict[str, int]:
-    """Bytes: the process's peak resident size, the tree's proportional size (PSS) now, the device's peak."""
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes since the last reset: the process's largest resident size, and the most allocated on the device."""
     found: dict[str, int] = {}
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 found["process_peak_rss"] = int(line.split()[1]) * 1024
-    me = psutil.Process()
-    pss = 0
-    for process in (me, *me.children(recursive=True)):
-        try:
-            pss += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended, or an embedded server under another user
-            continue
-    found["tree_pss"] = pss
     if device.type == "cuda":
         found["device_peak"] = torch.cuda.max_memory_allocated(device)
     return found

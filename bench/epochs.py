@@ -1,0 +1,158 @@
+"""The epochs of one run: opening, warming or evicting before them, measuring during them, evaluating after them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bench.batching import cut, epoch_order
+from bench.config import RunConfig
+from bench.measure.cachestate import CacheWatch
+from bench.measure.processes import MemorySampler, cpu_seconds, disk_read_bytes
+from bench.metrics import Scores
+from bench.reading import Reading
+from bench.records import CeilingPart, EpochPart
+from bench.training import EpochResult, Trainer
+from loaders import StoreInfo
+
+LARGEST_GAP = 0.01
+"""Share of the wall time that may lie in no part of the timeline before the epoch is flagged."""
+
+
+class Ceiling:
+    """Blocks of training steps without a data path; measured before and after the epochs, since machines drift."""
+
+    def __init__(self, trainer: Trainer, shape: tuple[int, int, int], batch_size: int, classes: int) -> None:
+        self._measure: Callable[[int], float] = lambda steps: trainer.ceiling(shape, batch_size, classes, steps)
+        self._batch_size = batch_size
+        self._steps: list[int] = []
+        self._seconds: list[float] = []
+
+    def measure(self, steps: int) -> None:
+        """Time one block."""
+        if steps:
+            self._seconds.append(self._measure(steps))
+            self._steps.append(steps)
+
+    def part(self, images: int) -> CeilingPart | None:
+        """The record's part, scaled to an epoch of so many samples."""
+        if not self._steps:
+            return None
+        a_sample = sum(self._seconds) / (sum(self._steps) * self._batch_size)
+        return CeilingPart(
+            batch_size=self._batch_size,
+            block_steps=self._steps,
+            block_s=self._seconds,
+            epoch_s=a_sample * images,
+        )
+
+
+class Epochs:
+    """Runs the epochs of one run.
+
+    Attributes:
+        open_s, first_batch_s: seconds of the first opening.
+        read_bytes: bytes read from storage in each epoch.
+    """
+
+    open_s: float
+    first_batch_s: float
+
+    def __init__(
+        self,
+        config: RunConfig,
+        info: StoreInfo,
+        trainer: Trainer,
+        reading: Reading,
+        watch: CacheWatch,
+        sampler: MemorySampler,
+    ) -> None:
+        self._config = config
+        self._trainer = trainer
+        self._reading = reading
+        self._watch = watch
+        self._sampler = sampler
+        self._count = info.splits["train"].count
+        self._classes = len(info.dataset.classes)
+        self._test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
+        self.read_bytes: list[int | None] = []
+
+    def run(self) -> Iterator[tuple[EpochPart, list[str]]]:
+        """Every epoch's measurements, and what is to be flagged about it.
+
+        Raises:
+            BenchError, LoaderError, OSError: the store, its backend or a worker was lost.
+        """
+        for epoch in range(self._config.epochs):
+            again: tuple[float, float] | None = None
+            if epoch == 0 or self._config.cache == "cold":
+                again = self._open_anew()
+                if epoch == 0:
+                    self.open_s, self.first_batch_s = again
+            self._watch.before_epoch()
+            yield self._epoch(epoch, again if self._config.cache == "cold" else None)
+
+    def _open_anew(self) -> tuple[float, float]:
+        """Open the store, cold or warmed up as is wished; gives the seconds of opening and of the first batch."""
+        reading = self._reading
+        reading.close()
+        if self._config.cache == "cold":
+            self._watch.evict()
+        open_s = reading.open()
+        batches = cut(epoch_order(self._count, self._config.seed, 0), self._config.batch_size)
+        started = time.perf_counter()
+        for _ in reading.stream.epoch(batches[:1]):
+            pass
+        first_batch_s = time.perf_counter() - started
+        if self._config.cache == "warm":
+            for _ in reading.stream.epoch(batches):
+                pass
+            for _ in reading.test_stream.epoch(self._test_batches):
+                pass
+        return open_s, first_batch_s
+
+    def _epoch(self, epoch: int, opened: tuple[float, float] | None) -> tuple[EpochPart, list[str]]:
+        config, reading = self._config, self._reading
+        batches = cut(epoch_order(self._count, config.seed, epoch), config.batch_size)
+
+        def fetch() -> Any:
+            return reading.stream.epoch(batches, seed=config.seed, epoch=epoch, train=True)
+
+        read_before, cpu_before = disk_read_bytes(reading.worker_pids()), cpu_seconds(reading.worker_pids())
+        result = self._trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.device != "cpu")
+        cpu_after, read_after = cpu_seconds(reading.worker_pids()), disk_read_bytes(reading.worker_pids())
+        self.read_bytes.append(None if read_before is None or read_after is None else read_after - read_before)
+        self._sampler.look()
+        scores = self._trainer.evaluate(reading.test_stream.epoch(self._test_batches), self._classes)
+        cpu = {group: cpu_after[group] - cpu_before[group] for group in cpu_after}
+        gap = result.host.gap
+        flags = [f"epoch {epoch}: {gap:.1%} of the wall time is in no part"] if gap > LARGEST_GAP else []
+        return _epoch_part(epoch, result, scores, cpu, opened), flags
+
+
+def _epoch_part(
+    index: int, result: EpochResult, scores: Scores, cpu: dict[str, float], opened: tuple[float, float] | None
+) -> EpochPart:
+    host = result.host
+    return EpochPart(
+        index=index,
+        wall_s=host.wall.seconds,
+        fetch_s=host.fetch.seconds,
+        transfer_s=host.transfer.seconds,
+        compute_s=host.compute.seconds,
+        other_s=host.other.seconds,
+        images=result.images,
+        train_loss=result.train_loss,
+        test_accuracy=scores.accuracy,
+        test_macro_f1=scores.macro_f1,
+        wait_s=host.wait_quantiles(),
+        device_copy_s=result.device["device_copy_s"],
+        device_compute_s=result.device["device_compute_s"],
+        device_idle_s=result.device["device_idle_s"],
+        cpu_s=cpu,
+        open_s=None if opened is None else opened[0],
+        first_batch_s=None if opened is None else opened[1],
+    )
