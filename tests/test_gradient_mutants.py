@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.gradients.catalogue import ENTRIES
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients
 from bench.gradients.mutants import Count, Mutant, counts, mutants, survivors
 
@@ -177,3 +178,17 @@ def test_counts() -> None:
     assert sum(count.planted for count in by_operator.values()) == len(results)
     assert all(count.caught == count.planted for count in by_operator.values())
     assert counts([], lambda mutant: mutant.entry) == {}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
+def test_every_fault_in_the_catalogue_is_caught(entry: Entry) -> None:
+    results = list(mutants([entry]))
+    assert survivors(results) == []
+    # A gradient that no fault makes wrong would be computed outside of the code that faults are planted into.
+    assert {name for mutant in results for name in mutant.wrong} >= set(entry.wrt)
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.group in {"layer", "loss"}], ids=lambda entry: entry.id)
+def test_every_fault_of_a_layer_gives_wrong_numbers_somewhere(entry: Entry) -> None:
+    """Where all extents are the same a transposed matrix or a wrong axis raises nothing, and is noticed all the same."""
+    assert [mutant for mutant in mutants([entry]) if mutant.caught != "value"] == []

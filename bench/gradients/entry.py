@@ -87,7 +87,8 @@ class Entry:
         wrt: names of the inputs whose gradients are compared.
         cases: draws the cases from a generator; every gradient must be non-zero in one of them.
         written: the forms in the notes; none where the notes name the function and derive nothing.
-        targets: the functions whose code carries the corrected gradient, into which faults are planted.
+        targets: the functions whose code carries the corrected gradient, or a rule whose result is checked as the
+            value, into which faults are planted.
         kink: where there is no derivative and which value both sides take there; empty if it is smooth.
         differences: whether central differences make sense; false where the output is no differentiable function.
     """

@@ -32,7 +32,8 @@ class Mutant:
         before, after: the expression as it is and as it was changed.
         caught: how the audit noticed: "value" (a relative error beyond its tolerance, or a wrong shape), "error" (the
             code raised, and in no case gave a wrong value), or "" if it did not notice.
-        wrong: names of the gradients that gave it away by their values, in the first case that did.
+        wrong: names of the gradients that gave it away by their values, in the first case that did; "value" is the
+            function's own.
     """
 
     entry: str
@@ -66,14 +67,15 @@ class _Trial:
 
     inputs: Arrays
     g: Array
-    theirs: Gradients
+    value: Array
+    gradients: Gradients
 
 
 def mutants(entries: Iterable[Entry]) -> Iterator[Mutant]:
     """Plant every fault that applies, one at a time, and audit the entry with it.
 
     The faults go into ``entry.targets``, or into ``entry.corrected`` where there are none. The audit is that of the
-    corrected form's gradients against autograd in float64, from the smallest case to the largest.
+    corrected form against autograd in float64, from the smallest case to the largest.
 
     Raises:
         ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry's gradients are
@@ -126,12 +128,12 @@ def survivors(results: Iterable[Mutant]) -> list[str]:
 
 def _trials(entry: Entry) -> list[_Trial]:
     cpu = torch.device("cpu")
-    trials = [_Trial(case.inputs, g, autograd(entry, case.inputs, g, cpu)[1]) for case, g in cases_of(entry)]
+    trials = [_Trial(case.inputs, g, *autograd(entry, case.inputs, g, cpu)) for case, g in cases_of(entry)]
     return sorted(trials, key=lambda trial: sum(np.size(array) for array in trial.inputs.values()))
 
 
 def _noticed(entry: Entry, trials: list[_Trial]) -> tuple[Literal["value", "error", ""], tuple[str, ...]]:
-    """How the entry's gradients part from autograd's: by value in some case, else by an error in some case."""
+    """How the entry parts from autograd: by wrong values in some case, else by an error in some case."""
     raised = False
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # a fault may divide by zero
         warnings.simplefilter("ignore")
@@ -147,6 +149,11 @@ def _noticed(entry: Entry, trials: list[_Trial]) -> tuple[Literal["value", "erro
 
 
 def _wrong(entry: Entry, trial: _Trial) -> tuple[str, ...]:
-    inputs = {name: array.copy() for name, array in trial.inputs.items()}  # a fault may write into them
-    ours = entry.corrected(inputs, trial.g.copy())
-    return tuple(name for name, theirs in trial.theirs.items() if relative_error(ours[name], theirs) > TOLERANCE)
+    ours = {**entry.corrected(_copied(trial.inputs), trial.g.copy()), "value": entry.forward(_copied(trial.inputs))}
+    theirs = {**trial.gradients, "value": trial.value}
+    return tuple(name for name in theirs if relative_error(ours[name], theirs[name]) > TOLERANCE)
+
+
+def _copied(inputs: Arrays) -> dict[str, Array]:
+    """A fault may make the code write into what it is given."""
+    return {name: array.copy() for name, array in inputs.items()}

@@ -172,7 +172,7 @@ ENTRIES: tuple[Entry, ...] = (
         torch=_torch_steps,
         wrt=("W", "dW"),
         cases=lambda rng: _step_cases(rng, (0.9, 0.9, 0.0, 0.5, 0.9, 0.99)),
-        targets=(_momentum_gradient,),
+        targets=(_momentum_gradient, SGD.step),
     ),
     Entry(
         id="sgd-together",
