@@ -162,6 +162,12 @@ def test_an_abandoned_run_restores_the_code() -> None:
     assert mean_of_squares_gradient.__code__ is own, "a fault is planted only while it is audited"
 
 
+def test_a_fault_of_the_function_itself_shows_in_its_value() -> None:
+    results = list(mutants([entry_of([SQUARE], targets=(mean_of_squares,))]))
+    assert {mutant.after for mutant in results} >= {"inputs['x']", "np.sum(inputs['x'] ** 2, axis=0)"}
+    assert {mutant.wrong for mutant in results} == {("value",)}
+
+
 def test_results_come_one_at_a_time() -> None:
     """A wrong entry after a right one stops nothing before it is its turn."""
     run = mutants([entry_of([SQUARE]), entry_of([SQUARE], wrong_gradient)])
@@ -190,5 +196,5 @@ def test_every_fault_in_the_catalogue_is_caught(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.group in {"layer", "loss"}], ids=lambda entry: entry.id)
 def test_every_fault_of_a_layer_gives_wrong_numbers_somewhere(entry: Entry) -> None:
-    """Where all extents are the same a transposed matrix or a wrong axis raises nothing, and is noticed all the same."""
+    """Where all extents are the same, a transposed matrix or a wrong axis raises nothing, and is still noticed."""
     assert [mutant for mutant in mutants([entry]) if mutant.caught != "value"] == []
