@@ -137,8 +137,17 @@ def writing_gradient(inputs: Arrays, g: Array) -> Gradients:
 
 
 def test_a_gradient_that_is_wrong_as_it_is_shows_nothing() -> None:
-    with pytest.raises(ValueError, match="mean-of-squares: the corrected gradient is wrong as it is"):
+    with pytest.raises(ValueError, match="mean-of-squares: x wrong as it is"):
         list(mutants([entry_of([SQUARE], wrong_gradient)]))
+
+
+def raising_gradient(inputs: Arrays, g: Array) -> Gradients:
+    return {"x": inputs["y"] * g}
+
+
+def test_an_error_without_a_fault_is_no_catch() -> None:
+    with pytest.raises(KeyError, match="y"):
+        list(mutants([entry_of([SQUARE], raising_gradient)]))
 
 
 def delegating_gradient(inputs: Arrays, g: Array) -> Gradients:

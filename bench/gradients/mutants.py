@@ -78,13 +78,13 @@ def mutants(entries: Iterable[Entry]) -> Iterator[Mutant]:
     corrected form against autograd in float64, from the smallest case to the largest.
 
     Raises:
-        ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry's gradients are
-            wrong without any fault, so that noticing one means nothing.
+        ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry is wrong without
+            any fault, so that noticing one means nothing. What the entry's code raises without a fault passes through.
     """
     for entry in entries:
         trials = _trials(entry)
-        if _noticed(entry, trials) != ("", ()):
-            raise ValueError(f"{entry.id}: the corrected gradient is wrong as it is, so no fault can be noticed in it")
+        if wrong := sorted({name for trial in trials for name in _wrong(entry, trial)}):
+            raise ValueError(f"{entry.id}: {', '.join(wrong)} wrong as it is, so no fault can be noticed")
         for function in entry.targets or (entry.corrected,):
             found = faults(function)
             if not found:
