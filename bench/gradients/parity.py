@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -51,12 +51,6 @@ class Parity:
     faults: tuple[str, ...]
 
 
-def parities(trainables: Iterable[Trainable], device: torch.device | None = None) -> Iterator[Parity]:
-    """Train every model twice, as ``train`` does."""
-    for trainable in trainables:
-        yield train(trainable, device)
-
-
 def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     """Train both sides in float64, from one start on the same batches, and compare their parameters after every step.
 
@@ -74,18 +68,19 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     theirs = _TorchSide(trainable, start, device or torch.device("cpu"))
     worst, margin, steps = dict.fromkeys(trainable.parameters, 0.0), np.inf, 0
     losses: list[tuple[float, float]] = []
-    for _ in range(trainable.epochs):
-        epoch = []
-        for batch, weight in _batches(trainable, data, rng):
+    while len(losses) < trainable.epochs and max(worst.values()) <= LOST:
+        epoch, sizes = [], []
+        for batch, size in _batches(trainable, data, rng):
             if trainable.margin is not None:
                 margin = min(margin, trainable.margin({**batch, **ours.values()}))
-            epoch.append((weight * ours.step(batch), weight * theirs.step(batch)))
-            steps += 1
+            epoch.append((ours.step(batch), theirs.step(batch)))
+            sizes.append(size)
             for name, value in theirs.values().items():
                 worst[name] = max(worst[name], _distance(ours.values()[name], value))
-        losses.append((sum(mine for mine, _ in epoch), sum(other for _, other in epoch)))
-        if max(worst.values()) > LOST:
-            break
+            if max(worst.values()) > LOST:
+                break
+        losses.append(tuple(np.average(epoch, axis=0, weights=sizes).tolist()))
+        steps += len(epoch)
     parameter = max(worst, key=worst.__getitem__)
     parity = Parity(
         trainable=trainable,
@@ -150,15 +145,15 @@ class _TorchSide:
         return float(loss.detach())
 
 
-def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, float]]:
-    """The batches of one epoch, in an order drawn anew, each with its share of the samples."""
+def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, int]]:
+    """The batches of one epoch, in an order drawn anew, each with its number of samples."""
     if trainable.batch_size is None:
-        yield data, 1.0
+        yield data, 1
         return
     order = rng.permutation(len(data[trainable.batched[0]]))
     for first in range(0, len(order), trainable.batch_size):
         rows = order[first : first + trainable.batch_size]
-        yield {**data, **{name: data[name][rows] for name in trainable.batched}}, len(rows) / len(order)
+        yield {**data, **{name: data[name][rows] for name in trainable.batched}}, len(rows)
 
 
 def _distance(ours: Array, theirs: Array) -> float:

@@ -7,7 +7,9 @@ to give the notes' numbers; these cannot be reproduced.
 from __future__ import annotations
 
 import http.client
+import os
 import pickle
+import socket
 import warnings
 import zlib
 from typing import NamedTuple
@@ -22,6 +24,9 @@ ABOUT_HOUSES_SCALED = "20 invented houses, stated in the code; floor area and pr
 ABOUT_DIABETES = "first 8 features of the diabetes set bundled with scikit-learn, 442 samples, scaled to [-1, 1]"
 ABOUT_CALIFORNIA = "California housing as scikit-learn fetches it, 20,640 samples of 8 features, scaled to [-1, 1]"
 ABOUT_DIGITS = "the first 320 of the 8x8 digits bundled with scikit-learn, grey levels over 16"
+
+TIMEOUT_S = 30.0
+"""Longest silence of the server that California housing is fetched from."""
 
 # Floor area in square metres, price in thousands.
 HOUSES = (
@@ -60,23 +65,28 @@ def california() -> Regression:
     Raises:
         DataError: it could not be downloaded, or what is in the folder is damaged.
     """
-    from sklearn.datasets import fetch_california_housing, get_data_home
+    from sklearn.datasets import fetch_california_housing
 
-    home = get_data_home()
+    home = os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)  # scikit-learn sets none, and would wait for a silent server for ever
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # announces each further attempt
-            features, targets = fetch_california_housing(return_X_y=True)
+            warnings.simplefilter("ignore", UserWarning)  # announces the second attempt
+            features, targets = fetch_california_housing(return_X_y=True, n_retries=1)
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
             f"California housing could not be fetched ({error}); connect to the network, or copy cal_housing_py3.pkz "
-            f"from the scikit_learn_data folder of a machine that has it to {home}, or train on the "
-            "bundled diabetes set, without --california"
+            f"from the scikit_learn_data folder of a machine that has it to {home}, or train on the bundled diabetes "
+            "set, without --california"
         ) from error
     except (EOFError, LookupError, ValueError, pickle.UnpicklingError, zlib.error) as error:
+        reason = str(error) or type(error).__name__
         raise DataError(
-            f"cal_housing_py3.pkz in {home} is damaged ({error or 'it is empty'}); delete it, and it will be fetched"
+            f"cal_housing_py3.pkz in {home} is damaged ({reason}); delete it, and it is fetched anew"
         ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
     return Regression(features.astype(np.float64), targets.astype(np.float64)[:, None])
 
 

@@ -167,7 +167,10 @@ def california() -> Trainable:
 
     Its ``data`` raises ``bench.errors.DataError`` where the set can be neither read nor fetched.
     """
-    return dataclasses.replace(DIABETES, data=_california, batch_size=1024, about_data=data.ABOUT_CALIFORNIA)
+    entry = dataclasses.replace(ENTRY, id="variable-oop-california")
+    return dataclasses.replace(
+        DIABETES, entry=entry, data=_california, batch_size=1024, about_data=data.ABOUT_CALIFORNIA
+    )
 
 
 TRAINABLES = (DIABETES,)
