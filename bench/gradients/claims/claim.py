@@ -1,10 +1,11 @@
-"""What the notes claim in numbers and deeds, and what a computation says to it."""
+"""What a claim is: a statement, a verdict, and the numbers that it rests on."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Literal
+
+Answer = Literal["holds", "does not hold", "cannot be checked"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Claim:
 
     id: str
     statement: str
-    verdict: Literal["holds", "does not hold", "cannot be checked"]
-    expected: Literal["holds", "does not hold", "cannot be checked"]
+    verdict: Answer
+    expected: Answer
     evidence: str
 
 
-def claims() -> Iterator[Claim]:
-    """Check every claim."""
-    raise NotImplementedError
+def answer(holds: bool) -> Answer:
+    """The verdict on what can be checked."""
+    return "holds" if holds else "does not hold"

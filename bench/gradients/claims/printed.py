@@ -1,0 +1,118 @@
+"""The numbers that the notes print: gradients of net-3-2-1, three fits of house prices, and a sum's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from bench.gradients.claims.claim import Claim, answer
+from bench.gradients.entry import Array, Arrays, Gradient
+from bench.gradients.models import house
+
+HALF_UNIT = 0.00005
+"""What rounding to four decimals may have hidden."""
+
+
+def claims() -> Iterator[Claim]:
+    """All claims of this module."""
+    yield third_input()
+    yield output_weight()
+    yield fit("linear", house.linear, house.linear_loss, house.linear_gradient, 2.9393, -3.2980, 1.1030)
+    yield fit("sigmoid", house.sigmoid, house.sigmoid_loss, house.sigmoid_gradient, 1.1346, -4.6483, 0.01402)
+    yield fit("cubic", house.cubic, house.cubic_loss, house.cubic_gradient, 0.14135, 0.51635, 0.01383)
+    yield mean_of_squares()
+
+
+def third_input() -> Claim:
+    """``x_3 = (dL/dw_3j) / (dL/db_j)`` for both units; each printed gradient may be off by half a unit."""
+    low_1, high_1 = _quotient(0.0308, 0.0381)
+    low_2, high_2 = _quotient(0.0269, 0.0332)
+    low, high = max(low_1, low_2), min(high_1, high_2)
+    return Claim(
+        "net-3-2-1-third-input",
+        "net-3-2-1: the gradients printed for the weights of the third input and for the biases belong to one x_3",
+        answer(low <= high),
+        "holds",
+        f"x_3 = 0.0308/0.0381 is between {low_1:.4f} and {high_1:.4f} by unit 1, x_3 = 0.0269/0.0332 between "
+        f"{low_2:.4f} and {high_2:.4f} by unit 2, as the numbers are rounded; both allow {low:.4f} to {high:.4f}",
+    )
+
+
+def _quotient(numerator: float, denominator: float) -> tuple[float, float]:
+    """The least and the greatest quotient of two positive numbers that are rounded to four decimals."""
+    return (
+        (numerator - HALF_UNIT) / (denominator + HALF_UNIT),
+        (numerator + HALF_UNIT) / (denominator - HALF_UNIT),
+    )
+
+
+def output_weight() -> Claim:
+    """``(z - t) z (1 - z) a`` for an output z and an activation a in (0, 1)."""
+    z = np.linspace(0.0, 1.0, 3001)[1:-1]
+    largest = z * (1 - z) * np.maximum(z, 1 - z)  # the target farthest from z is 0 or 1, and a is less than 1
+    where = float(z[largest.argmax()])
+    beyond = float(np.min(z + (0.2162 - HALF_UNIT) / (z * (1 - z))))
+    return Claim(
+        "net-3-2-1-output-weight",
+        "net-3-2-1: the gradient of the second unit's output weight is -0.2162",
+        answer(float(largest.max()) >= 0.2162 - HALF_UNIT),
+        "does not hold",
+        f"(z - t) z (1 - z) a is below {largest.max():.4f} in magnitude for all targets t in [0, 1], and near it only "
+        f"at z = {where:.4f} and {1 - where:.4f}; -0.2162 needs a target above {beyond:.2f}: inconsistent or illegible",
+    )
+
+
+def fit(
+    name: str,
+    model: Callable[[Arrays], Array],
+    loss: Callable[[Arrays], Array],
+    gradient: Gradient,
+    weight: float,
+    bias: float,
+    printed: float,
+) -> Claim:
+    """A fit that is printed without its data: different data sets have it, so its numbers tell nothing of any."""
+    worst = 0.0
+    for seed, (low, high) in enumerate(((0.0, 5.0), (-2.0, 8.0))):
+        x = np.random.default_rng(seed).uniform(low, high, 12)
+        inputs = {"W": np.array(weight), "b": np.array(bias), "x": x, "y": np.zeros_like(x)}
+        made_up = {**inputs, "y": _targets(inputs, model, gradient, printed)}
+        found = gradient(made_up, np.ones(()))
+        worst = max(worst, abs(float(loss(made_up)) - printed), abs(float(found["W"])), abs(float(found["b"])))
+    return Claim(
+        f"house-{name}-fit",
+        f"house-{name}: the fit ends at w = {weight}, b = {bias} with the loss {printed}",
+        "cannot be checked" if worst < 1e-12 else "does not hold",
+        "cannot be checked",
+        "the notes give no data, and the numbers fix none: two made-up sets of 12 samples, x in [0, 5] and in [-2, 8], "
+        "both have this loss and no gradient at this w and b, to within 1e-12",
+    )
+
+
+def _targets(inputs: Arrays, model: Callable[[Arrays], Array], gradient: Gradient, loss: float) -> Array:
+    """Targets with that mean squared error and with errors at which the gradient vanishes.
+
+    The gradient is linear in the errors, so that unit errors give its columns; what is left of random errors after
+    their projection on these is orthogonal to them.
+    """
+    predicted, upstream = model(inputs), np.ones(())
+    each = [gradient({**inputs, "y": predicted - unit}, upstream) for unit in np.eye(predicted.size)]
+    columns = np.array([[float(one["W"]), float(one["b"])] for one in each])
+    errors = np.random.default_rng(predicted.size).standard_normal(predicted.size)
+    errors -= columns @ np.linalg.lstsq(columns, errors)[0]
+    return np.asarray(predicted - errors * np.sqrt(loss / np.mean(errors**2)))
+
+
+def mean_of_squares() -> Claim:
+    """The sum of the notes' MSE has one term more than it is divided by."""
+    errors = np.array([1.0, 2.0, 3.0, 4.0, 5.0])  # of samples 0 to N = 4
+    typed, mean = float(np.sum(errors**2) / 4), float(np.mean(errors**2))
+    return Claim(
+        "mse-limits",
+        "MSE: 1/N times the sum from i = 0 to N is the mean of the squared errors",
+        answer(typed == mean),
+        "does not hold",
+        f"N = 4 gives {errors.size} terms: for the errors 1, 2, 3, 4, 5 it is {typed:g}, and their mean square is "
+        f"{mean:g}; meant are the samples 1 to N",
+    )

@@ -1,0 +1,155 @@
+"""The 1-2-2-1 network in the catalogue: its cases, its verdicts, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.models.net_1221_matrix import as_matrices, matrix_gradient, matrix_loss
+from bench.gradients.models.net_1221_partials import (
+    PARAMETERS,
+    SAMPLE,
+    by_name,
+    loss,
+    partials,
+    partials_with_one_at_zero,
+    relu_slope,
+    trace,
+    values,
+)
+from bench.gradients.trainable import Trainable
+
+__all__ = ["ENTRIES", "SAMPLE", "TRAINABLES", "trace"]
+
+_ON = dict(zip(PARAMETERS, (0.5, -0.75, 1.25, -1.0, -0.75, 1.5, -1.25, 0.875, 1.0, 0.5, 0.25, 0.5, -0.5), strict=True))
+"""Parameters with which all units are on at x = 0, and each of them is off for some x in [-2, 2]; exact in float32."""
+_HINGE = dict(zip(PARAMETERS, (1.0, -1.0, 0.75, 0.5, 0.5, 0.75, 0.75, 0.5, 0.25, 0.25, 0.25, 0.25, -0.5), strict=True))
+"""Parameters with which one of the first units is on for each sign of x, and the second ones are for all x."""
+
+
+def _torch(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    x = tensors["x"]
+    a1 = torch.relu(tensors["w1"] * x + tensors["b1"])
+    a2 = torch.relu(tensors["w2"] * x + tensors["b2"])
+    a3 = torch.relu(tensors["w3"] * a1 + tensors["w5"] * a2 + tensors["b3"])
+    a4 = torch.relu(tensors["w4"] * a1 + tensors["w6"] * a2 + tensors["b4"])
+    return torch.sum((tensors["y"] - (tensors["w7"] * a3 + tensors["w8"] * a4 + tensors["b5"])) ** 2)
+
+
+def _torch_matrix(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    first, second, third = (tensors[name] for name in ("W1", "W2", "W3"))
+    a = torch.relu(torch.nn.functional.linear(tensors["x"][:, None], first[:, :-1], first[:, -1]))
+    a = torch.relu(torch.nn.functional.linear(a, second[:, :-1], second[:, -1]))
+    prediction = torch.nn.functional.linear(a, third[:, :-1], third[:, -1])
+    return torch.sum((tensors["y"] - prediction[:, 0]) ** 2)
+
+
+def _cases(rng: np.random.Generator) -> Iterator[Case]:
+    for n, name in {1: "one sample", 2: "two samples, as many as units", 7: "7 samples"}.items():
+        parameters = {key: np.asarray(value + rng.uniform(-0.2, 0.2)) for key, value in _ON.items()}
+        x = np.linspace(-1.5, 1.5, n) + rng.uniform(-0.2, 0.2, n)
+        yield Case(name, {**parameters, "x": x, "y": rng.standard_normal(n)})
+    x, y = np.array([0.0, 1.0, -2.0]), np.array([0.5, -1.25, 2.0])
+    at = {key: np.asarray(value) for key, value in _ON.items()}
+    off = {**at, "b1": np.asarray(-1.0), "b2": np.asarray(-1.0)}  # both first units at x = 0, so that z3 = b3, z4 = b4
+    for beside, where in ((0.0, "at"), (1e-9, "just above"), (-1e-9, "just below")):
+        near = np.asarray(beside)
+        yield Case(f"the first layer {where} its kinks", {**at, "b1": near, "b2": near, "x": x, "y": y}, "kink")
+        yield Case(f"the second layer {where} its kinks", {**off, "b3": near, "b4": near, "x": x, "y": y}, "kink")
+    yield Case("far inputs", {**at, "x": np.array([1e3, -1e3, 0.5]), "y": np.array([-1e3, 10.0, 1.0])}, "extreme")
+
+
+def _matrix_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for case in _cases(rng):
+        inputs = {**as_matrices(case.inputs), "x": case.inputs["x"], "y": case.inputs["y"]}
+        yield Case(case.name, inputs, case.kind)
+
+
+_KINK = "each relu where its z is 0: both sides take the slope 0"
+
+NET_1221 = Entry(
+    id="net-1-2-2-1",
+    title="1-2-2-1 network, relu units, all 13 partials",
+    group="model",
+    formula=r"L=\sum(y-\hat y)^2,\quad\hat y=w_7a_3+w_8a_4+b_5,\quad a_i=\mathrm{relu}(z_i)",
+    corrected_latex=r"\frac{\partial L}{\partial w_1}=\sum L_y\{w_7r_3w_3+w_8r_4w_4\}\,r_1x,\ \ldots,"
+    r"\quad L_y=-2(y-\hat y),\ r_i=[z_i>0]",
+    forward=loss,
+    corrected=partials,
+    torch=_torch,
+    wrt=PARAMETERS,
+    cases=_cases,
+    written=(
+        Written(
+            "13 partials, relu'(0) = 0",
+            r"L_y\{w_7r_3w_3+w_8r_4w_4\}\,r_1x,\ \ldots,\quad r_i=[z_i>0]",
+            partials,
+            Verdict.AGREES,
+            remark="the notes write them for one sample; over a batch they are summed",
+        ),
+        Written(
+            "13 partials, relu'(0) = 1",
+            r"L_y\{w_7r_3w_3+w_8r_4w_4\}\,r_1x,\ \ldots,\quad r_i=[z_i\ge 0]",
+            partials_with_one_at_zero,
+            Verdict.CONVENTION,
+            "where some z is 0, the notes' first definition of relu' gives 1 and autograd 0",
+        ),
+    ),
+    targets=(by_name, relu_slope),
+    kink=_KINK,
+)
+
+NET_1221_MATRIX = Entry(
+    id="net-1-2-2-1-matrix",
+    title="1-2-2-1 network, matrix form with the bias as last column",
+    group="model",
+    formula=r"L=\sum(y-\hat y)^2,\quad\hat y=W_3\binom{a_2}{1},\ a_2=\mathrm{relu}\Bigl(W_2\binom{a_1}{1}\Bigr),"
+    r"\ a_1=\mathrm{relu}\Bigl(W_1\binom{x}{1}\Bigr)",
+    corrected_latex=r"\frac{\partial L}{\partial W_l}=\delta_l\binom{a_{l-1}}{1}^{\!\top},\quad\delta_3=-2(y-\hat y),"
+    r"\quad\delta_{l-1}=\bigl(W_l'^{\top}\delta_l\bigr)\odot[z_{l-1}>0],"
+    r"\quad W_l'=W_l\text{ less its last column}",
+    forward=matrix_loss,
+    corrected=matrix_gradient,
+    torch=_torch_matrix,
+    wrt=("W1", "W2", "W3"),
+    cases=_matrix_cases,
+    targets=(matrix_gradient,),
+    kink=_KINK,
+)
+
+ENTRIES = (NET_1221, NET_1221_MATRIX)
+
+
+def _start(rng: np.random.Generator) -> Gradients:
+    return {name: np.asarray(value + rng.uniform(-0.1, 0.1)) for name, value in _HINGE.items()}
+
+
+def _data() -> dict[str, Array]:
+    x = np.linspace(-1.0, 1.0, 16)
+    return {"x": x, "y": np.abs(x)}
+
+
+def _margin(inputs: Arrays) -> float:
+    v = values(inputs)
+    return float(min(np.min(np.abs(z)) for z in (v.z1, v.z2, v.z3, v.z4)))
+
+
+TRAINABLES = (
+    Trainable(
+        NET_1221,
+        PARAMETERS,
+        _start,
+        _data,
+        ("x", "y"),
+        None,
+        300,
+        0.002,
+        "y = |x| at 16 evenly spaced x in [-1, 1]",
+        kink="every unit stays on for some x; samples cross the kinks of the first two, but no z ever comes so near to "
+        "0 that rounding could give it another sign on one of the sides",
+        margin=_margin,
+    ),
+)
