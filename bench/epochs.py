@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from bench.batching import cut, epoch_order
 from bench.config import RunConfig
 from bench.measure.cachestate import CacheWatch
+from bench.measure.nvml import GpuSampler
 from bench.measure.processes import MemorySampler, cpu_seconds, disk_read_bytes
 from bench.metrics import Scores
 from bench.reading import Reading
 from bench.records import CeilingPart, EpochPart
 from bench.training import EpochResult, Trainer
 from loaders import StoreInfo
+
+N = TypeVar("N", int, float)
 
 LARGEST_GAP = 0.01
 """Share of the wall time that may lie in no part of the timeline before the epoch is flagged."""
@@ -69,12 +72,14 @@ class Epochs:
         reading: Reading,
         watch: CacheWatch,
         sampler: MemorySampler,
+        gpu: GpuSampler,
     ) -> None:
         self._config = config
         self._trainer = trainer
         self._reading = reading
         self._watch = watch
         self._sampler = sampler
+        self._gpu = gpu
         self._count = info.splits["train"].count
         self._classes = len(info.dataset.classes)
         self._test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
@@ -121,21 +126,42 @@ class Epochs:
         def fetch() -> Any:
             return reading.stream.epoch(batches, seed=config.seed, epoch=epoch, train=True)
 
-        read_before, cpu_before = disk_read_bytes(reading.worker_pids()), cpu_seconds(reading.worker_pids())
+        before = self._meters()
         result = self._trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.device != "cpu")
-        cpu_after, read_after = cpu_seconds(reading.worker_pids()), disk_read_bytes(reading.worker_pids())
-        self.read_bytes.append(None if read_before is None or read_after is None else read_after - read_before)
+        after = self._meters()
+        self.read_bytes.append(_difference(after.read_bytes, before.read_bytes))
         self._sampler.look()
         scores = self._trainer.evaluate(reading.test_stream.epoch(self._test_batches), self._classes)
-        cpu = {group: cpu_after[group] - cpu_before[group] for group in cpu_after}
         gap = result.host.gap
         flags = [f"epoch {epoch}: {gap:.1%} of the wall time is in no part"] if gap > LARGEST_GAP else []
-        return _epoch_part(epoch, result, scores, cpu, opened), flags
+        part = _epoch_part(epoch, result, scores).model_copy(
+            update={
+                "cpu_s": {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s},
+                "energy_j": _difference(after.energy_j, before.energy_j),
+                "open_s": None if opened is None else opened[0],
+                "first_batch_s": None if opened is None else opened[1],
+            }
+        )
+        return part, flags
+
+    def _meters(self) -> _Meters:
+        workers = self._reading.worker_pids()
+        return _Meters(disk_read_bytes(workers), cpu_seconds(workers), self._gpu.energy_j())
 
 
-def _epoch_part(
-    index: int, result: EpochResult, scores: Scores, cpu: dict[str, float], opened: tuple[float, float] | None
-) -> EpochPart:
+class _Meters(NamedTuple):
+    """What only counts up: differences are an epoch's share."""
+
+    read_bytes: int | None
+    cpu_s: dict[str, float]
+    energy_j: float | None
+
+
+def _difference(after: N | None, before: N | None) -> N | None:
+    return None if after is None or before is None else after - before
+
+
+def _epoch_part(index: int, result: EpochResult, scores: Scores) -> EpochPart:
     host = result.host
     return EpochPart(
         index=index,
@@ -152,7 +178,4 @@ def _epoch_part(
         device_copy_s=result.device["device_copy_s"],
         device_compute_s=result.device["device_compute_s"],
         device_idle_s=result.device["device_idle_s"],
-        cpu_s=cpu,
-        open_s=None if opened is None else opened[0],
-        first_batch_s=None if opened is None else opened[1],
     )

@@ -94,6 +94,7 @@ class EpochPart(_Part):
 
     Attributes:
         cpu_s: CPU seconds of the epoch by group of processes: process, workers, server, ended.
+        energy_j: joules that the device used in the epoch, where it tells.
         open_s, first_batch_s: of the opening before this epoch, where the store was opened anew for it (cold runs).
     """
 
@@ -112,6 +113,7 @@ class EpochPart(_Part):
     test_macro_f1: float
     wait_s: dict[str, float]
     cpu_s: dict[str, float] | None = None
+    energy_j: float | None = None
     open_s: float | None = None
     first_batch_s: float | None = None
 
@@ -145,7 +147,7 @@ class ResourcesPart(_Part):
     Attributes:
         cpu_s: CPU seconds of all training epochs by group of processes; evaluation is in it in version 1 only.
         energy_j: joules of the device over all training epochs.
-        gpu: the device's use as NVML tells it.
+        gpu: the device's use as NVML tells it, evaluation included; the keys of ``measure.nvml.summarise``.
         memory: bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``,
             ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
             PyTorch had allocated on the device.

@@ -19,6 +19,7 @@ from bench.errors import BenchError, UsageError
 from bench.measure import rates
 from bench.measure.cachestate import CacheWatch
 from bench.measure.environment import environment
+from bench.measure.nvml import GpuSampler
 from bench.measure.processes import INTERVAL, MemorySampler
 from bench.measure.resources import peak_memory, reset_peak_memory
 from bench.models import build_model
@@ -226,8 +227,8 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
 
     with Reading(config, wanted, device) as reading:
         watch = CacheWatch(wanted.location, info, config.cache)
-        with MemorySampler(reading.worker_pids) as sampler:
-            epochs = Epochs(config, info, trainer, reading, watch, sampler)
+        with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
+            epochs = Epochs(config, info, trainer, reading, watch, sampler, gpu)
             for part, flags in epochs.run():
                 draft.fields["epochs"].append(part)
                 draft.fields["flags"] += flags
@@ -236,7 +237,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
         draft.fields["cache"] = watch.part(epochs.read_bytes)
-        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, device)
+        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device)
         draft.fields["digest"] = _digest(reading.stream, first)
         if config.rate_batches:
             draft.fields["rates"] = _rates(config, reading, split.count)
@@ -256,16 +257,17 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
     return RatesPart(**rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone)._asdict())
 
 
-def _resources(epochs: list[EpochPart], sampler: MemorySampler, device: torch.device) -> ResourcesPart:
+def _resources(epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device) -> ResourcesPart:
     seen = sampler.result()
+    energy = [epoch.energy_j for epoch in epochs]
     groups: dict[str, float] = {}
     for epoch in epochs:
         for group, seconds in (epoch.cpu_s or {}).items():
             groups[group] = groups.get(group, 0.0) + seconds
     return ResourcesPart(
         cpu_s=groups,
-        energy_j=None,
-        gpu=None,
+        energy_j=None if None in energy else sum(joules for joules in energy if joules is not None),
+        gpu=gpu.result(),
         memory={
             "tree_peak_pss": seen.peak,
             **{f"{group}_peak_pss": size for group, size in seen.groups.items()},

@@ -56,6 +56,7 @@ EPOCH_KEYS = [
     "test_macro_f1",
     "wait_s",
     "cpu_s",
+    "energy_j",
     "open_s",
     "first_batch_s",
 ]
