@@ -1,0 +1,161 @@
+"""Functions of one number and their derivatives, by hand and by autograd: the panels of activations and losses."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bench.gradients.entry import Array, Arrays, Entry, Verdict, Written
+from bench.gradients.figures.style import GREEN, GREY, OURS, THEIRS, WRONG, WRONG_TOO, panels, shared_legend
+from bench.gradients.referees import autograd
+
+POINTS = 241
+MARKERS = 13
+BESIDE = 1e-9
+"""How far beside a kink the limits from both sides are taken."""
+
+DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.6, "markeredgewidth": 0.9, "zorder": 3.5}
+CONVENTION: dict[str, Any] = {
+    "label": "as written, another convention",
+    "color": GREEN,
+    "linestyle": "none",
+    "marker": "D",
+    "markersize": 7,
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.1,
+    "zorder": 5,
+}
+"""A value that a form takes at a kink, and PyTorch does not."""
+TAKEN, LIMIT = "value at a kink", "limit at a kink"
+ORDER = (OURS["label"], THEIRS["label"], WRONG["label"], WRONG_TOO["label"], CONVENTION["label"], TAKEN, LIMIT)
+"""Of the labels in the legend."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """An entry as a function of one number.
+
+    Attributes:
+        entry: of the catalogue.
+        title: of the panels.
+        inputs: the entry's inputs for a value of that number, which is the first element of ``entry.wrt[0]``.
+        low, high: where it is drawn.
+        kinks: where it has no derivative.
+    """
+
+    entry: Entry
+    title: str
+    inputs: Callable[[float], Arrays]
+    low: float
+    high: float
+    kinks: tuple[float, ...] = ()
+
+
+def value_of(curve: Curve, x: Array, form: Written | None = None) -> Array:
+    """The function by hand at every point of ``x`` [n], or as a written form has it."""
+    forward = curve.entry.forward if form is None or form.forward is None else form.forward
+    return np.array([_first(forward(curve.inputs(float(at)))) for at in x])
+
+
+def slope_of(curve: Curve, x: Array, form: Written | None = None) -> Array:
+    """The derivative at every point of ``x`` [n], as corrected or in a written form."""
+    entry = curve.entry
+    gradient = entry.corrected if form is None else form.gradient
+    found = []
+    for at in x:
+        inputs = curve.inputs(float(at))
+        with np.errstate(invalid="ignore"):  # a written form may have 0/0 at a kink, where nothing is drawn then
+            found.append(_first(gradient(inputs, np.ones_like(entry.forward(inputs)))[entry.wrt[0]]))
+    return np.array(found)
+
+
+def by_autograd(curve: Curve, x: Array) -> tuple[Array, Array]:
+    """The function and its derivative by PyTorch at every point of ``x`` [n]."""
+    values, slopes = [], []
+    for at in x:
+        inputs = curve.inputs(float(at))
+        g = np.ones_like(curve.entry.forward(inputs))
+        value, gradients = autograd(curve.entry, inputs, g, torch.device("cpu"))
+        values.append(_first(value))
+        slopes.append(_first(gradients[curve.entry.wrt[0]]))
+    return np.array(values), np.array(slopes)
+
+
+def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
+    """A column for each curve: the function above, its derivative below, with what the notes have otherwise.
+
+    Args:
+        curves: what is drawn.
+        x: what the horizontal axes show.
+        rows: what the vertical axes of the two rows show.
+    """
+    figure, grid = panels(2 * len(curves), len(curves), height=1.6, legend=2)
+    above, below = grid[: len(curves)], grid[len(curves) :]
+    for curve, top, bottom in zip(curves, above, below, strict=True):
+        _function(top, curve)
+        _derivative(bottom, curve)
+        top.set_title(curve.title)
+        bottom.set_xlabel(x)
+    for axes in grid:
+        axes.margins(y=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    above[0].set_ylabel(rows[0])
+    below[0].set_ylabel(rows[1])
+    figure.align_ylabels()
+    shared_legend(figure, grid, columns=3, order=ORDER)
+    return figure
+
+
+def _first(array: Array) -> float:
+    return float(np.ravel(array)[0])
+
+
+def _function(axes: Axes, curve: Curve) -> None:
+    x, marked = (np.linspace(curve.low, curve.high, n) for n in (POINTS, MARKERS))
+    axes.plot(x, value_of(curve, x), **OURS)
+    axes.plot(marked, by_autograd(curve, marked)[0], **THEIRS)
+    for form, look in _wrong(curve.entry):
+        if form.forward is not None:
+            axes.plot(x, value_of(curve, x, form), **look)
+
+
+def _derivative(axes: Axes, curve: Curve) -> None:
+    marked, kinks = np.linspace(curve.low, curve.high, MARKERS), np.array(curve.kinks)
+    axes.axhline(0, color=GREY, linewidth=0.5, zorder=1)
+    _slope(axes, curve, None, OURS)
+    axes.plot(marked, by_autograd(curve, marked)[1], **THEIRS)
+    for form, look in _wrong(curve.entry):
+        _slope(axes, curve, form, look)
+    for form in curve.entry.written:
+        if form.expected is Verdict.CONVENTION:
+            axes.plot(kinks, slope_of(curve, kinks, form), **CONVENTION)
+
+
+def _wrong(entry: Entry) -> Iterator[tuple[Written, dict[str, Any]]]:
+    """The notes' forms that are wrong, each with a look of its own; there are two looks."""
+    forms = [form for form in entry.written if form.expected is Verdict.WRONG]
+    return zip(forms, (WRONG, WRONG_TOO)[: len(forms)], strict=True)
+
+
+def _slope(axes: Axes, curve: Curve, form: Written | None, look: Mapping[str, Any]) -> None:
+    """A derivative, with a filled dot for the value taken at a kink and open ones for the limits that are not."""
+    ends = (curve.low, *curve.kinks, curve.high)
+    for i, (low, high) in enumerate(itertools.pairwise(ends)):
+        piece = np.linspace(low + BESIDE * (i > 0), high - BESIDE * (i < len(curve.kinks)), POINTS)
+        axes.plot(piece, slope_of(curve, piece, form), **look)
+    for kink in curve.kinks:
+        taken, *limits = slope_of(curve, np.array([kink, kink - BESIDE, kink + BESIDE]), form)
+        if np.allclose(limits, taken):
+            continue  # this form has no kink here
+        dot = {"color": look["color"], "markeredgecolor": look["color"], **DOT}
+        axes.plot([kink] * 2, limits, **{**dot, "markerfacecolor": "white", "label": LIMIT})
+        axes.plot(kink, taken, **{**dot, "label": TAKEN})

@@ -1,0 +1,169 @@
+"""The one look of all figures: sizes, fonts, colours, and how a figure is made and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+TEXT_WIDTH = 6.3
+"""Inches: a thesis' text width, which every figure fills without being scaled."""
+LEGEND = 0.2
+"""Inches of height for a line of a legend."""
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart, and the wine of Tol's, legible as small text.
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+WINE = "#882255"
+GREEN = "#009E73"
+BLACK = "#000000"
+GREY = "#6E6E6E"
+PALE = "#BDBDBD"
+
+OURS: dict[str, Any] = {"label": "NumPy, by hand", "color": BLUE, "linestyle": "-", "linewidth": 1.3, "zorder": 3}
+"""A line computed by NumPy."""
+THEIRS: dict[str, Any] = {
+    "label": "PyTorch, autograd",
+    "color": BLACK,
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.4,
+    "markerfacecolor": "none",
+    "markeredgewidth": 0.7,
+    "zorder": 4,
+}
+"""Markers of what PyTorch computes, open so that the line beneath is seen."""
+WRONG: dict[str, Any] = {
+    "label": "as written, wrong",
+    "color": VERMILLION,
+    "linestyle": (0, (4, 1.6)),
+    "linewidth": 1.3,
+    "zorder": 2.5,
+}
+"""A line of a form as written, and wrong."""
+WRONG_TOO: dict[str, Any] = {
+    **WRONG,
+    "label": "as written, also wrong",
+    "color": WINE,
+    "linestyle": (0, (1, 1.2)),
+    "zorder": 3.2,
+}
+"""A second such form beside the first."""
+
+FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("pdf", {"metadata": {"CreationDate": None}}),  # a date would make the same figure differ from run to run
+    ("png", {"dpi": 200}),
+)
+
+_RC: dict[str, Any] = {
+    # STIX comes with Matplotlib: the same glyphs everywhere, near to Times and with the mathematics to match.
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlepad": 4,
+    "axes.labelsize": 9,
+    "axes.labelpad": 2.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "axes.unicode_minus": True,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#333333",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.4,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "lines.solid_capstyle": "round",
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # TrueType: text stays text, and printers and journals take it
+    "pdf.compression": 6,
+}
+
+
+@contextmanager
+def thesis() -> Iterator[None]:
+    """Matplotlib's defaults and the look above, whatever the user's own settings are; these come back afterwards."""
+    with context(["default", _RC]):
+        yield
+
+
+def a_figure(height: float) -> Figure:
+    """An empty figure of the text's width and ``height`` inches, known to no window and no global list."""
+    return Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
+
+
+def panels(count: int, columns: int, height: float, legend: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of panels in rows, with room for a legend on top.
+
+    Args:
+        count: how many panels.
+        columns: panels in a row.
+        height: inches of a row.
+        legend: lines of the legend.
+
+    Raises:
+        ValueError: ``count`` is 0.
+    """
+    if count == 0:
+        raise ValueError("a figure needs at least one panel")
+    rows = math.ceil(count / columns)
+    figure = a_figure(rows * height + legend * LEGEND)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def shared_legend(figure: Figure, grid: Sequence[Axes], columns: int, order: Sequence[str] | None = None) -> None:
+    """One legend above all panels, with every label of those in ``grid`` once.
+
+    Args:
+        figure: which the legend is for.
+        grid: panels with labelled artists.
+        columns: of the legend, which is filled column by column.
+        order: of the labels; as they come by default.
+    """
+    found: dict[str, Artist] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = list(found) if order is None else [label for label in order if label in found]
+    handles = [found[label] for label in labels]
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.6)
+
+
+def scientific(value: float) -> str:
+    """Two significant digits and a power of ten, for math mode."""
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return r"\infty"
+    digits, exponent = f"{value:.1e}".split("e")
+    return rf"{digits}\times10^{{{int(exponent)}}}"
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``name.pdf`` and ``name.png`` into ``folder`` and return their paths."""
+    paths = []
+    for suffix, options in FORMATS:
+        path = folder / f"{name}.{suffix}"
+        figure.savefig(path, format=suffix, **options)
+        paths.append(path)
+    return paths
