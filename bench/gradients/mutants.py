@@ -83,8 +83,8 @@ def mutants(entries: Iterable[Entry]) -> Iterator[Mutant]:
     """
     for entry in entries:
         trials = _trials(entry)
-        if wrong := sorted({name for trial in trials for name in _wrong(entry, trial)}):
-            raise ValueError(f"{entry.id}: {', '.join(wrong)} wrong as it is, so no fault can be noticed")
+        if already := sorted({name for trial in trials for name in _wrong(entry, trial)}):
+            raise ValueError(f"{entry.id}: {', '.join(already)} wrong as it is, so no fault can be noticed")
         for function in entry.targets or (entry.corrected,):
             found = faults(function)
             if not found:
