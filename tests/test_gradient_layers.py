@@ -140,15 +140,20 @@ def test_sigmoid_keeps_the_digits_of_small_values() -> None:
 
 
 def test_sequential_is_its_layers_one_after_another() -> None:
-    def build(*parameters: Floats) -> Sequential:
-        return Sequential([Sequential([Linear(*parameters[:2]), Tanh()]), Cubic(*parameters[2:]), LeakyReLU(0.1)])
+    def build(w: Floats, b: Floats, v: Floats, c: Floats) -> Sequential:
+        return Sequential([Linear(w, b), Tanh(), Cubic(v, c)])
+
+    def nested(w: Floats, b: Floats, v: Floats, c: Floats) -> Sequential:
+        return Sequential([Sequential([Linear(w, b), Tanh()]), Cubic(v, c)])
 
     def reference(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor, v: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return F.leaky_relu(F.linear(torch.tanh(F.linear(x, w, b)) ** 3, v, c), 0.1)
+        return F.linear(torch.tanh(F.linear(x, w, b)) ** 3, v, c)
 
     parameters = normal(4, 3), normal(4), normal(2, 4), normal(2)
     assert_layer(build, reference, normal(5, 3), *parameters)
-    assert list(build(*parameters).parameters()) == ["0.0.W", "0.0.b", "1.W", "1.b"]
+    assert_layer(nested, reference, normal(5, 3), *parameters)
+    assert list(build(*parameters).parameters()) == ["0.W", "0.b", "2.W", "2.b"]
+    assert list(nested(*parameters).parameters()) == ["0.0.W", "0.0.b", "1.W", "1.b"]
 
 
 def test_gradients_add_up_until_they_are_forgotten() -> None:
