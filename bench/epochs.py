@@ -11,6 +11,7 @@ import numpy as np
 from bench.batching import cut, epoch_order
 from bench.config import RunConfig
 from bench.measure.cachestate import CacheWatch
+from bench.measure.machine import MachineTime, machine_time
 from bench.measure.nvml import GpuSampler
 from bench.measure.processes import MemorySampler, cpu_seconds, disk_read_bytes
 from bench.metrics import Scores
@@ -134,9 +135,13 @@ class Epochs:
         scores = self._trainer.evaluate(reading.test_stream.epoch(self._test_batches), self._classes)
         gap = result.host.gap
         flags = [f"epoch {epoch}: {gap:.1%} of the wall time is in no part"] if gap > LARGEST_GAP else []
+        cpu = {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s}
         part = _epoch_part(epoch, result, scores).model_copy(
             update={
-                "cpu_s": {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s},
+                "cpu_s": cpu,
+                # Both counters go in steps of 10 ms.
+                "others_cpu_s": max(0.0, after.machine.busy - before.machine.busy - sum(cpu.values())),
+                "stolen_cpu_s": _difference(after.machine.stolen, before.machine.stolen),
                 "energy_j": _difference(after.energy_j, before.energy_j),
                 "open_s": None if opened is None else opened[0],
                 "first_batch_s": None if opened is None else opened[1],
@@ -146,7 +151,7 @@ class Epochs:
 
     def _meters(self) -> _Meters:
         workers = self._reading.worker_pids()
-        return _Meters(disk_read_bytes(workers), cpu_seconds(workers), self._gpu.energy_j())
+        return _Meters(disk_read_bytes(workers), cpu_seconds(workers), machine_time(), self._gpu.energy_j())
 
 
 class _Meters(NamedTuple):
@@ -154,6 +159,7 @@ class _Meters(NamedTuple):
 
     read_bytes: int | None
     cpu_s: dict[str, float]
+    machine: MachineTime
     energy_j: float | None
 
 

@@ -24,7 +24,7 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         RunFailedError: anything else; it carries the record.
     """
     fix_arithmetic(config)
-    draft = Draft(config, wanted.options.public(), torch.device(config.device))
+    draft = Draft(config, wanted, torch.device(config.device))
     return complete(draft, wanted, lambda: _measure(config, wanted, progress, say, draft))
 
 

@@ -94,6 +94,8 @@ class EpochPart(_Part):
 
     Attributes:
         cpu_s: CPU seconds of the epoch by group of processes: process, workers, server, ended.
+        others_cpu_s: CPU seconds that the machine spent in the epoch on anything but this run.
+        stolen_cpu_s: CPU seconds that a hypervisor kept from the machine in the epoch; ``None`` where it is not told.
         energy_j: joules that the device used in the epoch, where it tells.
         open_s, first_batch_s: of the opening before this epoch, where the store was opened anew for it (cold runs).
     """
@@ -113,6 +115,8 @@ class EpochPart(_Part):
     test_macro_f1: float
     wait_s: dict[str, float]
     cpu_s: dict[str, float] | None = None
+    others_cpu_s: float | None = None
+    stolen_cpu_s: float | None = None
     energy_j: float | None = None
     open_s: float | None = None
     first_batch_s: float | None = None

@@ -56,12 +56,12 @@ class RunFailedError(BenchError):
 class Draft:
     """A record in the making: what is known so far, so that a failed run leaves what it has."""
 
-    def __init__(self, config: Settings, options: dict[str, Any], device: torch.device) -> None:
+    def __init__(self, config: Settings, wanted: Wanted, device: torch.device) -> None:
         self.fields: dict[str, Any] = {
             "run_id": config.run_id,
             "config": config,
-            "loader": LoaderPart(name=config.loader, options=options),
-            "environment": environment(device),
+            "loader": LoaderPart(name=config.loader, options=wanted.options.public()),
+            "environment": environment(device, wanted.store_dir),
             "started_at": _now(),
             "epochs": [],
             "flags": [],
@@ -140,7 +140,7 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
     """
     device = torch.device(config.device)
     fix_arithmetic(config)
-    draft = Draft(config, wanted.options.public(), device)
+    draft = Draft(config, wanted, device)
     return complete(draft, wanted, lambda: _train(config, wanted, progress, say, device, draft))
 
 

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import psutil
 import torch
 
 from bench.measure.environment import environment, git_state
+from bench.measure.machine import machine_time
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -78,3 +80,25 @@ def test_the_commit_is_that_of_this_tree() -> None:
     else:
         assert found is not None
         assert re.fullmatch("[0-9a-f]{40}", found["commit"])
+
+
+def test_it_says_what_the_stores_lie_on(tmp_path: Path) -> None:
+    found = environment(CPU, tmp_path)
+    assert set(found["storage"]) == {"filesystem", "device"}
+    assert found["storage"]["filesystem"]
+    assert environment(CPU)["storage"] is None
+
+
+def test_it_says_whether_the_machine_is_virtual_and_how_its_clock_is_governed() -> None:
+    found = environment(CPU)
+    assert found["virtual"] in (True, False, None)
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    assert found["governor"] == (governor.read_text().strip() if governor.exists() else None)
+
+
+def test_the_machine_s_time_counts_this_process() -> None:
+    before, start = machine_time(), time.process_time()
+    while time.process_time() - start < 0.3:
+        pass
+    after = machine_time()
+    assert after.busy - before.busy >= 0.25

@@ -56,6 +56,8 @@ EPOCH_KEYS = [
     "test_macro_f1",
     "wait_s",
     "cpu_s",
+    "others_cpu_s",
+    "stolen_cpu_s",
     "energy_j",
     "open_s",
     "first_batch_s",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,16 +15,26 @@ import psutil
 import pynvml
 import torch
 
+from bench.measure.storage import storage_of
+
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Hardware, system and versions. Records that differ in those never share a table."""
+def environment(device: torch.device, folder: Path | None = None) -> dict[str, Any]:
+    """Hardware, system and versions. Records that differ in those never share a table.
+
+    Args:
+        device: where training runs.
+        folder: where the stores lie.
+    """
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "ram_bytes": psutil.virtual_memory().total,
+        "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "virtual": is_virtual(),
+        "storage": None if folder is None else storage_of(folder),
         "machine": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -46,6 +57,20 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def is_virtual() -> bool | None:
+    """Whether a hypervisor runs beneath, by the processor's own flag; ``None`` where it is not told."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return None
+    flags = re.search(r"^flags\s*:(.*)$", info.read_text(), re.MULTILINE)
+    return None if flags is None else "hypervisor" in flags[1].split()
+
+
+def _first_line(path: Path) -> str | None:
+    """What a small file of the kernel says, if it is there."""
+    return path.read_text().partition("\n")[0] if path.exists() else None
 
 
 def gpu(device: torch.device) -> dict[str, Any] | None:
