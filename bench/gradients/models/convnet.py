@@ -157,7 +157,7 @@ ENTRY = Entry(
     wrt=PARAMETERS,
     cases=_cases,
     # Not the pools: where windows lie side by side, overwriting and adding are the same. Their own entries have others.
-    targets=(Conv2d._backward, BatchNorm2d._backward, ReLU._backward, Linear._backward, CCE._backward),
+    targets=tuple(part._backward for part in (Conv2d, BatchNorm2d, ReLU, Flatten, Linear, CCE)),
     kink="where a ReLU's input is 0, both sides take 0; of equal maxima both take the first in reading order",
 )
 
