@@ -8,14 +8,16 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from bench.config import CacheState, Device, Model, RateConfig, RunConfig, Settings, StartMethod, build
 from bench.errors import BenchError, UsageError
@@ -182,11 +184,15 @@ def run(
     prefetch: Prefetch = 0,
     threads: Threads = 0,
     device: DeviceName = "auto",
-    cache: Annotated[CacheState, typer.Option("--cache", help="warm: an untimed pass over the data first.")] = "warm",
+    cache: Annotated[
+        CacheState, typer.Option("--cache", help="warm: an untimed pass first; cold: evicted first.")
+    ] = "warm",
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 0.1,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory format of the network.")] = False,
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 mixed precision.")] = False,
     deterministic: Annotated[bool, typer.Option(help="PyTorch's deterministic algorithms.")] = True,
+    ceiling_steps: Annotated[int, typer.Option("--ceiling-steps", help="Steps without a data path; 0: none.")] = 50,
+    rate_batches: Annotated[int, typer.Option("--rate-batches", help="Batches without training; 0: none.")] = 200,
     repeat: Repeat = 0,
     option: Options = None,
     limit: Limit = None,
@@ -212,6 +218,8 @@ def run(
         channels_last=channels_last,
         amp=amp,
         deterministic=deterministic,
+        ceiling_steps=ceiling_steps,
+        rate_batches=rate_batches,
     )
     record = _recorded(lambda: train(config, wanted, _Bar(), _say), out_dir)
     mean = sum(epoch.wall_s for epoch in record.epochs) / len(record.epochs)
@@ -280,9 +288,7 @@ def report(
     from bench.report.tables import cells, tables
     from bench.report.write import FORMATS, write
 
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    if unknown := set(wanted) - set(FORMATS):
-        raise UsageError(f"--format has no {', '.join(sorted(unknown))}; it has: {', '.join(FORMATS)}")
+    wanted = _formats(formats, FORMATS)
     records: list[Record] = []
     for item in read_records(folder):
         if isinstance(item, Foreign):
@@ -304,6 +310,53 @@ def report(
     for path in write(made, folder, wanted, f"bench report {folder.name}"):
         out.print(f"wrote {path}", markup=False)
     if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+@_command
+def gradcheck(
+    mutants: Annotated[bool, typer.Option("--mutants", help="Plant faults, all to be caught; train nothing.")] = False,
+    california: Annotated[bool, typer.Option("--california", help="Train on California housing, downloaded.")] = False,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where PyTorch's side computes.")] = "cpu",
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the tables and figures.")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="What --out gets: md, csv, latex; default all.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Audit the hand-written gradients against torch.autograd. Exits 1 if anything is not as expected."""
+    if mutants and (california or device != "cpu"):
+        raise UsageError("--mutants goes without --california and --device: nothing is trained, and the CPU is enough")
+    if formats is not None and out_dir is None:
+        raise UsageError("--format goes with --out; the terminal shows the tables in any case")
+
+    from bench.gradients import outcome
+    from bench.gradients.report import terminal, write
+    from bench.runner import resolve_device
+
+    wanted = _formats(formats or ",".join(write.FORMATS), write.FORMATS)
+    command = " ".join(
+        ["bench gradcheck"]
+        + ["--mutants"] * mutants
+        + ["--california"] * california
+        + ["--device cuda"] * (device == "cuda")
+        + ([f"--out {out_dir.name if out_dir.is_absolute() else out_dir.as_posix()}"] if out_dir else [])
+        + ([f"--format {formats}"] if formats else [])
+    )
+    if out_dir is not None:
+        write.check(out_dir)
+    made: outcome.Planting | outcome.Outcome
+    with _Doing() as doing:
+        made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
+    for table in terminal.tables_of(made):
+        out.print(table)
+    if out_dir is not None:
+        for path in write.write(made, out_dir, wanted, command):
+            out.print(f"wrote {path}", markup=False)
+    for fault in made.faults:
+        err.print(f"bench: {fault}", markup=False)
+    out.print(f"{made.summary()}; {made.seconds:.1f} s", markup=False)
+    if made.faults:
         raise typer.Exit(1)
 
 
@@ -387,6 +440,14 @@ def _recorded(work: Callable[[], Record], folder: Path) -> Record:
     return record
 
 
+def _formats(given: str, known: Sequence[str]) -> list[str]:
+    """The names of ``--format``."""
+    wanted = [name.strip() for name in given.split(",") if name.strip()]
+    if unknown := set(wanted) - set(known):
+        raise UsageError(f"--format has no {', '.join(sorted(unknown))}; it has: {', '.join(known)}")
+    return wanted
+
+
 def _say(line: str) -> None:
     out.print(line, markup=False)
 
@@ -444,3 +505,21 @@ class _Steps:
 
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
+
+
+class _Doing:
+    """What is being done, on a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._status = Status("", console=err)
+
+    def __call__(self, what: str) -> None:
+        self._status.update(Text(what))
+
+    def __enter__(self) -> _Doing:
+        if err.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._status.stop()

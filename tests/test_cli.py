@@ -24,7 +24,7 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 def test_help_names_every_command(bench: Bench) -> None:
     done = bench("--help")
     assert done.code == 0
-    for command in ("loaders", "datasets", "doctor", "fetch", "prepare", "rate", "run", "report"):
+    for command in ("loaders", "datasets", "doctor", "fetch", "prepare", "rate", "run", "report", "gradcheck"):
         assert re.search(rf"^\s+{command}\s+\w", done.out, re.M), command
         assert bench(command, "--help").code == 0
 
