@@ -1,0 +1,421 @@
+"""Ratios agree with scipy's tests; families alarm, find and detect as often as they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from bench.measure.comparison import (
+    FAMILY_ALPHA,
+    POWER,
+    Ratio,
+    compare_all,
+    detectable_difference,
+    holm,
+    paired_ratio,
+    unpaired_ratio,
+)
+from bench.measure.power import SquaredError, satterthwaite
+from bench.measure.statistics import MIN_RUNS
+from tests.test_statistics import binomial_bounds
+
+ROUNDS, PAIRED_SD, SWEEPS = 10, 0.02, 1_000
+SECONDS = st.floats(1e-3, 1e3)
+PAIRS = st.dictionaries(st.integers(0, 30), st.tuples(SECONDS, SECONDS), min_size=2, max_size=20).filter(
+    lambda pairs: np.std([math.log(a / b) for a, b in pairs.values()]) > 1e-6
+)
+SETS = st.lists(SECONDS, min_size=2, max_size=20).filter(lambda v: np.std(np.log(v)) > 1e-6)
+P_VALUES = st.lists(st.floats(0, 1), max_size=12)
+Loaders = dict[str, dict[int, float]]
+
+steady = settings(derandomize=True, deadline=None)
+
+
+def numbered(values: Any) -> dict[int, float]:
+    return dict(enumerate(np.asarray(values, float).tolist()))
+
+
+def numbers(ratio: Ratio) -> list[float]:
+    found = (ratio.ratio, ratio.low, ratio.high, ratio.p, ratio.sd)
+    assert None not in found
+    return [float(number) for number in found if number is not None]
+
+
+def normal_ratio(n: int, sd: float) -> Ratio:
+    """Of pairs whose log ratios have the sd given."""
+    return Ratio(1.0, n=n, sd=sd, errors=(SquaredError(sd**2 / n, n - 1),))
+
+
+def sweeps(count: int, loaders: int, slowdown: float = 0.0, round_sd: float = 0.05) -> Iterator[Loaders]:
+    """Rounds differ, loaders by nothing but noise whose log ratios have sd 2%; the last is slowed down."""
+    rng = np.random.default_rng(loaders)
+    for _ in range(count):
+        logs = rng.normal(math.log(60), round_sd, ROUNDS) + rng.normal(0, PAIRED_SD / 2**0.5, (loaders, ROUNDS))
+        logs[-1] += math.log1p(slowdown)
+        yield {f"loader {i}": numbered(np.exp(row)) for i, row in enumerate(logs)}
+
+
+def verdicts(sweep: Loaders, compare: Callable[[Any, Any], Ratio] = paired_ratio) -> list[str]:
+    """Of every loader against the first."""
+    (_, baseline), *others = sweep.items()
+    return [c.verdict for c in compare_all({name: compare(ours, baseline) for name, ours in others}).values()]
+
+
+@steady
+@given(PAIRS)
+def test_the_paired_ratio_is_scipys_test_on_logarithms(pairs: dict[int, tuple[float, float]]) -> None:
+    ours, baseline = ({r: pair[side] for r, pair in pairs.items()} for side in (0, 1))
+    ratio = paired_ratio(ours, baseline)
+    logs = np.log(list(ours.values())) - np.log(list(baseline.values()))
+    expected = stats.ttest_rel(np.log(list(ours.values())), np.log(list(baseline.values())))
+    interval = expected.confidence_interval(0.95)
+    with np.errstate(over="ignore"):
+        low, high = np.exp([interval.low, interval.high])
+    assert ratio.ratio == pytest.approx(stats.gmean([a / b for a, b in pairs.values()]))
+    assert ratio.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-6)
+    assert ratio.n == len(pairs)
+    assert ratio.sd == pytest.approx(np.std(logs, ddof=1))
+    assert satterthwaite(ratio.errors) == pytest.approx(expected.df)
+
+
+@steady
+@given(SETS, SETS)
+def test_the_unpaired_ratio_is_scipys_welch_test_on_logarithms(ours: list[float], baseline: list[float]) -> None:
+    ratio = unpaired_ratio(ours, baseline)
+    expected = stats.ttest_ind(np.log(ours), np.log(baseline), equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    with np.errstate(over="ignore"):
+        low, high = np.exp([interval.low, interval.high])
+    assert ratio.ratio == pytest.approx(stats.gmean(ours) / stats.gmean(baseline))
+    assert ratio.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-6)
+    assert ratio.n == min(len(ours), len(baseline))
+    assert satterthwaite(ratio.errors) == pytest.approx(expected.df)
+    assert ratio.sd == pytest.approx(math.hypot(np.std(np.log(ours), ddof=1), np.std(np.log(baseline), ddof=1)))
+
+
+@steady
+@given(PAIRS, st.sampled_from([paired_ratio, unpaired_ratio]), SECONDS)
+def test_ratios_have_no_unit_and_turn_round(
+    pairs: dict[int, tuple[float, float]], kind: Callable[[Any, Any], Ratio], scale: float
+) -> None:
+    sides: list[Any] = [numbered([pair[side] for pair in pairs.values()]) for side in (0, 1)]
+    scaled: list[Any] = [{r: scale * v for r, v in side.items()} for side in sides]
+    if kind is unpaired_ratio:
+        sides, scaled = ([list(side.values()) for side in both] for both in (sides, scaled))
+    forth, back = kind(*sides), kind(*reversed(sides))
+    assert numbers(kind(*scaled)) == pytest.approx(numbers(forth), rel=1e-6, abs=1e-12)
+    ratio, low, high, *rest = numbers(forth)
+    turned = [1 / ratio, 1 / high if high < math.inf else 0.0, 1 / low if low > 0 else math.inf, *rest]
+    assert numbers(back) == pytest.approx(turned, rel=1e-6, abs=1e-12)
+
+
+@steady
+@given(PAIRS, st.floats(0.5, 0.999))
+def test_the_interval_misses_1_where_p_says_so(pairs: dict[int, tuple[float, float]], level: float) -> None:
+    ours, baseline = ({r: pair[side] for r, pair in pairs.items()} for side in (0, 1))
+    ratio = paired_ratio(ours, baseline, level)
+    assert ratio.p is not None
+    assert ratio.low is not None
+    assert ratio.high is not None
+    if abs(ratio.p - (1 - level)) > 1e-9:
+        assert (ratio.p < 1 - level) == (not ratio.low <= 1 <= ratio.high)
+
+
+def test_only_rounds_of_both_count() -> None:
+    ratio = paired_ratio({0: 2.0, 1: 4.0, 2: 9.0, 7: -1.0}, {1: 2.0, 2: 3.0, 0: 1.0, 5: 0.0})
+    assert ratio.n == 3
+    assert ratio.ratio == pytest.approx((2 * 2 * 3) ** (1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (paired_ratio({}, {}), Ratio(None)),
+        (paired_ratio({0: 1.0}, {1: 1.0}), Ratio(None)),
+        (paired_ratio({0: 3.0, 1: 1.0}, {0: 2.0}), Ratio(1.5, n=1)),
+        (unpaired_ratio([], [1.0, 2.0]), Ratio(None)),
+        (unpaired_ratio([1.0], []), Ratio(None)),
+        (unpaired_ratio([3.0], [2.0, 2.0, 2.0]), Ratio(1.5, n=1)),
+    ],
+)
+def test_what_too_few_runs_cannot_say_is_none(ratio: Ratio, expected: Ratio) -> None:
+    assert dataclasses.replace(ratio, ratio=expected.ratio) == expected
+    assert ratio.ratio == (None if expected.ratio is None else pytest.approx(expected.ratio))
+
+
+@pytest.mark.parametrize(("factor", "p"), [(1.0, 1.0), (1 + 1e-15, 1.0), (1.05, 0.0), (0.9, 0.0)])
+def test_ratios_that_do_not_differ_are_sure(factor: float, p: float) -> None:
+    values = np.random.default_rng(0).uniform(1, 2, 6)
+    paired = paired_ratio(numbered(factor * values), numbered(values))
+    unpaired = unpaired_ratio([factor * 0.1] * 6, [0.1] * 5)
+    for ratio in (paired, unpaired):
+        assert (ratio.ratio, ratio.low, ratio.high) == pytest.approx((factor, factor, factor))
+        assert (ratio.p, ratio.sd, {e.value for e in ratio.errors}) == (p, 0, {0})
+    expected = {1.05: "slower", 0.9: "faster"}.get(factor, "no difference found")
+    for comparison in compare_all({"paired": paired, "unpaired": unpaired}).values():
+        assert (comparison.verdict, comparison.detectable) == (expected, 0)
+
+
+def test_one_set_without_spread_leaves_the_other_ones_degrees() -> None:
+    ratio = unpaired_ratio([1.0] * 9, [1.0, 1.1, 1.2, 1.1, 1.0])
+    assert satterthwaite(ratio.errors) == pytest.approx(4)
+    assert ratio.errors[1].value ** 0.5 == pytest.approx(stats.sem(np.log([1.0, 1.1, 1.2, 1.1, 1.0])))
+    assert compare_all({0: ratio})[0].detectable is not None
+
+
+def test_an_interval_beyond_floating_point_is_open() -> None:
+    ratio = paired_ratio({0: 1e300, 1: 1.0}, {0: 1.0, 1: 1e300})
+    assert ratio.ratio == pytest.approx(1)
+    assert (ratio.low, ratio.high) == (0, math.inf)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_a_cost_is_positive(bad: float) -> None:
+    good = [1.0, 1.1, 1.2, 1.3, 1.4]
+    for values in ([bad, *good[1:]], [*good[:-1], bad]):
+        for sides in ((values, good), (good, values)):
+            with pytest.raises(ValueError, match=r"positive|finite"):
+                paired_ratio(numbered(sides[0]), numbered(sides[1]))
+            with pytest.raises(ValueError, match=r"positive|finite"):
+                unpaired_ratio(*sides)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_a_level_is_a_probability(level: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        paired_ratio({}, {}, level)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        unpaired_ratio([1.0], [1.0], level)
+
+
+@pytest.mark.parametrize(
+    ("raw", "corrected"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # Wikipedia's, of Holm's method
+        ([0.001, 0.01, 0.02, 0.03, 0.5], [0.005, 0.04, 0.06, 0.06, 0.5]),
+        ([0.2, 0.2, 0.9], [0.6, 0.6, 0.9]),
+        ([0.6, 0.7], [1.0, 1.0]),
+    ],
+)
+def test_holm_of_known_examples(raw: list[float], corrected: list[float]) -> None:
+    assert holm(raw) == pytest.approx(corrected)
+
+
+@steady
+@given(P_VALUES)
+def test_holm_keeps_the_order_and_never_lowers(raw: list[float]) -> None:
+    corrected = holm(raw)
+    assert all(r <= c <= min(1, r * len(raw) * (1 + 1e-12)) for r, c in zip(raw, corrected, strict=True))
+    pairs = sorted(zip(raw, corrected, strict=True))
+    assert [c for _, c in pairs] == sorted(corrected)
+    assert holm(raw[::-1]) == corrected[::-1]
+
+
+@steady
+@given(P_VALUES, st.integers(0, 11), st.floats(0, 1))
+def test_holm_does_not_fall_as_a_p_value_rises(raw: list[float], which: int, rise: float) -> None:
+    if which < len(raw):
+        raised = [p + rise * (1 - p) if i == which else p for i, p in enumerate(raw)]
+        assert all(a <= b + 1e-12 for a, b in zip(holm(raw), holm(raised), strict=True))
+
+
+@steady
+@given(P_VALUES, st.floats(0.001, 0.2))
+def test_holm_rejects_what_the_stepping_down_rejects(raw: list[float], alpha: float) -> None:
+    rejected = set()
+    for left, index in zip(range(len(raw), 0, -1), sorted(range(len(raw)), key=raw.__getitem__), strict=True):
+        if raw[index] * left > alpha:
+            break
+        rejected.add(index)
+    assert {i for i, p in enumerate(holm(raw)) if p <= alpha} == rejected
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
+def test_holm_takes_probabilities(bad: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.5, bad])
+
+
+def test_a_family_is_judged_together_and_too_few_runs_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+
+    def ratio(effect: float, n: int) -> Ratio:
+        return paired_ratio(numbered(np.exp(rng.normal(effect, 0.001, n))), numbered(np.ones(n)))
+
+    ratios = {
+        "slow": ratio(0.1, 10),
+        "fast": ratio(-0.1, 10),
+        "same": paired_ratio(numbered([1.01, 0.99, 1.01, 0.99, 1.0]), numbered(np.ones(5))),
+        "few": ratio(0.1, MIN_RUNS - 1),
+        "one": ratio(0.1, 1),
+        "none": paired_ratio({}, {}),
+    }
+    family = compare_all(ratios)
+    assert list(family) == list(ratios)
+    assert [c.verdict for c in family.values()] == ["slower", "faster", "no difference found", *["too few runs"] * 3]
+    tested = ["slow", "fast", "same"]
+    raw = [p for p in (ratios[key].p for key in tested) if p is not None]
+    assert [family[key].p for key in tested] == holm(raw)
+    for key, comparison in family.items():
+        assert comparison.ratio is ratios[key]
+        if key in tested:
+            assert comparison.detectable == detectable_difference(ratios[key], FAMILY_ALPHA / 3)
+        else:
+            assert (comparison.p, comparison.detectable) == (None, None)
+    assert compare_all({}) == {}
+
+
+@pytest.mark.parametrize("alpha", [0.0, -0.1, 0.95, 5.0])
+def test_the_error_rate_of_a_family_is_a_small_probability(alpha: float) -> None:
+    with pytest.raises(ValueError, match="family-wise"):
+        compare_all({}, alpha)
+
+
+def test_a_finding_alone_may_be_none_in_a_family() -> None:
+    ratio = dataclasses.replace(normal_ratio(10, 0.07), ratio=1.1, p=0.003)
+    assert compare_all({0: ratio})[0].verdict == "slower"
+    assert compare_all({0: ratio, 1: ratio})[0].verdict == "no difference found"
+    assert compare_all({0: ratio, 1: ratio}, alpha=0.006)[0].verdict == "slower"
+
+
+@pytest.mark.parametrize("loaders", [2, 6, 9])
+def test_sweeps_without_a_difference_seldom_alarm(loaders: int) -> None:
+    alarms = sum(set(verdicts(sweep)) != {"no difference found"} for sweep in sweeps(SWEEPS, loaders))
+    assert alarms <= 0.01 * SWEEPS
+
+
+@pytest.mark.parametrize("loaders", [2, 6, 9])
+def test_a_planted_slowdown_is_found(loaders: int) -> None:
+    found = sum(verdicts(sweep)[-1] == "slower" for sweep in sweeps(SWEEPS, loaders, slowdown=0.05))
+    assert found >= 0.95 * SWEEPS
+
+
+@pytest.mark.parametrize("comparisons", range(1, 9))
+def test_the_level_leaves_the_power_that_it_claims(comparisons: int) -> None:
+    noncentrality = math.log(1.05) * ROUNDS**0.5 / PAIRED_SD
+    threshold = stats.t.isf(FAMILY_ALPHA / comparisons / 2, ROUNDS - 1)
+    assert stats.nct.sf(threshold, ROUNDS - 1, noncentrality) > 0.955
+    detectable = detectable_difference(normal_ratio(ROUNDS, PAIRED_SD), FAMILY_ALPHA / comparisons)
+    assert detectable is not None
+    assert detectable < 0.05
+
+
+def test_unpaired_sweeps_without_a_difference_seldom_alarm() -> None:
+    def unpaired(ours: dict[int, float], baseline: dict[int, float]) -> Ratio:
+        return unpaired_ratio(list(ours.values()), list(baseline.values()))
+
+    alarms = sum(set(verdicts(sweep, unpaired)) != {"no difference found"} for sweep in sweeps(SWEEPS, 4, round_sd=0))
+    assert alarms <= 0.01 * SWEEPS
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sds", "rate"), [((5, 5), (1, 1), 0.7), ((5, 5), (1, 10**0.5), 1.4), ((5, 50), (1, 1), 2.1)]
+)
+def test_the_unpaired_test_misses_its_level_by_what_is_said(
+    sizes: tuple[int, int], sds: tuple[float, float], rate: float
+) -> None:
+    rng, trials = np.random.default_rng(0), 100_000
+    ours, baseline = (rng.normal(0, sd, (trials, n)) for n, sd in zip(sizes, sds, strict=True))
+    alarms = np.mean(stats.ttest_ind(ours, baseline, axis=1, equal_var=False).pvalue <= FAMILY_ALPHA)
+    assert alarms / FAMILY_ALPHA == pytest.approx(rate, abs=0.25)
+
+
+def test_the_interval_holds_the_ratio_as_often_as_it_says() -> None:
+    rng, count = np.random.default_rng(1), 5_000
+    held = {"paired": 0, "unpaired": 0}
+    for _ in range(count):
+        ours, baseline = np.exp(rng.normal(0.05, 0.02, 6)), np.exp(rng.normal(0, 0.02, 6))
+        for kind, ratio in (
+            ("paired", paired_ratio(numbered(ours), numbered(baseline))),
+            ("unpaired", unpaired_ratio(ours, baseline)),
+        ):
+            assert ratio.low is not None
+            assert ratio.high is not None
+            held[kind] += ratio.low <= math.exp(0.05) <= ratio.high
+    low, high = binomial_bounds(0.95, count)
+    assert low <= held["paired"] / count <= high
+    assert low <= held["unpaired"] / count <= high + 0.01  # Welch's is a little wide
+
+
+@pytest.mark.parametrize("n", [5, 10, 30])
+@pytest.mark.parametrize("comparisons", [1, 5, 20])
+def test_the_detectable_difference_is_found_with_its_power(n: int, comparisons: int) -> None:
+    alpha, trials = FAMILY_ALPHA / comparisons, 20_000
+    detectable = detectable_difference(normal_ratio(n, 0.02), alpha)
+    assert detectable is not None
+    logs = np.random.default_rng(n).normal(math.log1p(detectable), 0.02, (trials, n))
+    assert _found(stats.ttest_1samp(logs, 0, axis=1), alpha) == pytest.approx(POWER, abs=_noise(trials))
+
+
+@pytest.mark.parametrize("comparisons", [1, 5])
+@pytest.mark.parametrize(
+    ("sizes", "sds"),
+    [
+        ((5, 5), (0.02, 0.02)),
+        ((10, 10), (0.01, 0.03)),
+        ((5, 20), (0.03, 0.02)),
+        ((20, 5), (0.001, 0.02)),
+        ((5, 500), (0.02, 0.02)),
+    ],
+)
+def test_the_detectable_difference_of_unpaired_runs_is_found_with_its_power(
+    sizes: tuple[int, int], sds: tuple[float, float], comparisons: int
+) -> None:
+    rng, alpha, trials = np.random.default_rng(5), FAMILY_ALPHA / comparisons, 20_000
+    exact = [np.exp(_with_sd(rng, n, sd)) for n, sd in zip(sizes, sds, strict=True)]
+    detectable = detectable_difference(unpaired_ratio(exact[0], exact[1]), alpha)
+    assert detectable is not None
+    ours = rng.normal(math.log1p(detectable), sds[0], (trials, sizes[0]))
+    baseline = rng.normal(0, sds[1], (trials, sizes[1]))
+    found = _found(stats.ttest_ind(ours, baseline, axis=1, equal_var=False), alpha)
+    assert found == pytest.approx(POWER, abs=_noise(trials))
+
+
+def _with_sd(rng: np.random.Generator, n: int, sd: float) -> NDArray[np.float64]:
+    values = rng.normal(size=n)
+    return np.asarray(sd * (values - values.mean()) / values.std(ddof=1))
+
+
+def _found(test: Any, alpha: float) -> float:
+    return float(np.mean((test.pvalue <= alpha) & (test.statistic > 0)))
+
+
+def _noise(trials: int) -> float:
+    return float(-special.ndtri(5e-5) * (POWER * (1 - POWER) / trials) ** 0.5)
+
+
+@steady
+@given(st.integers(MIN_RUNS, 200), st.floats(1e-5, 0.5), st.integers(1, 100), st.floats(1.01, 3))
+def test_more_runs_and_less_noise_detect_less_and_a_larger_family_more(n: int, sd: float, m: int, worse: float) -> None:
+    def detectable(n: int, sd: float, m: int) -> float:
+        found = detectable_difference(normal_ratio(n, sd), FAMILY_ALPHA / m)
+        assert found is not None
+        return found
+
+    assert 0 < detectable(n + 1, sd, m) < detectable(n, sd, m)
+    assert detectable(n, sd, m) < detectable(n, worse * sd, m)
+    assert detectable(n, sd, m) < detectable(n, sd, m + 1)
+
+
+def test_the_detectable_difference_of_few_runs_is_not_known() -> None:
+    assert detectable_difference(normal_ratio(MIN_RUNS - 1, 0.01), FAMILY_ALPHA) is None
+    assert detectable_difference(Ratio(None), FAMILY_ALPHA) is None
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.0, 0.95), (1.0, 0.95), (0.005, 1.0), (0.96, 0.95)])
+def test_alpha_and_power_are_probabilities_in_order(alpha: float, power: float) -> None:
+    with pytest.raises(ValueError, match="alpha < power"):
+        detectable_difference(normal_ratio(10, 0.01), alpha, power)
