@@ -69,7 +69,7 @@ def paired_ratio(ours: Mapping[int, float], baseline: Mapping[int, float], level
     """Ratio from pairs of one round: what disturbs a whole round cancels. The paired t test on logarithms.
 
     Rounds that only one side has are left out. No pair: n is 0, the rest unknown. One pair: the ratio alone. Ratios
-    equal up to `RESOLUTION`: the interval is the ratio itself, and p the limit of the t test, 0, or 1 if the ratio is 1.
+    equal up to `RESOLUTION`: the interval is the ratio itself; p is the t test's limit, 0, or 1 if the ratio is 1.
 
     Args:
         ours: round -> a positive cost, such as seconds.
