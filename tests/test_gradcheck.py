@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
+from bench.errors import DataError
 from bench.gradients import outcome
 from bench.gradients.catalogue import ENTRIES
 from bench.gradients.claims import Claim
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict
 from bench.gradients.layers import Sigmoid
-from bench.gradients.models import TRAINABLES
+from bench.gradients.models import TRAINABLES, data
 from bench.gradients.mutation.planting import faults, planted
 from bench.gradients.report import write
 from bench.gradients.report.tables import DERIVED_HERE
@@ -133,11 +134,15 @@ def test_every_number_is_traced_to_the_raw_values(real: tuple[subprocess.Complet
     assert set(losses["model"]) == set(parity["model"]) == {trainable.entry.id for trainable in TRAINABLES}
 
 
+@pytest.mark.parametrize("landscape", [True, False])
 def test_the_real_tables_compile_within_their_page(
-    real: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+    real: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, landscape: bool
 ) -> None:
     for path in real[1].glob("*.tex"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+        text = path.read_text(encoding="utf-8")
+        (tmp_path / path.name).write_text(
+            text if landscape else text.replace("landscape,margin=15mm", "margin=25mm"), encoding="utf-8"
+        )
     assert complaints(compiled(tmp_path / "preview.tex")) == []
 
 
@@ -253,6 +258,31 @@ def test_a_claim_that_is_not_as_expected_is_told(bench: Bench, few: Few) -> None
     done = bench("gradcheck")
     assert done.code == 1
     assert faults_told(done) == ["arm: the verdict is 'holds', expected was 'does not hold'"]
+
+
+def test_california_housing_is_trained_on_beside_the_other_data(
+    bench: Bench, few: Few, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(the_entry("sigmoid"))
+    rng = np.random.default_rng(0)
+    samples = data.Regression(rng.standard_normal((20, 8)), rng.standard_normal((20, 1)))
+    monkeypatch.setattr(data, "california", lambda: samples)  # the real ones are downloaded
+    assert bench("gradcheck", "--california", "--out", str(tmp_path), "--format", "csv").code == 0
+    parity = pd.read_csv(tmp_path / "parity.csv")
+    assert parity["model"].tolist() == ["house-linear", "variable-oop-california"]
+
+
+def test_data_that_cannot_be_fetched_are_told_before_anything_is_computed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable() -> data.Regression:
+        raise DataError("California housing could not be fetched")
+
+    monkeypatch.setattr(outcome, "ENTRIES", None)
+    monkeypatch.setattr(data, "california", unreachable)
+    done = bench("gradcheck", "--california")
+    assert done.code == 1
+    assert faults_told(done) == ["California housing could not be fetched"]
 
 
 def raising(inputs: Arrays, g: Array) -> Gradients:

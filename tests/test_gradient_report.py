@@ -239,7 +239,10 @@ def test_the_pages_state_command_versions_and_device() -> None:
     assert "## Not noticed" not in markdown.mutants(a_planting(a_mutant()), "bench gradcheck --out x")
 
 
-def test_the_page_gives_every_formula() -> None:
+def test_the_page_gives_every_formula_as_github_takes_it() -> None:
+    softmax = an_entry("softmax", formula=r"\operatorname{softmax}(x)")
+    page = markdown.audit(an_outcome(findings=(a_finding(softmax, None, [(0.0, None, None)]),)), "bench gradcheck", [])
+    assert re.findall(r"```math\n(.*?)\n```", page, re.DOTALL) == [r"\mathrm{softmax}(x)", softmax.corrected_latex]
     page = markdown.audit(an_outcome(), "bench gradcheck", [])
     formulas = re.findall(r"```math\n(.*?)\n```", page, re.DOTALL)
     entry = an_entry()
@@ -262,6 +265,7 @@ COMMANDS = {
     **{rf"\{sign}": sign for sign in "{}$&#_%"},
     **{f"{{{sign}}}": sign for sign in "[]*"},
     "-{}": "-",
+    r"\mbox{-}": "-",
     "'{}": "'",
 }
 
@@ -301,6 +305,7 @@ def test_any_text_is_plain_ascii_in_one_line(text: str) -> None:
         ("\N{DOUBLE VERTICAL LINE}a\N{DOUBLE VERTICAL LINE}", r"\ensuremath{\Vert}a\ensuremath{\Vert}"),
         ("\N{GRINNING FACE}", "{[}U+1F600{]}"),
         ("a\nb\tc", "a b c"),
+        ("x-1 - y", r"x\mbox{-}1 -{} y"),
     ],
 )
 def test_mathematical_text_is_set_as_such(text: str, source: str) -> None:
@@ -337,7 +342,10 @@ def test_formulas_are_parted_where_nothing_encloses(formula: str, parts: list[st
     assert latex.parts(formula) == parts
 
 
-def test_the_whole_document_compiles_within_its_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "paper", ["a4paper,landscape,margin=15mm", "a4paper,margin=25mm"], ids=["landscape", "portrait"]
+)
+def test_the_tables_compile_within_their_page(tmp_path: Path, paper: str) -> None:
     wide = r",\quad ".join(rf"\frac{{\partial L}}{{\partial w_{{{i}}}}}=\sum_n g_n x_{{n{i}}}" for i in range(13))
     unbroken = "+".join(rf"\frac{{\partial L}}{{\partial w_{{{i}}}}}" for i in range(30))
     forms = tuple(a_form(f"form {i}", Verdict.WRONG, NASTY, latex=f) for i, f in enumerate((wide, unbroken)))
@@ -351,7 +359,9 @@ def test_the_whole_document_compiles_within_its_page(tmp_path: Path) -> None:
     planting = a_planting(a_mutant(), a_mutant(operator="missing 1/N", caught=""))
     (tmp_path / "mutants.tex").write_text(latex.mutants(planting, "bench gradcheck"), encoding="utf-8")
     document = tmp_path / "preview.tex"
-    document.write_text(latex.preview(["audit", "parity", "claims", "mutants"], "bench gradcheck"), encoding="utf-8")
+    preview = latex.preview(["audit", "parity", "claims", "mutants"], "bench gradcheck")
+    assert "a4paper,landscape,margin=15mm" in preview
+    document.write_text(preview.replace("a4paper,landscape,margin=15mm", paper), encoding="utf-8")
     assert complaints(compiled(document)) == []
 
 

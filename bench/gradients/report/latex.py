@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from bench.gradients.audit import Finding
 from bench.gradients.entry import Entry, Verdict
@@ -16,6 +17,8 @@ from bench.gradients.report import numbers, tables
 from bench.gradients.report.tex import tex
 
 _SPACES = frozenset({r"\ ", r"\,", r"\;", r"\:"})
+_ERROR = 5.3
+"""Width in em of a column of errors, which fits "differences", too."""
 PACKAGES = ("amsmath", "array", "booktabs", "graphicx", "longtable")
 
 _MACROS = r"""\providecommand{\gradcheckformula}{}
@@ -47,9 +50,12 @@ def audit(outcome: Outcome, command: str) -> str:
         r"Errors are the worst of $\lVert a-b\rVert/(\lVert a\rVert+\lVert b\rVert)$ over all cases: against "
         "autograd in float64, against central differences, and against autograd in float32."
     )
-    columns = [(0.15, "l"), (0.45, "l"), (0.1, "l"), (0.07, "r"), (0.07, "r"), (0.07, "r"), (0.04, "r")]
-    names = ["form", "gradient", "verdict", "autograd", "differences", "float32", "cases"]
-    return _longtable(command, caption, "tab:gradcheck", columns, names, body)
+    columns = [
+        *(_Column("form", share=19), _Column("gradient", share=63), _Column("verdict", share=18)),
+        *(_Column("autograd", em=_ERROR), _Column("differences", em=_ERROR), _Column("float32", em=_ERROR)),
+        _Column("cases", em=3),
+    ]
+    return _longtable(command, caption, "tab:gradcheck", columns, body)
 
 
 def parity(outcome: Outcome, command: str) -> str:
@@ -72,9 +78,12 @@ def parity(outcome: Outcome, command: str) -> str:
         "step, and relative distance from the optimum where it has a closed form. The margin is the nearest that any "
         "step came to a kink."
     )
-    columns = [(0.17, "l"), (0.12, "l"), (0.07, "r"), (0.08, "r"), (0.08, "r"), (0.08, "r"), (0.28, "l")]
-    names = ["model", "parameter", "steps", "distance", "optimum", "margin", "kinks"]
-    return _longtable(command, caption, "tab:gradcheck-parity", columns, names, body)
+    columns = [
+        *(_Column("model", share=38), _Column("parameter", share=17), _Column("steps", em=3)),
+        *(_Column("distance", em=_ERROR), _Column("optimum", em=_ERROR), _Column("margin", em=_ERROR)),
+        _Column("kinks", share=45),
+    ]
+    return _longtable(command, caption, "tab:gradcheck-parity", columns, body)
 
 
 def claims(outcome: Outcome, command: str) -> str:
@@ -83,20 +92,18 @@ def claims(outcome: Outcome, command: str) -> str:
         rf"{_row(tex(claim.statement), tex(claim.verdict), tex(claim.evidence))} \addlinespace"
         for claim in outcome.claims
     ]
-    columns = [(0.41, "l"), (0.14, "l"), (0.41, "l")]
-    names = ["statement", "verdict", "evidence"]
-    return _longtable(
-        command, "What the notes claim, held against computations.", "tab:gradcheck-claims", columns, names, body
-    )
+    columns = [_Column("statement", share=43), _Column("verdict", share=14), _Column("evidence", share=43)]
+    caption = "What the notes claim, held against computations."
+    return _longtable(command, caption, "tab:gradcheck-claims", columns, body)
 
 
 def mutants(planting: Planting, command: str) -> str:
     """Planted and caught faults by operator."""
     frame = tables.caught(planting, "operator")
     body = [_row(*(tex(str(cell)) for cell in row)) for row in frame.itertuples(index=False)]
-    columns = [(0.3, "l"), *[(0.14, "r")] * 4]
+    columns = [_Column("operator", share=100), *(_Column(str(name), em=_ERROR) for name in frame.columns[1:])]
     caption = f"Faults planted into the corrected gradients: {tex(planting.summary())}."
-    return _longtable(command, caption, "tab:gradcheck-mutants", columns, list(frame.columns), body)
+    return _longtable(command, caption, "tab:gradcheck-mutants", columns, body)
 
 
 def preview(fragments: Iterable[str], command: str) -> str:
@@ -120,7 +127,7 @@ def _entry(entry: Entry, written: Sequence[Finding], corrected: Finding) -> Iter
     yield _spanning(7, rf"\textbf{{{tex(entry.title)}}} ({_code(entry.id)})\quad{_formula(entry.formula)}")
     for finding in written:
         assert finding.written is not None
-        yield _form(finding, finding.written.name, finding.written.latex) + "*"  # an entry stays on one page
+        yield _form(finding, finding.written.name, finding.written.latex) + "*[2pt]"  # an entry stays on one page
     yield _form(corrected, "corrected" if entry.written else tables.DERIVED_HERE, entry.corrected_latex)
 
 
@@ -133,37 +140,31 @@ def _form(finding: Finding, name: str, latex: str) -> str:
     return _row(tex(name), gradient, verdict, *errors, str(finding.cases))
 
 
-def _longtable(
-    command: str,
-    caption: str,
-    label: str,
-    columns: Sequence[tuple[float, str]],
-    names: Sequence[str],
-    body: Iterable[str],
-) -> str:
-    """A table over as many pages as it takes.
+class _Column(NamedTuple):
+    """A column of numbers, ``em`` wide, or one of text, with its share in percent of what the former leave."""
 
-    Args:
-        command: what makes it.
-        caption: LaTeX.
-        label: for references.
-        columns: each one's share of the line's width and its side, "l" or "r".
-        names: of the columns.
-        body: rows.
-    """
+    name: str
+    share: int = 0
+    em: float = 0.0
+
+
+def _longtable(command: str, caption: str, label: str, columns: Sequence[_Column], body: Iterable[str]) -> str:
+    """A table over as many pages as it takes; caption and body are LaTeX."""
+    width = len(columns)
+    text = rf"\linewidth-{sum(column.em for column in columns)}em-{2 * (width - 1)}\tabcolsep"
     spec = "".join(
-        rf">{{\{'raggedright' if side == 'l' else 'raggedleft'}\arraybackslash}}p{{{share}\linewidth}}"
-        for share, side in columns
+        rf">{{\raggedleft\arraybackslash}}p{{{column.em}em}}"
+        if column.em
+        else rf">{{\raggedright\arraybackslash}}p{{\dimexpr({text})*{column.share}/100\relax}}"
+        for column in columns
     )
-    head = _row(*(tex(name) for name in names))
-    width = len(names)
-    gap = (1 - sum(share for share, _ in columns)) / (2 * (width - 1))
+    head = _row(*(tex(column.name) for column in columns))
     return "\n".join(
         [
             _made(command),
             f"% Needs {', '.join(PACKAGES)}.",
             r"\begingroup\footnotesize",
-            rf"\setlength{{\tabcolsep}}{{{gap:.5f}\linewidth}}",
+            r"\setlength{\tabcolsep}{0.5em}",
             _MACROS,
             r"\setlength{\LTcapwidth}{\linewidth}",
             rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}",
@@ -187,7 +188,7 @@ def _row(*cells: str) -> str:
 def _spanning(width: int, cell: str, rule: bool = False) -> str:
     r"""A row over all columns that is not parted from the next."""
     top = r"\midrule " if rule else r"\addlinespace "
-    return rf"{top}\multicolumn{{{width}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{cell}}} \\*"
+    return rf"{top}\multicolumn{{{width}}}{{@{{}}>{{\raggedright\arraybackslash}}p{{\linewidth}}@{{}}}}{{{cell}}} \\*"
 
 
 def _formula(latex: str) -> str:
@@ -210,7 +211,9 @@ def parts(latex: str) -> list[str]:
 
 
 def _code(name: str) -> str:
-    return rf"\texttt{{{tex(name)}}}"
+    """An identifier, which may be broken after each of its parts."""
+    breakable = re.sub(r"(-\{\}|\\mbox\{-\}|\\_|\.)", r"\1\\allowbreak{}", tex(name))
+    return rf"\texttt{{{breakable}}}"
 
 
 def _error(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -122,11 +123,12 @@ def _formulas(outcome: Outcome) -> Iterator[str]:
 def _said_of(finding: Finding) -> str:
     assert finding.written is not None
     why = finding.written.cause or finding.written.remark
-    return f"As written ({plain(finding.written.name)}), {finding.verdict.value}{': ' if why else ''}{plain(why)}"
+    return f"As written ({plain(finding.written.name)}), **{finding.verdict.value}**{': ' if why else ''}{plain(why)}"
 
 
 def _math(latex: str) -> str:
-    return f"```math\n{latex.strip()}\n```"
+    upright = re.sub(r"\\operatorname\b\*?", r"\\mathrm", latex.strip())  # GitHub refuses the former
+    return f"```math\n{upright}\n```"
 
 
 def _made(command: str, with_: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _ASCII = {
@@ -137,7 +138,7 @@ def tex(text: str) -> str:
             done[-1] = rf"\{accent}{{{done[-1]}}}"
         else:
             done.append(_character(character))
-    return "".join(done)
+    return re.sub(r"-\{\}(?=\d)", r"\\mbox{-}", "".join(done))  # no line ends between a sign and its number
 
 
 def _character(character: str) -> str:
