@@ -53,3 +53,10 @@ def test_commands_exist() -> None:
     assert named <= known, named - known
     for script in re.findall(r"\./(scripts/\w+)", README):
         assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("page", ["audit.md", "mutants.md"])
+def test_the_gradients_summary_is_the_committed_one(page: str) -> None:
+    text = (ROOT / "results" / "gradients" / page).read_text(encoding="utf-8")
+    summary, _, _ = next(line for line in text.splitlines() if re.match(r"\d+ (entries|of)", line)).partition(".")
+    assert summary + "; " in README  # the README goes on with the seconds, which no file keeps
