@@ -1,0 +1,77 @@
+"""In what two environments are alike, and how a reader tells them apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+COMPARED = (
+    *("cpu", "cores", "affinity", "ram_bytes", "governor", "virtual", "storage", "machine", "system", "kernel"),
+    *("python", "packages", "device", "gpu"),
+)
+"""What two records must agree in to share a table. The harness's commit may differ, and is told."""
+
+Environment = dict[str, Any]
+
+
+def describe(environments: Sequence[Environment]) -> list[str]:
+    """A title for each: the machine in one line, and, where two would be called the same, what tells them apart."""
+    titles = [_machine(environment) for environment in environments]
+    apart = _leaves_that_differ(environments)
+    return [
+        title if titles.count(title) == 1 else f"{title} ({_values(environment, apart)})"
+        for title, environment in zip(titles, environments, strict=True)
+    ]
+
+
+def differences(environments: Sequence[Environment]) -> list[tuple[str, dict[str, Any]]]:
+    """A warning, as text and what to fill in, if these are not all the same."""
+    different = {json.dumps(e, sort_keys=True, default=str): e for e in environments}
+    if len(different) < 2:
+        return []
+    apart = _leaves_that_differ(list(different.values()))
+    listed = "; ".join(_values(environment, apart) for environment in different.values())
+    return [("{count} different environments are mixed here: {list}", {"count": len(different), "list": listed})]
+
+
+def _machine(environment: Environment) -> str:
+    """What a person would call it."""
+    gpu, packages, storage = (_part(environment, key) for key in ("gpu", "packages", "storage"))
+    ram, cores = environment.get("ram_bytes"), environment.get("cores")
+    parts = [
+        gpu.get("name"),
+        environment.get("cpu"),
+        f"{cores} cores" if cores else None,
+        f"{ram / 1e9:.0f} GB RAM" if isinstance(ram, int | float) else None,
+        " on ".join(str(part) for part in (storage.get("filesystem"), storage.get("device")) if part),
+        f"torch {packages['torch']}" if packages.get("torch") else None,
+    ]
+    return ", ".join(str(part) for part in parts if part) or "unknown machine"
+
+
+def _part(environment: Environment, key: str) -> Environment:
+    found = environment.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _leaves(environment: Environment) -> dict[str, Any]:
+    """Every value, those of an inner table under names such as ``packages.torch``."""
+    found: dict[str, Any] = {}
+    for key, value in environment.items():
+        if isinstance(value, dict):
+            found |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _leaves_that_differ(environments: Sequence[Environment]) -> list[str]:
+    leaves = [_leaves(environment) for environment in environments]
+    names = dict.fromkeys(name for part in leaves for name in part)
+    return [name for name in names if len({json.dumps(p.get(name), default=str) for p in leaves}) > 1]
+
+
+def _values(environment: Environment, names: Sequence[str]) -> str:
+    leaves = _leaves(environment)
+    return ", ".join(f"{name} {leaves.get(name)}" for name in names)

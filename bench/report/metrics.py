@@ -1,0 +1,155 @@
+"""The metrics that one run yields: name, unit, definition, direction, and how each is read from a record."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, TypeAlias
+
+from bench.records import Record
+from bench.report import values
+from bench.report.values import Of
+
+Better: TypeAlias = Literal["lower", "higher"] | None
+
+
+class Metric(NamedTuple):
+    """One quantity of a run.
+
+    Attributes:
+        key: its name in code and in a CSV's header.
+        name: its name for a reader, in English; ``language.say`` translates it.
+        unit: of what ``of`` gives; "" for a pure number.
+        definition: one line, in English.
+        better: which direction is good; None where neither is.
+        of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
+            version, a part that was switched off), and where the value is not finite.
+    """
+
+    key: str
+    name: str
+    unit: str
+    definition: str
+    better: Better
+    of: Of
+
+
+def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str) -> Metric:
+    def guarded(record: Record) -> float | None:
+        value = of(record) if record.status == "ok" else None
+        return float(value) if value is not None and math.isfinite(value) else None
+
+    return Metric(key, name, unit, definition, better, guarded)
+
+
+def time_to_accuracy(target: float) -> Metric:
+    """The training time until a test accuracy is reached; None for a run that never reaches it.
+
+    Args:
+        target: the accuracy, between 0 and 1.
+    """
+    definition = "training time, evaluation left out, until the test accuracy first reaches the target"
+    return _metric("time_to_accuracy_s", "time to accuracy", "s", "lower", values.time_to(target), definition)
+
+
+_WAIT = "of the seconds that each batch was waited for; mean over epochs"
+_PSS = "peak of the summed proportional set sizes (PSS: a page shared by n processes counts 1/n in each)"
+_CPU = "CPU seconds of the training epochs per 1000 images"
+
+_ALL = (
+    _metric("epoch_s", "epoch", "s", "lower", values.epoch_s,
+            "wall time of one training epoch, from the first request of a batch to the final device synchronise; "
+            "evaluation outside; mean over the run's epochs"),
+    _metric("images_per_s", "images/s", "images/s", "higher", values.images_per_s,
+            "training images of all epochs over their wall time"),
+    _metric("fetch_s", "fetch", "s", "lower", values.per_epoch("fetch_s"),
+            "host blocked on the next batch, per epoch"),
+    _metric("transfer_s", "transfer", "s", "lower", values.per_epoch("transfer_s"),
+            "host issuing the copy to the device or waiting for it, per epoch"),
+    _metric("compute_s", "compute", "s", "lower", values.per_epoch("compute_s"),
+            "host issuing forward, backward and step or waiting for them, per epoch"),
+    _metric("other_s", "other", "s", "lower", values.per_epoch("other_s"),
+            "the rest of the training loop, timed too, per epoch"),
+    _metric("gap_pct", "gap", "%", "lower", values.gap_pct,
+            "share of the wall time that is in none of the four parts; the epoch where it is largest"),
+    _metric("fetch_pct", "fetch", "%", "lower", values.fetch_pct,
+            "share of the epochs' wall time in which the host was blocked on the next batch"),
+    _metric("device_copy_s", "device copy", "s", None, values.per_epoch("device_copy_s"),
+            "copying on the device's own clock (CUDA events), per epoch; overlaps with the host's parts"),
+    _metric("device_compute_s", "device compute", "s", None, values.per_epoch("device_compute_s"),
+            "computing on the device's own clock (CUDA events), per epoch; overlaps with the host's parts"),
+    _metric("device_idle_s", "device idle", "s", "lower", values.per_epoch("device_idle_s"),
+            "between two steps on the device's own clock (CUDA events), per epoch"),
+    _metric("device_busy_pct", "device busy", "%", "higher", values.device_busy_pct,
+            "share of the epoch in which the device copied or computed (CUDA events)"),
+    _metric("wait_p50_ms", "wait p50", "ms", "lower", values.wait_ms("p50"), f"median {_WAIT}"),
+    _metric("wait_p95_ms", "wait p95", "ms", "lower", values.wait_ms("p95"), f"95% quantile {_WAIT}"),
+    _metric("wait_p99_ms", "wait p99", "ms", "lower", values.wait_ms("p99"), f"99% quantile {_WAIT}"),
+    _metric("wait_max_ms", "wait max", "ms", "lower", values.wait_ms("max"), f"largest {_WAIT}"),
+    _metric("ceiling_s", "ceiling", "s", None, values.ceiling_s,
+            "the same steps on batches that lie on the device already, in the same process, scaled to the epoch"),
+    _metric("over_ceiling_s", "epoch - ceiling", "s", "lower", values.over_ceiling_s,
+            "epoch less ceiling, not clipped; \"< resolution\" where its 95% interval holds 0"),
+    _metric("stall_s", "data stall", "s", "lower", values.stall_s,
+            "on CUDA epoch less ceiling, clipped at 0; on the CPU, where data and compute share the cores, "
+            "fetch + transfer"),
+    _metric("stall_pct", "data stall", "%", "lower", values.stall_pct, "data stall over epoch time"),
+    _metric("au_pct", "AU", "%", "higher", values.au_pct, "accelerator utilisation: ceiling over epoch time"),
+    _metric("loader_rate", "loader rate", "images/s", "higher", values.loader_rate,
+            "batches drawn and consumed byte for byte, no training; median of the run's repetitions"),
+    _metric("raw_rate", "plain idiom", "images/s", None, values.raw_rate,
+            "the format's fastest plain idiom on the same batches in the same process; median of the repetitions"),
+    _metric("efficiency", "efficiency", "", "higher", values.efficiency,
+            "loader rate over the plain idiom's; median of the ratios of each repetition"),
+    _metric("open_s", "open", "s", "lower", values.opening("open_s"),
+            "opening the store, apart from the epoch; mean over the openings of a cold run"),
+    _metric("first_batch_s", "first batch", "s", "lower", values.opening("first_batch_s"),
+            "the first batch after opening, apart from the epoch; mean over the openings of a cold run"),
+    _metric("close_s", "close", "s", "lower", values.close_s, "closing the store after the last epoch"),
+    _metric("total_s", "total", "s", "lower", values.total_s, "open + first batch + epoch"),
+    _metric("read_bytes", "read", "B", "lower", values.read_bytes,
+            "bytes that all processes of the run had read from storage, per epoch; page cache hits not counted"),
+    _metric("accuracy", "accuracy", "", "higher", values.last("test_accuracy"), "test accuracy after the last epoch"),
+    _metric("macro_f1", "macro-F1", "", "higher", values.last("test_macro_f1"),
+            "unweighted mean over the classes of the test F1 after the last epoch"),
+    _metric("train_loss", "train loss", "", "lower", values.last("train_loss"),
+            "mean cross-entropy of the last epoch's training images"),
+    _metric("prepare_s", "prepare", "s", "lower", values.store("prepare_s"),
+            "writing the store from the dataset's official files, durably"),
+    _metric("store_bytes", "store", "B", "lower", values.store("bytes"), "sum of the store's file sizes"),
+    _metric("store_allocated_bytes", "on disk", "B", "lower", values.store("allocated_bytes"),
+            "what the file system sets aside for the store"),
+    _metric("bytes_per_image", "bytes/image", "B", "lower", values.store("bytes_per_image"),
+            "store size over the images of both splits"),
+    _metric("tree_peak_pss", "memory", "B", "lower", values.memory("tree_peak_pss"),
+            f"{_PSS} of the process, its workers and an embedded server"),
+    _metric("process_peak_pss", "process", "B", "lower", values.memory("process_peak_pss"),
+            f"{_PSS} of the training process"),
+    _metric("workers_peak_pss", "workers", "B", "lower", values.memory("workers_peak_pss"),
+            f"{_PSS} of the worker processes"),
+    _metric("server_peak_pss", "server", "B", "lower", values.memory("server_peak_pss"),
+            f"{_PSS} of an embedded server"),
+    _metric("device_peak", "device memory", "B", "lower", values.memory("device_peak"),
+            "most bytes that PyTorch had allocated on the device"),
+    _metric("cpu_s_per_1000", "CPU", "s", "lower", values.cpu_per_1000(), f"{_CPU}, of all processes"),
+    _metric("cpu_process_s_per_1000", "CPU process", "s", "lower", values.cpu_per_1000("process"),
+            f"{_CPU}, of the training process"),
+    _metric("cpu_workers_s_per_1000", "CPU workers", "s", "lower", values.cpu_per_1000("workers"),
+            f"{_CPU}, of the worker processes"),
+    _metric("cpu_server_s_per_1000", "CPU server", "s", "lower", values.cpu_per_1000("server"),
+            f"{_CPU}, of an embedded server"),
+    _metric("cpu_ended_s_per_1000", "CPU ended", "s", "lower", values.cpu_per_1000("ended"),
+            f"{_CPU}, of processes that ended meanwhile"),
+    _metric("energy_j_per_epoch", "energy", "J", "lower", values.per_epoch("energy_j"),
+            "what the device used per training epoch (NVML)"),
+    _metric("gpu_utilisation_pct", "GPU", "%", "higher", values.gpu("utilisation_pct"),
+            "the device's utilisation as NVML tells it, evaluation included"),
+    _metric("gpu_power_w", "GPU power", "W", "lower", values.gpu("power_w"),
+            "the device's mean power as NVML tells it, evaluation included"),
+    _metric("others_pct", "others' load", "%", "lower", values.share_of_cores("others_cpu_s"),
+            "share of the epochs' core-seconds that the machine spent on anything but this run"),
+    _metric("stolen_pct", "stolen", "%", "lower", values.share_of_cores("stolen_cpu_s"),
+            "share of the epochs' core-seconds that a hypervisor kept from the machine"),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {metric.key: metric for metric in _ALL}
+"""All metrics that need no parameter, by key."""
