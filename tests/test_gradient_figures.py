@@ -28,13 +28,14 @@ from matplotlib.text import Text
 from PIL import Image
 from torch.nn import functional
 
+from bench.figurestyle import PALE, TEXT_WIDTH, scientific, thesis
 from bench.gradients.entry import Array
 from bench.gradients.figures import activations, arm, draw
 from bench.gradients.figures.curves import MARKERS, curves, marked
 from bench.gradients.figures.functions import Curve, functions
 from bench.gradients.figures.graph import BACKWARD, FORWARD, graph, shown
+from bench.gradients.figures.looks import OURS, THEIRS, WRONG, WRONG_TOO
 from bench.gradients.figures.losses import losses
-from bench.gradients.figures.style import OURS, PALE, TEXT_WIDTH, THEIRS, WRONG, WRONG_TOO, scientific, thesis
 from bench.gradients.models import house, robot_arm
 from bench.gradients.models.net_1221 import SAMPLE, trace
 from bench.gradients.models.robot_arm_motion import Form, simulate

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from bench.figurestyle import save, thesis
 from bench.gradients.figures import activations, arm, curves, graph, losses
-from bench.gradients.figures.style import save, thesis
 from bench.gradients.models.net_1221 import SAMPLE, trace
 
 if TYPE_CHECKING:

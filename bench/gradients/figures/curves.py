@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
+from bench.figurestyle import panels, scientific, shared_legend
 from bench.gradients.entry import Array
-from bench.gradients.figures.style import OURS, THEIRS, panels, scientific, shared_legend
+from bench.gradients.figures.looks import OURS, THEIRS
 from bench.gradients.parity import Parity
 
 COLUMNS = 3

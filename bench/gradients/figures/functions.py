@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bench.figurestyle import GREEN, GREY, panels, shared_legend
 from bench.gradients.entry import Array, Arrays, Entry, Verdict, Written
-from bench.gradients.figures.style import GREEN, GREY, OURS, THEIRS, WRONG, WRONG_TOO, panels, shared_legend
+from bench.gradients.figures.looks import OURS, THEIRS, WRONG, WRONG_TOO
 from bench.gradients.referees import autograd
 
 POINTS = 241
