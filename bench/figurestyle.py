@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 TEXT_WIDTH = 6.3
 """Inches: a thesis' text width, which every figure fills without being scaled."""
@@ -26,6 +27,13 @@ GREEN = "#009E73"
 BLACK = "#000000"
 GREY = "#6E6E6E"
 PALE = "#BDBDBD"
+
+STEPS: tuple[tuple[float, tuple[int, ...]], ...] = ((10.0, ()), (25.0, (1, 2, 5)), (100.0, (1, 3)))
+"""Up to which span, as a factor, an axis is linear, has these ticks in each decade, or these; beyond, decades alone."""
+TICKS = 4
+"""Powers of ten on an axis, at most."""
+PLAIN = (0.001, 10_000.0)
+"""Numbers between are written out, not as powers of ten."""
 
 FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pdf", {"metadata": {"CreationDate": None}}),  # a date would make the same figure differ from run to run
@@ -117,6 +125,36 @@ def shared_legend(figure: Figure, grid: Sequence[Axes], columns: int, order: Seq
     labels = list(found) if order is None else [label for label in order if label in found]
     handles = [found[label] for label in labels]
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.6)
+
+
+def fit_scale(axes: Axes, name: Literal["x", "y"], values: Iterable[float], *, whole: bool = False) -> None:
+    """Logarithmic where that shows more, with ticks that leave room for their labels.
+
+    Args:
+        axes: the panel.
+        name: which of its axes.
+        values: what it shows; those that are not finite count for nothing.
+        whole: ticks of a linear scale stand at whole numbers only.
+    """
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
+    finite = [float(value) for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    if not (low > 0 and high > STEPS[0][0] * low):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole))
+        return
+    axes.set(**{f"{name}scale": "log"})
+    axis.set_minor_locator(NullLocator())
+    few = next((subs for span, subs in STEPS if high <= span * low), None)
+    axis.set_major_locator(_decades(low, high) if few is None else LogLocator(subs=few))
+    if low > PLAIN[0] and high < PLAIN[1]:
+        axis.set_major_formatter("{x:g}")
+
+
+def _decades(low: float, high: float) -> FixedLocator:
+    """Ticks at every power of ten between, or every second, fifth ... where that would be more than ``TICKS``."""
+    exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    stride = next((n for n in (1, 2, 5, 10, 20, 50) if len(exponents) <= n * TICKS), 100)
+    return FixedLocator([10.0**exponent for exponent in exponents if exponent % stride == 0])
 
 
 def scientific(value: float) -> str:
