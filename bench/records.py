@@ -175,7 +175,11 @@ class DigestPart(_Part):
 
 
 class Record(_Part):
-    """Everything a run leaves."""
+    """Everything a run leaves.
+
+    Attributes:
+        log: the end of what the run printed, where it failed in a sweep.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -194,6 +198,7 @@ class Record(_Part):
     resources: ResourcesPart | None
     digest: DigestPart | None
     flags: list[str]
+    log: str | None = None
     started_at: str
     finished_at: str
 

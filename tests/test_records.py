@@ -37,6 +37,7 @@ KEYS = [
     "resources",
     "digest",
     "flags",
+    "log",
     "started_at",
     "finished_at",
 ]

@@ -1,0 +1,210 @@
+"""From a sweep's matrix to its runs: every cell once in each round, in an order of the round's own."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.sources.base import Source
+from bench.sources.registry import SOURCES, open_source
+from bench.stores import Wanted
+from bench.sweep.config import ALL, Block, SweepFile
+from loaders import OptionError, UnavailableError, load, loader_names
+from loaders.options import parse_options
+
+
+class Folders(NamedTuple):
+    """Where the data and the stores lie; absolute."""
+
+    data: Path
+    stores: Path
+
+
+class Cell(NamedTuple):
+    """One combination of the matrix, to be run once a round.
+
+    Attributes:
+        config: its settings, with repeat 0 and the device resolved.
+        given: the loader's options as the file has them, secrets included.
+        wanted: the loader over the dataset; ``None`` where the loader's class cannot be imported.
+        unavailable: why the loader cannot run here, or ``None``.
+        label: what tells it from the other cells, for people.
+    """
+
+    config: RunConfig
+    given: dict[str, Any]
+    wanted: Wanted | None
+    unavailable: str | None
+    label: str = ""
+
+
+class Run(NamedTuple):
+    """A cell in one round."""
+
+    cell: Cell
+    config: RunConfig
+
+    @property
+    def label(self) -> str:
+        """The cell and the round, for people."""
+        return f"{self.cell.label}, round {self.config.repeat + 1}"
+
+
+class Plan(NamedTuple):
+    """What a sweep will do.
+
+    Attributes:
+        cells: the matrix, in the order of the file.
+        rounds: all runs, in the order in which they are done.
+        left_out: combinations that do not fit, where their block lets them be left out.
+    """
+
+    cells: list[Cell]
+    rounds: list[list[Run]]
+    left_out: list[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in their order."""
+        return [run for members in self.rounds for run in members]
+
+
+def wanted_of(
+    loader: str, source: Source, options: Mapping[str, Any], limit: int | None, stores: Path
+) -> tuple[Wanted, dict[str, Any]]:
+    """The loader over the dataset, and the given options as they may stand in a record.
+
+    Raises:
+        UnknownLoaderError, OptionError: no such loader or option.
+        UnavailableError: the loader cannot be imported.
+    """
+    found = load(loader)
+    parsed = parse_options(found.Options, options, loader)
+    public = parsed.public()
+    return Wanted(found, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
+
+
+def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Plan:
+    """Lay out a sweep.
+
+    Args:
+        file: the sweep.
+        folders: where data and stores lie.
+        limit: overrides the file's limits.
+
+    Raises:
+        UsageError: what the file asks for does not exist, does not fit, or is asked for twice; says where.
+    """
+    sweep = file.config
+    cells: dict[str, Cell] = {}
+    sources = {name: open_source(name, folders.data) for name in SOURCES}
+    left_out: list[str] = []
+    for number, block in enumerate(sweep.matrix):
+        for values, options in _product({"device": "auto", **sweep.run.given()}, block):
+            if limit is not None:
+                values["limit"] = limit
+            try:
+                cell = _cell(values, options, sources, folders.stores)
+            except _WrongError as error:
+                if not (error.unfit and block.skip_unfitting):
+                    shared = error.key in sweep.run.given() and error.key not in block.given()
+                    place = ("run",) if shared else ("matrix", number)
+                    raise file.wrong((*place, error.key), str(error)) from None
+                left_out.append(str(error))
+                continue
+            if cells.setdefault(_identity(cell), cell) is not cell:
+                asked = _describe(cell, _varying([cell, *cells.values()]))
+                raise file.wrong(("matrix", number), f"{asked} is asked for twice; leave it out once")
+    if not cells:
+        raise UsageError(f"{file.path}: nothing of the matrix fits its loaders, so there is nothing to run")
+    varying = _varying(cells.values())
+    named = [cell._replace(label=_describe(cell, varying)) for cell in cells.values()]
+    return Plan(named, [_round(named, number, sweep.seed) for number in range(sweep.repeats)], left_out)
+
+
+class _WrongError(Exception):
+    """A value of ``key`` that does not exist, or, if ``unfit``, one that this loader cannot do."""
+
+    def __init__(self, key: str, text: str, *, unfit: bool = False) -> None:
+        super().__init__(text)
+        self.key, self.unfit = key, unfit
+
+
+def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Settings and loader options of each combination, the loader varying fastest."""
+    names = dict.fromkeys(itertools.chain(*(loader_names() if name == ALL else [name] for name in block.loader)))
+    lists = {"dataset": block.dataset, **block.given()}
+    for combination in itertools.product(*lists.values(), block.options, names):
+        *values, options, loader = combination
+        yield {**shared, **dict(zip(lists, values, strict=True)), "loader": loader}, dict(options)
+
+
+def _cell(values: dict[str, Any], given: dict[str, Any], sources: Mapping[str, Source], stores: Path) -> Cell:
+    loader, dataset = values["loader"], values["dataset"]
+    if loader not in loader_names():
+        raise _WrongError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
+    if dataset not in sources:
+        raise _WrongError("dataset", f"no dataset is called {dataset!r}; there are: {', '.join(sources)}")
+    cuda = torch.cuda.is_available()
+    if values["device"] == "cuda" and not cuda:
+        raise _WrongError("device", 'PyTorch finds no CUDA device here; say device = "auto" or "cpu"')
+    if values["device"] == "auto":
+        values["device"] = "cuda" if cuda else "cpu"
+    try:
+        wanted, public = wanted_of(loader, sources[dataset], given, values.get("limit"), stores)
+    except UnavailableError as error:
+        return Cell(RunConfig(**values, options=given), given, None, str(error))
+    except OptionError as error:
+        raise _WrongError("options", str(error), unfit=True) from None
+    config = RunConfig(**values, options=public)
+    reason = wanted.loader.unavailable(wanted.options)
+    if reason is None:
+        _check_fit(config, wanted)
+    return Cell(config, given, wanted, reason)
+
+
+def _check_fit(config: RunConfig, wanted: Wanted) -> None:
+    """What ``bench.runner`` would refuse in each run."""
+    most = wanted.loader.max_workers
+    if most is not None and config.workers > most:
+        text = f"loader {config.loader} takes at most {most} workers, not {config.workers}"
+        raise _WrongError("workers", text, unfit=True)
+    if wanted.loader.device == "cuda" and config.device != "cuda":
+        text = f"loader {config.loader} gives batches on a CUDA device, not on {config.device}"
+        raise _WrongError("device", text, unfit=True)
+
+
+def _identity(cell: Cell) -> str:
+    """Equal for cells that do the same, however they were asked for."""
+    options = cell.given if cell.wanted is None else cell.wanted.options.public()
+    return cell.config.model_copy(update={"options": options}).run_id
+
+
+def _varying(cells: Iterable[Cell]) -> list[str]:
+    """The settings in which the cells differ."""
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, value in cell.config.model_dump(mode="json", exclude={"loader", "dataset", "options"}).items():
+            found.setdefault(name, set()).add(str(value))
+    return [name for name, values in found.items() if len(values) > 1]
+
+
+def _describe(cell: Cell, names: Iterable[str]) -> str:
+    config = cell.config
+    options = [f"{name}={value}" for name, value in config.options.items()]
+    settings = [f"{name}={getattr(config, name)}" for name in names]
+    return " ".join([config.loader, *options, config.dataset, *settings])
+
+
+def _round(cells: Sequence[Cell], number: int, seed: int) -> list[Run]:
+    """Every cell once. Each round is shuffled anew, so that no run always follows the same other one."""
+    runs = [Run(cell, cell.config.model_copy(update={"repeat": number})) for cell in cells]
+    random.Random(f"{seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
+    return runs
