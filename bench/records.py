@@ -156,7 +156,8 @@ class ResourcesPart(_Part):
             ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
             PyTorch had allocated on the device.
         sampling: how often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
-            (``cost_s``); ``unreadable`` counts processes that could not be looked at.
+            (``cost_s``); ``unreadable`` counts processes that could not be looked at; ``stopwatch_s`` is what the
+            timelines of an epoch cost, measured on empty steps in the same process.
     """
 
     cpu_s: dict[str, float]

@@ -22,6 +22,7 @@ from bench.measure.environment import environment
 from bench.measure.nvml import GpuSampler
 from bench.measure.processes import INTERVAL, MemorySampler
 from bench.measure.resources import peak_memory, reset_peak_memory
+from bench.measure.stopwatch import stopwatch_cost
 from bench.models import build_model
 from bench.reading import Reading
 from bench.records import (
@@ -237,7 +238,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
         draft.fields["cache"] = watch.part(epochs.read_bytes)
-        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device)
+        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, len(first))
         draft.fields["digest"] = _digest(reading.stream, first)
         if config.rate_batches:
             draft.fields["rates"] = _rates(config, reading, split.count)
@@ -257,7 +258,9 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
     return RatesPart(**rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone)._asdict())
 
 
-def _resources(epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device) -> ResourcesPart:
+def _resources(
+    epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, steps: int
+) -> ResourcesPart:
     seen = sampler.result()
     energy = [epoch.energy_j for epoch in epochs]
     groups: dict[str, float] = {}
@@ -278,6 +281,7 @@ def _resources(epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler,
             "interval_s": INTERVAL,
             "cost_s": seen.cost_s,
             "unreadable": seen.unreadable,
+            "stopwatch_s": stopwatch_cost(device) * steps,
         },
     )
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.stopwatch import DeviceTimeline, HostTimeline, Interval
+from bench.measure.stopwatch import DeviceTimeline, HostTimeline, Interval, stopwatch_cost
 
 
 def test_an_interval_lies_between_the_clocks_inside_and_outside_it() -> None:
@@ -107,3 +107,8 @@ def test_the_device_s_parts_are_within_the_host_s_time() -> None:
     assert found["device_copy_s"] > 0
     assert found["device_compute_s"] > 0
     assert found["device_idle_s"] >= 0.06
+
+
+def test_the_stopwatch_s_own_cost_is_measured() -> None:
+    cost = stopwatch_cost(torch.device("cpu"), steps=100)
+    assert 0 < cost < 1  # seconds a step; how small it is, every record says

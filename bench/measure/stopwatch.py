@@ -60,6 +60,24 @@ class HostTimeline:
         return dict(zip(("p50", "p95", "p99", "max"), values, strict=True))
 
 
+def stopwatch_cost(device: torch.device, steps: int = 1000) -> float:
+    """Seconds a step that the timelines themselves cost: those of an epoch whose parts do nothing."""
+    host, events = HostTimeline(), DeviceTimeline(device)
+    started = time.perf_counter()
+    with host.wall:
+        for _ in range(steps):
+            with host.fetch:
+                pass
+            with host.transfer:
+                events.mark("copy")
+            with host.compute:
+                events.mark("compute")
+                events.mark("end")
+            with host.other:
+                host.waits.append(host.fetch.last)
+    return (time.perf_counter() - started) / steps
+
+
 class DeviceTimeline:
     """Copy and compute time as the CUDA device sees them, from events; nothing on the CPU."""
 
