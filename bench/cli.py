@@ -280,34 +280,48 @@ def rate(
 @_command
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds records.")],
-    formats: Annotated[str, typer.Option("--format", help="Which files to write: md, csv.")] = "md,csv",
+    formats: Annotated[
+        str | None, typer.Option("--format", help="What to write: md, csv, latex, html, figures; default all.")
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option("--baseline", help="Loader that the others are compared with.")
+    ] = "filesystem",
+    language: Annotated[Literal["en", "lv"], typer.Option("--language", help="Of all text.")] = "en",
+    mix: Annotated[
+        bool, typer.Option("--mix-environments", help="Let records of different machines share tables.")
+    ] = False,
+    gradients: Annotated[
+        Path | None, typer.Option("--gradients", help="Folder of `bench gradcheck --out`, shown on the HTML page.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Print the comparison tables of a folder of records and write them there. Exits 1 if a run failed."""
+    """Make tables and figures of a folder of records and write them there. Exits 1 if a run failed."""
     from bench.records import Foreign, read_records
-    from bench.report.tables import cells, tables
-    from bench.report.write import FORMATS, write
+    from bench.report import terminal, write
 
-    wanted = _formats(formats, FORMATS)
-    records: list[Record] = []
-    for item in read_records(folder):
-        if isinstance(item, Foreign):
-            err.print(f"skipped {item.path}: {item.reason}", markup=False)
-        else:
-            records.append(item[1])
+    wanted = _formats(formats or ",".join(write.FORMATS), write.FORMATS)
+    found = list(read_records(folder))
+    foreign = [item for item in found if isinstance(item, Foreign)]
+    records = [item[1] for item in found if not isinstance(item, Foreign)]
+    for item in foreign:
+        err.print(f"skipped {item.path}: {item.reason}", markup=False)
     if not records:
         raise BenchError(f"there are no records in {folder}; make some with `bench run … --out {folder}`")
-    made = tables(records)
-    for table in made:
-        shown = RichTable(title=table.title, title_justify="left")
-        for name in table.frame.columns:
-            shown.add_column(str(name), justify="left" if name in ("dataset", "loader", "remark") else "right")
-        for row in cells(table.frame):
-            shown.add_row(*row)
-        out.print(shown)
-        for note in table.notes:
+    known = sorted({record.loader.name for record in records})
+    if baseline.partition(" ")[0] not in (*known, "filesystem"):
+        raise UsageError(f"--baseline {baseline}: no record is of that loader; there are: {', '.join(known)}")
+    command = " ".join(
+        [f"bench report {folder.name}"]
+        + [f"--baseline '{baseline}'"] * (baseline != "filesystem")
+        + [f"--language {language}"] * (language != "en")
+        + ["--mix-environments"] * mix
+    )
+    made = write.Report(records, command, baseline, language, mix, foreign, gradients)
+    for table, notes in terminal.tables_of(made.tables):
+        out.print(table)
+        for note in notes:
             out.print(f"- {note}", markup=False)
-    for path in write(made, folder, wanted, f"bench report {folder.name}"):
+    for path in dict.fromkeys(p if p.parent == folder else p.parent for p in write.write(made, folder, wanted)):
         out.print(f"wrote {path}", markup=False)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from bench.report.language import Note, say
+from bench.report.table import Language
+
 COMPARED = (
     *("cpu", "cores", "affinity", "ram_bytes", "governor", "virtual", "storage", "machine", "system", "kernel"),
     *("python", "packages", "device", "gpu"),
@@ -15,9 +18,9 @@ COMPARED = (
 Environment = dict[str, Any]
 
 
-def describe(environments: Sequence[Environment]) -> list[str]:
+def describe(environments: Sequence[Environment], language: Language = "en") -> list[str]:
     """A title for each: the machine in one line, and, where two would be called the same, what tells them apart."""
-    titles = [_machine(environment) for environment in environments]
+    titles = [_machine(environment, language) for environment in environments]
     apart = _leaves_that_differ(environments)
     return [
         title if titles.count(title) == 1 else f"{title} ({_values(environment, apart)})"
@@ -25,29 +28,29 @@ def describe(environments: Sequence[Environment]) -> list[str]:
     ]
 
 
-def differences(environments: Sequence[Environment]) -> list[tuple[str, dict[str, Any]]]:
-    """A warning, as text and what to fill in, if these are not all the same."""
+def differences(environments: Sequence[Environment]) -> Note | None:
+    """A warning if these are not all the same."""
     different = {json.dumps(e, sort_keys=True, default=str): e for e in environments}
     if len(different) < 2:
-        return []
+        return None
     apart = _leaves_that_differ(list(different.values()))
     listed = "; ".join(_values(environment, apart) for environment in different.values())
-    return [("{count} different environments are mixed here: {list}", {"count": len(different), "list": listed})]
+    return "{count} different environments are mixed here: {list}", {"count": len(different), "list": listed}
 
 
-def _machine(environment: Environment) -> str:
+def _machine(environment: Environment, language: Language) -> str:
     """What a person would call it."""
     gpu, packages, storage = (_part(environment, key) for key in ("gpu", "packages", "storage"))
     ram, cores = environment.get("ram_bytes"), environment.get("cores")
     parts = [
         gpu.get("name"),
         environment.get("cpu"),
-        f"{cores} cores" if cores else None,
-        f"{ram / 1e9:.0f} GB RAM" if isinstance(ram, int | float) else None,
-        " on ".join(str(part) for part in (storage.get("filesystem"), storage.get("device")) if part),
+        say("{count} cores", language, count=cores) if cores else None,
+        say("{size} GB of RAM", language, size=f"{ram / 1e9:.0f}") if isinstance(ram, int | float) else None,
+        "/".join(str(part) for part in (storage.get("filesystem"), storage.get("device")) if part),
         f"torch {packages['torch']}" if packages.get("torch") else None,
     ]
-    return ", ".join(str(part) for part in parts if part) or "unknown machine"
+    return ", ".join(str(part) for part in parts if part) or say("unknown machine", language)
 
 
 def _part(environment: Environment, key: str) -> Environment:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 from bench.config import CacheState, Model
 from bench.records import Record
 from bench.report.environments import COMPARED, describe, differences
+from bench.report.language import Note, number, say
+from bench.report.table import Language
 
 _NOT_SETTINGS = {
     *("command", "loader", "options", "dataset", "model", "cache", "batch_size", "workers"),
@@ -74,16 +76,23 @@ class Group:
         title: the machine, and what tells it from other groups.
         environment: what ``environments.COMPARED`` names, of the first record.
         cells: all records by cell, each list in the order of the rounds; failed and unavailable runs are among them.
-        notes: what a reader must know of all tables: mixed environments, commits, superseded records; in English with
-            the values to fill in, for ``language.say``.
+        mixed: a warning if the records are of several environments, else None.
+        remarks: what else a reader must know of them all: commits, superseded records. Like ``mixed``, a text and what
+            to fill in, for ``language.say``.
     """
 
     number: int
     title: str
     environment: dict[str, Any]
     cells: dict[Cell, list[Record]]
-    notes: list[tuple[str, dict[str, Any]]]
+    mixed: Note | None
+    remarks: list[Note]
     _rounds: dict[int, Round] = dataclasses.field(repr=False, default_factory=dict)
+
+    @property
+    def notes(self) -> list[Note]:
+        """The warning, if there is one, and the remarks."""
+        return [*([] if self.mixed is None else [self.mixed]), *self.remarks]
 
     def done(self, cell: Cell) -> list[Record]:
         """The cell's runs that ended well."""
@@ -99,23 +108,24 @@ class Group:
         return {number: value for number, value in found if value is not None}
 
 
-def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
+def groups(records: Iterable[Record], mix: bool = False, language: Language = "en") -> list[Group]:
     """Sort records into groups of one environment each, and those into cells.
 
     Args:
         records: in any order.
         mix: put all environments into one group, whose notes say how they differ.
+        language: of titles and of what datasets are called.
     """
     by_environment: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.started_at, r.run_id)):
         by_environment.setdefault("" if mix else _environment_key(record), []).append(record)
     parts = list(by_environment.values())
-    titles = describe([_environment(part[0]) for part in parts])
-    return [_group(n, title, part) for n, (title, part) in enumerate(zip(titles, parts, strict=True), 1)]
+    titles = describe([_environment(part[0]) for part in parts], language)
+    return [_group(n, title, part, language) for n, (title, part) in enumerate(zip(titles, parts, strict=True), 1)]
 
 
-def _group(number: int, title: str, records: Sequence[Record]) -> Group:
-    labels = _dataset_labels(records)
+def _group(place: int, title: str, records: Sequence[Record], language: Language) -> Group:
+    labels = _dataset_labels(records, language)
     latest: dict[tuple[Cell, tuple[str, int, int]], Record] = {}
     for record in records:  # by time: a later one of the same run takes the place of an earlier, but for a failure
         key = (_cell(record, labels), _round_key(record))
@@ -127,10 +137,10 @@ def _group(number: int, title: str, records: Sequence[Record]) -> Group:
         cells.setdefault(cell, []).append(latest[cell, round_key])
     numbers = {key: number for number, key in enumerate(sorted({key for _, key in latest}))}
     rounds = {id(record): numbers[key] for (_, key), record in latest.items()}
-    notes = [*differences([_environment(r) for r in records]), *_commits(records)]
+    mixed, remarks = differences([_environment(record) for record in records]), _commits(records)
     if lost := len(records) - len(latest):
-        notes.append(("{count} records are superseded by another record of the same run", {"count": lost}))
-    return Group(number, title, _environment(records[0]), cells, notes, rounds)
+        remarks.append(("{count} records are superseded by another record of the same run", {"count": lost}))
+    return Group(place, title, _environment(records[0]), cells, mixed, remarks, rounds)
 
 
 def _environment(record: Record) -> dict[str, Any]:
@@ -145,10 +155,10 @@ def _round_key(record: Record) -> tuple[str, int, int]:
     return _environment_key(record), record.config.repeat, record.config.seed
 
 
-def _commits(records: Iterable[Record]) -> list[tuple[str, dict[str, Any]]]:
+def _commits(records: Iterable[Record]) -> list[Note]:
     states = [git for r in records if isinstance(git := r.environment.get("git"), dict)]
     commits = dict.fromkeys(str(git.get("commit"))[:10] for git in states)
-    notes: list[tuple[str, dict[str, Any]]] = []
+    notes: list[Note] = []
     if len(commits) > 1:
         notes.append(("these records were made by {count} commits: {list}", _listed(commits)))
     changed = dict.fromkeys(str(git.get("commit"))[:10] for git in states if git.get("clean") is False)
@@ -169,11 +179,11 @@ def _dataset_key(record: Record) -> DatasetKey:
     return record.config.dataset, record.config.limit, seen
 
 
-def _dataset_labels(records: Iterable[Record]) -> dict[DatasetKey, str]:
+def _dataset_labels(records: Iterable[Record], language: Language) -> dict[DatasetKey, str]:
     """What each dataset is called: the same name never stands for two sets of images."""
     named: dict[str, dict[DatasetKey, None]] = {}
     for record in records:
-        named.setdefault(_dataset(record), {})[_dataset_key(record)] = None
+        named.setdefault(_dataset(record, language), {})[_dataset_key(record)] = None
     labels: dict[DatasetKey, str] = {}
     for name, keys in named.items():
         seen = [key for key in keys if key[2] is not None]
@@ -190,16 +200,17 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _dataset(record: Record) -> str:
+def _dataset(record: Record, language: Language) -> str:
     name = record.config.dataset
     if record.dataset is None:
-        return name if record.config.limit is None else f"{name} limit {record.config.limit:,}"
+        limit = record.config.limit
+        return name if limit is None else say("{name} limit {limit}", language, name=name, limit=f"{limit}")
     if record.dataset.synthetic:
-        name += " (synthetic)"
+        name = say("{name} (synthetic)", language, name=name)
     elif not record.dataset.official:
-        name += " (not official)"
+        name = say("{name} (not official)", language, name=name)
     if record.dataset.limit is not None or record.dataset.synthetic:
-        name += f" {record.dataset.train:,}/{record.dataset.test:,}"
+        name += f" {number(record.dataset.train, ',', language)}/{number(record.dataset.test, ',', language)}"
     return name
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["text", "number"]
 Spread: TypeAlias = Literal["", "half", "limits"]
+Language: TypeAlias = Literal["en", "lv"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Value:
 
     Attributes:
         number: the number; None in a column of text, and where nothing was measured.
-        low, high: limits of its 95% interval; None where there is none, as for a single run.
+        low, high: limits of its 95% interval; None where there is none, as for a single run. An interval that has no
+            upper limit has only `low`.
         text: shown in place of the number if it is not empty ("never", "< resolution"), or the text of a text column;
             already in the table's language.
         mark: shown after it, as "†"; the table's notes explain every mark.
@@ -55,7 +57,7 @@ class Column:
         scale: what the raw number is multiplied by to be shown in `unit`.
         spread: how the interval is shown: "half" as ± half its width, "limits" as [low, high], "" not at all.
         better: which direction is good, for a reader's eye or a sort; None where neither is.
-        optional: left out where every cell is empty or 0, as energy on a machine that tells none. A CSV keeps it.
+        optional: left out where every cell is empty or 0, as worker processes where there are none.
     """
 
     key: str
@@ -126,18 +128,18 @@ class Table:
     rows: Sequence[Row]
     notes: Sequence[str]
     environment: str
-    language: str = "en"
+    language: Language = "en"
 
     @property
     def shown(self) -> list[Column]:
-        """The columns without the optional ones that hold nothing but emptiness and zeros."""
-        return [
-            c
-            for c in self.columns
-            if not (c.optional and all(not row[c.key].text and not row[c.key].number for row in self.rows))
-        ]
+        """The columns that hold anything; of the optional ones, those that hold more than zeros."""
+        return [column for column in self.columns if any(_holds(row[column.key], column) for row in self.rows)]
 
     @property
     def definitions(self) -> list[tuple[str, str]]:
-        """Heading and definition of each shown column that has one."""
-        return [(column.heading, column.definition) for column in self.shown if column.definition]
+        """Title and definition of each shown column that has one."""
+        return [(column.title, column.definition) for column in self.shown if column.definition]
+
+
+def _holds(value: Value, column: Column) -> bool:
+    return bool(value.text or value.number) if column.optional else not value.is_empty

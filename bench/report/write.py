@@ -1,71 +1,160 @@
-"""Writes tables as Markdown and CSV."""
+"""Writes a report beside its records: a Markdown page, tables as CSV and LaTeX, figures, and one HTML page."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.report.tables import Table, cells
+from bench.records import Foreign, Record
+from bench.report.csv import csv_text
+from bench.report.latex import fragment, preview
+from bench.report.markdown import Drawing, markdown
+from bench.report.table import Language, Table
+from bench.report.tables import BASELINE, tables
+from bench.report.text import one_line, plain
 
-FORMATS = ("md", "csv")
+if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
+    from bench.report.figures import Picture
+
+__all__ = ["FORMATS", "Report", "one_line", "plain", "write"]
 
 
-def write(made: Sequence[Table], folder: Path, formats: Sequence[str], source: str) -> list[Path]:
-    """Write ``report.md`` and ``table-<n>.csv`` into the folder.
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What is to be reported, and how.
+
+    Attributes:
+        records: all that there are.
+        command: what makes the report, to be named in it.
+        baseline: loader, with or without its options, that the others are compared with.
+        language: of all text.
+        mix: put records of different environments into one table, with a warning.
+        foreign: files beside the records that were none.
+        gradients: folder of a gradient audit, to be shown on the HTML page, or None.
+    """
+
+    records: Sequence[Record]
+    command: str
+    baseline: str = BASELINE
+    language: Language = "en"
+    mix: bool = False
+    foreign: Sequence[Foreign] = ()
+    gradients: Path | None = None
+
+    @functools.cached_property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        return tables(self.records, self.baseline, self.language, self.mix)
+
+    @functools.cached_property
+    def pictures(self) -> list[Picture]:
+        """All figures, not drawn yet."""
+        from bench.report.figures import plan
+
+        return plan(self.records, self.baseline, self.language, self.mix).pictures
+
+    def place(self, name: str) -> str:
+        """A file's or folder's name; in another language than English it ends in that."""
+        stem, dot, ending = name.partition(".")
+        return name if self.language == "en" else f"{stem}-{self.language}{dot}{ending}"
+
+
+def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
+    """Write ``report.md``, ``tables/<key>.csv`` and ``.tex`` with a ``preview.tex``, ``figures/`` and ``report.html``.
+
+    In Latvian they are ``report-lv.md`` and so on. Tables and figures of an earlier report that this one lacks are
+    removed, as far as their format is written.
 
     Args:
-        made: the tables.
+        report: what to write.
         folder: where to.
         formats: any of ``FORMATS``.
-        source: the command that made them, for the page's foot.
+
+    Returns:
+        What was written.
 
     Raises:
         BenchError: the folder cannot be written.
     """
-    written = []
     try:
-        if "md" in formats:
-            path = folder / "report.md"
-            path.write_text(markdown(made, source), encoding="utf-8")
-            written.append(path)
-        if "csv" in formats:
-            for stale in folder.glob("table-*.csv"):
-                stale.unlink()
-            for number, table in enumerate(made, 1):
-                path = folder / f"table-{number}.csv"
-                text = table.frame.map(one_line).to_csv(index=False)
-                path.write_text(f"# {one_line(table.title)}\n{text}", encoding="utf-8")
-                written.append(path)
+        return [path for name, work in _WORK.items() if name in formats for path in work(report, folder, formats)]
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
+
+
+def _csv(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
+    return _put_all(folder / report.place("tables"), ".csv", {t.key: csv_text(t) for t in report.tables})
+
+
+def _latex(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
+    texts = {table.key: fragment(table, report.command) for table in report.tables}
+    texts["preview"] = preview(list(texts), report.command, report.language)
+    return _put_all(folder / report.place("tables"), ".tex", texts)
+
+
+def _figures(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
+    place = folder / report.place("figures")
+    place.mkdir(exist_ok=True)
+    written = [path for picture in report.pictures for path in picture.save(place)]
+    _remove_others(place, (".pdf", ".png"), written)
     return written
 
 
-def markdown(made: Sequence[Table], source: str) -> str:
-    """All tables as one page."""
-    parts = ["# Results", "", f"Made from the records beside this file by `{source}`.", ""]
-    for table in made:
-        rows = [[plain(cell) for cell in row] for row in cells(table.frame)]
-        shown = pd.DataFrame(rows, columns=table.frame.columns)
-        words = ("dataset", "loader", "digest", "remark")
-        align = ["left" if name in words else "right" for name in shown.columns]
-        text = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
-        parts += [f"## {plain(table.title)}", "", text, ""]
-        parts += [f"- {plain(note)}" for note in table.notes] + ([""] if table.notes else [])
-    return "\n".join(parts)
+def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
+    pictures = report.pictures if "figures" in formats else []
+    place = PurePosixPath(report.place("figures"))
+    drawings = [Drawing(p.environment, p.title, p.caption, str(place / f"{p.key}.png")) for p in pictures]
+    path = folder / report.place("report.md")
+    path.write_text(markdown(report.tables, report.command, report.language, drawings), encoding="utf-8")
+    return [path]
 
 
-def one_line(value: Any) -> Any:
-    """Text without line ends: pandas leaves a carriage return unquoted, which tears the row."""
-    return " ".join(value.split()) if isinstance(value, str) else value
+def _html(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
+    from bench.report.html import write_html
+
+    path = write_html(
+        report.tables,
+        report.records,
+        report.pictures,
+        folder,
+        command=report.command,
+        baseline=report.baseline,
+        language=report.language,
+        mix=report.mix,
+        foreign=report.foreign,
+        drawn=folder / report.place("figures") if "figures" in formats else None,
+        gradients=report.gradients,
+    )
+    return [path]
 
 
-def plain(text: str) -> str:
-    """Text from a record must not break out of its cell, nor be taken for Markdown."""
-    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)  # an underscore within a word is harmless
+# In this order: the pages show the figures.
+_WORK: dict[str, Callable[[Report, Path, Collection[str]], list[Path]]] = {
+    "csv": _csv,
+    "latex": _latex,
+    "figures": _figures,
+    "md": _markdown,
+    "html": _html,
+}
+FORMATS = ("md", "csv", "latex", "html", "figures")
+
+
+def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:
+    place.mkdir(exist_ok=True)
+    written = []
+    for name, text in texts.items():
+        written.append(place / f"{name}{ending}")
+        written[-1].write_text(text, encoding="utf-8")
+    _remove_others(place, (ending,), written)
+    return written
+
+
+def _remove_others(place: Path, endings: Collection[str], written: Collection[Path]) -> None:
+    """What an earlier report left and this one does not have."""
+    for path in set(place.iterdir()) - set(written):
+        if path.suffix in endings:
+            path.unlink()

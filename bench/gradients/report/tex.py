@@ -120,6 +120,8 @@ _ACCENTS = {
     0x0331: "b",
 }
 """Combining marks and the accents of text mode."""
+_BELOW = frozenset("dcb")
+"""Those accents that leave a letter's dot alone."""
 _LIKE_LATIN = dict(
     zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True)  # noqa: RUF001 (LaTeX has no command for Greek letters that look Latin)
 )
@@ -135,7 +137,10 @@ def tex(text: str) -> str:
     for character in unicodedata.normalize("NFD", " ".join(text.split())):
         accent = _ACCENTS.get(ord(character))
         if accent is not None and done and done[-1].strip():
-            done[-1] = rf"\{accent}{{{done[-1]}}}"
+            letter = done[-1]
+            if letter in ("i", "j") and accent not in _BELOW:
+                letter = rf"\{letter}"  # without its dot
+            done[-1] = rf"\{accent}{{{letter}}}"
         else:
             done.append(_character(character))
     return re.sub(r"-\{\}(?=\d)", r"\\mbox{-}", "".join(done))  # no line ends between a sign and its number

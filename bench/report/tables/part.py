@@ -1,0 +1,122 @@
+"""Part of a group that makes one table of each kind: one network, one wished state of the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bench.measure.comparison import Comparison, Ratio, compare_all, paired_ratio
+from bench.records import Record
+from bench.report.groups import Cell, Group, Round
+from bench.report.metrics import METRICS
+from bench.report.table import Language
+
+
+class Key(NamedTuple):
+    """What tells the parts of a group apart."""
+
+    command: str
+    model: str | None
+    cache: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Cells that stand in one table, and how they compare with the baseline.
+
+    Attributes:
+        baseline: label of the loader to compare with, with or without its options.
+        language: of the tables.
+    """
+
+    group: Group
+    key: Key
+    cells: list[Cell]
+    baseline: str
+    language: Language
+
+    def done(self, cell: Cell) -> list[Record]:
+        """The cell's runs that ended well."""
+        return self.group.done(cell)
+
+    def by_round(self, cell: Cell, metric: str) -> dict[Round, float]:
+        """A metric of each run of a cell."""
+        return self.group.by_round(cell, METRICS[metric].of)
+
+    @functools.cached_property
+    def comparisons(self) -> dict[Cell, Comparison]:
+        """The epoch time of each cell against its baseline, judged together; without the baselines themselves."""
+        ratios: dict[Cell, Ratio] = {}
+        for cell in self.cells:
+            base = self.baseline_of(cell)
+            if base is not None and base != cell:
+                ratios[cell] = _ratio(self.by_round(cell, "epoch_s"), self.by_round(base, "epoch_s"))
+        return compare_all(ratios)
+
+    def baseline_of(self, cell: Cell) -> Cell | None:
+        """The baseline's cell, of the same images and settings; None if there is none."""
+        return self._baselines.get(_apart_from_loader(cell))
+
+    @functools.cached_property
+    def _baselines(self) -> dict[Cell, Cell]:
+        """By what a cell is apart from its loader. A loader without options goes before the same with options."""
+        found: dict[Cell, list[Cell]] = {}
+        for cell in self.cells:
+            if self.baseline in (cell.loader, cell.label):
+                found.setdefault(_apart_from_loader(cell), []).append(cell)
+        exact = {key: [c for c in cells if c.label == self.baseline] for key, cells in found.items()}
+        return {key: (exact[key] or cells)[0] for key, cells in found.items() if exact[key] or len(cells) == 1}
+
+
+def parts(group: Group, baseline: str, language: Language) -> list[Part]:
+    """All parts of a group, in the order of its cells."""
+    found: dict[Key, list[Cell]] = {}
+    for cell in group.cells:
+        found.setdefault(Key(cell.command, cell.model, cell.cache), []).append(cell)
+    return [Part(group, key, cells, baseline, language) for key, cells in found.items()]
+
+
+class Digests(NamedTuple):
+    """Who gave which samples: cells whose samples agree with the others', and those whose samples differ."""
+
+    agree: frozenset[Cell]
+    differ: frozenset[Cell]
+
+
+def digests(group: Group, baseline: str) -> Digests:
+    """Compare the samples that all cells of a dataset gave for the same seed.
+
+    The reference is what the baseline gave, or else what most runs gave. A cell that has nothing to be compared with is
+    in neither set.
+    """
+    given: dict[tuple[str, int], list[tuple[Cell, str]]] = {}
+    for cell in group.cells:
+        for record in group.done(cell):
+            if record.digest is not None:
+                given.setdefault((cell.dataset, record.config.seed), []).append((cell, record.digest.combined))
+    agree: set[Cell] = set()
+    differ: set[Cell] = set()
+    for pairs in given.values():
+        if len({cell for cell, _ in pairs}) < 2 and len({digest for _, digest in pairs}) < 2:
+            continue
+        mine = [digest for cell, digest in pairs if baseline in (cell.loader, cell.label)]
+        reference, _ = Counter(mine or [digest for _, digest in pairs]).most_common(1)[0]
+        for cell, digest in pairs:
+            (agree if digest == reference else differ).add(cell)
+    return Digests(frozenset(agree - differ), frozenset(differ))
+
+
+def _apart_from_loader(cell: Cell) -> Cell:
+    return cell._replace(loader="", options="")
+
+
+def _ratio(ours: Mapping[Round, float], baseline: Mapping[Round, float]) -> Ratio:
+    """Of the rounds that both have and whose times are positive, as every true time is."""
+    return paired_ratio(_positive(ours), _positive(baseline))
+
+
+def _positive(times: Mapping[Round, float]) -> dict[Round, float]:
+    return {number: time for number, time in times.items() if time > 0}

@@ -1,0 +1,30 @@
+"""The report's most important tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.report.show import cell
+from bench.report.table import Table
+from bench.report.text import printable
+
+KINDS = ("main", "rates")
+
+
+def tables_of(made: Iterable[Table]) -> Iterator[tuple[RichTable, list[str]]]:
+    """Those of `KINDS`, each with its notes; no text of a record can act on the terminal."""
+    for table in made:
+        if table.kind in KINDS:
+            yield _shown(table), [printable(note) for note in table.notes]
+
+
+def _shown(table: Table) -> RichTable:
+    shown = RichTable(title=Text(printable(f"{table.title}; {table.environment}")), title_justify="left")
+    for column in table.shown:
+        shown.add_column(Text(printable(column.title)), justify="left" if column.kind == "text" else "right")
+    for row in table.rows:
+        shown.add_row(*(Text(printable(cell(row[column.key], column, table.language))) for column in table.shown))
+    return shown
