@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, MaxNLocator, NullLocator
 
 TEXT_WIDTH = 6.3
 """Inches: a thesis' text width, which every figure fills without being scaled."""
@@ -34,6 +34,8 @@ TICKS = 4
 """Powers of ten on an axis, at most."""
 PLAIN = (0.001, 10_000.0)
 """Numbers between are written out, not as powers of ten."""
+PLAIN_FEW = 1e6
+"""Up to here numbers are written out where decades have ticks within."""
 
 FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pdf", {"metadata": {"CreationDate": None}}),  # a date would make the same figure differ from run to run
@@ -127,7 +129,9 @@ def shared_legend(figure: Figure, grid: Sequence[Axes], columns: int, order: Seq
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.6)
 
 
-def fit_scale(axes: Axes, name: Literal["x", "y"], values: Iterable[float], *, whole: bool = False) -> None:
+def fit_scale(
+    axes: Axes, name: Literal["x", "y"], values: Iterable[float], *, whole: bool = False, log: bool = False
+) -> None:
     """Logarithmic where that shows more, with ticks that leave room for their labels.
 
     Args:
@@ -135,26 +139,31 @@ def fit_scale(axes: Axes, name: Literal["x", "y"], values: Iterable[float], *, w
         name: which of its axes.
         values: what it shows; those that are not finite count for nothing.
         whole: ticks of a linear scale stand at whole numbers only.
+        log: logarithmic wherever that can be.
     """
     axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
     finite = [float(value) for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    if not (low > 0 and high > STEPS[0][0] * low):
+    if not (low > 0 and (log or high > STEPS[0][0] * low)):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole))
         return
     axes.set(**{f"{name}scale": "log"})
     axis.set_minor_locator(NullLocator())
-    few = next((subs for span, subs in STEPS if high <= span * low), None)
-    axis.set_major_locator(_decades(low, high) if few is None else LogLocator(subs=few))
-    if low > PLAIN[0] and high < PLAIN[1]:
-        axis.set_major_formatter("{x:g}")
+    decades = _decades(low, high)
+    few = next((subs for span, subs in STEPS[1:] if high <= span * low), None)
+    plain = low > PLAIN[0] and high < (PLAIN[1] if few is None else PLAIN_FEW)
+    if few is None or (not plain and len(decades) > 1):
+        axis.set_major_locator(FixedLocator(decades))
+    else:
+        axis.set_major_locator(LogLocator(subs=few))
+    axis.set_major_formatter("{x:g}" if plain else LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
 
 
-def _decades(low: float, high: float) -> FixedLocator:
-    """Ticks at every power of ten between, or every second, fifth ... where that would be more than ``TICKS``."""
+def _decades(low: float, high: float) -> list[float]:
+    """Every power of ten between, or every second, fifth ... where that would be more than ``TICKS``."""
     exponents = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
     stride = next((n for n in (1, 2, 5, 10, 20, 50) if len(exponents) <= n * TICKS), 100)
-    return FixedLocator([10.0**exponent for exponent in exponents if exponent % stride == 0])
+    return [10.0**exponent for exponent in exponents if exponent % stride == 0]
 
 
 def scientific(value: float) -> str:
