@@ -229,3 +229,13 @@ def test_layer_that_cannot_be_made(build: Callable[[], Layer], message: str) -> 
 def test_input_that_is_refused(layer: Layer, x: Floats, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         layer.forward(x)
+
+
+def test_batch_norm_in_float32_keeps_the_digits_of_an_image_with_a_large_offset() -> None:
+    x = (1e4 + np.random.default_rng(0).standard_normal((8, 2, 16, 16))).astype(np.float32)
+    exact = x.astype(np.float64)
+    mean, variance = exact.mean((0, 2, 3), keepdims=True), exact.var((0, 2, 3), keepdims=True)
+    ones = np.ones(2, np.float32)
+    y = BatchNorm2d(ones, ones * 0).forward(x)
+    assert y.dtype == np.float32
+    assert np.abs(y - (exact - mean) / np.sqrt(variance + 1e-5)).max() < 2e-6  # a mean in float32 is off by 5e-4

@@ -224,3 +224,9 @@ def test_backward_needs_a_forward_pass_that_went_well() -> None:
         loss.forward(ONES, np.ones(3))
     with pytest.raises(ValueError, match=r"MSE.backward needs a forward pass first"):
         loss.backward()
+
+
+def test_logits_that_are_right_keep_a_small_loss() -> None:
+    """``ln(1 + e^-50)`` is ``e^-50`` to sixteen digits, and 0 where 1 is added first."""
+    loss = BCEWithLogits().forward(np.array([50.0, -50.0]), np.array([1.0, 0.0]))
+    assert float(loss) == pytest.approx(2 * np.exp(-50.0), rel=1e-14, abs=0)
