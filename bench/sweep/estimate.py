@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -167,6 +168,11 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
         notes = [f"a twin of {twin.dataset} of fraction {twin.fraction:g} would be made" for twin in twins]
     except DataError as error:  # the estimate does without
         notes = [f"it would not begin: {error}"]
+    busy, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if busy > cores / 2:
+        notes.append(
+            f"the machine is busy (load {busy:.1f} on {cores} cores), so that the estimate may be far too high"
+        )
     return [*plan_lines(plan, estimate(file, plan, folders, Durations(records.values()))), *notes]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
+from bench.report.environments import COMPARED
 from bench.sweep.child import Hold
 
-MACHINE = ("cpu", "cores", "ram_bytes", "system", "kernel", "python", "packages", "gpu")
-"""What must be equal for records to be of one environment; threads and device belong to a run."""
+_APART_FROM_THE_DEVICE = tuple(key for key in COMPARED if key not in ("device", "gpu"))
 FINISHED = ("ok", "unavailable")
 
 
@@ -87,7 +87,7 @@ def elsewhere(records: Collection[Record], environment: dict[str, Any]) -> str |
     count = 0
     for record in records:
         there = record.environment
-        keys = MACHINE if there.get("device") == environment["device"] else MACHINE[:-1]
+        keys = COMPARED if there.get("device") == environment["device"] else _APART_FROM_THE_DEVICE
         unequal = [key for key in keys if there.get(key) != environment.get(key)]
         count += bool(unequal)
         different |= dict.fromkeys(unequal)

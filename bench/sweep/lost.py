@@ -18,8 +18,9 @@ from bench.records import DatasetPart, LoaderPart, Record
 from bench.sweep.child import Ended
 from bench.sweep.plan import Run
 
-_TAIL_LINES = 40
-_TAIL_BYTES = 8192
+_TAIL_BYTES = 32768
+_TAIL_LINES = 60
+_LINE = 300
 
 
 def record_of(run: Run, status: str, error: str, environment: Mapping[str, Any], started_at: str) -> Record:
@@ -105,7 +106,7 @@ def log_tail(path: Path, run: Run) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return public_text("\n".join(text.splitlines()[-_TAIL_LINES:]), run)
+    return public_text("\n".join(line[:_LINE] for line in text.splitlines()[-_TAIL_LINES:]), run)
 
 
 def public_text(text: str, run: Run) -> str:

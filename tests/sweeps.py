@@ -1,0 +1,62 @@
+"""What tests of sweeps share: files that describe small ones, loaders of another package, and their processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAD = """
+name = "small"
+timeout_s = 250
+[run]
+epochs = 1
+ceiling_steps = 1
+rate_batches = 1
+limit = 16
+threads = 1
+device = "cpu"
+"""
+
+
+def write(path: Path, *blocks: str, head: str = HEAD, repeats: int = 1) -> Path:
+    """A file of a small sweep: each block is the body of a ``[[matrix]]``."""
+    matrix = "\n".join(f"[[matrix]]\n{block}" for block in blocks)
+    path.write_text(f"repeats = {repeats}\n{head}\n{matrix}\n")
+    return path
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **loaders: str) -> None:
+    """Make loaders known by entry points, here and in every process that is started, as an installed package does."""
+    info = folder / "trouble-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 0\n")
+    lines = "\n".join(f"{name} = {target}" for name, target in loaders.items())
+    (info / "entry_points.txt").write_text(f"[bench.loaders]\n{lines}\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def processes(mark: str) -> list[psutil.Process]:
+    """Every process but this one whose command line or environment has the mark, such as a folder of this test."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and any(mark in word for word in words):
+            found.append(process)
+    return found
+
+
+def all_gone(mark: str, patience_s: float = 10.0) -> list[psutil.Process]:
+    """Wait for such processes to end; gives those that do not."""
+    end = time.monotonic() + patience_s
+    while (left := [p for p in processes(mark) if p.status() != psutil.STATUS_ZOMBIE]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left

@@ -1,0 +1,111 @@
+"""Every sweep that ships can be read and planned, fits its loaders and data, and says what it is for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.sources.registry import open_source
+from bench.sweep.config import read_sweep
+from bench.sweep.data import missing_twins
+from bench.sweep.plan import Folders, Plan, make_plan
+from loaders import loader_names
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+
+
+def planned(path: Path) -> Plan:
+    return make_plan(read_sweep(path), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
+
+
+def test_there_is_one_for_each_question() -> None:
+    assert {path.stem for path in CONFIGS} == {
+        *("demo", "cpu", "thesis", "workers", "batch-size", "hdf5-chunks", "jpeg-against-raw", "postgres-access")
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_says_what_it_answers_where_and_how_long_it_takes(path: Path) -> None:
+    text = path.read_text()
+    assert re.findall(r"^# (Question|Machine|Time): \S", text, re.MULTILINE) == ["Question", "Machine", "Time"]
+    assert text.startswith("# Question")
+    config = read_sweep(path).config
+    assert config.name == path.stem
+    assert config.title
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_option_fits_its_loader_but_for_what_is_left_out(path: Path) -> None:
+    plan = planned(path)
+    assert {cell.config.loader for cell in plan.cells if cell.wanted is None} == set()
+    without = [line for line in plan.left_out if "encoding" not in line and "workers" not in line]
+    assert without == []
+
+
+@pytest.fixture(scope="module")
+def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the files of each dataset hold."""
+    folder = tmp_path_factory.mktemp("twins")
+    found: dict[str, str] = {}
+    for name in ("digits", "cifar10", "tiny-imagenet"):
+        source = open_source(name, folder)
+        if source.missing():
+            source.make_twin(0.002, lambda *_: None)
+        found[name] = source.splits()["train"].encoding
+    return found
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_jpeg_is_asked_for_only_where_the_source_has_it(path: Path, encodings: dict[str, str]) -> None:
+    for cell in planned(path).cells:
+        if cell.config.options.get("encoding") == "jpeg":
+            assert encodings[cell.config.dataset] == "jpeg", cell.label
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "thesis"], ids=lambda path: path.stem)
+def test_its_data_can_be_made(path: Path, tmp_path: Path) -> None:
+    folders = Folders(tmp_path, tmp_path / "stores")
+    file = read_sweep(path)
+    plan = make_plan(file, folders)
+    twins = [twin.dataset for twin in missing_twins(file, plan.cells, folders)]
+    assert set(twins) == {cell.config.dataset for cell in plan.cells} - {"digits"}
+
+
+def test_all_share_one_data_folder() -> None:
+    entries = {entry.model_dump_json() for path in CONFIGS for entry in read_sweep(path).config.data}
+    assert len(entries) == len({entry.dataset for path in CONFIGS for entry in read_sweep(path).config.data}) == 2
+
+
+def test_the_thesis_s_matrix() -> None:
+    plan = planned(ROOT / "configs" / "thesis.toml")
+    found = {(c.config.loader, c.config.dataset, c.config.model, c.config.cache) for c in plan.cells}
+    datasets, models = ("cifar10", "tiny-imagenet"), ("convnet", "resnet18", "densenet121")
+    assert found == {
+        (loader, dataset, model, cache)
+        for loader in loader_names()
+        for dataset in datasets
+        for model in models
+        for cache in ("cold", "warm")
+    }
+    assert len(plan.cells) == len(found)
+    assert len(plan.rounds) == 5
+
+
+def test_what_two_cores_can_answer() -> None:
+    plan = planned(ROOT / "configs" / "cpu.toml")
+    how = {(cell.config.cache, cell.config.epochs, cell.config.ceiling_steps) for cell in plan.cells}
+    assert how == {("cold", 1, 50), ("warm", 2, 50)}
+    assert len(plan.cells) == 4 * len(loader_names())
+    assert len(plan.rounds) == 5
+
+
+def test_the_demo_is_a_sweep() -> None:
+    assert "bench sweep configs/demo.toml --fresh" in (ROOT / "scripts" / "demo").read_text()
+    assert subprocess.run(["bash", "-n", ROOT / "scripts" / "demo"], check=True).returncode == 0
+    cells = planned(ROOT / "configs" / "demo.toml").cells
+    assert {cell.config.loader for cell in cells} == set(loader_names())
+    assert {(cell.config.dataset, cell.config.epochs) for cell in cells} == {("digits", 10)}

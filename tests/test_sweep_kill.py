@@ -1,0 +1,85 @@
+"""A sweep killed at random moments: nothing torn, nothing repeated, nothing left behind, and in the end all done."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.records import Foreign, Record, read_records
+from bench.sources.registry import open_source
+from bench.stores import prepare
+from bench.sweep.plan import wanted_of
+from tests.sweeps import all_gone, write
+
+KILLS = 20
+LONGEST_S = 7.0
+"""A sweep plans for two seconds, then makes its store or begins a run, either of which takes some seconds more."""
+
+
+class Series:
+    """One sweep after another into the same folder, each killed."""
+
+    def __init__(self, folder: Path, seed: int, block: str) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.out.mkdir(parents=True)
+        self.file = write(folder / "some.toml", block, repeats=2)
+        self._chance = random.Random(seed)
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def work(self) -> None:
+        """Kill some, then let one end."""
+        for _ in range(KILLS // 2):
+            moment = self._chance.uniform(0, LONGEST_S)
+            process = self._start()
+            try:
+                process.communicate(timeout=moment)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+            assert all_gone(str(self.folder)) == [], f"after {moment:.2f} s"
+            self._look()
+        process = self._start()
+        printed, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, printed
+        self._look()
+
+    def records(self) -> list[Record]:
+        """All of them; there is no file that is none."""
+        found = []
+        for item in read_records(self.out):
+            assert not isinstance(item, Foreign), item
+            found.append(item[1])
+        return found
+
+    def _look(self) -> None:
+        """Every record is whole, and those that were seen before are the same files, untouched."""
+        found = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in self.out.glob("*.json")}
+        assert len(self.records()) == len(found)
+        assert {path: state for path, state in found.items() if path in self._seen} == self._seen
+        self._seen = found
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench", "sweep", str(self.file), "--out", str(self.out)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "BENCH_DATA": str(self.folder / "data")},
+        )
+
+
+def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
+    workers = Series(tmp_path / "workers", 1, 'loader = "memory"\ndataset = "digits"\nworkers = 2')
+    server = Series(tmp_path / "server", 2, 'loader = "postgres"\ndataset = "digits"')
+    # Here the moments fall into runs more often; there, into the making of the store, too.
+    data = workers.folder / "data"
+    prepare(wanted_of("memory", open_source("digits", data), {}, 16, data / "stores")[0])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(Series.work, (workers, server)))
+    for series in (workers, server):
+        assert [record.status for record in series.records()] == ["ok", "ok"]
+        assert not list(series.out.glob(".*.partial"))

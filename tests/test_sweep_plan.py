@@ -1,0 +1,216 @@
+"""A sweep's file is read strictly and says where it is wrong; its plan is a seeded order of complete rounds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.sweep.config import SweepFile, place_of, read_sweep
+from bench.sweep.plan import Folders, Plan, make_plan
+from loaders import loader_names
+from tests.sweeps import install
+
+WHOLE = """name = "whole"
+title = "A title"
+repeats = 3
+seed = 7
+timeout_s = 60
+
+[run]
+epochs = 2
+limit = 10
+device = "cpu"
+
+[[data]]
+dataset = "cifar10"
+synthetic = true
+fraction = 0.1
+
+[[matrix]]
+loader = ["mmap", "hdf5"]
+dataset = ["digits", "cifar10"]
+cache = ["cold", "warm"]
+workers = 0
+
+[[matrix]]
+loader = "memory"
+dataset = "digits"
+options = [{}, {encoding = "raw", threads = 2}]
+batch_size = [64, 128]
+epochs = 1
+"""
+
+
+def read(folder: Path, text: str) -> SweepFile:
+    path = folder / "some.toml"
+    path.write_text(text)
+    return read_sweep(path)
+
+
+def plan(folder: Path, text: str, limit: int | None = None) -> Plan:
+    return make_plan(read(folder, text), Folders(folder / "data", folder / "stores"), limit)
+
+
+def test_each_block_is_a_full_product_over_its_lists(tmp_path: Path) -> None:
+    cells = plan(tmp_path, WHOLE).cells
+    first = {(c.config.loader, c.config.dataset, c.config.cache) for c in cells if c.config.loader != "memory"}
+    assert first == {(a, b, c) for a in ("mmap", "hdf5") for b in ("digits", "cifar10") for c in ("cold", "warm")}
+    second = [(c.config.batch_size, c.config.options) for c in cells if c.config.loader == "memory"]
+    assert len(second) == 4
+    assert (64, {"encoding": "raw", "threads": 2}) in second
+    assert len(cells) == 12
+
+
+def test_a_block_s_settings_go_before_the_shared_ones_and_those_before_the_defaults(tmp_path: Path) -> None:
+    by_loader = {cell.config.loader: cell.config for cell in plan(tmp_path, WHOLE).cells}
+    assert (by_loader["mmap"].epochs, by_loader["memory"].epochs) == (2, 1)
+    assert by_loader["memory"].limit == 10
+    assert by_loader["memory"].model == RunConfig.model_fields["model"].default
+    assert {cell.config.limit for cell in plan(tmp_path, WHOLE, limit=5).cells} == {5}
+
+
+def test_a_run_of_a_sweep_is_named_as_the_same_run_by_itself(tmp_path: Path) -> None:
+    run = next(run for run in plan(tmp_path, WHOLE).runs if run.config.loader == "memory")
+    alone = RunConfig(**run.config.model_dump())
+    assert alone.run_id == run.config.run_id
+    assert run.config.repeat == int(run.label.rsplit(" ", 1)[1]) - 1
+
+
+def test_every_round_has_every_cell_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+    rounds = plan(tmp_path, WHOLE).rounds
+    orders = [[run.cell.label for run in members] for members in rounds]
+    assert [len(set(order)) for order in orders] == [12] * 3
+    assert len({tuple(order) for order in orders}) == 3
+    assert [{run.config.repeat for run in members} for members in rounds] == [{0}, {1}, {2}]
+    names = [run.config.run_id for members in rounds for run in members]
+    assert len(set(names)) == 36
+
+
+def test_the_order_follows_from_the_seed_alone(tmp_path: Path) -> None:
+    def order(text: str) -> list[str]:
+        return [run.label for run in plan(tmp_path, text).runs]
+
+    assert order(WHOLE) == order(WHOLE)
+    other = order(WHOLE.replace("seed = 7", "seed = 8"))
+    assert other != order(WHOLE)
+    assert sorted(other) == sorted(order(WHOLE))
+    # A sweep that is prolonged keeps the rounds that it has.
+    assert order(WHOLE.replace("repeats = 3", "repeats = 4"))[:36] == order(WHOLE)
+
+
+def test_a_star_is_every_registered_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset", gone="no_such:Thing")
+    cells = plan(tmp_path, 'name = "x"\n[[matrix]]\nloader = "*"\ndataset = "digits"\n').cells
+    assert [cell.config.loader for cell in cells] == [*loader_names()]
+    assert {"trouble", "gone"} <= set(loader_names())
+    reasons = {cell.config.loader: cell.unavailable for cell in cells}
+    assert reasons["memory"] is None
+    assert "no_such" in (reasons["gone"] or "")
+    if not torch.cuda.is_available():
+        assert "CUDA" in (reasons["gpu_mmap"] or "")
+
+
+def test_what_does_not_fit_is_left_out_where_the_block_says_so(tmp_path: Path) -> None:
+    text = 'name = "x"\n[[matrix]]\nloader = ["filesystem", "mmap"]\ndataset = "digits"\noptions = {encoding = "raw"}\n'
+    with pytest.raises(UsageError, match=r"some.toml, line 5: loader filesystem has no option 'encoding'"):
+        plan(tmp_path, text)
+    left = plan(tmp_path, text + "skip_unfitting = true\n")
+    assert [cell.config.loader for cell in left.cells] == ["mmap"]
+    assert left.left_out == ["loader filesystem has no option 'encoding'; it has: compression, decoder, threads"]
+
+
+def test_more_workers_than_a_loader_takes_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset")
+    text = 'name = "x"\n[[matrix]]\nloader = "trouble"\ndataset = "digits"\nworkers = [0, 8]\n'
+    with pytest.raises(UsageError, match=r"line 5: loader trouble takes at most 4 workers, not 8"):
+        plan(tmp_path, text)
+    assert [cell.config.workers for cell in plan(tmp_path, text + "skip_unfitting = true\n").cells] == [0]
+
+
+def test_a_secret_option_stands_in_no_configuration(tmp_path: Path) -> None:
+    dsn = "postgresql://someone:hunter2@127.0.0.1/db"
+    (cell,) = plan(
+        tmp_path, f'name = "x"\n[[matrix]]\nloader = "postgres"\ndataset = "digits"\noptions = {{dsn = "{dsn}"}}\n'
+    ).cells
+    assert cell.given == {"dsn": dsn}
+    assert "hunter2" not in cell.config.model_dump_json() + cell.label
+
+
+# What is replaced in WHOLE, by what, the line that the message must name, and its words.
+WRONG = [
+    ('name = "whole"', "name = ", 1, "invalid value"),
+    ('name = "whole"', 'name = "../x"', 1, "name: string should match"),
+    ('name = "whole"', 'name = "whole"\ncolour = "red"', 2, "no key 'colour'"),
+    ("repeats = 3", "repeats = 0", 3, "repeats: input should be greater"),
+    ("timeout_s = 60", "timeout_s = -1", 5, "timeout_s"),
+    ("epochs = 2", "epochs = [2]", 8, "run.epochs"),
+    ("epochs = 2", "repeat = 2", 8, "no key 'repeat' in run"),
+    ("synthetic = true\n", "", 12, "fraction goes with synthetic"),
+    ("fraction = 0.1", "fraction = 2", 15, "data.fraction"),
+    ("workers = 0", 'workers = "many"', 21, "matrix.workers"),
+    ("workers = 0", "worker = 0", 21, "no key 'worker' in matrix"),
+    ('cache = ["cold", "warm"]', 'cache = ["cold", "hot"]', 20, "'cold', 'warm' or 'as-is'"),
+    ('cache = ["cold", "warm"]', "cache = []", 20, "empty list"),
+    ('loader = "memory"\n', "", 23, "matrix.loader is missing"),
+    ('loader = "memory"', 'loader = "nosuch"', 24, "no loader is called 'nosuch'"),
+    ('dataset = "digits"', 'dataset = "nosuch"', 25, "no dataset is called 'nosuch'"),
+    ("threads = 2", "thread = 2", 26, "no option 'thread'"),
+    ("threads = 2", 'threads = "no"', 26, "option 'threads' of loader memory"),
+    ("batch_size = [64, 128]", "batch_size = [64, 64]", 23, "asked for twice"),
+    ('raw", threads = 2', 'raw", threads = 0', 23, "asked for twice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"), WRONG, ids=[f"{new or 'no ' + old!r}" for old, new, *_ in WRONG]
+)
+def test_one_sentence_with_file_and_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    assert WHOLE.count(old) == 1
+    with pytest.raises(UsageError) as error:
+        plan(tmp_path, WHOLE.replace(old, new))
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path / 'some.toml'}, line {line}: "), text
+    assert words in text
+    assert "\n" not in text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_where_there_is_none_is_refused_where_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 10: PyTorch finds no CUDA device"):
+        plan(tmp_path, WHOLE.replace('device = "cpu"', 'device = "cuda"'))
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read .*nosuch"):
+        read_sweep(tmp_path / "nosuch.toml")
+    (tmp_path / "latin.toml").write_bytes('name = "caf\xe9"'.encode("latin-1"))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_sweep(tmp_path / "latin.toml")
+
+
+def test_what_is_missing_at_the_top_has_no_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape("some.toml: name is missing")):
+        read(tmp_path, '[[matrix]]\nloader = "mmap"\ndataset = "digits"\n')
+
+
+@given(blocks=st.integers(1, 5), keys=st.integers(0, 4), wanted=st.data())
+def test_places_are_found_in_any_array_of_tables(blocks: int, keys: int, wanted: st.DataObject) -> None:
+    lines: list[str] = []
+    places: dict[tuple[str | int, ...], int] = {}
+    for block in range(blocks):
+        lines.append(f"{'  ' * (block % 2)}[[matrix]]  # a comment")
+        places[("matrix", block)] = len(lines)
+        for key in range(keys):
+            lines.append(f'  "k-{key}" = [' if key % 2 else f"k-{key} = 1")
+            places[("matrix", block, f"k-{key}")] = len(lines)
+            lines += ["", "1, # k-9 = 2", "]"] if key % 2 else []
+    loc = wanted.draw(st.sampled_from(list(places)))
+    assert place_of("\n".join(lines), loc) == f", line {places[loc]}"
+    assert place_of("\n".join(lines), (*loc, "deeper")) == f", line {places[loc]}"
