@@ -1,0 +1,138 @@
+"""Where a number on the page leads: to its record, or to the list of records that it comes from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from bench.records import Record
+from bench.report.groups import Cell, Group
+
+
+class Embedded(NamedTuple):
+    """A record on the page.
+
+    Attributes:
+        anchor: its HTML id: the run's id, or, where that is no fit name or is taken, one made from it.
+        run_id: as the record says.
+        label: loader with options, dataset and cache; the same for repetitions.
+        started: day and minute.
+        status: "ok", or what went wrong.
+        json: the whole record.
+    """
+
+    anchor: str
+    run_id: str
+    label: str
+    started: str
+    status: str
+    json: str
+
+
+class RunSet(NamedTuple):
+    """Records behind at least one number: an HTML id, and the records by label."""
+
+    anchor: str
+    parts: list[tuple[str, list[Embedded]]]
+
+
+class Links:
+    """Gives every record an anchor, and every set of records that a number comes from another.
+
+    Attributes:
+        records: all records, in the order of groups, cells and rounds; superseded ones last.
+        sets: those that were asked for by `target` so far.
+    """
+
+    def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
+        taken: set[str] = set()
+        self.records: list[Embedded] = []
+        self.sets: dict[tuple[str, ...], RunSet] = {}
+        self._by_run: dict[tuple[str, str], list[Embedded]] = {}
+        placed: set[int] = set()
+        for group in made:
+            for cell, members in group.cells.items():
+                for record in members:
+                    embedded = _embedded(record, _label(cell), taken)
+                    self._by_run.setdefault((group.title, record.run_id), []).append(embedded)
+                    self.records.append(embedded)
+                    placed.add(id(record))
+        for record in records:
+            if id(record) not in placed:
+                self.records.append(_embedded(record, f"{record.loader.name}, {record.config.dataset}", taken))
+
+    def target(self, environment: str, runs: Iterable[str]) -> str | None:
+        """The id that a number from these runs leads to; None where none of them is known.
+
+        Args:
+            environment: title of the group that the runs belong to: machines may share the id of a run.
+            runs: ids.
+        """
+        found = [record for run in dict.fromkeys(runs) for record in self._by_run.get((environment, run), ())]
+        if len(found) < 2:
+            return found[0].anchor if found else None
+        key = tuple(record.anchor for record in found)
+        if key not in self.sets:
+            parts: dict[str, list[Embedded]] = {}
+            for record in found:
+                parts.setdefault(record.label, []).append(record)
+            self.sets[key] = RunSet(f"runs-{len(self.sets) + 1}", list(parts.items()))
+        return self.sets[key].anchor
+
+
+def _embedded(record: Record, label: str, taken: set[str]) -> Embedded:
+    status = record.status if record.status == "ok" else f"{record.status}: {record.error or ''}"
+    anchor = _anchor(record.run_id, taken)
+    return Embedded(anchor, record.run_id, label, minute(record.started_at), status, as_json(record))
+
+
+def _label(cell: Cell) -> str:
+    return ", ".join(part for part in (cell.label, cell.dataset, cell.model, cell.cache) if part)
+
+
+def _anchor(run_id: str, taken: set[str]) -> str:
+    """A name that no other element of the page has: the page's own are no sixteen hex digits."""
+    name = run_id if re.fullmatch("[0-9a-f]{16}", run_id) else f"record-{_hash(run_id)}"
+    anchor, count = name, 1
+    while anchor in taken:
+        count += 1
+        anchor = f"{name}-{count}"
+    taken.add(anchor)
+    return anchor
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def minute(time: str) -> str:
+    """A record's time to the minute, in its own zone; as it is if it is none."""
+    try:
+        return datetime.datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return time
+
+
+def as_json(record: Record) -> str:
+    """The record as indented JSON that can be read back, whatever text is in it.
+
+    A lone half of a surrogate pair, which a JSON file may hold and UTF-8 cannot, stays escaped.
+    """
+    text = json.dumps(_finite(record.model_dump()), ensure_ascii=False, indent=1, default=str)
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    """As records are written: JSON has no NaN and no infinity, and pydantic reads these names back as numbers."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
