@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from bench.config import RunConfig
 from bench.errors import BenchError, DataError, UsageError
+from bench.measure.environment import environment
 from bench.records import write_record
 from bench.sources.registry import open_source
 from bench.sweep import lost
@@ -24,7 +26,7 @@ from bench.sweep.data import missing_twins
 from bench.sweep.durations import START_S, Durations
 from bench.sweep.estimate import READ_PER_S, Facts, facts_of, run_s
 from bench.sweep.folder import Folder, elsewhere
-from bench.sweep.job import TwinTask, perform
+from bench.sweep.job import EnvironmentTask, Job, TwinTask, perform
 from bench.sweep.oom import oom_kills
 from bench.sweep.plan import Folders, Plan, Run, make_plan
 from bench.sweep.screen import Screen, duration
@@ -90,6 +92,17 @@ def test_a_process_of_a_sweep_that_is_gone_does_nothing(tmp_path: Path) -> None:
         perform(json.dumps(job), None, print)  # type: ignore[arg-type]
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_the_machine_is_described_as_records_have_it(tmp_path: Path) -> None:
+    answer = tmp_path / "answer.json"
+    pid = os.fork()
+    if pid == 0:
+        task = EnvironmentTask(device="cpu", stores=tmp_path, answer=answer)
+        perform(Job(sweep=os.getppid(), task=task).model_dump_json(), None, print)  # type: ignore[arg-type]
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert json.loads(answer.read_text()).keys() == environment(torch.device("cpu"), tmp_path).keys()
 
 
 def test_what_is_no_job_is_refused() -> None:

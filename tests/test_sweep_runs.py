@@ -13,8 +13,11 @@ from typing import NamedTuple
 import pytest
 
 from bench.records import Foreign, Record, read_records, write_record
+from bench.sweep.config import read_sweep
+from bench.sweep.lost import now, record_of
+from bench.sweep.plan import Folders, make_plan
 from tests.command import Bench, Done
-from tests.record_samples import a_record
+from tests.record_samples import ENVIRONMENT, a_record
 from tests.sweeps import HEAD, all_gone, install, write
 from tests.test_bad_input import refused, servers
 from tests.trouble_loader import OVER
@@ -220,6 +223,29 @@ def test_what_is_finished_is_kept_unless_it_is_to_be_fresh(bench: Bench, tmp_pat
     assert "1 record from elsewhere (other cpu, " in done.out
     assert all(state(path) != kept[path] for path in kept)
     assert other.exists()
+
+
+def test_what_could_not_run_is_tried_once_it_can(bench: Bench, tmp_path: Path) -> None:
+    file = write(tmp_path / "some.toml", 'loader = "memory"\ndataset = "digits"')
+    (run,) = make_plan(read_sweep(file), Folders(bench.data, bench.data / "stores")).runs
+    record = record_of(run, "unavailable", "told to be", ENVIRONMENT, now())
+    write_record(record, bench.out)
+    (bench.data / "stores").mkdir(parents=True)
+    (bench.data / "stores" / "digits-limit16").write_text("in the way")
+    done = bench("sweep", str(file), "--out", str(bench.out))
+    assert (done.code, "small: 1 failed; " in done.out) == (1, True)
+    assert "--store-dir" in (records_in(bench.out)[0].error or "")
+
+
+@pytest.mark.cuda
+def test_a_gpu_is_left_to_the_runs(bench: Bench, tmp_path: Path) -> None:
+    head = HEAD.replace('device = "cpu"\n', "")
+    file = write(tmp_path / "some.toml", 'loader = ["memory", "gpu_mmap"]\ndataset = "digits"', head=head)
+    place = Place(tmp_path)
+    done = place.sweep(file)
+    assert done.code == 0, done.err
+    assert [record.environment["device"] for record in records_in(place.out)] == ["cuda", "cuda"]
+    assert (place.out / "logs" / "the-machine.log").exists()
 
 
 def test_a_limit_makes_other_runs(bench: Bench, tmp_path: Path, trouble: None) -> None:

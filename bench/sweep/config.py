@@ -55,7 +55,8 @@ class _Block(_Given):
         loader: names of loaders, or ``"*"`` for every one that is registered.
         dataset: names of datasets.
         options: loader options; each table is one value of the product.
-        skip_unfitting: leave out what a loader cannot do instead of refusing the sweep.
+        skip_unfitting: leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing
+            the sweep. What the data cannot give, such as JPEG files, is refused in any case.
     """
 
     loader: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]

@@ -21,7 +21,7 @@ from bench.sweep.child import run_task
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins, unprepared
 from bench.sweep.durations import Durations
-from bench.sweep.folder import FINISHED, Folder, elsewhere
+from bench.sweep.folder import Folder, elsewhere
 from bench.sweep.job import AnyTask, EnvironmentTask, PrepareTask, TwinTask
 from bench.sweep.plan import Folders, Plan, Run
 from bench.sweep.screen import duration
@@ -121,8 +121,7 @@ class Sweep:
             if warning := elsewhere(records.values(), self._environment):
                 self._listener.say(f"warning: {self._folder.path} has {warning}")
             self._durations = Durations(records.values())
-            finished = {name for name, record in records.items() if record.status in FINISHED}
-            pending = [run for run in self._plan.runs if run.config.run_id not in finished]
+            pending = [run for run in self._plan.runs if not _is_finished(run, records.get(run.config.run_id))]
             self._kept = len(self._plan.runs) - len(pending)
             for twin in twins:
                 self._make(
@@ -237,3 +236,10 @@ class Sweep:
         left_s = None if None in guesses else sum(guess for guess in guesses if guess is not None)
         self._listener.progress(len(self._plan.runs) - len(pending), len(self._plan.runs), left_s)
         return f"; about {duration(left_s)} left" if left_s else ""
+
+
+def _is_finished(run: Run, record: Record | None) -> bool:
+    """Whether a record needs no other attempt: what could not run is tried once it can."""
+    if record is None:
+        return False
+    return record.status == "ok" or (record.status == "unavailable" and run.cell.unavailable is not None)

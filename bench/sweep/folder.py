@@ -14,7 +14,6 @@ from bench.report.environments import COMPARED
 from bench.sweep.child import Hold
 
 _APART_FROM_THE_DEVICE = tuple(key for key in COMPARED if key not in ("device", "gpu"))
-FINISHED = ("ok", "unavailable")
 
 
 class Folder:
