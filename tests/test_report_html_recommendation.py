@@ -156,6 +156,15 @@ def in_rounds(costs: dict[str, dict[int, float]]) -> list[Record]:
     ]
 
 
+def test_a_preparation_that_runs_share_counts_once() -> None:
+    records = a_sweep({"filesystem": 10.0}) + [
+        a_run("mmap", number, 8.0, prepare_s=2.0 if number < 4 else 12.0) for number in range(5)
+    ]
+    made = the_recommendation(records)
+    saved = statistics.fmean(times(records, "filesystem")[n] - 8.0 for n in range(5))
+    assert made.break_even == math.ceil(7.0 / saved) != math.ceil(4.0 / saved)
+
+
 def test_faster_than_faster_is_faster() -> None:
     """The best and the baseline share too few rounds, but both share enough with a third."""
     records = in_rounds(

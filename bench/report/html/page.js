@@ -104,7 +104,7 @@
     tell();
   }
 
-  /** Opens what the address's fragment names, and puts the focus there. */
+  /** Opens the record that the address's fragment names, as older browsers do not, and puts the focus there. */
   function follow() {
     let name;
     try {
@@ -114,7 +114,7 @@
     }
     const details = document.getElementById(name)?.closest("details");
     if (!details) return;
-    for (let outer = details; outer; outer = outer.parentElement.closest("details")) outer.open = true;
+    details.open = true;
     details.querySelector("summary").focus({ preventScroll: true });
     details.scrollIntoView();
   }

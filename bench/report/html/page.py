@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -127,7 +126,7 @@ def render(
         css=Markup(css),  # noqa: S704  (the package's own)
         js=Markup(js),  # noqa: S704
         words=words,
-        script_words=_for_script({key: words[key] for key in _SCRIPT_WORDS}),
+        script_words={key: words[key] for key in _SCRIPT_WORDS},
         lede=_lede(records, words),
         groups=shown_groups,
         FIRST=FIRST,
@@ -170,11 +169,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", value)
-
-
-def _for_script(values: dict[str, str]) -> Markup:
-    """JSON for a script element, which no ``<`` may end."""
-    return Markup(json.dumps(values, ensure_ascii=True).replace("<", r"\u003c"))  # noqa: S704
 
 
 def _lede(records: Sequence[Record], words: Words) -> str:

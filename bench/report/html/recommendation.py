@@ -200,13 +200,10 @@ def _faster_ones(compared: Compared, cells: Iterable[Cell]) -> dict[Cell, set[Ce
             above[other].add(ours)
         elif comparison.verdict == "slower":
             above[ours].add(other)
-    grown = True
-    while grown:
-        grown = False
+    for middle in above:  # Warshall's closure
         for faster in above.values():
-            more = {cell for known in faster for cell in above[known]} - faster
-            faster |= more
-            grown = grown or bool(more)
+            if middle in faster:
+                faster |= above[middle]
     return above
 
 
