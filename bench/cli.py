@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.config import CacheState, Device, Model, RateConfig, RunConfig, Settings, StartMethod, build

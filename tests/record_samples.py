@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bench.records import Record
 
 ENVIRONMENT: dict[str, Any] = {
@@ -101,3 +103,110 @@ def a_document(loader: str = "mmap", **changes: Any) -> dict[str, Any]:
 def a_record(loader: str = "mmap", **changes: Any) -> Record:
     """A valid record."""
     return Record.model_validate(a_document(loader, **changes))
+
+
+_TRAINED = ("setup", "ceiling", "resources", "digest", "cache")
+"""What only a training run leaves."""
+GPU: dict[str, Any] = {"name": "Some GPU", "memory_bytes": 80 * 10**9, "driver": "1.0"}
+
+
+def a_whole_document(rng: np.random.Generator, loader: str = "mmap", **changes: Any) -> dict[str, Any]:
+    """A record's fields as schema version 2 has them, none missing, with numbers that are drawn.
+
+    ``config`` and ``environment`` in ``changes`` are merged; ``device="cuda"`` in ``config`` makes it a GPU's.
+    """
+    config = changes.pop("config", {})
+    cuda = config.get("device") == "cuda"
+    environment: dict[str, Any] = {"governor": None, "virtual": False, "storage": {"filesystem": "ext4"}}
+    environment |= {"device": "cuda", "gpu": GPU} if cuda else {}
+    count, cold = config.get("epochs", 3), config.get("cache", "warm") == "cold"
+    made = [_an_epoch(rng, index, cuda, cold) for index in range(count)]
+    loader_rate = rng.uniform(1e4, 2e4, 3)
+    whole: dict[str, Any] = {
+        "schema_version": 2,
+        "run_id": rng.bytes(8).hex(),
+        "epochs": made,
+        "store": {**STORE, "prepare_s": float(rng.uniform(1, 9)), "bytes": int(rng.integers(10**6, 10**7))},
+        "setup": dict(zip(("open_s", "first_batch_s", "close_s"), rng.uniform(0.001, 0.1, 3).tolist(), strict=True)),
+        "ceiling": {"batch_size": 128, "block_steps": [25, 25], "block_s": [1.0, 1.1], "epoch_s": rng.uniform(1.5, 2)},
+        "rates": {
+            "loader": loader_rate.tolist(),
+            "raw": (loader_rate * rng.uniform(0.5, 2, 3)).tolist(),
+            "idiom": f"bench.measure.idioms.{loader}",
+        },
+        "cache": {
+            "wanted": "cold" if cold else "warm",
+            "state": "cold" if cold else "warm",
+            "reason": None,
+            "evidence": {
+                "method": "cachestat",
+                "bytes": 10**7,
+                "after_eviction": [0.0] * count if cold else [],
+                "before_epoch": [1.0] * count,
+                "read_bytes": rng.integers(0, 10**7, count).tolist(),
+            },
+        },
+        "resources": {
+            "cpu_s": {"process": 3.0},
+            "energy_j": 100.0 if cuda else None,
+            "gpu": {"utilisation_pct": rng.uniform(50, 99), "power_w": rng.uniform(99, 300), "throttled": {}}
+            if cuda
+            else None,
+            "memory": {
+                f"{group}_peak_pss": int(rng.integers(10**8, 10**9))
+                for group in ("tree", "process", "workers", "server")
+            }
+            | ({"device_peak": int(rng.integers(10**8, 10**9))} if cuda else {}),
+            "sampling": {"samples": 5.0, "stopwatch_s": rng.uniform(1e-4, 1e-3)},
+        },
+    }
+    return a_document(
+        loader, config=config, environment={**environment, **changes.pop("environment", {})}, **{**whole, **changes}
+    )
+
+
+def _an_epoch(rng: np.random.Generator, index: int, cuda: bool, cold: bool) -> dict[str, Any]:
+    fetch, transfer, compute, other = rng.uniform([0.1, 0.01, 1.5, 0.001], [0.5, 0.02, 2.0, 0.002]).tolist()
+    device = rng.uniform(0.1, 1, 3).tolist() if cuda else [None] * 3
+    return an_epoch(
+        index,
+        wall_s=fetch + transfer + compute + other + rng.uniform(0, 0.01),
+        fetch_s=fetch,
+        transfer_s=transfer,
+        compute_s=compute,
+        other_s=other,
+        device_copy_s=device[0],
+        device_compute_s=device[1],
+        device_idle_s=device[2],
+        train_loss=rng.uniform(0.1, 2),
+        test_accuracy=rng.uniform(0.5, 0.9),
+        test_macro_f1=rng.uniform(0.5, 0.9),
+        wait_s=dict(zip(("p50", "p95", "p99", "max"), np.sort(rng.uniform(0.001, 0.1, 4)).tolist(), strict=True)),
+        cpu_s=dict(zip(("process", "workers", "server", "ended"), rng.uniform(0.5, 3, 4).tolist(), strict=True)),
+        others_cpu_s=rng.uniform(0, 0.2),
+        stolen_cpu_s=rng.uniform(0, 0.2),
+        energy_j=rng.uniform(300, 400) if cuda else None,
+        open_s=rng.uniform(0.01, 0.2) if cold else None,
+        first_batch_s=rng.uniform(0.01, 0.2) if cold else None,
+    )
+
+
+def a_whole_sweep(seed: int = 0, rounds: int = 5, device: str = "cpu") -> list[dict[str, Any]]:
+    """Documents of a sweep: three loaders by two datasets by two states of the cache by rounds, and their rates."""
+    rng = np.random.default_rng(seed)
+    made: list[dict[str, Any]] = []
+    stores: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for number in range(rounds):
+        for dataset in ("digits", "cifar10"):
+            about = {**DATASET, "name": dataset, "train": 1437 if dataset == "digits" else 50_000}
+            for loader in ("filesystem", "mmap", "hdf5"):
+                config = {"dataset": dataset, "repeat": number, "device": device}
+                for cache, count in (("warm", 3), ("cold", 1)):
+                    whole = {**config, "cache": cache, "epochs": count}
+                    made.append(a_whole_document(rng, loader, config=whole, dataset=about))
+                without: dict[str, Any] = {"epochs": [], **dict.fromkeys(_TRAINED)}
+                rate = {**config, "command": "rate"}
+                made.append(a_whole_document(rng, loader, config=rate, dataset=about, **without))
+                for document in made[-3:]:  # stores are prepared anew in every third round
+                    document["store"] = stores.setdefault((dataset, loader, number // 3), document["store"])
+    return made

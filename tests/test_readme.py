@@ -5,23 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bench.records import Foreign, read_records
-from bench.report.tables import cells, tables
+from bench.report.show import cell
+from bench.report.table import Table
+from bench.report.tables import tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def committed() -> list[pd.DataFrame]:
-    """The report's tables over results/cpu, as text."""
+def committed(kind: str) -> Table:
+    """The report's table of this kind over results/cpu."""
     records = []
     for item in read_records(ROOT / "results" / "cpu"):
         assert not isinstance(item, Foreign), item
         records.append(item[1])
-    return [pd.DataFrame(cells(t.frame), columns=t.frame.columns).astype(str) for t in tables(records)]
+    (found,) = [table for table in tables(records) if table.kind == kind]
+    return found
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -35,13 +37,19 @@ def rows(heading: str) -> list[list[str]]:
     return [found[0], *found[2:]]
 
 
-@pytest.mark.parametrize(("number", "heading"), [(0, "dataset"), (1, "loader, CIFAR-10 twin")])
-def test_tables_are_the_records(number: int, heading: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "heading", "dataset"), [("main", "dataset", ""), ("rates", "loader, CIFAR-10 twin", "cifar10")]
+)
+def test_tables_are_the_records(kind: str, heading: str, dataset: str) -> None:
     header, *shown = rows(heading)
-    frame = committed()[number]
-    if number:
-        frame = frame[frame["dataset"].str.startswith("cifar10")].rename(columns={"loader": heading})
-    expected = frame[header].to_numpy().tolist()
+    table = committed(kind)
+    columns = {column.title: column for column in table.columns}
+    wanted = [columns[title.partition(", CIFAR")[0] if title == heading else title] for title in header]
+    expected = [
+        [cell(row[column.key], column, "en") for column in wanted]
+        for row in table.rows
+        if row["dataset"].text.startswith(dataset)
+    ]
     assert shown == expected
 
 

@@ -1,107 +1,166 @@
-"""Tables say what the records say, and nothing that the records do not allow to be compared."""
+"""Tables hold what may be compared, and say what is wrong with it."""
 
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from bench.errors import BenchError
-from bench.records import Record
-from bench.report.tables import FORMATS, Table, cells, tables
-from bench.report.write import markdown, write
-from tests.record_samples import DATASET, DIGEST, ENVIRONMENT, STORE, a_record, an_epoch
+from bench.measure.comparison import Verdict
+from bench.records import Foreign, Record, read_records
+from bench.report.groups import groups
+from bench.report.table import Row, Table
+from bench.report.tables import tables
+from tests.record_samples import DATASET, DIGEST, ENVIRONMENT, GPU, STORE, a_record, a_whole_document, an_epoch
 
-seconds = st.floats(1e-6, 1e6)
-epochs = st.lists(
-    st.builds(an_epoch, wall_s=seconds, fetch_s=seconds, images=st.integers(1, 10**7), test_accuracy=st.floats(0, 1)),
-    min_size=1,
-    max_size=3,
-)
+V1 = Path(__file__).parent / "data" / "records-v1"
 
 
-def the_table(records: list[Record]) -> Table:
-    (table,) = tables(records)
+def main_of(records: list[Record], **options: Any) -> Table:
+    (table,) = (table for table in tables(records, **options) if table.kind == "main")
     return table
 
 
-def row(table: Table, **key: str) -> dict[str, Any]:
-    """The one row with these values."""
-    (found,) = [r for r in table.frame.to_dict("records") if all(r[k] == v for k, v in key.items())]
-    return {str(name): value for name, value in found.items()}
+def row(table: Table, **texts: str) -> Row:
+    """The one row with these texts."""
+    (found,) = (row for row in table.rows if all(row[key].text == text for key, text in texts.items()))
+    return found
 
 
-@given(st.lists(epochs, min_size=1, max_size=4), seconds)
-def test_the_numbers_are_those_of_the_records(runs: list[list[dict[str, Any]]], prepare_s: float) -> None:
-    store = {**STORE, "prepare_s": prepare_s}
-    records = [a_record(epochs=run, config={"repeat": i}, store=store) for i, run in enumerate(runs)]
-    found = row(the_table([*records, a_record("hdf5")]), loader="mmap")
-    frame = pd.DataFrame([epoch for run in runs for epoch in run])
-    assert found["runs"] == len(runs)
-    assert found["epoch s"] == pytest.approx(frame.wall_s.mean())
-    assert found["images/s"] == pytest.approx(frame.images.sum() / frame.wall_s.sum())
-    assert found["fetch %"] == pytest.approx(100 * frame.fetch_s.sum() / frame.wall_s.sum())
-    assert found["accuracy"] == pytest.approx(pd.Series([run[-1]["test_accuracy"] for run in runs]).mean())
-    assert found["macro-F1"] == pytest.approx(0.89)
-    assert found["prepare s"] == pytest.approx(prepare_s)
-    assert found["store MB"] == pytest.approx(5.533696)
-    assert found["digest"] == "33333333"
+def runs_of(loader: str, seconds: list[float], **changes: Any) -> list[Record]:
+    """One run a round, of one epoch each."""
+    config = changes.pop("config", {})
+    return [
+        a_record(loader, run_id=f"{loader}{n}", config={**config, "repeat": n}, epochs=[an_epoch(wall_s=s)], **changes)
+        for n, s in enumerate(seconds)
+    ]
 
 
-@given(st.lists(st.lists(st.tuples(seconds, seconds), min_size=1, max_size=5), min_size=1, max_size=3))
-def test_the_rates_are_those_of_the_records(runs: list[list[tuple[float, float]]]) -> None:
-    records = []
-    for number, pairs in enumerate(runs):
-        mine, raw = [a for a, _ in pairs], [b for _, b in pairs]
-        rates = {"loader": mine, "raw": raw, "idiom": "np.take"}
-        records.append(a_record(rates=rates, config={"command": "rate", "repeat": number}))
-    found = row(the_table(records), loader="mmap")
-    frame = pd.DataFrame([pair for pairs in runs for pair in pairs], columns=["mine", "raw"])
-    assert found["runs"] == len(runs)
-    assert found["images/s"] == pytest.approx(frame.mine.median())
-    assert found["plain idiom images/s"] == pytest.approx(frame.raw.median())
-    assert found["ratio"] == pytest.approx((frame.mine / frame.raw).median())
+def flags_of(records: list[Record], loader: str = "mmap") -> str:
+    (table,) = (table for table in tables(records) if table.kind == "statistics")
+    return row(table, loader=loader)["flags"].text
 
 
-def test_a_loader_without_a_plain_idiom_has_a_rate_and_no_ratio() -> None:
-    table = the_table([a_record(config={"command": "rate"})])
-    assert row(table, loader="mmap")["images/s"] == 1050
-    assert cells(table.frame) == [["digits", "mmap", "1", "1,050", "", "", ""]]
+# What shares a table
 
 
 UNLIKE: list[dict[str, Any]] = [
-    *({"environment": {key: "another"}} for key in ("cpu", "cores", "ram_bytes", "system", "kernel", "python")),
-    {"environment": {"packages": {**ENVIRONMENT["packages"], "torch": "2.12.0"}}},
-    {"environment": {"packages": {**ENVIRONMENT["packages"], "h5py": "3.11.0"}}},
-    {"environment": {"threads": 4}},
-    {"environment": {"device": "cuda", "gpu": {"name": "Some GPU", "memory_bytes": 1}}},
-    {"config": {"model": "resnet18"}},
-    {"config": {"epochs": 9}},
-    {"config": {"batch_size": 9}},
-    {"config": {"workers": 9}},
-    {"config": {"prefetch": 9}},
-    {"config": {"lr": 0.9}},
-    {"config": {"cache": "as-is"}},
-    {"config": {"amp": True}},
-    {"config": {"command": "rate"}},
+    *({key: "another"} for key in ("cpu", "cores", "ram_bytes", "system", "kernel", "python", "governor", "storage")),
+    {"packages": {**ENVIRONMENT["packages"], "torch": "2.12.0"}},
+    {"packages": {**ENVIRONMENT["packages"], "h5py": "3.11.0"}},
+    {"affinity": [0]},
+    {"virtual": True},
+    {"device": "cuda", "gpu": GPU},
+    {"gpu": {**GPU, "driver": "2.0"}, "device": "cuda"},
 ]
 
 
 @pytest.mark.parametrize("change", UNLIKE, ids=str)
-def test_unlike_records_never_share_a_table(change: dict[str, Any]) -> None:
-    made = tables([a_record(), a_record("hdf5", **change), a_record("memory")])
-    assert sorted(sorted(table.frame.loader) for table in made) == [["hdf5"], ["memory", "mmap"]]
+def test_records_of_unlike_machines_never_share_a_table(change: dict[str, Any]) -> None:
+    made = tables([a_record(), a_record("hdf5", environment=change), a_record("memory")])
+    for table in made:
+        loaders = {row["loader"].text for row in table.rows}
+        assert loaders in ({"mmap", "memory"}, {"hdf5"})
+    assert len({table.environment for table in made}) == 2
+    assert len({table.key for table in made}) == len(made)
+
+
+@pytest.mark.parametrize("change", UNLIKE, ids=str)
+def test_mixed_by_wish_every_table_warns_and_says_how_they_differ(change: dict[str, Any]) -> None:
+    made = tables([a_record(), a_record("hdf5", environment=change)], mix=True)
+    assert {
+        row["loader"].text for row in main_of([a_record(), a_record("hdf5", environment=change)], mix=True).rows
+    } == {
+        "mmap",
+        "hdf5",
+    }
+    for table in made:
+        (warning,) = (note for note in table.notes if note.startswith("2 different environments are mixed here: "))
+        assert all(key in warning for key in change if key != "packages")
+    assert not any("different environments" in note for table in tables([a_record()], mix=True) for note in table.notes)
+
+
+def test_machines_of_one_name_are_told_apart() -> None:
+    titles = {table.environment for table in tables([a_record(), a_record(environment={"kernel": "6.2"})])}
+    assert titles == {f"Some CPU, 8 cores, 64 GB of RAM, torch 2.11.0 (kernel {kernel})" for kernel in ("6.1", "6.2")}
+
+
+def test_mixed_machines_pair_within_each() -> None:
+    """Round 0 of one machine is no pair of round 0 of another."""
+    slow = {"cpu": "Slow CPU"}
+    records = [
+        *runs_of("filesystem", [1.0, 1.1]),
+        *runs_of("mmap", [0.5, 0.55]),
+        *runs_of("filesystem", [10.0, 11.0], environment=slow),
+        *runs_of("mmap", [5.0, 5.5], environment=slow),
+    ]
+    ratio = row(main_of(records, mix=True), loader="mmap")["ratio"]
+    assert (ratio.number, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_models_and_states_of_the_cache_stand_apart() -> None:
+    changes: list[dict[str, Any]] = [{}, {"cache": "cold"}, {"model": "resnet18"}, {"cache": "as-is"}]
+    made = [t for t in tables([a_record(config=change) for change in changes]) if t.kind == "main"]
+    assert [table.key for table in made] == [
+        "main-convnet-warm",
+        "main-convnet-cold",
+        "main-convnet-as-is",
+        "main-resnet18-warm",
+    ]
+    assert [len(table.rows) for table in made] == [1] * 4
+    assert [table.label for table in made] == [f"tab:{table.key}" for table in made]
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [("epochs", "9"), ("batch_size", "9"), ("workers", "9"), ("prefetch", "9"), ("lr", "0.9"), ("amp", "true")],
+)
+def test_unlike_settings_have_rows_of_their_own_that_say_so(setting: str, shown: str) -> None:
+    records = [a_record("filesystem"), a_record(), a_record(config={setting: json_value(shown)})]
+    table = main_of(records)
+    assert [row["loader"].text for row in table.rows] == ["filesystem", "mmap", "mmap"]
+    assert setting in [column.key for column in table.shown]
+    found = row(table, loader="mmap", **{setting: shown})
+    assert found["ratio"].number is None, "the baseline has other settings"
+    assert table.notes.count("no run of filesystem to compare with: digits, mmap") == 1
+
+
+def json_value(text: str) -> Any:
+    return {"true": True}.get(text, float(text) if text[0].isdigit() else text)
+
+
+def test_threads_are_those_that_pytorch_had() -> None:
+    table = main_of([a_record(), a_record(environment={"threads": 2})])
+    assert [row["threads"].text for row in table.rows] == ["2", "8"]
+
+
+def test_settings_that_all_share_stand_in_the_caption() -> None:
+    table = main_of([a_record(config={"prefetch": 2, "workers": 4})])
+    assert "ConvNet, warm cache, epochs 3, batch size 128, workers 4, threads 8, prefetch 2." in table.caption
+    assert "Some CPU, 8 cores" in table.caption
 
 
 @pytest.mark.parametrize("change", [{"seed": 5}, {"repeat": 3}], ids=str)
 def test_repetitions_share_a_row(change: dict[str, Any]) -> None:
-    assert row(the_table([a_record(), a_record(config=change)]))["runs"] == 2
+    assert row(main_of([a_record(), a_record(config=change)]), loader="mmap")["runs"].number == 2
+
+
+def test_a_run_that_was_repeated_counts_once_and_is_told() -> None:
+    late = a_record(epochs=[an_epoch(wall_s=3.0)], started_at="2026-02-01T00:00:00+00:00")
+    lost = a_record(status="failed", error="lost", started_at="2026-03-01T00:00:00+00:00")
+    table = main_of([late, a_record(), lost])
+    assert (row(table)["runs"].number, row(table)["epoch_s"].number) == (1, 3.0)
+    assert "2 records are superseded by another record of the same run" in table.notes
+
+
+def test_commits_and_uncommitted_changes_are_told() -> None:
+    git = [{"commit": letter * 40, "clean": letter == "a"} for letter in "ab"]
+    notes = main_of([a_record(environment={"git": g}, config={"repeat": n}) for n, g in enumerate(git)]).notes
+    assert "these records were made by 2 commits: aaaaaaaaaa, bbbbbbbbbb" in notes
+    assert "the tree had changes that were not committed, at bbbbbbbbbb" in notes
 
 
 def test_options_and_datasets_have_rows_of_their_own() -> None:
@@ -113,7 +172,7 @@ def test_options_and_datasets_have_rows_of_their_own() -> None:
         a_record(config={"dataset": "cifar10"}, dataset={**DATASET, "synthetic": True, "official": False}),
         a_record(config={"dataset": "cifar10"}, dataset={**DATASET, "official": False}),
     ]
-    assert {(d, n) for d, n in zip(*(the_table(records).frame[c] for c in ("dataset", "loader")), strict=True)} == {
+    assert {(row["dataset"].text, row["loader"].text) for row in main_of(records).rows} == {
         ("digits", "mmap"),
         ("digits", "mmap encoding=jpeg threads=2"),
         ("digits 64/64", "mmap"),
@@ -122,116 +181,293 @@ def test_options_and_datasets_have_rows_of_their_own() -> None:
     }
 
 
-def without_results(loader: str, status: str, error: str) -> Record:
-    nothing: dict[str, Any] = dict.fromkeys(("dataset", "store", "cache", "setup", "resources", "digest"))
-    return a_record(loader, status=status, error=error, epochs=[], **nothing)
+def test_images_that_differ_never_go_by_one_name() -> None:
+    table = main_of([a_record(), a_record("hdf5", dataset={**DATASET, "fingerprint": "e" * 64})])
+    names = [row["dataset"].text for row in table.rows]
+    assert len(set(names)) == 2
+    assert all(name.startswith("digits ") for name in names)
+
+
+# What did not run
+
+
+def without_results(loader: str, status: str, error: str, **changes: Any) -> Record:
+    nothing: dict[str, Any] = dict.fromkeys(("store", "cache", "setup", "resources", "digest"))
+    return a_record(loader, status=status, error=error, epochs=[], **{**nothing, **changes})
 
 
 def test_a_loader_that_did_not_run_is_a_row_with_its_reason() -> None:
-    table = the_table([a_record(), without_results("gpu_mmap", "unavailable", "no CUDA device")])
-    found = row(table, loader="gpu_mmap")
-    assert (found["runs"], found["remark"]) == (0, "unavailable: no CUDA device")
-    assert cells(table.frame)[1] == ["digits", "gpu_mmap", "0", *[""] * 8, "unavailable: no CUDA device"]
-    assert the_table([without_results("gpu_mmap", "unavailable", "no CUDA device")]).notes == []
+    records = [a_record(), without_results("gpu_mmap", "unavailable", "no CUDA device", dataset=None)]
+    found = row(main_of(records), loader="gpu_mmap", dataset="digits")
+    assert (found["runs"].number, found["remark"].text) == (0, "unavailable: no CUDA device")
+    assert all(found[column.key].is_empty for column in main_of(records).columns if column.key not in _NAMED)
+    assert flags_of(records, "gpu_mmap") == "unavailable: no CUDA device"
+
+
+_NAMED = ("dataset", "loader", "runs", "remark")
 
 
 def test_failures_are_counted_apart_and_told_once() -> None:
     lost = [a_record(status="failed", error="lost", config={"repeat": i}, epochs=[an_epoch(wall_s=99)]) for i in (1, 2)]
-    found = row(the_table([a_record(), *lost]), loader="mmap")
-    assert (found["runs"], found["epoch s"], found["remark"]) == (1, 2.0, "failed: lost")
+    found = row(main_of([a_record(), *lost]), loader="mmap")
+    assert (found["runs"].number, found["epoch_s"].number, found["remark"].text) == (1, 2.0, "failed: lost")
+    assert "2 of 3 runs failed (failed: lost)" in flags_of([a_record(), *lost])
+
+
+# Samples
 
 
 def digest(letter: str) -> dict[str, str]:
     return {**DIGEST, "combined": letter * 64}
 
 
-def test_loaders_that_gave_different_samples_are_noted() -> None:
-    same = [a_record(name, digest=digest("a")) for name in ("mmap", "hdf5")]
-    assert the_table(same).notes == []
-    assert the_table([*same, a_record("memory", digest=digest("b"))]).notes == [
-        "digits: the loaders gave different samples; their rows do not compare"
-    ]
-    assert len(the_table([*same, a_record("hdf5", digest=digest("b"))]).notes) == 1
-    almost = {**DIGEST, "combined": "a" * 63 + "b"}
-    assert len(the_table([*same, a_record("memory", digest=almost)]).notes) == 1
+def samples(records: list[Record]) -> dict[str, str]:
+    return {row["loader"].text: row["digest"].text for row in main_of(records).rows}
 
 
-def test_another_seed_gives_another_digest_and_no_note() -> None:
+def test_loaders_that_gave_different_samples_are_told() -> None:
+    same = [a_record(name, digest=digest("a")) for name in ("filesystem", "mmap", "hdf5")]
+    assert set(samples(same).values()) == {"agree"}
+    other = [*same[:2], a_record("hdf5", digest=digest("b"))]
+    assert samples(other) == {"filesystem": "agree", "mmap": "agree", "hdf5": "differ"}
+    assert "other samples than the rest, so their rows do not compare: digits, hdf5" in main_of(other).notes
+    assert "samples differ from the other loaders'" in flags_of(other, "hdf5")
+
+
+def test_the_baseline_is_the_one_to_agree_with() -> None:
+    records = [a_record(name, digest=digest("b")) for name in ("mmap", "hdf5")]
+    assert samples([a_record("filesystem", digest=digest("a")), *records]) == {
+        "filesystem": "agree",
+        "mmap": "differ",
+        "hdf5": "differ",
+    }
+
+
+def test_another_seed_gives_another_digest_and_no_alarm() -> None:
     """The digest is taken in the order of the seed, so a loader with fewer seeds has fewer of them."""
     records = [a_record("mmap", config={"seed": seed}, digest=digest("ab"[seed])) for seed in (0, 1)]
-    assert the_table([*records, a_record("hdf5", config={"seed": 1}, digest=digest("b"))]).notes == []
+    assert samples([*records, a_record("hdf5", config={"seed": 1}, digest=digest("b"))]) == {
+        "mmap": "agree",
+        "hdf5": "agree",
+    }
 
 
-def test_flags_of_a_run_are_told() -> None:
-    table = the_table([a_record(flags=["epoch 0: 3.0% of the wall time is in no part"])])
-    assert table.notes == ["digits, mmap: epoch 0: 3.0% of the wall time is in no part"]
+def test_a_loader_that_contradicts_itself_is_told() -> None:
+    records = [a_record("mmap", config={"repeat": n}, digest=digest("aab"[n])) for n in range(3)]
+    assert samples(records) == {"mmap": "differ"}
 
 
-def test_the_title_names_machine_and_protocol() -> None:
-    assert the_table([a_record(config={"prefetch": 2})]).title == (
-        "Some CPU, 8 of 8 cores, torch 2.11.0; convnet, 3 epochs; batch 128; 0 workers; prefetch 2; cache warm"
+def test_alone_there_is_nothing_to_agree_with() -> None:
+    assert samples([a_record("mmap")]) == {"mmap": ""}
+
+
+# Comparisons
+
+
+def verdicts(slowdown: float, seed: int) -> dict[str, Verdict | str]:
+    """Of a simulated sweep of ten rounds: six loaders, paired sd 2%, and one of them slower."""
+    rng = np.random.default_rng(seed)
+    drift = rng.normal(0, 0.1, 10)
+    records: list[Record] = []
+    for loader in ("filesystem", "mmap", "hdf5", "postgres", "memory", "slow"):
+        cost = slowdown if loader == "slow" else 1.0
+        seconds = 10 * cost * np.exp(drift + rng.normal(0, 0.02 / math.sqrt(2), 10))
+        records += runs_of(loader, seconds.tolist())
+    return {row["loader"].text: row["verdict"].text for row in main_of(records).rows}
+
+
+SWEEPS = 25
+"""Of so many, two false alarms come by chance once in a hundred times, at the half percent that a table may have."""
+
+
+def alarms(found: list[dict[str, Verdict | str]], guilty: str = "") -> int:
+    """Sweeps in which a loader that costs what the baseline does is found to differ."""
+    innocent = [{verdict for name, verdict in each.items() if name != guilty} for each in found]
+    return sum(bool(verdicts - {"baseline", "no difference found"}) for verdicts in innocent)
+
+
+def test_a_planted_slowdown_is_found_and_nothing_else() -> None:
+    found = [verdicts(1.05, seed) for seed in range(SWEEPS)]
+    assert sum(each["slow"] == "slower" for each in found) >= 0.9 * SWEEPS
+    assert alarms(found, guilty="slow") <= 1
+
+
+def test_a_sweep_without_differences_raises_no_alarm() -> None:
+    assert alarms([verdicts(1.0, seed) for seed in range(SWEEPS)]) <= 1
+
+
+def test_the_table_says_what_it_could_have_found() -> None:
+    records = [*runs_of("filesystem", [1.0, 1.01, 0.99, 1.02, 1.0]), *runs_of("mmap", [1.0, 1.0, 1.0, 1.01, 1.0])]
+    (note,) = (note for note in main_of(records).notes if "comparisons; each would" in note)
+    (statistics,) = (table for table in tables(records) if table.kind == "statistics")
+    detectable = row(statistics, loader="mmap")["detectable_pct"].number
+    assert detectable is not None
+    assert note == (
+        f"1 comparisons; each would most likely (95%) have found a slowdown of {detectable:.1f}% to {detectable:.1f}%, "
+        "by its runs"
     )
-    gpu = {"device": "cuda", "gpu": {"name": "Some GPU"}}
-    assert the_table([a_record(environment=gpu)]).title.startswith("Some GPU, ")
 
 
-def parse_table(page: str) -> list[list[str]]:
-    """The cells of a page's only Markdown table, as GitHub splits and unescapes them."""
-    lines = [line for line in page.splitlines() if line.startswith("|")]
-    found = []
-    for line in (lines[0], *lines[2:]):
-        parts = re.findall(r"((?:\\.|[^\\|])*)\|", line[1:])
-        found.append([re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", part).strip() for part in parts])
-    return found
+def test_rounds_pair_whatever_order_they_ran_in() -> None:
+    records = [*runs_of("filesystem", [1.0, 2.0, 4.0]), *reversed(runs_of("mmap", [0.5, 1.0, 2.0]))]
+    ratio = row(main_of(records), loader="mmap")["ratio"]
+    assert (ratio.number, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-nasty = st.text(st.sampled_from("a|\\<>`*_[]()!~&#-\n\r\t\u2028 :/"), max_size=30)
+def test_the_baseline_is_a_choice() -> None:
+    records = [*runs_of("filesystem", [2.0, 2.0]), *runs_of("mmap", [1.0, 1.0])]
+    table = main_of(records, baseline="mmap")
+    assert row(table, loader="filesystem")["ratio"].number == pytest.approx(2.0)
+    assert [r["loader"].text for r in table.rows if r.baseline] == ["mmap"]
 
 
-@settings(max_examples=200)
-@given(nasty, nasty)
-def test_text_from_a_record_stays_in_its_cell(error: str, value: str) -> None:
-    option = {"options": {"dsn": value}}
-    table = the_table([a_record(status="failed", error=error, config=option, environment={"cpu": f"x{error}"})])
-    page = markdown([table], "bench report runs")
-    header, cells_ = parse_table(page)
-    assert header == [str(name) for name in table.frame.columns]
-    shown = dict(zip(header, (c.replace("&lt;", "<").replace("&amp;", "&") for c in cells_), strict=True))
-    assert shown["remark"].split() == f"failed: {error}".split()
-    assert shown["loader"].split() == f"mmap dsn={value}".split()
-    assert "<" not in page
-    assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[]", page.replace("`bench report runs`", ""))  # no live Markdown
-    assert [line[:3] for line in page.splitlines() if line.startswith("#")] == ["# R", "## "]
+def test_a_baseline_with_options_is_named_with_them() -> None:
+    threads = {"config": {"options": {"threads": 2}}}
+    records = [a_record("filesystem"), a_record("filesystem", **threads), a_record()]
+    for name in ("filesystem", "filesystem threads=2"):
+        assert [r["loader"].text for r in main_of(records, baseline=name).rows if r.baseline] == [name]
+    only = [a_record("filesystem", **threads), a_record()]
+    assert [r["loader"].text for r in main_of(only).rows if r.baseline] == ["filesystem threads=2"]
 
 
-@given(st.lists(epochs, min_size=1, max_size=3), nasty)
-def test_csv_keeps_the_raw_numbers(
-    tmp_path_factory: pytest.TempPathFactory, runs: list[list[dict[str, Any]]], text: str
-) -> None:
-    folder = tmp_path_factory.mktemp("report")
-    records = [a_record(epochs=run, config={"options": {"n": i}}) for i, run in enumerate(runs)]
-    failed = a_record("memory", status="failed", error=text, environment={"cpu": "Some CPU"})
-    table = the_table([*records, failed])._replace(title=f"title {text}")
-    (path,) = write([table], folder, ["csv"], "bench report")
-    again = pd.read_csv(path, skiprows=1, engine="python")
-    assert list(again.columns) == list(table.frame.columns)
-    for name in FORMATS.keys() & set(again.columns):
-        for mine, theirs in zip(table.frame[name], again[name], strict=True):
-            assert mine == theirs or (math.isnan(mine) and math.isnan(theirs))
-    assert list(again.loader) == list(table.frame.loader)
+# Cost
 
 
-def test_files_are_those_asked_for(tmp_path: Path) -> None:
-    made = tables([a_record(), a_record(config={"epochs": 7})])
-    written = write(made, tmp_path, ["md", "csv"], "bench report runs")
-    assert {path.name for path in written} == {"report.md", "table-1.csv", "table-2.csv"}
-    assert set(tmp_path.iterdir()) == set(written)
-    page = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "by `bench report runs`" in page
-    assert [line for line in page.splitlines() if line.startswith("## ")] == [f"## {table.title}" for table in made]
+def break_even(ours: list[float], prepare_s: float = 12.0) -> Any:
+    records = [
+        *runs_of("filesystem", [3.0] * len(ours)),
+        *runs_of("mmap", ours, store={**STORE, "prepare_s": prepare_s}),
+    ]
+    (table,) = (table for table in tables(records) if table.kind == "cost")
+    return row(table, loader="mmap")["break_even_epochs"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(BenchError, match=r"cannot write the report into .*: Not a directory; choose another folder"):
-        write(tables([a_record()]), tmp_path / "file", ["md"], "bench report")
+def test_break_even_is_preparation_over_saving() -> None:
+    assert break_even([1.0]).number == pytest.approx(6.0)
+
+
+def test_where_nothing_is_saved_it_never_breaks_even() -> None:
+    for ours in (3.0, 4.0):
+        assert (break_even([ours]).text, break_even([ours]).number) == ("never", None)
+
+
+def test_a_saving_that_may_be_none_has_no_upper_limit() -> None:
+    found = break_even([1.0, 2.9, 3.1, 2.0])
+    assert found.number == pytest.approx(12 / 0.75)
+    assert found.high is None
+    assert 0 < found.low < found.number
+
+
+# Flags
+
+
+def whole(**changes: Any) -> Record:
+    return Record.model_validate(a_whole_document(np.random.default_rng(0), **changes))
+
+
+def a_ceiling(seconds: float) -> dict[str, Any]:
+    return {"batch_size": 1, "block_steps": [1], "block_s": [1.0], "epoch_s": seconds}
+
+
+def five(**changes: Any) -> list[Record]:
+    """Five runs that nothing is to be said against but what is asked for."""
+    rng = np.random.default_rng(0)
+    quiet = {"wall_s": 2.0, "fetch_s": 0.5, "compute_s": 1.4, "other_s": 0.1, "transfer_s": 0.0}
+    calm = {**quiet, "others_cpu_s": 0.0, "stolen_cpu_s": 0.0, **changes.pop("epoch", {})}
+    usual = {
+        "epochs": [an_epoch(**calm)],
+        "ceiling": a_ceiling(1.9),
+    }
+    return [
+        Record.model_validate(a_whole_document(rng, config={"repeat": n}, **{**usual, **changes})) for n in range(5)
+    ]
+
+
+def test_runs_without_a_fault_have_no_flag_and_no_mark() -> None:
+    assert flags_of(five()) == ""
+    assert row(main_of(five()))["epoch_s"].mark == ""
+
+
+CUDA: dict[str, Any] = {"energy_j": None, "cpu_s": {}, "memory": {}}
+FAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("others used up to 6.0% of the cores, in 5 of 5 runs", {"epoch": {"others_cpu_s": 0.96}}),
+    ("the hypervisor kept up to 6.0% of the cores, in 5 of 5 runs", {"epoch": {"stolen_cpu_s": 0.96}}),
+    ("up to 5.0% of an epoch in no part, in 5 of 5 runs", {"epoch": {"other_s": 0.0}}),
+    ("loss not finite in 5 of 5 runs", {"epoch": {"train_loss": math.nan}}),
+    (
+        "throttled in 5 of 5 runs (power cap)",
+        {"resources": {**CUDA, "gpu": {"throttled": {"power cap": 0.5}}}},
+    ),
+    (
+        "timing took up to 5.0% of an epoch, in 5 of 5 runs",
+        {"resources": {**CUDA, "gpu": None, "sampling": {"stopwatch_s": 0.1}}},
+    ),
+    (
+        "ceiling above the epoch by up to 50.0%, in 5 of 5 runs",
+        {"ceiling": a_ceiling(3.0)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("flag", "change"), FAULTS, ids=[flag[:24] for flag, _ in FAULTS])
+def test_a_fault_is_flagged_and_marked(flag: str, change: dict[str, Any]) -> None:
+    assert flags_of(five(**change)) == flag
+    table = main_of(five(**change))
+    assert row(table)["epoch_s"].mark == "‡"
+    assert "‡ flagged; the table of statistics says why" in table.notes
+
+
+def test_few_runs_and_a_wide_spread_are_flagged() -> None:
+    flags = flags_of(runs_of("mmap", [1.0, 1.3, 0.9]))
+    assert "fewer than 5 runs" in flags
+    assert "spread of 19.5%" in flags
+
+
+def test_a_cache_that_is_not_verified_is_marked_with_its_reason() -> None:
+    cache = {"wanted": "cold", "state": "unverified", "evidence": None, "reason": "40.0% of the store stayed in memory"}
+    table = main_of([*five(cache=cache), whole(loader="hdf5", config={"cache": "warm"})])
+    assert row(table, loader="mmap")["epoch_s"].mark == "†"
+    assert "† cache not verified (40.0% of the store stayed in memory): digits, mmap" in table.notes
+    assert "cache not verified in 5 of 5 runs (40.0% of the store stayed in memory)" in flags_of(five(cache=cache))
+
+
+def test_what_the_runs_flag_themselves_is_told_once_a_cell() -> None:
+    records = runs_of("mmap", [1.0, 1.0], flags=["epoch 0: odd"])
+    (table,) = (table for table in tables(records) if table.kind == "statistics")
+    assert table.notes.count("digits, mmap: epoch 0: odd") == 1
+
+
+def test_a_stall_below_nothing_is_clipped_counted_and_told() -> None:
+    gpu = {"device": "cuda", "gpu": GPU}
+    records = [
+        a_record(config={"device": "cuda", "repeat": n}, environment=gpu, ceiling=a_ceiling(seconds))
+        for n, seconds in enumerate([1.0, 3.0, 4.0])
+    ]
+    (table,) = (table for table in tables(records) if table.kind == "stages")
+    assert row(table)["stall_s"].number == pytest.approx(1 / 3)
+    assert row(table)["stall_s"].mark == "§"
+    assert row(table)["over_ceiling_s"].number == pytest.approx((1 - 1 - 2) / 3)
+    assert "§ clipped at 0 in 2 of 3 runs: digits, mmap" in table.notes
+
+
+# Older records
+
+
+def test_a_table_of_version_1_lacks_what_they_lack() -> None:
+    found = [item[1] for item in read_records(V1) if not isinstance(item, Foreign)]
+    assert {record.schema_version for record in found} == {1}
+    made = {table.kind: table for table in tables(found)}
+    assert row(made["main"])["epoch_s"].number == pytest.approx(15.795646221666667)
+    assert row(made["main"])["epoch_s"].mark == "†‡"
+    assert row(made["stages"])["ceiling_s"].is_empty
+    assert "ceiling_s" not in [column.key for column in made["stages"].shown]
+    assert "resources" not in made
+
+
+def test_groups_keep_every_run_and_number_their_rounds() -> None:
+    records = [*runs_of("mmap", [1.0, 2.0]), *runs_of("hdf5", [1.0, 2.0])]
+    (group,) = groups(records)
+    assert sum(len(members) for members in group.cells.values()) == 4
+    for cell, members in group.cells.items():
+        assert [group.round_of(record) for record in members] == [0, 1]
+        assert group.by_round(cell, lambda record: record.epochs[0].wall_s) == {0: 1.0, 1: 2.0}

@@ -13,27 +13,27 @@ from bench.records import Foreign, Record, read_records
 from bench.sources.registry import open_source
 from bench.stores import prepare
 from bench.sweep.plan import wanted_of
-from tests.sweeps import all_gone, write
+from tests.sweeps import all_gone, make_twin, write
 
 KILLS = 20
-LONGEST_S = 7.0
-"""A sweep plans for two seconds, then makes its store or begins a run, either of which takes some seconds more."""
+"""In all. A sweep plans for two seconds, then makes its store or does a run, each of which takes some seconds more."""
 
 
 class Series:
     """One sweep after another into the same folder, each killed."""
 
-    def __init__(self, folder: Path, seed: int, block: str) -> None:
+    def __init__(self, folder: Path, seed: int, longest_s: float, block: str) -> None:
         self.folder, self.out = folder, folder / "out"
         self.out.mkdir(parents=True)
+        make_twin(folder / "data")
         self.file = write(folder / "some.toml", block, repeats=2)
-        self._chance = random.Random(seed)
+        self._chance, self._longest_s = random.Random(seed), longest_s
         self._seen: dict[Path, tuple[int, int]] = {}
 
     def work(self) -> None:
         """Kill some, then let one end."""
         for _ in range(KILLS // 2):
-            moment = self._chance.uniform(0, LONGEST_S)
+            moment = self._chance.uniform(0, self._longest_s)
             process = self._start()
             try:
                 process.communicate(timeout=moment)
@@ -73,11 +73,11 @@ class Series:
 
 
 def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
-    workers = Series(tmp_path / "workers", 1, 'loader = "memory"\ndataset = "digits"\nworkers = 2')
-    server = Series(tmp_path / "server", 2, 'loader = "postgres"\ndataset = "digits"')
-    # Here the moments fall into runs more often; there, into the making of the store, too.
+    workers = Series(tmp_path / "workers", 1, 9.0, 'loader = "memory"\ndataset = "cifar10"\nworkers = 2')
+    server = Series(tmp_path / "server", 2, 7.0, 'loader = "postgres"\ndataset = "cifar10"')
+    # Here the moments fall into runs and between them; there, into the making of the store.
     data = workers.folder / "data"
-    prepare(wanted_of("memory", open_source("digits", data), {}, 16, data / "stores")[0])
+    prepare(wanted_of("memory", open_source("cifar10", data), {}, 16, data / "stores")[0])
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(Series.work, (workers, server)))
     for series in (workers, server):

@@ -18,7 +18,7 @@ from bench.sweep.lost import now, record_of
 from bench.sweep.plan import Folders, make_plan
 from tests.command import Bench, Done
 from tests.record_samples import ENVIRONMENT, a_record
-from tests.sweeps import HEAD, all_gone, install, write
+from tests.sweeps import HEAD, all_gone, install, make_twin, write
 from tests.test_bad_input import refused, servers
 from tests.trouble_loader import OVER
 
@@ -32,21 +32,15 @@ class Place(NamedTuple):
     def out(self) -> Path:
         return self.folder / "out"
 
-    def start(self, file: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, file: Path) -> subprocess.Popen[str]:
         """A sweep in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "bench", "sweep", str(file), "--out", str(self.out), *arguments],
+            [sys.executable, "-m", "bench", "sweep", str(file), "--out", str(self.out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "BENCH_DATA": str(self.folder / "data"), **environment},
+            env={**os.environ, "BENCH_DATA": str(self.folder / "data")},
         )
-
-    def sweep(self, file: Path, *arguments: str, **environment: str) -> Done:
-        """A sweep in a process of its own, to its end."""
-        process = self.start(file, *arguments, **environment)
-        out, err = process.communicate(timeout=200)
-        return Done(process.returncode, out, err)
 
     def records(self) -> dict[str, Record]:
         """By loader and options."""
@@ -61,20 +55,26 @@ def records_in(folder: Path) -> list[Record]:
     return [item[1] for item in read_records(folder) if not isinstance(item, Foreign)]
 
 
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path, capsys, monkeypatch)
+
+
 def test_trouble_costs_one_run_each_and_the_same_command_mends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(tmp_path)
     install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset", gone="no_such:Thing")
     file = write(
         tmp_path / "some.toml",
-        'loader = "trouble"\ndataset = "digits"\n'
+        'loader = "trouble"\ndataset = "cifar10"\n'
         'options = [{kind = "none"}, {kind = "segfault"}, {kind = "unavailable"}]',
-        'loader = "gone"\ndataset = "digits"',
+        'loader = "gone"\ndataset = "cifar10"',
     )
+    make_twin(tmp_path / "data")
     place.out.mkdir()
     (place.out / "torn.json").write_text('{"schema_version": 2, ')
-    done = place.sweep(file)
+    done = bench("sweep", str(file), "--out", str(place.out))
     assert done.code == 1, done.err
     records = place.records()
     assert {name: record.status for name, record in records.items()} == {
@@ -95,7 +95,8 @@ def test_trouble_costs_one_run_each_and_the_same_command_mends_it(
     check_output(place, done)
 
     kept = {path: state(path) for path in place.out.glob("*.json")}
-    done = place.sweep(file, **{OVER: "1"})
+    monkeypatch.setenv(OVER, "1")
+    done = bench("sweep", str(file), "--out", str(place.out))
     assert done.code == 0, done.err
     assert "small: 1 ok, 3 finished before; " in done.out
     assert {path.stem for path in kept if state(path) != kept[path]} == {crashed.run_id}
@@ -117,13 +118,13 @@ def check_output(place: Place, done: Done) -> None:
     """It tells how far it is and what failed, and reports."""
     for words in (
         "torn.json: not readable as JSON",
-        "made the store digits-limit16/trouble",
+        "made the store cifar10-limit16/trouble",
         "[3/4] trouble",
         "[4/4] trouble",
         "small: 1 ok, 2 unavailable, 1 failed; ",
     ):
         assert words in done.out
-    assert "failed: trouble kind=segfault digits, round 1: killed by signal 11" in done.err
+    assert "failed: trouble kind=segfault cifar10, round 1: killed by signal 11" in done.err
     assert "Traceback" not in done.out + done.err
     page = (place.out / "report.md").read_text()
     assert "segfault" in page
@@ -137,12 +138,8 @@ def state(path: Path) -> tuple[int, int]:
 
 def prepared(bench: Bench, loader: str) -> None:
     """The store of a small run, made here: another process takes seconds to start."""
-    assert bench("prepare", loader, "digits", "--limit", "16").code == 0
-
-
-@pytest.fixture
-def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, capsys, monkeypatch)
+    make_twin(bench.data)
+    assert bench("prepare", loader, "cifar10", "--limit", "16").code == 0
 
 
 @pytest.fixture
@@ -154,7 +151,7 @@ def test_a_run_that_hangs_is_ended_in_time(bench: Bench, tmp_path: Path, trouble
     prepared(bench, "trouble")
     file = write(
         tmp_path / "some.toml",
-        'loader = "trouble"\ndataset = "digits"\noptions = {kind = "hang"}',
+        'loader = "trouble"\ndataset = "cifar10"\noptions = {kind = "hang"}',
         head=HEAD.replace("timeout_s = 250", "timeout_s = 4"),
     )
     done = bench("sweep", str(file), "--out", str(bench.out))
@@ -167,7 +164,7 @@ def test_a_run_that_hangs_is_ended_in_time(bench: Bench, tmp_path: Path, trouble
 def test_a_lost_server_fails_one_run_and_ctrl_c_ends_the_next(bench: Bench, tmp_path: Path) -> None:
     prepared(bench, "postgres")
     head = HEAD.replace("epochs = 1\n", "epochs = 100000\n")
-    file = write(tmp_path / "some.toml", 'loader = "postgres"\ndataset = "digits"', head=head, repeats=2)
+    file = write(tmp_path / "some.toml", 'loader = "postgres"\ndataset = "cifar10"', head=head, repeats=2)
     place = Place(tmp_path)
     process = place.start(file)
     first = wait_for_log(place.out)
@@ -242,8 +239,9 @@ def test_a_gpu_is_left_to_the_runs(bench: Bench, tmp_path: Path) -> None:
     head = HEAD.replace('device = "cpu"\n', "")
     file = write(tmp_path / "some.toml", 'loader = ["memory", "gpu_mmap"]\ndataset = "digits"', head=head)
     place = Place(tmp_path)
-    done = place.sweep(file)
-    assert done.code == 0, done.err
+    process = place.start(file)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
     assert [record.environment["device"] for record in records_in(place.out)] == ["cuda", "cuda"]
     assert (place.out / "logs" / "the-machine.log").exists()
 
@@ -282,13 +280,13 @@ def test_what_no_store_can_hold_stops_the_sweep_before_any_run(bench: Bench, tmp
 
 def test_a_store_that_cannot_be_used_fails_its_runs_alone(bench: Bench, tmp_path: Path) -> None:
     prepared(bench, "memory")
-    os.truncate(bench.data / "stores" / "digits-limit16" / "memory" / "train.pixels", 100)
-    file = write(tmp_path / "some.toml", 'loader = "memory"\ndataset = "digits"', repeats=2)
+    os.truncate(bench.data / "stores" / "cifar10-limit16" / "memory" / "train.pixels", 100)
+    file = write(tmp_path / "some.toml", 'loader = "memory"\ndataset = "cifar10"', repeats=2)
     done = bench("sweep", str(file), "--out", str(bench.out))
     assert done.code == 1
     assert "small: 2 failed; " in done.out
     for record in records_in(bench.out):
-        assert "STORES/digits-limit16/memory" in (record.error or "")
+        assert "STORES/cifar10-limit16/memory" in (record.error or "")
         assert "train.pixels" in (record.error or "")
 
 

@@ -17,7 +17,7 @@ from bench.report.show import rounded
 from bench.report.table import Column, Language, Row, Table, Value
 from bench.report.text import printable
 
-PACKAGES = ("array", "booktabs", "longtable", "siunitx")
+PACKAGES = ("array", "booktabs", "longtable", "pdflscape", "siunitx")
 _SIGNS = {
     "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}",
@@ -29,8 +29,13 @@ _SECTION = ("model", "cache", "dataset")
 """Columns whose text heads the rows that share it, so that a page is wide enough for the rest."""
 _REMARKS = ("remark", "flags")
 """Columns of sentences, which stand below the table."""
-_NARROW = 12
-"""Most columns that are set in the larger of two sizes."""
+
+_FIT = r"""\footnotesize\setlength{\tabcolsep}{0.35em}%
+\sbox0{\begin{tabular}{@{}SPEC@{}}\benchhead\benchrows\end{tabular}}%
+\ifdim\wd0>\linewidth\scriptsize\sbox0{\begin{tabular}{@{}SPEC@{}}\benchhead\benchrows\end{tabular}}\fi
+\ifdim\wd0>\linewidth\let\benchend\endlandscape\landscape\else\let\benchend\relax\fi
+\setlength{\LTcapwidth}{\linewidth}"""
+"""Smaller letters for what is wider than the page, and a page on its side for what is wider still."""
 
 
 class _Field(NamedTuple):
@@ -42,30 +47,33 @@ class _Field(NamedTuple):
 
 
 def fragment(table: Table, command: str) -> str:
-    """One table with caption and label, its columns' definitions and its notes below."""
+    """One table with caption and label, its columns' definitions and its notes below; a wide one lies on its side."""
     columns = [column for column in table.shown if column.key not in (*_SECTION, *_REMARKS)]
     fields = [(column.key, field) for column in columns for field in _fields(column, table)]
     spec = "".join(field.spec for _, field in fields)
     head = " & ".join(field.head for _, field in fields) + r" \\"
-    continued = rf"{say('Table', table.language)} \thetable, {say('continued', table.language)}"
+    continued = rf"{_text(say('Table', table.language))} \thetable, {_text(say('continued', table.language))}"
+    marker = ",output-decimal-marker={,}" if table.language == "lv" else ""
     lines = [
         _made(command),
         f"% Needs {', '.join(PACKAGES)}.",
-        r"\begingroup" + (r"\footnotesize" if len(fields) <= _NARROW else r"\scriptsize"),
-        r"\setlength{\tabcolsep}{0.4em}",
-        *([r"\sisetup{output-decimal-marker={,}}"] if table.language == "lv" else []),
-        r"\setlength{\LTcapwidth}{\linewidth}",
+        r"\begingroup",
+        rf"\sisetup{{table-number-alignment=right,table-text-alignment=right{marker}}}",
+        rf"\def\benchhead{{\toprule {head} \midrule}}",
+        r"\def\benchrows{%",
+        *_body(table, fields),
+        r"}",
+        _FIT.replace("SPEC", spec),
         rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}",
         rf"\caption[{{{_text(table.title)}}}]{{{_text(table.caption)}}}\label{{{table.label}}}\\",
-        rf"\toprule {head} \midrule \endfirsthead",
-        rf"\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\itshape {continued}}}\\",
-        rf"\toprule {head} \midrule \endhead",
+        r"\benchhead \endfirsthead",
+        rf"\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\itshape {continued}}}\\ \benchhead \endhead",
         r"\bottomrule \endfoot",
-        *_body(table, fields),
+        r"\benchrows",
         r"\end{longtable}",
         r"\begingroup\raggedright\parindent0pt\parskip0pt",
         *(rf"{line}\par" for line in _below(table)),
-        r"\endgroup\endgroup",
+        r"\endgroup\benchend\endgroup",
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,7 +83,7 @@ def preview(keys: Iterable[str], command: str, language: Language) -> str:
     lines = [
         _made(command),
         r"\documentclass[10pt]{article}",
-        r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
+        r"\usepackage[a4paper,margin=25mm]{geometry}",
         *(rf"\usepackage{{{name}}}" for name in PACKAGES),
         *([] if language == "en" else [rf"\renewcommand{{\tablename}}{{{_text(say('Table', language))}}}"]),
         r"\begin{document}",
@@ -93,10 +101,9 @@ def _fields(column: Column, table: Table) -> Iterator[_Field]:
     values = [row[column.key] for row in table.rows]
     marks = max((_text(value.mark) for value in values), key=len, default="")
     space = f",table-space-text-post={{{marks}}},table-align-text-post=false" if marks else ""
-    heading = _heading(column)
     yield _Field(
-        f"S[table-format={_siunitx(values, column)},table-text-alignment=right{space}]",
-        heading,
+        f"S[table-format={_siunitx(values, column)}{space}]",
+        _heading(column),
         lambda value: _number(value, column),
     )
     if column.spread == "half" and any(value.half_width is not None and not value.text for value in values):
@@ -138,10 +145,10 @@ def _num(raw: float, column: Column) -> str:
 
 
 def _heading(column: Column) -> str:
-    """Heading and unit, one above the other, braced against siunitx."""
-    if column.title == column.heading:
-        return f"{{{_text(column.heading)}}}"
-    return rf"{{\shortstack[r]{{{_text(column.heading)}\\{_text(column.unit)}}}}}"
+    """The heading's words and the unit, one above the other, braced against siunitx."""
+    lines = [*column.heading.split(), *([column.unit] if column.title != column.heading else [])]
+    stacked = r"\\".join(map(_text, lines))
+    return rf"{{\shortstack[r]{{{stacked}}}}}"
 
 
 def _body(table: Table, fields: Sequence[tuple[str, _Field]]) -> Iterator[str]:

@@ -76,6 +76,7 @@ _NAMES = {
     "energy": "enerģija",
     "GPU use": "GPU noslodze",
     "GPU power": "GPU jauda",
+    "stopwatch": "laika uzņemšana",
     "others' load": "cita slodze",
     "stolen": "atņemts",
     # Settings.
@@ -146,8 +147,8 @@ _TITLES = {
     "Means over runs with 95% intervals; stalls are paired by round.": (
         "Vidējie pa izpildēm ar 95 % intervāliem; dīkstāves sapārotas pa kārtām."
     ),
-    "Batches drawn and consumed byte for byte without training, by `bench rate`; means over runs with 95% intervals.": (
-        "Paketes, kas izgūtas un nolasītas līdz pēdējam baitam bez apmācības ar `bench rate`; vidējie pa izpildēm ar "
+    "Batches drawn and consumed byte for byte without training, by bench rate; means over runs with 95% intervals.": (
+        "Paketes, kas izgūtas un nolasītas līdz pēdējam baitam bez apmācības ar bench rate; vidējie pa izpildēm ar "
         "95 % intervāliem."
     ),
     "Batches drawn and consumed byte for byte after the last epoch, over the runs of all models and cache states; "
@@ -182,6 +183,9 @@ _NOTES = {
     "loss not finite in {count} of {total} runs": "zudums nav galīgs skaitlis {count} no {total} izpildēm",
     "up to {worst}% of an epoch in no part, in {count} of {total} runs": (
         "līdz {worst} % epohas nav nevienā posmā, {count} no {total} izpildēm"
+    ),
+    "timing took up to {worst}% of an epoch, in {count} of {total} runs": (
+        "laika uzņemšana aizņēma līdz {worst} % epohas, {count} no {total} izpildēm"
     ),
     "others used up to {worst}% of the cores, in {count} of {total} runs": (
         "citi izmantoja līdz {worst} % kodolu laika, {count} no {total} izpildēm"

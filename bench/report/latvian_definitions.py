@@ -105,6 +105,9 @@ METRICS = {
     "the device's mean power as NVML tells it, evaluation included": (
         "ierīces vidējā jauda pēc NVML datiem, ieskaitot novērtēšanu"
     ),
+    "what timing an epoch costs, measured on empty steps in the same process, over the epoch": (
+        "epohas laika uzņemšanas izmaksas, izmērītas ar tukšiem soļiem tajā pašā procesā, pret epohu"
+    ),
     "share of the epochs' core-seconds that the machine spent on anything but this run": (
         "epohu kodolsekunžu daļa, ko dators patērēja kam citam, nevis šai izpildei"
     ),

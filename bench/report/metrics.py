@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple, TypeAlias
 
 from bench.records import Record
@@ -10,6 +9,10 @@ from bench.report import values
 from bench.report.values import Of
 
 Better: TypeAlias = Literal["lower", "higher"] | None
+
+
+LARGEST = 1e100
+"""What is larger was not measured, and its square would be infinite."""
 
 
 class Metric(NamedTuple):
@@ -22,7 +25,7 @@ class Metric(NamedTuple):
         definition: one line, in English.
         better: which direction is good; None where neither is.
         of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
-            version, a part that was switched off), and where the value is not finite.
+            version, a part that was switched off), and where the value is NaN or beyond ``LARGEST``.
     """
 
     key: str
@@ -36,7 +39,7 @@ class Metric(NamedTuple):
 def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str) -> Metric:
     def guarded(record: Record) -> float | None:
         value = of(record) if record.status == "ok" else None
-        return float(value) if value is not None and math.isfinite(value) else None
+        return float(value) if value is not None and abs(value) < LARGEST else None
 
     return Metric(key, name, unit, definition, better, guarded)
 
@@ -145,6 +148,8 @@ _ALL = (
             "the device's utilisation as NVML tells it, evaluation included"),
     _metric("gpu_power_w", "GPU power", "W", "lower", values.gpu("power_w"),
             "the device's mean power as NVML tells it, evaluation included"),
+    _metric("stopwatch_pct", "stopwatch", "%", "lower", values.stopwatch_pct,
+            "what timing an epoch costs, measured on empty steps in the same process, over the epoch"),
     _metric("others_pct", "others' load", "%", "lower", values.share_of_cores("others_cpu_s"),
             "share of the epochs' core-seconds that the machine spent on anything but this run"),
     _metric("stolen_pct", "stolen", "%", "lower", values.share_of_cores("stolen_cpu_s"),

@@ -166,6 +166,12 @@ def cpu_per_1000(group: str | None = None) -> Of:
     return of
 
 
+def stopwatch_pct(record: Record) -> float | None:
+    """What timing an epoch cost, over its time."""
+    sampling = None if record.resources is None else record.resources.sampling
+    return _percent(None if sampling is None else sampling.get("stopwatch_s"), epoch_s(record))
+
+
 def gpu(key: str) -> Of:
     """What NVML told."""
 

@@ -21,7 +21,7 @@ LOAD_LIMIT = 5.0
 CEILING_LIMIT = 5.0
 """Percent of an epoch by which its ceiling may be above it before its run is flagged."""
 GAP_LIMIT = 1.0
-"""Percent of an epoch's wall time that may lie in no part before its run is flagged."""
+"""Percent of an epoch's wall time that may lie in no part, or go into timing it, before its run is flagged."""
 UNVERIFIED, FLAGGED = "†", "‡"
 
 
@@ -80,6 +80,8 @@ def _of_runs(part: Part, cell: Cell, digests: Digests) -> Iterator[str]:
         yield say("samples differ from the other loaders'", language)
     if seen := _above(done, METRICS["gap_pct"].of, GAP_LIMIT, language):
         yield say("up to {worst}% of an epoch in no part, in {count} of {total} runs", language, **seen)
+    if seen := _above(done, METRICS["stopwatch_pct"].of, GAP_LIMIT, language):
+        yield say("timing took up to {worst}% of an epoch, in {count} of {total} runs", language, **seen)
     if seen := _above(done, _ceiling_above_epoch, CEILING_LIMIT, language):
         yield say("ceiling above the epoch by up to {worst}%, in {count} of {total} runs", language, **seen)
     if seen := _above(done, _worst_share("others_cpu_s"), LOAD_LIMIT, language):

@@ -30,7 +30,7 @@ _METRICS = (
 
 
 def rates(group: Group, language: Language) -> list[Table]:
-    """One table of `bench rate`, and one of the rates that training runs measured beside their epochs."""
+    """One table of bench rate, and one of the rates that training runs measured beside their epochs."""
     made = (_table(group, language, command) for command in ("rate", "run"))
     return [table for table in made if table is not None]
 
@@ -64,7 +64,7 @@ def _words(command: str, language: Language) -> tuple[str, str]:
     """Title and caption."""
     if command == "rate":
         return say("Loader rate", language), say(
-            "Batches drawn and consumed byte for byte without training, by `bench rate`; means over runs with 95% "
+            "Batches drawn and consumed byte for byte without training, by bench rate; means over runs with 95% "
             "intervals.",
             language,
         )

@@ -79,7 +79,7 @@ def _targets(part: Part) -> dict[Cell, float]:
     best: dict[Cell, list[float]] = {}
     for cell in part.cells:
         for record in part.done(cell):
-            reached = [epoch.test_accuracy for epoch in record.epochs if math.isfinite(epoch.test_accuracy)]
+            reached = [epoch.test_accuracy for epoch in record.epochs if 0 <= epoch.test_accuracy <= 1]
             best.setdefault(_task(cell), []).append(max(reached, default=0.0))
     floors = {task: math.floor(100 * min(found) + 1e-9) / 100 for task, found in best.items()}
     return {task: target for task, target in floors.items() if target > 0}

@@ -29,7 +29,12 @@ from bench.report.tables.cells import finite, over_runs, text
 from bench.report.tables.flags import flags
 from bench.report.tables.part import Digests, Part
 
-_WORST = (Shown("others_pct", ".1f"), Shown("stolen_pct", ".1f"), Shown("gap_pct", ".2f"))
+_WORST = (
+    Shown("others_pct", ".1f"),
+    Shown("stolen_pct", ".1f"),
+    Shown("gap_pct", ".2f"),
+    Shown("stopwatch_pct", ".2f"),
+)
 
 
 def statistics(group: Group, parts: Sequence[Part], digests: Digests, language: Language) -> list[Table]:

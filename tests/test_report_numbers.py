@@ -1,0 +1,278 @@
+"""Every number of every table, computed once more from the records by other means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize, stats
+
+from bench.records import Record
+from bench.report.table import Column, Row, Table, Value
+from bench.report.tables import tables
+from tests.record_samples import a_whole_sweep
+from tests.report_recomputed import (
+    NOTHING,
+    RUN,
+    Document,
+    Expected,
+    epochs_of,
+    interval,
+    number,
+    seconds,
+    time_to,
+    total,
+)
+
+ALPHA = 0.005
+
+
+class Sweep:
+    """Documents by what a row is about, and the tables made of them."""
+
+    def __init__(self, seed: int, rounds: int, device: str) -> None:
+        self.documents = a_whole_sweep(seed, rounds, device)
+        self.corrected: dict[str, dict[tuple[str, str], float]] = {}
+        self.tables = tables([Record.model_validate(document) for document in self.documents])
+
+    def runs(self, table: Table, row: Row, **changes: str) -> list[Document]:
+        """What the row is about, by round, found without the ids that it names."""
+        wanted = {"command": "run", "model": "convnet", **self._about(table), **changes}
+        wanted |= {"dataset": row["dataset"].text, "loader": row["loader"].text} | changes
+        if "cache" in row.cells:
+            wanted["cache"] = row["cache"].text
+        found = [d for d in self.documents if wanted.items() <= {"model": "convnet", **d["config"]}.items()]
+        return sorted(found, key=lambda document: int(document["config"]["repeat"]))
+
+    @staticmethod
+    def _about(table: Table) -> dict[str, str]:
+        cache = next((cache for cache in ("warm", "cold") if table.key.endswith(f"-{cache}")), None)
+        if table.key in ("rates", "statistics-rates"):
+            return {"command": "rate"}
+        return {} if cache is None else {"cache": cache}
+
+
+@pytest.fixture(scope="module", params=[(0, 5, "cpu"), (1, 11, "cuda"), (2, 1, "cpu")], ids=str)
+def sweep(request: pytest.FixtureRequest) -> Sweep:
+    return Sweep(*request.param)
+
+
+def side(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    """Cold against warm."""
+    cache, _, metric = key.partition("_")
+    return interval([number(metric, run) for run in sweep.runs(table, row, cache=cache)])
+
+
+def paired(ours: Sequence[Document], theirs: Sequence[Document], of: Callable[[Document], Any]) -> Expected:
+    return interval([of(a) - of(b) for a, b in zip(ours, theirs, strict=True)])
+
+
+def logs(table: Table, row: Row, sweep: Sweep) -> np.ndarray[Any, np.dtype[np.float64]]:
+    ours, theirs = sweep.runs(table, row), sweep.runs(table, row, loader="filesystem")
+    return np.log([seconds(run) for run in ours]) - np.log([seconds(run) for run in theirs])
+
+
+def p_values(table: Table, sweep: Sweep, cache: str) -> dict[tuple[str, str], float]:
+    """Holm's, for the table of epoch times of one state of the cache."""
+    if cache in sweep.corrected:
+        return sweep.corrected[cache]
+    main = next(t for t in sweep.tables if t.key == f"main-convnet-{cache}")
+    rows = [row for row in main.rows if row["loader"].text != "filesystem"]
+    raw = {
+        (row["dataset"].text, row["loader"].text): float(stats.ttest_1samp(logs(main, row, sweep), 0).pvalue)
+        for row in rows
+    }
+    corrected, worst = sweep.corrected.setdefault(cache, {}), 0.0
+    for place, key in enumerate(sorted(raw, key=lambda key: raw[key])):
+        worst = max(worst, min(1.0, raw[key] * (len(raw) - place)))
+        corrected[key] = worst
+    return corrected
+
+
+def detectable(differences: np.ndarray[Any, np.dtype[np.float64]], family: int) -> float:
+    """By scipy's noncentral t, as a percentage."""
+    n = len(differences)
+    threshold = stats.t.isf(ALPHA / family / 2, n - 1)
+    noncentrality = optimize.brentq(lambda nc: stats.nct.sf(threshold, n - 1, nc) - 0.95, 0, 100)
+    return float(100 * np.expm1(noncentrality * differences.std(ddof=1) / n**0.5))
+
+
+def of_main(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    runs = sweep.runs(table, row)
+    if key == "runs":
+        return float(len(runs)), None, None
+    if key == "ratio":
+        found = NOTHING if row["loader"].text == "filesystem" else interval(logs(table, row, sweep).tolist())
+        mean, low, high = (None if value is None else math.exp(value) for value in found)
+        return mean, low, high
+    return interval([number(key, run) for run in runs])
+
+
+def of_cold_warm(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    warm, cold = sweep.runs(table, row, cache="warm"), sweep.runs(table, row, cache="cold")
+    if key == "prep_stall_s":
+        mean, low, high = interval([number("over_ceiling_s", run) for run in warm])
+    elif key == "fetch_stall_s":
+        mean, low, high = paired(cold, warm, total)
+    else:
+        return side(table, row, sweep, key)
+    holds_0 = low is not None and high is not None and low <= 0 <= high
+    assert row[key].text.startswith("< resolution") == holds_0
+    assert mean is not None
+    return (mean if holds_0 or mean > 0 else 0.0), low, high
+
+
+def of_rates(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    runs = sweep.runs(table, row)  # within training runs: of both states of the cache
+    return (float(len(runs)), None, None) if key == "runs" else interval([number(key, run) for run in runs])
+
+
+def of_stages(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    found = interval([number(key, run) for run in sweep.runs(table, row)])
+    if key == "over_ceiling_s":
+        _, low, high = found
+        assert row[key].text.startswith("< res") == (low is not None and high is not None and low <= 0 <= high)
+    return found
+
+
+def of_cost(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    ours, theirs = sweep.runs(table, row), sweep.runs(table, row, loader="filesystem")
+    prepare = interval(sorted({run["store"]["prepare_s"] for run in ours}))
+    if key == "prepare_s":
+        return prepare
+    if key not in ("saved_s", "break_even_epochs"):
+        return interval([number(key, run) for run in ours])
+    if row["loader"].text == "filesystem":
+        return NOTHING
+    saved = paired(theirs, ours, seconds)
+    if key == "saved_s":
+        return saved
+    assert saved[0] is not None
+    assert prepare[0] is not None
+    assert (row[key].text == "never") == (saved[0] <= 0)
+    mean, least, most = (prepare[0] / s if s is not None and s > 0 else None for s in (saved[0], saved[2], saved[1]))
+    return mean, least, most
+
+
+def of_setup(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    runs = sweep.runs(table, row)
+    if key != "time_to_accuracy_s":
+        return interval([number(key, run) for run in runs])
+    everyone = [run for other in table.rows if other["dataset"] == row["dataset"] for run in sweep.runs(table, other)]
+    target = math.floor(100 * min(epochs_of(run).test_accuracy.max() for run in everyone)) / 100
+    assert f"{row['dataset'].text} {target:.2f}" in table.notes[0]
+    return interval([time_to(run, target) for run in runs])
+
+
+def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    rate = table.key == "statistics-rates"
+    runs = sweep.runs(table, row)
+    values = [number("loader_rate" if rate else "epoch_s", run) or 0.0 for run in runs]
+    n = len(values)
+    if key == "runs":
+        return float(n), None, None
+    if key == "mean":
+        return interval(values)
+    if key == "sd":
+        return (pd.Series(values).std() if n > 1 else None), None, None
+    if key == "spread_pct":
+        return (100 * stats.variation(values, ddof=1) if n > 1 else None), None, None
+    if key == "median":
+        limits: tuple[float | None, float | None] = (None, None)
+        if n >= 10:
+            resampled = stats.bootstrap((values,), np.median, n_resamples=9999, rng=np.random.default_rng(0))
+            limits = (float(resampled.confidence_interval.low), float(resampled.confidence_interval.high))
+        return float(np.median(values)), *limits
+    if key not in ("p", "detectable_pct"):
+        return interval([number(key, run) for run in runs])
+    if row["loader"].text == "filesystem" or n < 5:
+        return NOTHING
+    corrected = p_values(table, sweep, row["cache"].text)
+    if key == "p":
+        return corrected[row["dataset"].text, row["loader"].text], None, None
+    return detectable(logs(table, row, sweep), len(corrected)), None, None
+
+
+KINDS: dict[str, Callable[[Table, Row, Sweep, str], Expected]] = {
+    "main": of_main,
+    "cold-warm": of_cold_warm,
+    "rates": of_rates,
+    "stages": of_stages,
+    "cost": of_cost,
+    "resources": lambda table, row, sweep, key: interval([number(key, run) for run in sweep.runs(table, row)]),
+    "setup": of_setup,
+    "statistics": of_statistics,
+}
+
+
+def compare(value: Value, expected: Expected, where: str) -> None:
+    for mine, theirs in zip((value.number, value.low, value.high), expected, strict=True):
+        if theirs is None:
+            assert mine is None, (where, value, expected)
+        else:
+            assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-12), (where, value, expected)
+
+
+def test_every_number_of_every_table(sweep: Sweep) -> None:
+    seen = set()
+    for table in sweep.tables:
+        for column in table.columns:
+            if column.kind == "number":
+                for row in table.rows:
+                    where = f"{table.key}: {row['dataset'].text} {row['loader'].text} {column.key}"
+                    compare(row[column.key], KINDS[table.kind](table, row, sweep, column.key), where)
+                    seen.add(table.kind)
+    assert seen == KINDS.keys()
+
+
+def test_every_row_is_there_once(sweep: Sweep) -> None:
+    for table in sweep.tables:
+        keys = [(row["dataset"].text, row["loader"].text, row["cache"].text) for row in table.rows]
+        assert len(set(keys)) == len(keys) == (12 if table.key == "statistics" else 6), table.key
+
+
+def test_the_runs_behind_every_number_are_named(sweep: Sweep) -> None:
+    """A number that is made from the runs that it names alone is the same."""
+    by_id = {document["run_id"]: document for document in sweep.documents}
+    for table in sweep.tables:
+        for row in table.rows:
+            for column in table.columns:
+                _named(table, row, column, by_id)
+
+
+def _named(table: Table, row: Row, column: Column, by_id: dict[str, Document]) -> None:
+    value = row[column.key]
+    assert set(value.runs) <= by_id.keys()
+    if column.kind == "text" or value.number is None:
+        return
+    assert value.runs, (table.key, column.key)
+    configs = [by_id[run]["config"] for run in value.runs]
+    assert {config["dataset"] for config in configs} == {row["dataset"].text}
+    compared = column.key in ("ratio", "saved_s", "break_even_epochs", "verdict")
+    assert {c["loader"] for c in configs} == {row["loader"].text} | ({"filesystem"} if compared else set())
+    if column.key in RUN:
+        assert value.number == pytest.approx(interval([RUN[column.key](by_id[run]) for run in value.runs])[0])
+
+
+def test_verdicts_follow_from_the_numbers(sweep: Sweep) -> None:
+    for table in sweep.tables:
+        if table.kind == "main":
+            corrected = {} if len(sweep.documents) < 5 * 18 else p_values(table, sweep, table.key.rpartition("-")[2])
+            for row in table.rows:
+                assert row["verdict"].text == _verdict(row, corrected)
+
+
+def _verdict(row: Row, corrected: dict[tuple[str, str], float]) -> str:
+    if row["loader"].text == "filesystem":
+        return "baseline"
+    p = corrected.get((row["dataset"].text, row["loader"].text))
+    if p is None:
+        return "too few runs"
+    if p > ALPHA:
+        return "no difference found"
+    assert row["ratio"].number is not None
+    return "slower" if row["ratio"].number > 1 else "faster"
