@@ -17,7 +17,8 @@ class Screen:
         self._console = console
         # Once a second: drawing takes processor time from what is measured.
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, console=console, refresh_per_second=1, disable=not console.is_terminal)
+        live = console.is_terminal
+        self._bar = Progress(*columns, console=console, refresh_per_second=1, transient=True, disable=not live)
         self._task = self._bar.add_task("", total=None)
         self._what = self._left = ""
 
@@ -32,7 +33,7 @@ class Screen:
 
     def progress(self, done: int, total: int, left_s: float | None) -> None:
         """Move the bar."""
-        self._left = "" if left_s is None else f"about {duration(left_s)} left, "
+        self._left = "" if not left_s else f"about {duration(left_s)} left, "
         self._bar.update(self._task, completed=done, total=total)
         self._show()
 
