@@ -71,17 +71,32 @@ def test_prepare_run_rate_report(bench: Bench) -> None:
     done = bench("report", str(bench.out))
     assert done.code == 0
     page = (bench.out / "report.md").read_text()
-    table = pd.read_csv(bench.out / "table-1.csv", comment="#")
-    assert table["loader"].tolist() == ["memory", "mmap"] or table["loader"].tolist() == ["mmap", "memory"]
-    assert table["digest"].nunique() == 1
+    table = pd.read_csv(bench.out / "tables" / "main-convnet-warm.csv")
+    assert table["loader"].tolist() == ["memory", "mmap"]
+    assert table["digest"].tolist() == ["agree", "agree"]
     by_loader = {}
     for path in files:
         record = json.loads(path.read_bytes())
         if record["epochs"]:
             by_loader[record["loader"]["name"]] = record["epochs"][0]["wall_s"]
-    for row in table.itertuples():
-        assert row[4] == pytest.approx(by_loader[row.loader])
-        assert f"{by_loader[row.loader]:.3f}" in page
+    for loader, seconds in zip(table["loader"], table["epoch_s"], strict=True):
+        assert seconds == pytest.approx(by_loader[loader])
+        assert f"{seconds:.3f}" in page
+    kinds = {path.suffix for path in bench.out.rglob("*")}
+    assert kinds >= {".md", ".html", ".csv", ".tex", ".pdf", ".png"}
+    assert sorted(bench.out.rglob("*.json")) == files, "reports leave records alone"
+
+
+def test_report_takes_language_baseline_and_formats(bench: Bench) -> None:
+    assert bench("run", "mmap", "digits", *QUICK).code == 0
+    options = ("--format", "md,csv", "--language", "lv", "--baseline", "mmap")
+    done = bench("report", str(bench.out), *options)
+    assert (done.code, "ielādētājs" in done.out) == (0, True)
+    assert {path.name for path in bench.out.iterdir() if path.suffix != ".json"} == {"report-lv.md", "tables-lv"}
+    page = (bench.out / "report-lv.md").read_text(encoding="utf-8")
+    assert f"`bench report {bench.out.name} --baseline 'mmap' --language lv`" in page
+    done = bench("report", str(bench.out), "--baseline", "floppy")
+    assert (done.code, done.err) == (2, "bench: --baseline floppy: no record is of that loader; there are: mmap\n")
 
 
 def test_the_same_run_replaces_its_record_and_another_does_not(bench: Bench) -> None:
