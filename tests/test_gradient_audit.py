@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.gradients.audit import CORRECTED, Finding, audit, cases_of, judge
+from bench.gradients.audit import (
+    CORRECTED,
+    DIFFERENCES_TOLERANCE,
+    FLOAT32_TOLERANCE,
+    TOLERANCE,
+    Finding,
+    audit,
+    cases_of,
+    judge,
+)
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
 
 CPU = torch.device("cpu")
@@ -318,3 +327,16 @@ def test_cases_are_the_same_each_time_and_upstream_gradients_random() -> None:
     assert len({*g.ravel(), *other.ravel()}) == 13
     renamed, _ = cases_of(dataclasses.replace(SOUND, id="another"))[0]
     assert not np.array_equal(case.inputs["x"], renamed.inputs["x"])
+
+
+def test_a_gradient_off_by_a_billionth_is_a_fault() -> None:
+    def close(inputs: Arrays, g: Array) -> Gradients:
+        return {name: gradient * (1 + 1e-9) for name, gradient in _gradient(inputs, g).items()}
+
+    finding = corrected(dataclasses.replace(SOUND, corrected=close))
+    assert finding.autograd == pytest.approx(5e-10, rel=1e-3)
+    assert finding.wrong == ("x", "y")
+
+
+def test_the_tolerances_are_those_that_the_audit_promises() -> None:
+    assert (TOLERANCE, DIFFERENCES_TOLERANCE, FLOAT32_TOLERANCE) == (1e-10, 1e-6, 1e-4)

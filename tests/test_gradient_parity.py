@@ -13,7 +13,7 @@ import torch
 
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients
 from bench.gradients.models import TRAINABLES, convnet, house, mlp, variable_oop
-from bench.gradients.parity import LOST, OPTIMUM_TOLERANCE, TOLERANCE, Parity, train
+from bench.gradients.parity import LOST, OPTIMUM_TOLERANCE, TOLERANCE, Parity, _distance, train
 from bench.gradients.trainable import Trainable
 
 IDS = [trainable.entry.id for trainable in TRAINABLES]
@@ -98,6 +98,25 @@ def test_a_lost_sign_ends_the_training_before_anything_overflows(trainable: Trai
     assert len(parity.losses) == len(parity.torch_losses) < trainable.epochs
     assert LOST < parity.worst < 1e3
     assert any("parts by" in fault for fault in parity.faults)
+
+
+def test_a_gradient_that_was_wrong_once_is_noticed_though_both_reach_the_optimum() -> None:
+    steps = iter(range(10**6))
+
+    def once(name: str, gradient: Array) -> Array:
+        return np.asarray(gradient * 1.001) if name == "W" and next(steps) == 0 else gradient
+
+    parity = train(with_gradient(LINEAR, once))
+    assert parity.optimum is not None
+    assert parity.optimum < OPTIMUM_TOLERANCE
+    assert parity.worst > 1e-6
+    assert parity.faults
+
+
+def test_where_theirs_is_zero_anything_else_is_infinitely_far() -> None:
+    assert _distance(np.array([1.0, 0.0]), np.zeros(2)) == np.inf
+    assert _distance(np.zeros(2), np.zeros(2)) == 0
+    assert _distance(np.array([3.0]), np.array([2.0])) == 0.5
 
 
 def test_a_gradient_that_is_not_finite_parts_by_infinity() -> None:
