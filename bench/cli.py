@@ -314,6 +314,7 @@ def report(
         + [f"--baseline '{baseline}'"] * (baseline != "filesystem")
         + [f"--language {language}"] * (language != "en")
         + ["--mix-environments"] * mix
+        + ([f"--gradients {gradients.name}"] if gradients is not None else [])
     )
     made = write.Report(records, command, baseline, language, mix, foreign, gradients)
     for table, notes in terminal.tables_of(made.tables):
