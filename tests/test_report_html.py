@@ -401,7 +401,7 @@ def test_the_page_is_written_with_its_figures(tmp_path: Path, language: Language
     assert pictures
     foreign = [Foreign(tmp_path / "torn.json", "not readable as JSON")]
     path = write_html(made, records, pictures, tmp_path, command="bench report x", language=language, foreign=foreign)
-    assert list(tmp_path.iterdir()) == [path] == [tmp_path / "report.html"]
+    assert list(tmp_path.iterdir()) == [path] == [tmp_path / {"en": "report.html", "lv": "report-lv.html"}[language]]
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert f'<html lang="{language}">' in text

@@ -30,7 +30,7 @@ from bench.report.table import Language, Table
 from bench.report.tables import BASELINE
 from bench.report.tables.part import digests, parts
 
-NAME = "report.html"
+NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
 FIRST = 6
 """Recommendations that are shown at once; further ones are folded away."""
 _SCRIPT_WORDS = ("search", "all", "filter", "shown", "ascending", "descending")
@@ -61,7 +61,7 @@ def write_html(
     drawn: Path | None = None,
     gradients: Path | None = None,
 ) -> Path:
-    """Write ``report.html``, one file that loads nothing.
+    """Write ``report.html``, in Latvian ``report-lv.html``: one file that loads nothing.
 
     Args:
         tables: those of the records, with the same ``baseline``, ``language`` and ``mix``.
@@ -93,7 +93,7 @@ def write_html(
             foreign=foreign,
             audit=audit,
         )
-        path = folder / NAME
+        path = folder / NAMES[language]
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
