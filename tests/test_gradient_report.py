@@ -22,6 +22,7 @@ from bench.gradients.report import latex, markdown, tables, terminal
 from bench.gradients.report.numbers import error
 from bench.gradients.report.tex import tex
 from bench.gradients.report.write import csv
+from bench.report.text import printable
 from tests.gradient_samples import (
     INF,
     a_claim,
@@ -389,7 +390,7 @@ def test_csv_keeps_the_raw_numbers(tmp_path_factory: pytest.TempPathFactory, val
         path.write_text(csv(make(outcome)), encoding="utf-8")
     assert_traced(pd.read_csv(folder / "audit.csv"), pd.read_csv(folder / "checks.csv"))
     audit = pd.read_csv(folder / "audit.csv", keep_default_na=False, dtype=str)
-    assert audit["cause"].tolist() == [" ".join(text.split())]
+    assert audit["cause"].tolist() == [printable(text)]
     again = pd.read_csv(folder / "parity.csv", keep_default_na=False).to_dict("records")[0]
     assert float(again["numpy loss"]) == losses[-1]
     assert again["optimum distance"] == "" if values[0][1] is None else float(again["optimum distance"]) == values[0][1]
