@@ -14,7 +14,6 @@ from bench.records import Foreign, Record, read_records
 from bench.report.groups import groups
 from bench.report.table import Row, Table
 from bench.report.tables import tables
-from bench.report.tables.part import digests
 from tests.record_samples import DATASET, DIGEST, ENVIRONMENT, GPU, STORE, a_record, a_whole_document, an_epoch
 
 V1 = Path(__file__).parent / "data" / "records-v1"
@@ -98,9 +97,8 @@ def test_mixed_machines_pair_within_each() -> None:
         *runs_of("filesystem", [10.0, 11.0], environment=slow),
         *runs_of("mmap", [5.0, 5.5], environment=slow),
     ]
-    found = row(main_of(records, mix=True), loader="mmap")
-    assert found["runs"].number == 4
-    assert (found["ratio"].number, found["ratio"].low, found["ratio"].high) == pytest.approx((0.5, 0.5, 0.5))
+    ratio = row(main_of(records, mix=True), loader="mmap")["ratio"]
+    assert (ratio.number, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_models_and_states_of_the_cache_stand_apart() -> None:
@@ -209,12 +207,6 @@ def test_a_loader_that_did_not_run_is_a_row_with_its_reason() -> None:
 _NAMED = ("dataset", "loader", "runs", "remark")
 
 
-def test_a_loader_that_never_saw_its_images_stands_with_those_that_did() -> None:
-    twin = {"config": {"dataset": "cifar10"}, "dataset": {**DATASET, "synthetic": True, "official": False}}
-    blind = without_results("gpu_mmap", "unavailable", "no CUDA device", config={"dataset": "cifar10"}, dataset=None)
-    assert {r["dataset"].text for r in main_of([a_record(**twin), blind]).rows} == {"cifar10 (synthetic) 1,437/360"}
-
-
 def test_failures_are_counted_apart_and_told_once() -> None:
     lost = [a_record(status="failed", error="lost", config={"repeat": i}, epochs=[an_epoch(wall_s=99)]) for i in (1, 2)]
     found = row(main_of([a_record(), *lost]), loader="mmap")
@@ -263,8 +255,6 @@ def test_another_seed_gives_another_digest_and_no_alarm() -> None:
 def test_a_loader_that_contradicts_itself_is_told() -> None:
     records = [a_record("mmap", config={"repeat": n}, digest=digest("aab"[n])) for n in range(3)]
     assert samples(records) == {"mmap": "differ"}
-    (group,) = groups(records)
-    assert digests(group, "filesystem") == (set(), set(group.cells))
 
 
 def test_alone_there_is_nothing_to_agree_with() -> None:
@@ -338,8 +328,6 @@ def test_a_baseline_with_options_is_named_with_them() -> None:
         assert [r["loader"].text for r in main_of(records, baseline=name).rows if r.baseline] == [name]
     only = [a_record("filesystem", **threads), a_record()]
     assert [r["loader"].text for r in main_of(only).rows if r.baseline] == ["filesystem threads=2"]
-    several = [*only, a_record("filesystem", config={"options": {"threads": 4}})]
-    assert not any(r.baseline for r in main_of(several).rows), "which of the two is meant is not known"
 
 
 # Cost

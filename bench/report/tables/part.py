@@ -62,13 +62,13 @@ class Part:
 
     @functools.cached_property
     def _baselines(self) -> dict[Cell, Cell]:
-        """By what a cell is apart from its loader: the one named exactly, or the only one of the loader."""
+        """By what a cell is apart from its loader. A loader without options goes before the same with options."""
         found: dict[Cell, list[Cell]] = {}
         for cell in self.cells:
             if self.baseline in (cell.loader, cell.label):
                 found.setdefault(_apart_from_loader(cell), []).append(cell)
-        # A group's cells are in order: a loader without options comes before the same with options.
-        return {key: c[0] for key, c in found.items() if len(c) == 1 or c[0].label == self.baseline}
+        exact = {key: [c for c in cells if c.label == self.baseline] for key, cells in found.items()}
+        return {key: (exact[key] or cells)[0] for key, cells in found.items() if exact[key] or len(cells) == 1}
 
 
 def parts(group: Group, baseline: str, language: Language) -> list[Part]:
