@@ -1,4 +1,4 @@
-"""The command line: the only module that prints or exits."""
+"""The command line: the only module that exits, and with bench.progress the only one that prints."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.status import Status
-from rich.text import Text
 
 from bench.config import CacheState, Device, Model, RateConfig, RunConfig, Settings, StartMethod, build
 from bench.errors import BenchError, UsageError
+from bench.progress import Bar, Doing, Steps, err
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
-    from bench.records import Record
+    from bench.records import Foreign, Record
+    from bench.report.table import Table
     from bench.stores import Wanted
 
 app = typer.Typer(
@@ -33,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, width=None if sys.stdout.isatty() else 240)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Loader = Annotated[str, typer.Argument(help="Name of a loader; see `bench loaders`.")]
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset; see `bench datasets`.")]
@@ -50,6 +48,8 @@ Prefetch = Annotated[int, typer.Option("--prefetch", help="Batches read ahead, b
 Threads = Annotated[int, typer.Option("--threads", help="Threads of PyTorch's operators; 0: one per core.")]
 DeviceName = Annotated[Device, typer.Option("--device")]
 Repeat = Annotated[int, typer.Option("--repeat", help="Number of this repetition; part of the record's name.")]
+Spoken = Annotated[Literal["en", "lv"], typer.Option("--language", help="Of all text.")]
+Mix = Annotated[bool, typer.Option("--mix-environments", help="Let records of different machines share tables.")]
 
 
 class _InterruptedError(Exception):
@@ -118,7 +118,7 @@ def doctor(
 
     findings = list(rounds.examine(data_dir))
     if verify:
-        findings += rounds.verify(_stores(data_dir, store_dir), _Bar())
+        findings += rounds.verify(_stores(data_dir, store_dir), Bar())
     for finding in findings:
         out.print(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}", markup=False)
     if any(finding.state == "damaged" for finding in findings):
@@ -140,7 +140,7 @@ def fetch(
     source = open_source(dataset, data_dir)
     if not synthetic and fraction != 1.0:
         raise UsageError("--fraction goes with --synthetic; the official files come whole")
-    with _Steps() as steps:
+    with Steps() as steps:
         if synthetic:
             source.make_twin(fraction, steps)
         else:
@@ -165,7 +165,7 @@ def prepare(
     from bench.stores import prepare as make
 
     wanted, _ = _wanted(loader, dataset, option, limit, data_dir, store_dir)
-    info, written = make(wanted, _Bar(), force=force)
+    info, written = make(wanted, Bar(), force=force)
     state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"
     out.print(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB", markup=False)
 
@@ -220,7 +220,7 @@ def run(
         ceiling_steps=ceiling_steps,
         rate_batches=rate_batches,
     )
-    record = _recorded(lambda: train(config, wanted, _Bar(), _say), out_dir)
+    record = _recorded(lambda: train(config, wanted, Bar(), _say), out_dir)
     mean = sum(epoch.wall_s for epoch in record.epochs) / len(record.epochs)
     fetched = sum(epoch.fetch_s for epoch in record.epochs) / sum(epoch.wall_s for epoch in record.epochs)
     last = record.epochs[-1]
@@ -267,7 +267,7 @@ def rate(
         batches=batches,
         repeats=repeats,
     )
-    rates = _recorded(lambda: measure(config, wanted, _Bar(), _say), out_dir).rates
+    rates = _recorded(lambda: measure(config, wanted, Bar(), _say), out_dir).rates
     assert rates is not None
     text = f"{loader} on {dataset}: {statistics.median(rates.loader):,.0f} images/s"
     if rates.raw is not None:
@@ -285,27 +285,18 @@ def report(
     baseline: Annotated[
         str, typer.Option("--baseline", help="Loader that the others are compared with.")
     ] = "filesystem",
-    language: Annotated[Literal["en", "lv"], typer.Option("--language", help="Of all text.")] = "en",
-    mix: Annotated[
-        bool, typer.Option("--mix-environments", help="Let records of different machines share tables.")
-    ] = False,
+    language: Spoken = "en",
+    mix: Mix = False,
     gradients: Annotated[
         Path | None, typer.Option("--gradients", help="Folder of `bench gradcheck --out`, shown on the HTML page.")
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Make tables and figures of a folder of records and write them there. Exits 1 if a run failed."""
-    from bench.records import Foreign, read_records
-    from bench.report import terminal, write
+    from bench.report import write
 
     wanted = _formats(formats or ",".join(write.FORMATS), write.FORMATS)
-    found = list(read_records(folder))
-    foreign = [item for item in found if isinstance(item, Foreign)]
-    records = [item[1] for item in found if not isinstance(item, Foreign)]
-    for item in foreign:
-        err.print(f"skipped {item.path}: {item.reason}", markup=False)
-    if not records:
-        raise BenchError(f"there are no records in {folder}; make some with `bench run … --out {folder}`")
+    records, foreign = _records(folder)
     known = sorted({record.loader.name for record in records})
     if baseline.partition(" ")[0] not in (*known, "filesystem"):
         raise UsageError(f"--baseline {baseline}: no record is of that loader; there are: {', '.join(known)}")
@@ -317,14 +308,38 @@ def report(
         + ([f"--gradients {gradients.name}"] if gradients is not None else [])
     )
     made = write.Report(records, command, baseline, language, mix, foreign, gradients)
-    for table, notes in terminal.tables_of(made.tables):
-        out.print(table)
-        for note in notes:
-            out.print(f"- {note}", markup=False)
+    _show(made.tables)
     for path in dict.fromkeys(p if p.parent == folder else p.parent for p in write.write(made, folder, wanted)):
         out.print(f"wrote {path}", markup=False)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)
+
+
+@_command
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Holds records.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Holds records of another machine or commit.")],
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the tables.")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="What --out gets: md, csv, latex; default all.")
+    ] = None,
+    language: Spoken = "en",
+    mix: Mix = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what is slower or faster in B than in A beyond the noise, run for run of the same work."""
+    from bench.report import compare as comparing
+
+    if formats is not None and out_dir is None:
+        raise UsageError("--format goes with --out; the terminal shows the tables in any case")
+    wanted = _formats(formats or ",".join(comparing.FORMATS), comparing.FORMATS)
+    sides = [(str(folder), _records(folder)[0]) for folder in (a, b)]
+    made = comparing.compare(sides[0], sides[1], language, mix)
+    _show(made)
+    if out_dir is not None:
+        command = f"bench compare {a.name} {b.name}{' --mix-environments' * mix}"
+        for path in comparing.write(made, out_dir, wanted, command):
+            out.print(f"wrote {path}", markup=False)
 
 
 @_command
@@ -381,7 +396,7 @@ def job() -> None:
     """Do one step of a sweep, which `bench sweep` describes on standard input."""
     from bench.sweep.job import perform
 
-    perform(sys.stdin.read(), _Bar(), _say)
+    perform(sys.stdin.read(), Bar(), _say)
 
 
 @_command
@@ -417,7 +432,7 @@ def gradcheck(
     if out_dir is not None:
         write.check(out_dir)
     made: outcome.Planting | outcome.Outcome
-    with _Doing() as doing:
+    with Doing() as doing:
         made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
     for table in terminal.tables_of(made):
         out.print(table)
@@ -511,6 +526,30 @@ def _recorded(work: Callable[[], Record], folder: Path) -> Record:
     return record
 
 
+def _records(folder: Path) -> tuple[list[Record], list[Foreign]]:
+    """The records of a folder, and what is none, which is named."""
+    from bench.records import Foreign, read_records
+
+    found = list(read_records(folder))
+    foreign = [item for item in found if isinstance(item, Foreign)]
+    for item in foreign:
+        err.print(f"skipped {item.path}: {item.reason}", markup=False)
+    records = [item[1] for item in found if not isinstance(item, Foreign)]
+    if not records:
+        raise BenchError(f"there are no records in {folder}; make some with `bench run … --out {folder}`")
+    return records, foreign
+
+
+def _show(made: Iterable[Table]) -> None:
+    """The tables for a terminal, each with its notes."""
+    from bench.report import terminal
+
+    for table, notes in terminal.tables_of(made):
+        out.print(table)
+        for note in notes:
+            out.print(f"- {note}", markup=False)
+
+
 def _formats(given: str, known: Sequence[str]) -> list[str]:
     """The names of ``--format``."""
     wanted = [name.strip() for name in given.split(",") if name.strip()]
@@ -521,76 +560,3 @@ def _formats(given: str, known: Sequence[str]) -> list[str]:
 
 def _say(line: str) -> None:
     out.print(line, markup=False)
-
-
-def _columns() -> Iterator[Any]:
-    return iter((TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
-
-
-class _Bar:
-    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def begin(self, what: str, total: int) -> None:
-        if not err.is_terminal:
-            err.print(f"{what}: {total:,} samples", markup=False)
-            return
-        self._progress = Progress(*_columns(), console=err, transient=True)
-        self._progress.start()
-        self._progress.add_task(what, total=total)
-
-    def advance(self, samples: int) -> None:
-        if self._progress is not None:
-            self._progress.advance(self._progress.task_ids[0], samples)
-
-    def end(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-
-class _Steps:
-    """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(*_columns(), console=err, disable=not err.is_terminal)
-        self._tasks: dict[str, Any] = {}
-        self._tenths: dict[str, int] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if err.is_terminal:
-            if step not in self._tasks:
-                self._tasks[step] = self._progress.add_task(step)
-            self._progress.update(self._tasks[step], completed=done, total=total or None)
-            return
-        tenth = done * 10 // total if total else 0
-        if tenth > self._tenths.get(step, -1):
-            self._tenths[step] = tenth
-            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}", markup=False)
-
-    def __enter__(self) -> _Steps:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-
-class _Doing:
-    """What is being done, on a terminal; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._status = Status("", console=err)
-
-    def __call__(self, what: str) -> None:
-        self._status.update(Text(what))
-
-    def __enter__(self) -> _Doing:
-        if err.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._status.stop()

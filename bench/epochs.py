@@ -60,6 +60,7 @@ class Epochs:
     Attributes:
         open_s, first_batch_s: seconds of the first opening.
         read_bytes: bytes read from storage in each epoch.
+        elsewhere_read_bytes: bytes that a server outside the store read in each epoch.
     """
 
     open_s: float
@@ -85,6 +86,7 @@ class Epochs:
         self._classes = len(info.dataset.classes)
         self._test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
         self.read_bytes: list[int | None] = []
+        self.elsewhere_read_bytes: list[int | None] = []
 
     def run(self) -> Iterator[tuple[EpochPart, list[str]]]:
         """Every epoch's measurements, and what is to be flagged about it.
@@ -131,6 +133,7 @@ class Epochs:
         result = self._trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.device != "cpu")
         after = self._meters()
         self.read_bytes.append(_difference(after.read_bytes, before.read_bytes))
+        self.elsewhere_read_bytes.append(_difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes))
         self._sampler.look()
         scores = self._trainer.evaluate(reading.test_stream.epoch(self._test_batches), self._classes)
         gap = result.host.gap
@@ -151,12 +154,19 @@ class Epochs:
 
     def _meters(self) -> _Meters:
         workers = self._reading.worker_pids()
-        return _Meters(disk_read_bytes(workers), cpu_seconds(workers), machine_time(), self._gpu.energy_j())
+        return _Meters(
+            self._reading.elsewhere_read_bytes(),
+            disk_read_bytes(workers),
+            cpu_seconds(workers),
+            machine_time(),
+            self._gpu.energy_j(),
+        )
 
 
 class _Meters(NamedTuple):
     """What only counts up: differences are an epoch's share."""
 
+    elsewhere_read_bytes: int | None
     read_bytes: int | None
     cpu_s: dict[str, float]
     machine: MachineTime

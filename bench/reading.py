@@ -60,6 +60,10 @@ class Reading:
         self._life.close()
         return time.perf_counter() - started
 
+    def elsewhere_read_bytes(self) -> int | None:
+        """What a server outside the store has read of the training split so far, where there is one that tells."""
+        return self.train.elsewhere_read_bytes() if self._open else None
+
     def worker_pids(self) -> list[int]:
         """Process ids of the workers of both streams, as far as they have started."""
         return [*self.stream.worker_pids(), *self.test_stream.worker_pids()] if self._open else []

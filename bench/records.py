@@ -63,6 +63,8 @@ class CacheEvidence(_Part):
         after_eviction: their share in memory after each eviction; one an epoch of a cold run.
         before_epoch: their share in memory right before each epoch.
         read_bytes: bytes that were read from storage in each epoch, by all processes of the run.
+        elsewhere_read_bytes: bytes of the samples that a server outside the store read in each epoch because its own
+            cache lacked them; ``None`` where it does not count them. Empty if nothing lies outside.
     """
 
     method: str
@@ -70,6 +72,7 @@ class CacheEvidence(_Part):
     after_eviction: list[float | None]
     before_epoch: list[float | None]
     read_bytes: list[int | None]
+    elsewhere_read_bytes: list[int | None] = []
 
 
 class CachePart(_Part):

@@ -237,7 +237,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                     f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
-        draft.fields["cache"] = watch.part(epochs.read_bytes)
+        draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, len(first))
         draft.fields["digest"] = _digest(reading.stream, first)
         if config.rate_batches:

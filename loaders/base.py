@@ -88,6 +88,13 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     def _close(self, handle: H) -> None:
         """Release what ``_open`` gave in this process."""
 
+    def elsewhere_read_bytes(self) -> int | None:
+        """Bytes that a server outside the store's folder has read so far of this split because its cache lacked them.
+
+        A running count, of which differences tell: None where nothing lies outside, or where it is not counted.
+        """
+        return None
+
     @final
     @classmethod
     def prepare(

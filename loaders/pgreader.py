@@ -25,6 +25,12 @@ SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 )
 
+_BLOCKS_READ = """
+    SELECT (coalesce(heap_blks_read, 0) + coalesce(idx_blks_read, 0) + coalesce(toast_blks_read, 0)
+            + coalesce(tidx_blks_read, 0)) * current_setting('block_size')::bigint
+    FROM pg_statio_all_tables WHERE schemaname = %s AND relname = %s
+"""
+
 
 def connect(conninfo: str) -> psycopg.Connection[Any]:
     """Connect to a server.
@@ -107,6 +113,24 @@ class TableReader:
             raise
         self.release(connection)
         return self._assemble(result, indices)
+
+    def read_bytes(self) -> int:
+        """Bytes of the table, its out-of-line values and their indexes that the server ever read from outside its cache.
+
+        Raises:
+            BackendError: the server was lost.
+        """
+        connection = self.connection()
+        try:
+            for one in [connection, *self._idle]:
+                if one.info.server_version >= 150000:  # a session reports its counts once a second at most, but for this
+                    one.execute("SELECT pg_stat_force_next_flush()")
+            found = connection.execute(_BLOCKS_READ, [SCHEMA, self._table]).fetchone()
+        except psycopg.Error as error:
+            connection.close()
+            raise backend_error("lost the PostgreSQL server while asking what it read", error) from None
+        self.release(connection)
+        return int(found[0]) if found else 0
 
     def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> Batch:
         """Put the rows, which come once each and in any order, where they were asked."""

@@ -186,6 +186,13 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
         if handle.server is not None:
             handle.server.close()
 
+    def elsewhere_read_bytes(self) -> int | None:
+        """What a server of the user's counts for the table; opens the dataset. Worker processes' last second may lack.
+
+        The server's own cache lacked these bytes; the operating system's may have had them.
+        """
+        return self._ready().reader.read_bytes() if _own(self.options).server == "dsn" else None
+
     def connection_info(self) -> ConnectionInfo:
         """How to reach the same rows by other means; opens the dataset. Valid until it is closed."""
         return self._ready().info

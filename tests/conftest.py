@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 # Before torch is imported: OpenMP threads that spin against each other make small tests take minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,10 +13,18 @@ os.environ.pop("BENCH_POSTGRES_DSN", None)
 import pytest
 import torch
 
+from tests.command import Bench
+
 torch.set_num_threads(1)
 
 # A package of its own, which test_plugin.py installs before it runs these.
 collect_ignore = ["plugin_example"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The command line with folders of its own."""
+    return Bench(tmp_path, capsys, monkeypatch)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

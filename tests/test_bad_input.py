@@ -25,11 +25,6 @@ from bench.sources.registry import open_source
 from tests.command import Bench, Done
 
 
-@pytest.fixture
-def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, capsys, monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a small twin of each dataset; tests copy what they break."""

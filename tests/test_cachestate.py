@@ -35,13 +35,28 @@ def seen(**changes: Any) -> CacheEvidence:
     ],
 )
 def test_the_state_is_what_was_seen(wanted: str, evidence: CacheEvidence, state: str, reason: str | None) -> None:
-    found, why = judge(wanted, evidence, elsewhere=False)
+    found, why = judge(wanted, evidence)
     assert found == state
     assert (why is None) == (reason is None)
     assert (reason or "") in (why or "")
 
 
-@pytest.mark.parametrize("wanted", ["cold", "warm", "as-is"])
-def test_what_lies_elsewhere_is_never_verified(wanted: str) -> None:
-    evidence = seen(after_eviction=[0.0], before_epoch=[1.0])
-    assert judge(wanted, evidence, elsewhere=True) == ("unverified", "the samples lie on a server outside the store")
+OUTSIDE = "the samples lie on a server outside the store"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "read", "state", "reason"),
+    [
+        ("cold", [0, 0], "unverified", OUTSIDE),
+        ("warm", [], "unverified", OUTSIDE),
+        ("warm", [0, None], "unverified", OUTSIDE),
+        ("warm", [0, 10**6], "warm", None),
+        ("as-is", [0, 0], "warm", None),
+        ("warm", [0, 10**6 + 1], "unverified", "the server outside the store had to read 1.0 MB in an epoch"),
+    ],
+)
+def test_of_what_lies_elsewhere_only_the_server_can_tell(
+    wanted: str, read: list[int | None], state: str, reason: str | None
+) -> None:
+    evidence = seen(after_eviction=[0.0], before_epoch=[1.0], elsewhere_read_bytes=read)
+    assert judge(wanted, evidence, 10**8) == (state, reason)

@@ -16,11 +16,6 @@ from tests.command import Bench
 QUICK = ("--limit", "64", "--epochs", "1", "--threads", "1", "--device", "cpu")
 
 
-@pytest.fixture
-def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, capsys, monkeypatch)
-
-
 def test_help_names_every_command(bench: Bench) -> None:
     done = bench("--help")
     assert done.code == 0

@@ -38,11 +38,6 @@ MUTANT_FILES = {"mutants.md", "mutants.csv", "mutants.tex"}
 FAULT = "bench: "
 
 
-@pytest.fixture
-def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, capsys, monkeypatch)
-
-
 Few = Callable[..., None]
 
 

@@ -229,6 +229,35 @@ def test_rows_on_the_user_s_server(on_dsn: Stored, dsn: str) -> None:
         assert [len(batch.labels) for batch in loader] == [20, 20, 1]
 
 
+def test_the_user_s_server_tells_what_its_cache_lacked(tmp_path: Path, embedded: Stored) -> None:
+    folder, location, splits = tmp_path / "own", tmp_path / "store", make_splits()
+    EmbeddedServer.create(folder).close()
+
+    def started() -> tuple[EmbeddedServer, str]:
+        server = EmbeddedServer.open(folder, "socket", 32 << 20)
+        return server, make_conninfo(**server.conninfo("socket"))
+
+    server, dsn = started()
+    prepare(location, splits, {"dsn": dsn})
+    server.close()
+    server, dsn = started()  # with an empty cache
+    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+        seen = []
+        for _ in range(2):
+            before = dataset.elsewhere_read_bytes()
+            dataset.batch(range(len(dataset)))
+            after = dataset.elsewhere_read_bytes()
+            assert before is not None
+            assert after is not None
+            seen.append(after - before)
+        assert seen[0] >= 0  # counting the rows at opening may have read them all
+        assert seen[1] == 0
+        assert after >= len(dataset) * int(np.prod(dataset.split_info.shape))
+    server.close()
+    with PostgresDataset(embedded[0], "train") as own:
+        assert own.elsewhere_read_bytes() is None
+
+
 def test_the_password_is_nowhere(on_dsn: Stored, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     location, _ = on_dsn
     secret = password_of(dsn)

@@ -55,11 +55,6 @@ def records_in(folder: Path) -> list[Record]:
     return [item[1] for item in read_records(folder) if not isinstance(item, Foreign)]
 
 
-@pytest.fixture
-def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, capsys, monkeypatch)
-
-
 def test_trouble_costs_one_run_each_and_the_same_command_mends_it(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

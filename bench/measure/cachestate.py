@@ -41,11 +41,12 @@ class CacheWatch:
         """Note how much is in memory now."""
         self._before_epoch.append(self._look())
 
-    def part(self, read_bytes: Sequence[int | None]) -> CachePart:
+    def part(self, read_bytes: Sequence[int | None], elsewhere_read_bytes: Sequence[int | None]) -> CachePart:
         """The record's part.
 
         Args:
             read_bytes: bytes read from storage in each epoch, ``None`` where the system does not tell.
+            elsewhere_read_bytes: bytes that a server outside the store read, ``None`` where it does not tell.
         """
         evidence = CacheEvidence(
             method=self._method,
@@ -53,8 +54,9 @@ class CacheWatch:
             after_eviction=self._after_eviction,
             before_epoch=self._before_epoch,
             read_bytes=list(read_bytes),
+            elsewhere_read_bytes=list(elsewhere_read_bytes) if self._elsewhere else [],
         )
-        state, reason = judge(self._wanted, evidence, elsewhere=self._elsewhere > 0)
+        state, reason = judge(self._wanted, evidence, self._elsewhere)
         return CachePart(wanted=self._wanted, state=state, evidence=evidence, reason=reason)
 
     def _look(self) -> float | None:
@@ -63,16 +65,16 @@ class CacheWatch:
         return found.fraction if found.files else None
 
 
-def judge(wanted: str, evidence: CacheEvidence, *, elsewhere: bool) -> tuple[str, str | None]:
+def judge(wanted: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tuple[str, str | None]:
     """The state that the evidence shows, and why it is unverified if it is.
 
     Args:
         wanted: "cold", "warm" or "as-is".
         evidence: what was seen.
-        elsewhere: samples lie outside the store's folder, where nobody can look.
+        elsewhere_bytes: size of what lies outside the store's folder, where nobody can look.
     """
-    if elsewhere:
-        return "unverified", "the samples lie on a server outside the store"
+    if elsewhere_bytes:
+        return _judge_elsewhere(wanted, evidence, elsewhere_bytes)
     shares = evidence.after_eviction if wanted == "cold" else evidence.before_epoch
     known = [share for share in shares if share is not None]
     if not known or len(known) < len(shares):
@@ -87,4 +89,14 @@ def judge(wanted: str, evidence: CacheEvidence, *, elsewhere: bool) -> tuple[str
     read = max((share for share in evidence.read_bytes if share is not None), default=0)
     if read > (1 - WARM_LIMIT) * evidence.bytes:
         return "unverified", f"{read / 1e6:.1f} MB were read from storage during an epoch"
+    return "warm", None
+
+
+def _judge_elsewhere(wanted: str, evidence: CacheEvidence, size: int) -> tuple[str, str | None]:
+    """Of a server that nobody can look into: only what it says it had not to read shows that it was warm."""
+    told = [read for read in evidence.elsewhere_read_bytes if read is not None]
+    if wanted == "cold" or not told or len(told) < len(evidence.elsewhere_read_bytes):
+        return "unverified", "the samples lie on a server outside the store"
+    if (read := max(told)) > (1 - WARM_LIMIT) * size:
+        return "unverified", f"the server outside the store had to read {read / 1e6:.1f} MB in an epoch"
     return "warm", None

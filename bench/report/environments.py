@@ -38,6 +38,12 @@ def differences(environments: Sequence[Environment]) -> Note | None:
     return "{count} different environments are mixed here: {list}", {"count": len(different), "list": listed}
 
 
+def apart(ours: Environment, theirs: Environment) -> list[tuple[str, Any, Any]]:
+    """What two environments differ in: its name, and each one's value."""
+    a, b = _leaves(ours), _leaves(theirs)
+    return [(name, a.get(name), b.get(name)) for name in _leaves_that_differ([ours, theirs])]
+
+
 def _machine(environment: Environment, language: Language) -> str:
     """What a person would call it."""
     gpu, packages, storage = (_part(environment, key) for key in ("gpu", "packages", "storage"))

@@ -125,6 +125,7 @@ _WORDS = {
 _PAGE = {
     "Results": "Rezultāti",
     "Made by `{command}` from the records beside this page.": "Sagatavots ar `{command}` no ierakstiem šīs lapas mapē.",
+    "Made by `{command}`.": "Sagatavots ar `{command}`.",
     "Table": "Tabula",
     "continued": "turpinājums",
 }
@@ -215,5 +216,27 @@ _NOTES = {
     ),
     "{count} different environments are mixed here: {list}": "šeit sajauktas {count} dažādas vides: {list}",
 }
+_AGAINST = {
+    "{b} against {a}": "{b} pret {a}",
+    "A is {a}, B is {b}; means over runs with 95% intervals. A ratio above 1: B is slower.": (
+        "A ir {a}, B ir {b}; vidējie pa izpildēm ar 95 % intervāliem. Attiecība virs 1: B ir lēnāks."
+    ),
+    "time, B/A": "laiks, B/A",
+    "ratio of geometric means over runs, not paired, with its 95% interval": (
+        "ģeometrisko vidējo attiecība pa izpildēm, bez pārošanas, ar 95 % intervālu"
+    ),
+    "of Welch's t test on logarithms, Holm-corrected over this table": (
+        "logaritmu Velča t testā, ar Holma korekciju visai tabulai"
+    ),
+    "what B is, where the corrected p is at most {alpha}": "kāds ir B, ja koriģētais p nepārsniedz {alpha}",
+    "whether both sides trained on the same bytes in the same order, by their sha256": (
+        "vai abas puses pēc sha256 mācījās no tiem pašiem baitiem tajā pašā secībā"
+    ),
+    "far more runs on one side than on the other, so that the test alarms too often: {names}": (
+        "vienā pusē ir daudz vairāk izpilžu nekā otrā, tāpēc tests pārāk bieži ceļ trauksmi: {names}"
+    ),
+    "only in {side}, or not the same work: {names}": "tikai {side}, vai arī darbs nav tas pats: {names}",
+    "{name}: {a} in A, {b} in B": "{name}: {a} pie A, {b} pie B",
+}
 
-LATVIAN: dict[str, str] = {**_UNITS, **_NAMES, **_WORDS, **_PAGE, **_TITLES, **_NOTES, **METRICS, **COLUMNS}
+LATVIAN: dict[str, str] = {**_UNITS, **_NAMES, **_WORDS, **_PAGE, **_TITLES, **_NOTES, **_AGAINST, **METRICS, **COLUMNS}

@@ -27,7 +27,9 @@ class Drawing(NamedTuple):
     path: str
 
 
-def markdown(made: Sequence[Table], command: str, language: Language, drawings: Sequence[Drawing] = ()) -> str:
+def markdown(
+    made: Sequence[Table], command: str, language: Language, drawings: Sequence[Drawing] = (), beside: bool = True
+) -> str:
     """All tables, each with its caption, what its columns mean, and its notes; after those of a machine its figures.
 
     Args:
@@ -35,13 +37,17 @@ def markdown(made: Sequence[Table], command: str, language: Language, drawings: 
         command: what made them, to be named in the page.
         language: of the tables and of the page.
         drawings: figures to show.
+        beside: whether the records lie beside the page.
     """
-    return "\n".join(_page(made, command, language, drawings)) + "\n"
+    origin = say("Made by `{command}`.", language, command=_code(command))
+    if beside:
+        origin = say("Made by `{command}` from the records beside this page.", language, command=_code(command))
+    return "\n".join(_page(made, origin, language, drawings)) + "\n"
 
 
-def _page(made: Sequence[Table], command: str, language: Language, drawings: Sequence[Drawing]) -> Iterator[str]:
+def _page(made: Sequence[Table], origin: str, language: Language, drawings: Sequence[Drawing]) -> Iterator[str]:
     yield f"# {say('Results', language)}\n"
-    yield say("Made by `{command}` from the records beside this page.", language, command=_code(command)) + "\n"
+    yield f"{origin}\n"
     yield from (f"- [{plain(table.title)}](#{table.key})" for table in made)
     for environment, tables in itertools.groupby(made, lambda table: table.environment):
         yield f"\n## {plain(environment)}"

@@ -11,7 +11,7 @@ from bench.report.show import cell
 from bench.report.table import Table
 from bench.report.text import printable
 
-KINDS = ("main", "rates")
+KINDS = ("main", "rates", "compare")
 
 
 def tables_of(made: Iterable[Table]) -> Iterator[tuple[RichTable, list[str]]]:

@@ -42,7 +42,8 @@ def learning(scene: Scene, panel: Panel) -> Figure:
             _curves(scene, left, runs, field, epochs_of)
         _curves(scene, right, runs, field, seconds_of)
         left.set_ylabel(scene.say(name))
-        fit_scale(left, "y", [value for axes in (left, right) for line in axes.lines for value in line.get_ydata()])
+        if field == "train_loss":  # an accuracy is a share: on a logarithmic axis its last points would look alike
+            fit_scale(left, "y", [value for axes in (left, right) for line in axes.lines for value in line.get_ydata()])
         if left.get_yscale() == "linear":
             left.locator_params(axis="y", nbins=6)
     grid[1, 0].set_xlabel(scene.say("epoch"))

@@ -40,7 +40,7 @@ def _table(group: Group, language: Language, command: str) -> Table | None:
     pooled: dict[Cell, list[Record]] = {}
     for cell, records in group.cells.items():
         if cell.command == command:
-            pooled.setdefault(_data_path(cell), []).extend(records)
+            pooled.setdefault(data_path(cell), []).extend(records)
     if command == "run":  # a training run without rates is none of this table's business
         pooled = {cell: found for cell, found in pooled.items() if any(METRICS["loader_rate"].of(r) for r in found)}
     if not pooled:
@@ -75,8 +75,8 @@ def _words(command: str, language: Language) -> tuple[str, str]:
     )
 
 
-def _data_path(cell: Cell) -> Cell:
-    """What the rate depends on."""
+def data_path(cell: Cell) -> Cell:
+    """The part of a cell that the rate of its data path depends on."""
     kept = tuple(pair for pair in cell.settings if cell.command == "rate" or pair[0] in Settings.model_fields)
     return cell._replace(model=None, cache=None, settings=kept)
 

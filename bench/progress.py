@@ -1,0 +1,86 @@
+"""Progress on standard error: of a preparation, of a download, of whatever is being done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
+from rich.text import Text
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _columns() -> Iterator[Any]:
+    return iter((TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
+
+
+class Bar:
+    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def begin(self, what: str, total: int) -> None:
+        if not err.is_terminal:
+            err.print(f"{what}: {total:,} samples", markup=False)
+            return
+        self._progress = Progress(*_columns(), console=err, transient=True)
+        self._progress.start()
+        self._progress.add_task(what, total=total)
+
+    def advance(self, samples: int) -> None:
+        if self._progress is not None:
+            self._progress.advance(self._progress.task_ids[0], samples)
+
+    def end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class Steps:
+    """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(*_columns(), console=err, disable=not err.is_terminal)
+        self._tasks: dict[str, Any] = {}
+        self._tenths: dict[str, int] = {}
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if err.is_terminal:
+            if step not in self._tasks:
+                self._tasks[step] = self._progress.add_task(step)
+            self._progress.update(self._tasks[step], completed=done, total=total or None)
+            return
+        tenth = done * 10 // total if total else 0
+        if tenth > self._tenths.get(step, -1):
+            self._tenths[step] = tenth
+            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}", markup=False)
+
+    def __enter__(self) -> Steps:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+
+class Doing:
+    """What is being done, on a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._status = Status("", console=err)
+
+    def __call__(self, what: str) -> None:
+        self._status.update(Text(what))
+
+    def __enter__(self) -> Doing:
+        if err.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._status.stop()
