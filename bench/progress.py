@@ -24,6 +24,7 @@ class Bar:
         self._progress: Progress | None = None
 
     def begin(self, what: str, total: int) -> None:
+        """A step of so many samples begins."""
         if not err.is_terminal:
             err.print(f"{what}: {total:,} samples", markup=False)
             return
@@ -32,10 +33,12 @@ class Bar:
         self._progress.add_task(what, total=total)
 
     def advance(self, samples: int) -> None:
+        """So many more are done."""
         if self._progress is not None:
             self._progress.advance(self._progress.task_ids[0], samples)
 
     def end(self) -> None:
+        """The step is over, well or not."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -50,6 +53,7 @@ class Steps:
         self._tenths: dict[str, int] = {}
 
     def __call__(self, step: str, done: int, total: int) -> None:
+        """So much of a step is done; of 0 nobody knows how much there is."""
         if err.is_terminal:
             if step not in self._tasks:
                 self._tasks[step] = self._progress.add_task(step)
@@ -75,6 +79,7 @@ class Doing:
         self._status = Status("", console=err)
 
     def __call__(self, what: str) -> None:
+        """This is being done now."""
         self._status.update(Text(what))
 
     def __enter__(self) -> Doing:

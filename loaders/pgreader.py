@@ -28,7 +28,8 @@ SETTINGS = (
 _BLOCKS_READ = """
     SELECT (coalesce(heap_blks_read, 0) + coalesce(idx_blks_read, 0) + coalesce(toast_blks_read, 0)
             + coalesce(tidx_blks_read, 0)) * current_setting('block_size')::bigint
-    FROM pg_statio_all_tables WHERE schemaname = %s AND relname = %s
+    FROM pg_statio_all_tables
+    WHERE schemaname = %s AND relname = %s AND current_setting('track_counts')::bool
 """
 
 
@@ -114,8 +115,10 @@ class TableReader:
         self.release(connection)
         return self._assemble(result, indices)
 
-    def read_bytes(self) -> int:
-        """Bytes of the table, its out-of-line values and their indexes that the server ever read from outside its cache.
+    def read_bytes(self) -> int | None:
+        """Bytes that the server ever had to read from outside its cache, of the table and all that belongs to it.
+
+        None if it does not count (``track_counts`` is off).
 
         Raises:
             BackendError: the server was lost.
@@ -123,14 +126,15 @@ class TableReader:
         connection = self.connection()
         try:
             for one in [connection, *self._idle]:
-                if one.info.server_version >= 150000:  # a session reports its counts once a second at most, but for this
+                # But for this, a session reports its counts once a second at most.
+                if one.info.server_version >= 150000:
                     one.execute("SELECT pg_stat_force_next_flush()")
             found = connection.execute(_BLOCKS_READ, [SCHEMA, self._table]).fetchone()
         except psycopg.Error as error:
             connection.close()
             raise backend_error("lost the PostgreSQL server while asking what it read", error) from None
         self.release(connection)
-        return int(found[0]) if found else 0
+        return int(found[0]) if found else None
 
     def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> Batch:
         """Put the rows, which come once each and in any order, where they were asked."""

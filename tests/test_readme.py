@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def committed(kind: str) -> Table:
-    """The report's table of this kind over results/cpu."""
+def committed(key: str) -> Table:
+    """The report's table of this key over results/cpu."""
     records = []
     for item in read_records(ROOT / "results" / "cpu"):
         assert not isinstance(item, Foreign), item
         records.append(item[1])
-    (found,) = [table for table in tables(records) if table.kind == kind]
+    (found,) = [table for table in tables(records) if table.key == key]
     return found
 
 
@@ -38,11 +38,17 @@ def rows(heading: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "heading", "dataset"), [("main", "dataset", ""), ("rates", "loader, CIFAR-10 twin", "cifar10")]
+    ("key", "heading", "dataset"),
+    [
+        ("main-convnet-warm", "dataset", ""),
+        ("stages-convnet-warm", "loader, CIFAR-10 twin, warm", "cifar10"),
+        ("stages-convnet-cold", "loader, CIFAR-10 twin, cold", "cifar10"),
+        ("rates-runs", "loader, CIFAR-10 twin", "cifar10"),
+    ],
 )
-def test_tables_are_the_records(kind: str, heading: str, dataset: str) -> None:
+def test_tables_are_the_records(key: str, heading: str, dataset: str) -> None:
     header, *shown = rows(heading)
-    table = committed(kind)
+    table = committed(key)
     columns = {column.title: column for column in table.columns}
     wanted = [columns[title.partition(", CIFAR")[0] if title == heading else title] for title in header]
     expected = [

@@ -293,7 +293,7 @@ def test_the_runs_behind_every_number_are_named(sweep: Sweep) -> None:
 def _named(table: Table, row: Row, column: Column, by_id: dict[str, Document]) -> None:
     value = row[column.key]
     assert set(value.runs) <= by_id.keys()
-    if column.kind == "text" or value.number is None:
+    if column.kind == "text" or not value.number:
         return
     assert value.runs, (table.key, column.key)
     configs = [by_id[run]["config"] for run in value.runs]

@@ -71,7 +71,9 @@ def write(made: Sequence[Table], folder: Path, formats: Collection[str], command
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BenchError(f"cannot write the comparison into {folder}: {error.strerror}; choose another --out") from error
+        raise BenchError(
+            f"cannot write the comparison into {folder}: {error.strerror}; choose another --out"
+        ) from error
     return [folder / name for name in texts]
 
 

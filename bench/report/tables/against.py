@@ -153,7 +153,9 @@ def _columns(shown: Shown, language: Language) -> Iterator[Column]:
         "detectable_pct",
         say("detectable", language),
         "%",
-        say("smallest slowdown that the comparison finds with a probability of 95%, given the spread observed", language),
+        say(
+            "smallest slowdown that the comparison finds with a probability of 95%, given the spread observed", language
+        ),
         format=".1f",
     )
     alpha = number(FAMILY_ALPHA, "g", language)
