@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import DataError
@@ -155,6 +155,7 @@ SMALL = dump_python2({"labels": [1, 2], "data": np.zeros((2, 3), np.uint8)})
 
 
 @settings(max_examples=400)
+@example(base=pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4), changes=[(23, 10)])
 @given(
     base=st.sampled_from([SMALL, PYTHON2, pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4)]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),

@@ -113,8 +113,10 @@ class _Unpickler(pickle._Unpickler):
             raise pickle.UnpicklingError("a name is cut short")
         run = _ALLOWED.get((module, name))
         if run is None:
+            named = f"{module[:80]}.{name[:80]}"
+            named = named if named.isprintable() else ascii(named)
             raise DataError(
-                f"{self._name} names {module[:80]}.{name[:80]}, which no CIFAR-10 file needs and which was not run; "
+                f"{self._name} names {named}, which no CIFAR-10 file needs and which was not run; "
                 "replace it by the official file"
             )
         return _Named(run)
