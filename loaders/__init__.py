@@ -10,24 +10,28 @@ from loaders.errors import (
     StoreError,
     UnavailableError,
 )
-from loaders.options import LoaderOptions, encoding_option, read_option, store_option
+from loaders.library import Batches, make_loader, open_dataset, prepare
+from loaders.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
 from loaders.registry import load, loader_names
-from loaders.split import Block, DatasetInfo, Split, StreamedSplit
+from loaders.split import Block, DatasetInfo, Split, SplitInfo, StreamedSplit
 from loaders.store import StoreInfo, Written
 
 __all__ = [
     "BackendError",
     "Batch",
     "BatchRequest",
+    "Batches",
     "Block",
     "DatasetInfo",
     "DecodeError",
+    "DecodingOptions",
     "ImageDataset",
     "LoaderError",
     "LoaderOptions",
     "OptionError",
     "Sample",
     "Split",
+    "SplitInfo",
     "StoreError",
     "StoreInfo",
     "StreamedSplit",
@@ -37,6 +41,9 @@ __all__ = [
     "encoding_option",
     "load",
     "loader_names",
+    "make_loader",
+    "open_dataset",
+    "prepare",
     "read_option",
     "store_option",
 ]

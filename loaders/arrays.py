@@ -1,10 +1,10 @@
-"""A split as flat files: pixels (or JPEG bytes with offsets) and labels, for every loader that reads plain bytes."""
+"""A split as flat files: pixels (or bytes of each sample with offsets) and labels, for every loader of plain bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,65 +12,71 @@ from numpy.typing import NDArray
 
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
-from loaders.options import Encoding, LoaderOptions, encoding_option, read_option
+from loaders.options import DecodingOptions, Encoding, encoding_option
+from loaders.ragged import Payloads
 from loaders.split import SplitInfo, StreamedSplit
 
 
 def write_arrays(split: StreamedSplit, folder: Path, encoding: Encoding) -> list[str]:
     """Write one split as little-endian flat files.
 
-    ``<split>.pixels`` uint8 ``[n, C, H, W]`` or ``<split>.jpeg`` (all files end to end) with ``<split>.offsets``
-    int64 ``[n + 1]``; ``<split>.labels`` int64 ``[n]``.
+    ``<split>.pixels`` uint8 ``[n, C, H, W]``, or, all samples end to end, ``<split>.jpeg`` (files) or a ragged split's
+    ``<split>.pixels`` (``[H, W, 3]`` each), with ``<split>.offsets`` int64 ``[n + 1]``; and ``<split>.labels`` int64.
 
     Returns:
         The names of the files.
     """
     data_name = f"{split.name}.{'pixels' if encoding == 'raw' else 'jpeg'}"
     names = [data_name, f"{split.name}.labels"]
-    offsets = [0]
-    with (folder / data_name).open("wb") as data, (folder / names[1]).open("wb") as labels:
+    one_by_one = encoding == "jpeg" or split.ragged
+    with contextlib.ExitStack() as life:
+        data, labels = (life.enter_context((folder / name).open("wb")) for name in names)
+        if one_by_one:
+            names.append(f"{split.name}.offsets")
+            offsets = life.enter_context((folder / names[-1]).open("wb"))
+            end = 0
+            offsets.write(np.zeros(1, "<i8").data)
         for block in split.blocks():
-            if encoding == "raw":
-                data.write(block.images.data)
+            if one_by_one:
+                payloads = block.payloads(encoding)
+                ends = end + np.cumsum([len(payload) for payload in payloads], dtype="<i8")
+                end = int(ends[-1]) if len(ends) else end
+                data.writelines(payloads)
+                offsets.write(ends.data)
             else:
-                _append_files(data, block.files or (), offsets)
+                data.write(block.images.data)
             labels.write(block.labels.astype("<i8", copy=False).data)
-    if encoding == "jpeg":
-        names.append(f"{split.name}.offsets")
-        (folder / names[-1]).write_bytes(np.array(offsets, "<i8").data)
     return names
-
-
-def _append_files(data: BinaryIO, files: Sequence[bytes], offsets: list[int]) -> None:
-    for file in files:
-        data.write(file)
-        offsets.append(offsets[-1] + len(file))
 
 
 class Arrays(NamedTuple):
     """The files of one split as arrays over their own pages: read-only, filled on first touch.
 
     Attributes:
-        pixels: uint8 ``[n, C, H, W]``, or None for encoding ``jpeg``.
-        labels: int64 ``[n]``, in memory.
-        jpeg: uint8 ``[bytes]``, or None for encoding ``raw``.
-        offsets: int64 ``[n + 1]``, in memory, or None.
+        pixels: uint8 ``[n, C, H, W]``, or None where samples are kept one by one.
+        labels: int64 ``[n]``.
+        payloads: uint8 ``[bytes]``, all samples end to end, or None.
+        offsets: int64 ``[n + 1]``, where each begins, or None.
     """
 
     pixels: NDArray[np.uint8] | None
     labels: NDArray[np.int64]
-    jpeg: NDArray[np.uint8] | None
+    payloads: NDArray[np.uint8] | None
     offsets: NDArray[np.int64] | None
 
 
 def open_arrays(folder: Path, split: str, info: SplitInfo, encoding: Encoding, *, resident: bool = False) -> Arrays:
     """Map one split's files, or read them into memory if ``resident``."""
     read = _read_bytes if resident else map_bytes
-    labels = np.fromfile(folder / f"{split}.labels", "<i8").astype(np.int64, copy=False)
-    if encoding == "raw":
-        return Arrays(read(folder / f"{split}.pixels").reshape(info.count, *info.shape), labels, None, None)
-    offsets = np.fromfile(folder / f"{split}.offsets", "<i8").astype(np.int64, copy=False)
-    return Arrays(None, labels, read(folder / f"{split}.jpeg"), offsets)
+    labels = _integers(read(folder / f"{split}.labels"))
+    name = f"{split}.{'pixels' if encoding == 'raw' else 'jpeg'}"
+    if encoding == "raw" and info.shape is not None:
+        return Arrays(read(folder / name).reshape(info.count, *info.shape), labels, None, None)
+    return Arrays(None, labels, read(folder / name), _integers(read(folder / f"{split}.offsets")))
+
+
+def _integers(data: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return data.view("<i8").astype(np.int64, copy=False)
 
 
 def _read_bytes(path: Path) -> NDArray[np.uint8]:
@@ -87,32 +93,41 @@ def map_bytes(path: Path) -> NDArray[np.uint8]:
     return np.asarray(np.memmap(path, np.uint8, mode="r"))
 
 
-class ArrayOptions(LoaderOptions):
+class ArrayOptions(DecodingOptions):
     """Options of the loaders that keep plain bytes."""
 
     encoding: Encoding = encoding_option()
-    threads: int = read_option(0, ge=0, le=1024, description="JPEG decoding threads; 0: one per core")
 
 
 class ArrayReader:
     """Reads batches from a split's arrays: one gather, or one decoding of each sample's bytes."""
 
-    def __init__(self, arrays: Arrays, shape: tuple[int, int, int], threads: int) -> None:
+    def __init__(self, arrays: Arrays, shape: tuple[int, int, int] | None, threads: int) -> None:
+        """Args: shape is None for a ragged split, which is read by `payloads` alone."""
         self.arrays = arrays
         self._shape = shape
-        self._decoder = ImageDecoder(threads, checked=True) if arrays.jpeg is not None else None
+        one_by_one = shape is not None and arrays.payloads is not None
+        self._decoder = ImageDecoder(threads, checked=True) if one_by_one else None
 
     def read(self, indices: Indices) -> Batch:
         """Samples in the order asked, in fresh memory."""
-        pixels, labels, jpeg, offsets = self.arrays
+        pixels, labels, _, _ = self.arrays
         # The arrays' own methods: np.take costs a microsecond more, of some fifty for a batch.
         wanted = torch.from_numpy(labels.take(indices))
         if pixels is not None:
             return Batch(torch.from_numpy(pixels.take(indices, axis=0)), wanted)
         assert self._decoder is not None
-        assert jpeg is not None and offsets is not None
-        files = [jpeg[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]
-        return Batch(self._decoder.decode(files, self._shape), wanted)
+        assert self._shape is not None
+        return Batch(self._decoder.decode(self._files(indices), self._shape), wanted)
+
+    def payloads(self, indices: Indices) -> Payloads:
+        """What is kept of each sample: slices of the file, whose pages the decoder touches."""
+        return Payloads(self._files(indices).__getitem__, self.arrays.labels.take(indices))
+
+    def _files(self, indices: Indices) -> list[NDArray[np.uint8]]:
+        data, offsets = self.arrays.payloads, self.arrays.offsets
+        assert data is not None and offsets is not None
+        return [data[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]
 
     def close(self) -> None:
         """End the decoding threads. The map ends with the last reference to it."""

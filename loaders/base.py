@@ -10,12 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from loaders.batch import Batch, Indices, Sample, as_indices, register_collation
+from loaders.batch import Batch, BatchRequest, Indices, Sample, as_indices, register_collation
 from loaders.errors import OptionError, StoreError, UnavailableError
-from loaders.options import LoaderOptions, parse_options
-from loaders.split import DatasetInfo, Progress, Split, SplitInfo, StreamedSplit, stream
+from loaders.options import DecodingOptions, Encoding, LoaderOptions, parse_options
+from loaders.pictures import Kind
+from loaders.ragged import Payloads, RaggedReader, write_sizes
+from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StreamedSplit, stream
 from loaders.store import StoreInfo, StoreWriter, Written, read_store
 
 H = TypeVar("H")
@@ -56,6 +60,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     """0 where worker processes make no sense, None where any number does."""
     Options: ClassVar[type[LoaderOptions]]
     """What a sweep may vary."""
+    ragged: ClassVar[bool] = False
+    """Whether it can keep images of many sizes. Then it has ``_payloads``, and its options are `DecodingOptions`."""
 
     @classmethod
     @abc.abstractmethod
@@ -84,6 +90,25 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             indices: int64 ``[B]`` within ``[0, len(self))``.
         """
 
+    def _payloads(self, handle: H, indices: Indices) -> Payloads:
+        """What a ragged store keeps of these samples: a file each, or pixels. Several threads may call it.
+
+        Args:
+            handle: what ``_open`` gave in this process.
+            indices: int64 ``[B]`` within ``[0, len(self))``.
+        """
+        raise NotImplementedError(f"loader {self.name} is not ragged")
+
+    @classmethod
+    def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
+        """What ``_write`` keeps of a ragged split; None for the source's own files.
+
+        Args:
+            options: the loader's.
+            encoding: the source's.
+        """
+        return None if options.encoding == "jpeg" else Kind.PIXELS
+
     @abc.abstractmethod
     def _close(self, handle: H) -> None:
         """Release what ``_open`` gave in this process."""
@@ -105,6 +130,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         *,
         dataset: DatasetInfo,
         progress: Progress = lambda _: None,
+        on_corrupt: OnCorrupt = "fail",
     ) -> StoreInfo:
         """Write a store of all splits, or leave what was there untouched.
 
@@ -114,6 +140,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             options: the loader's options.
             dataset: what the images are; kept in the manifest.
             progress: called with the number of samples done since the last call.
+            on_corrupt: whether an image of a ragged split that cannot be decoded ends it, or is left out and named in
+                the manifest.
 
         Raises:
             LoaderError: a bad sample, a full or read-only disk, a lost server, another process at the same store.
@@ -125,9 +153,17 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         if reason := cls.unavailable(options):
             raise UnavailableError(f"loader {cls.name} cannot run here: {reason}")
         writer = StoreWriter(Path(location).absolute())
-        streamed = stream(splits, len(dataset.classes), progress)
+        streamed = stream(splits, len(dataset.classes), progress, on_corrupt)
+        if not cls.ragged and any(split.ragged for split in streamed.values()):
+            raise OptionError(
+                f"loader {cls.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
+            )
         with writer.writing() as folder:
             written = cls._write(streamed, folder, options)
+            for name, split in streamed.items():
+                if split.ragged:
+                    described = split.descriptions(cls._kept_as(options, split.encoding))
+                    written = written._replace(checked=[*written.checked, write_sizes(described, folder, name)])
             infos = {name: split.info for name, split in streamed.items()}
             return writer.commit(cls.name, dataset, options.stored(), infos, written)
 
@@ -137,6 +173,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         location: Path | str,
         split: str,
         options: LoaderOptions | Mapping[str, Any] | None = None,
+        *,
+        size: int | None = None,
     ) -> None:
         """Name a split of a store. Opens nothing.
 
@@ -144,12 +182,15 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             location: the folder given to ``prepare``.
             split: ``"train"`` or ``"test"``.
             options: the loader's options; those that shaped the store must be the store's.
+            size: side in pixels of the square crops that a store of images of many sizes gives, where a request does
+                not say it.
         """
         self.location = Path(location).absolute()
         self.split = split
         self.options = self._checked_options(options)
+        self.size = size
         self._info: StoreInfo | None = None
-        self._handle: tuple[int, H] | None = None
+        self._handle: tuple[int, H, RaggedReader | None] | None = None
         self._count = 0  # samples, known once a handle is open
 
     @property
@@ -194,15 +235,41 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     def batch(self, indices: Any) -> Batch:
         """One batch; order and duplicates are kept, negative indices count from the end.
 
+        Images of many sizes come as square crops: the central ones, or random ones where a ``BatchRequest`` is for
+        training.
+
         Args:
             indices: a list, int array or tensor, or a ``BatchRequest``.
 
         Raises:
             IndexError: an index out of range.
+            OptionError: nobody said how large the crops shall be.
             LoaderError: the store is damaged or its backend was lost.
         """
-        handle = self._ready()
-        return self._read(handle, as_indices(indices, self._count))
+        handle, reader = self._opened()
+        wanted = as_indices(indices, self._count)
+        if reader is None:
+            return self._read(handle, wanted)
+        request = indices if isinstance(indices, BatchRequest) else BatchRequest(wanted)
+        size = request.size or self.size
+        if size is None:
+            raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
+        return reader.crops(self._payloads(handle, wanted), request._replace(indices=wanted), size)
+
+    @final
+    def whole(self, indices: Any) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+        """Whole images, uint8 ``[H, W, C]`` each and contiguous, in the order asked, and their labels, int64 ``[B]``.
+
+        Raises:
+            IndexError, LoaderError: as ``batch``.
+        """
+        handle, reader = self._opened()
+        wanted = as_indices(indices, self._count)
+        if reader is None:
+            images, labels = self._read(handle, wanted)
+            return list(images.cpu().permute(0, 2, 3, 1).contiguous().numpy()), labels.cpu().numpy()
+        payloads = self._payloads(handle, wanted)
+        return reader.whole(payloads, wanted), payloads.labels
 
     @final
     def __getitems__(self, indices: Any) -> list[Batch]:
@@ -222,6 +289,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             handle, self._handle = self._handle, None
         if handle is not None:
             if handle[0] == os.getpid():
+                if handle[2] is not None:
+                    handle[2].close()
                 self._close(handle[1])
             else:
                 _inherited.append(handle)
@@ -243,9 +312,14 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     @final
     def _ready(self) -> H:
         """This process's handle, opened if need be."""
+        return self._opened()[0]
+
+    @final
+    def _opened(self) -> tuple[H, RaggedReader | None]:
+        """This process's handle, and what makes crops of a ragged store's images; opened if need be."""
         handle = self._handle
         if handle is not None and handle[0] == os.getpid():
-            return handle[1]
+            return handle[1:]
         with _opening:
             if self._handle is not None and self._handle[0] != os.getpid():
                 _inherited.append(self._handle)
@@ -255,8 +329,20 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
                     raise UnavailableError(f"loader {self.name} cannot run here: {reason}")
                 # Reads and checks the manifest before anything is opened.
                 self._count = self.split_info.count
-                self._handle = (os.getpid(), self._open())
-            return self._handle[1]
+                reader = self._ragged_reader()
+                self._handle = (os.getpid(), self._open(), reader)
+            return self._handle[1:]
+
+    @final
+    def _ragged_reader(self) -> RaggedReader | None:
+        """None for a store of images of one size."""
+        options = self.options
+        if self.split_info.shape is None:
+            assert isinstance(options, DecodingOptions)
+            return RaggedReader(self.location, self.split, self.split_info, options.threads, options.scaled)
+        if isinstance(options, DecodingOptions) and options.scaled:
+            raise OptionError(f"scaled=true is for images of many sizes; those of {self.location} have one")
+        return None
 
     @final
     @classmethod

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,19 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders.errors import DecodeError
+from loaders.threads import Spread
 
 Buffer = bytes | memoryview | NDArray[np.uint8]
 Codec = Literal["jpeg", "png"]
 Library = Literal["fast", "pil"]
-
-_SLICES_PER_THREAD = 4
-
-
-def default_threads() -> int:
-    """As many threads as this process may use cores, shared out among DataLoader workers."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    worker = torch.utils.data.get_worker_info()
-    return max(1, cores // worker.num_workers) if worker is not None else cores
 
 
 class ImageDecoder:
@@ -49,12 +38,12 @@ class ImageDecoder:
             checked: the files went through a decoder without this when they were stored, so that those which only
                 a second look recognises, a tenth of the time, need not be looked for: CMYK images.
         """
-        self.threads = threads or default_threads()
+        self._spread = Spread(threads)
+        self.threads = self._spread.threads
         self._into = {
             "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
             "pil": {"jpeg": _pil_into, "png": _pil_into},
         }[library]
-        self._pool = ThreadPoolExecutor(self.threads - 1, "decode") if self.threads > 1 else None
 
     def decode(
         self,
@@ -111,39 +100,9 @@ class ImageDecoder:
         self._spread(run, count)
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
-    def _spread(self, run: Callable[[range], None], count: int) -> None:
-        """Call ``run`` for all of ``range(count)``, in slices that threads take as they become free.
-
-        Equal shares would make a batch wait for the thread whose core is busy with something else.
-        """
-        if self._pool is None or count < 2:
-            run(range(count))
-            return
-        step = -(-count // (self.threads * _SLICES_PER_THREAD))
-        slices = deque(range(i, min(i + step, count)) for i in range(0, count, step))
-
-        def work() -> None:
-            while True:
-                try:
-                    part = slices.popleft()
-                except IndexError:  # asking first whether any is left would race
-                    return
-                run(part)
-
-        helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(slices)) - 1)]
-        try:
-            work()
-        finally:
-            slices.clear()
-            failures = [helper.exception() for helper in helpers if not helper.cancel()]
-        for failure in failures:
-            if failure is not None:
-                raise failure
-
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._spread.close()
 
     def __enter__(self) -> Self:
         return self

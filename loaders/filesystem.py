@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
-from loaders.decoding import Codec, ImageDecoder, default_threads
+from loaders.decoding import Codec, ImageDecoder
 from loaders.errors import DecodeError, LoaderError, StoreError
-from loaders.options import LoaderOptions, read_option, store_option
+from loaders.options import DecodingOptions, Encoding, LoaderOptions, read_option, store_option
+from loaders.pictures import Kind
+from loaders.ragged import Payloads
 from loaders.split import StoredBlock, StreamedSplit
 from loaders.store import Written
+from loaders.threads import default_threads
 
 SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
 
@@ -34,7 +37,7 @@ def index_name(split: str, codec: Codec) -> str:
     return f"{split}.{SUFFIX[codec]}.index"
 
 
-class FilesystemOptions(LoaderOptions):
+class FilesystemOptions(DecodingOptions):
     """Options of the filesystem loader."""
 
     compression: int = store_option(
@@ -43,7 +46,6 @@ class FilesystemOptions(LoaderOptions):
     decoder: Literal["fast", "pil"] = read_option(
         "fast", description="fast: simplejpeg and libspng; pil: Pillow, what most programs use"
     )
-    threads: int = read_option(0, ge=0, le=1024, description="reading and decoding threads; 0: one per core")
 
 
 class _Files:
@@ -93,6 +95,7 @@ class FilesystemDataset(ImageDataset[_Files]):
     device = "cpu"
     max_workers = None
     Options = FilesystemOptions
+    ragged = True
 
     @classmethod
     def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
@@ -121,6 +124,20 @@ class FilesystemDataset(ImageDataset[_Files]):
         raise StoreError(f"{self.location} has no index of its {self.split} images; remove it and prepare it again")
 
     def _read(self, handle: _Files, indices: Indices) -> Batch:
+        shape = self.split_info.fixed_shape
+        fetch, labels = self._payloads(handle, indices)
+
+        def name(i: int) -> str:
+            return str(handle.folder / image_name(int(labels[i]), int(indices[i]), handle.codec))
+
+        try:
+            images = handle.decoder.decode_each(len(labels), fetch, shape, name, handle.codec)
+        except DecodeError as error:
+            raise DecodeError(f"{error}; {handle.again}") from None
+        return Batch(images, torch.from_numpy(labels))
+
+    def _payloads(self, handle: _Files, indices: Indices) -> Payloads:
+        """Files, each read when it is asked for, so that one thread reads while another decodes."""
         labels = np.take(handle.labels, indices)
         wanted = list(zip(labels.tolist(), indices.tolist(), np.take(handle.sizes, indices).tolist(), strict=True))
 
@@ -128,14 +145,11 @@ class FilesystemDataset(ImageDataset[_Files]):
             label, index, size = wanted[i]
             return handle.load(image_name(label, index, handle.codec), size)
 
-        def name(i: int) -> str:
-            return str(handle.folder / image_name(*wanted[i][:2], handle.codec))
+        return Payloads(fetch, labels)
 
-        try:
-            images = handle.decoder.decode_each(len(wanted), fetch, self.split_info.shape, name, handle.codec)
-        except DecodeError as error:
-            raise DecodeError(f"{error}; {handle.again}") from None
-        return Batch(images, torch.from_numpy(labels))
+    @classmethod
+    def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
+        return None if encoding == "jpeg" else Kind.FILE
 
     def _close(self, handle: _Files) -> None:
         handle.close()
@@ -143,7 +157,7 @@ class FilesystemDataset(ImageDataset[_Files]):
 
 def _write_split(split: StreamedSplit, folder: Path, level: int, pool: ThreadPoolExecutor, threads: int) -> str:
     """Write one split's images and then its index, whose name it gives."""
-    if split.shape[0] not in (1, 3):
+    if not split.ragged and split.shape[0] not in (1, 3):
         raise LoaderError(
             f"image files hold 1 or 3 channels, not the {split.shape[0]} of the {split.name} split; use another loader"
         )
@@ -178,6 +192,9 @@ def _encoded(block: StoredBlock, i: int, level: int) -> bytes:
     """The source's own file, or a lossless one made of its pixels."""
     if block.files is not None:
         return bytes(block.files[i])
-    pixels = block.images[i]
-    image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    if block.pictures:
+        image = block.pictures[i]
+    else:
+        pixels = block.images[i]
+        image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
     return bytes(imagecodecs.spng_encode(image, level=level))

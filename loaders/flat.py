@@ -10,6 +10,7 @@ from loaders.arrays import ArrayOptions, ArrayReader, open_arrays, write_arrays
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.options import LoaderOptions
+from loaders.ragged import Payloads
 from loaders.split import StreamedSplit
 from loaders.store import Written
 
@@ -22,6 +23,7 @@ class FlatDataset(ImageDataset[ArrayReader]):
     device = "cpu"
     max_workers = None
     Options = ArrayOptions
+    ragged = True
 
     @classmethod
     def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
@@ -39,6 +41,9 @@ class FlatDataset(ImageDataset[ArrayReader]):
 
     def _read(self, handle: ArrayReader, indices: Indices) -> Batch:
         return handle.read(indices)
+
+    def _payloads(self, handle: ArrayReader, indices: Indices) -> Payloads:
+        return handle.payloads(indices)
 
     def _close(self, handle: ArrayReader) -> None:
         handle.close()

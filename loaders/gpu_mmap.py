@@ -172,7 +172,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
         options: Any = self.options
         device = torch.device("cuda", torch.cuda.current_device())
         info = self.split_info
-        shape = (info.count, *info.shape)
+        shape = (info.count, *info.fixed_shape)
         arrays = open_arrays(self.location, self.split, info, options.encoding)
         labels = torch.from_numpy(arrays.labels).to(device)
         if options.mode == "mapped":
@@ -186,7 +186,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
             except BaseException:
                 pages.close()
                 raise
-        reader = ArrayReader(arrays, info.shape, options.threads)
+        reader = ArrayReader(arrays, info.fixed_shape, options.threads)
         try:
             if options.mode == "cuda":
                 check_room(math.prod(shape), torch.cuda.mem_get_info(device)[0], "the device")

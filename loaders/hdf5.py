@@ -17,7 +17,8 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import DecodeError, OptionError, StoreError
-from loaders.options import Encoding, LoaderOptions, encoding_option, read_option, store_option
+from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
+from loaders.ragged import Payloads
 from loaders.split import StreamedSplit
 from loaders.store import Written
 
@@ -25,7 +26,7 @@ FILE = "images.h5"
 _AUTOMATIC_CACHE_MB = 64
 
 
-class Hdf5Options(LoaderOptions):
+class Hdf5Options(DecodingOptions):
     """Options of the HDF5 loader."""
 
     encoding: Encoding = encoding_option()
@@ -44,7 +45,6 @@ class Hdf5Options(LoaderOptions):
         le=1 << 20,
         description="MiB of decoded chunks kept; unset: 64 where several images are compressed together, else none",
     )
-    threads: int = read_option(0, ge=0, le=1024, description="JPEG decoding threads; 0: one per core")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -82,8 +82,8 @@ class _Handle(NamedTuple):
     Attributes:
         file: open only where HDF5 does the reading.
         labels: int64 ``[n]``, in memory.
-        gather: reads images, or None for encoding ``jpeg``.
-        fetch: reads JPEG files, or None for encoding ``raw``.
+        gather: reads images, or None where samples are kept one by one.
+        fetch: reads those, or None.
         decoder: of the JPEG files.
     """
 
@@ -102,6 +102,7 @@ class Hdf5Dataset(ImageDataset[_Handle]):
     device = "cpu"
     max_workers = None
     Options = Hdf5Options
+    ragged = True
 
     @classmethod
     def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
@@ -111,14 +112,16 @@ class Hdf5Dataset(ImageDataset[_Handle]):
     @classmethod
     def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Hdf5Options) -> Written:
         rows = options.chunk_rows if options.layout == "chunked" else None
-        chunk = max(_chunk_bytes(rows, split.shape) for split in splits.values())
+        if any(split.ragged for split in splits.values()) and (rows is not None or options.element == "pixel"):
+            raise OptionError("images of many sizes are stored end to end; leave layout and element out")
+        chunk = max(0 if split.ragged else _chunk_bytes(rows, split.shape) for split in splits.values())
         if chunk >= 1 << 32:
             raise OptionError(f"chunk_rows={rows} makes chunks of {chunk >> 20} MiB; use fewer, HDF5 allows 4095 MiB")
         with io.create_file(folder / FILE, chunk) as (file, check):
             for split in splits.values():
                 group = file.create_group(split.name)
-                if options.encoding == "jpeg":
-                    io.write_jpeg(group, split, check, folder / f"{split.name}.spool")
+                if options.encoding == "jpeg" or split.ragged:
+                    io.write_payloads(group, split, check, folder / f"{split.name}.spool", options.encoding)
                 else:
                     io.write_images(group, split, check, options.element, rows, options.compression)
         return Written([FILE])
@@ -143,8 +146,8 @@ class Hdf5Dataset(ImageDataset[_Handle]):
     def _handle_of(self, file: h5py.File, path: Path, options: Hdf5Options) -> _Handle:
         info = self.split_info
         labels = io.open_dataset(file, f"{self.split}/labels")[()]
-        if options.encoding == "jpeg":
-            data = io.open_dataset(file, f"{self.split}/jpeg")
+        if options.encoding == "jpeg" or info.shape is None:
+            data = io.open_dataset(file, f"{self.split}/{'jpeg' if options.encoding == 'jpeg' else 'images'}")
             offsets = io.open_dataset(file, f"{self.split}/offsets")[()].astype(np.int64, copy=False)
             whole = offsets.shape == (info.count + 1,) and data.shape == (int(offsets[-1]),)
             whole = whole and bool(np.all(offsets[:-1] <= offsets[1:]))
@@ -155,10 +158,10 @@ class Hdf5Dataset(ImageDataset[_Handle]):
         if not whole or labels.shape != (info.count,) or data.dtype.base != np.uint8:
             raise StoreError(f"{path} does not hold the {self.split} split of its manifest; {self._again}")
         gather, fetch = None, None
-        if options.encoding == "jpeg" and options.access == "mapped":
-            fetch = io.fetch_mapped(io.map_dataset(data, path, data.shape), offsets)
-        elif options.encoding == "jpeg":
+        if info.shape is None or options.encoding == "jpeg":
             fetch = io.fetch_union(data, offsets)
+            if options.access == "mapped":
+                fetch = io.fetch_mapped(io.map_dataset(data, path, data.shape), offsets)
         elif options.access == "mapped":
             gather = io.gather_mapped(io.map_dataset(data, path, (info.count, *info.shape)))
         elif options.element == "image":
@@ -181,12 +184,20 @@ class Hdf5Dataset(ImageDataset[_Handle]):
             images = handle.decoder.decode_each(
                 len(files),
                 files.__getitem__,
-                self.split_info.shape,
+                self.split_info.fixed_shape,
                 lambda i: f"image {indices[i]} of the {self.split} split in {self.location / FILE}",
             )
         except DecodeError as error:
             raise DecodeError(f"{error}; {self._again}") from None
         return Batch(images, labels)
+
+    def _payloads(self, handle: _Handle, indices: Indices) -> Payloads:
+        assert handle.fetch is not None
+        try:
+            files = handle.fetch(indices)
+        except OSError as error:
+            raise io.refusal(self.location / FILE, error, self._again) from None
+        return Payloads(files.__getitem__, np.take(handle.labels, indices))
 
     def _close(self, handle: _Handle) -> None:
         handle.decoder.close()

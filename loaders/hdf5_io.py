@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from loaders.batch import Indices
 from loaders.errors import StoreError
+from loaders.options import Encoding
 from loaders.split import StreamedSplit
 
 Gather = Callable[[Indices], NDArray[np.uint8]]
 """Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
 Fetch = Callable[[Indices], Sequence[NDArray[np.uint8]]]
-"""Gives JPEG files in the order asked."""
+"""Gives what is kept of samples one by one, in the order asked."""
 Check = Callable[[], None]
 
 _LIBRARY = ("v110", "v110")  # finds a chunk in an array rather than in a tree; HDF5 1.10 and later can read it
@@ -111,23 +112,25 @@ def write_images(
     group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
 
 
-def write_jpeg(group: h5py.Group, split: StreamedSplit, check: Check, spool: Path) -> None:
-    """Write ``jpeg``, all files end to end, ``offsets`` of each and ``labels``.
+def write_payloads(group: h5py.Group, split: StreamedSplit, check: Check, spool: Path, encoding: Encoding) -> None:
+    """Write ``jpeg``, all files end to end, or so ``images`` of many sizes, ``offsets`` of each and ``labels``.
 
     Args:
         group: where to.
         split: what.
         check: called after each part.
         spool: a file to use meanwhile: a contiguous dataset must know its size when it is made.
+        encoding: what to keep of each sample.
     """
     offsets, labels = [0], [np.empty(0, np.int64)]
     with spool.open("w+b") as gathered:
         for block in split.blocks():
-            for file in block.files or ():
+            for file in block.payloads(encoding):
                 gathered.write(file)
                 offsets.append(offsets[-1] + len(file))
             labels.append(block.labels)
-        data = group.create_dataset("jpeg", (offsets[-1],), np.uint8, fill_time="never")
+        name = "jpeg" if encoding == "jpeg" else "images"
+        data = group.create_dataset(name, (offsets[-1],), np.uint8, fill_time="never")
         gathered.seek(0)
         for start in range(0, offsets[-1], _COPY_BYTES):
             part = np.frombuffer(gathered.read(_COPY_BYTES), np.uint8)

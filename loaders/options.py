@@ -46,6 +46,15 @@ def encoding_option() -> Any:
     return store_option("raw", description="raw: decoded pixels; jpeg: the source's own JPEG bytes")
 
 
+class DecodingOptions(LoaderOptions):
+    """What the loaders share that decode files, or crops of images of many sizes."""
+
+    threads: int = read_option(0, ge=0, le=1024, description="decoding threads; 0: one per core")
+    scaled: bool = read_option(
+        False, description="decode JPEG images of many sizes only as fine as a crop needs: quicker, other pixels"
+    )
+
+
 def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
     """Build options from text or typed values.
 

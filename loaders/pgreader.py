@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import torch
+from numpy.typing import NDArray
 from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -17,6 +18,7 @@ from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import BackendError, StoreError
 from loaders.pgtables import SCHEMA, backend_error, one_line
+from loaders.ragged import Payloads
 
 _STATEMENT = b"batch"
 _INT4, _INT4_ARRAY = 23, 1007
@@ -58,7 +60,10 @@ def connect(conninfo: str) -> psycopg.Connection[Any]:
 class TableReader:
     """Batches of one table. Each thread that reads at the same time gets a connection of its own."""
 
-    def __init__(self, conninfo: str, table: str, shape: tuple[int, int, int], decoder: ImageDecoder | None) -> None:
+    def __init__(
+        self, conninfo: str, table: str, shape: tuple[int, int, int] | None, decoder: ImageDecoder | None
+    ) -> None:
+        """Args: shape is None for a ragged split, which is read by `payloads` alone."""
         self._conninfo = conninfo
         self._table = table
         self._shape = shape
@@ -99,8 +104,26 @@ class TableReader:
 
     def read(self, indices: Indices) -> Batch:
         """Samples in the order asked, in fresh memory."""
+        shape = self._shape
+        assert shape is not None
+        images, labels = self._rows(indices)
+        if self._decoder is not None:
+            return Batch(self._decoder.decode(images, shape), torch.from_numpy(labels))
+        # A bytearray is filled by one copy and may be written to by the receiver.
+        pixels = np.frombuffer(bytearray().join(images), np.uint8)
+        if pixels.size != len(images) * int(np.prod(shape)):
+            raise StoreError(f"table {SCHEMA}.{self._table} holds images of another size; prepare the store again")
+        return Batch(torch.from_numpy(pixels.reshape(len(images), *shape)), torch.from_numpy(labels))
+
+    def payloads(self, indices: Indices) -> Payloads:
+        """What is kept of each sample, by one query."""
+        images, labels = self._rows(indices)
+        return Payloads(images.__getitem__, labels)
+
+    def _rows(self, indices: Indices) -> tuple[list[bytes], NDArray[np.int64]]:
+        """The column ``image`` and the labels, int64 ``[B]``."""
         if not len(indices):
-            return Batch(torch.empty((0, *self._shape), dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+            return [], np.empty(0, np.int64)
         connection = self.connection()
         try:
             # libpq itself: psycopg's cursor would build Python objects of each row, at a third of the batch's time.
@@ -136,7 +159,7 @@ class TableReader:
         self.release(connection)
         return int(found[0]) if found else None
 
-    def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> Batch:
+    def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> tuple[list[bytes], NDArray[np.int64]]:
         """Put the rows, which come once each and in any order, where they were asked."""
         value: Any = result.get_value
         row_of = {value(row, 0): row for row in range(result.ntuples)}
@@ -147,14 +170,7 @@ class TableReader:
             key = int.from_bytes(missing.args[0], "big")
             raise StoreError(f"table {SCHEMA}.{self._table} has no row {key}; prepare the store again") from None
         labels = np.frombuffer(b"".join([value(row, 1) for row in rows]), ">i4").astype(np.int64)
-        images = [value(row, 2) for row in rows]
-        if self._decoder is not None:
-            return Batch(self._decoder.decode(images, self._shape), torch.from_numpy(labels))
-        # A bytearray is filled by one copy and may be written to by the receiver.
-        pixels = np.frombuffer(bytearray().join(images), np.uint8)
-        if pixels.size != len(rows) * int(np.prod(self._shape)):
-            raise StoreError(f"table {SCHEMA}.{self._table} holds images of another size; prepare the store again")
-        return Batch(torch.from_numpy(pixels.reshape(len(rows), *self._shape)), torch.from_numpy(labels))
+        return [value(row, 2) for row in rows], labels
 
     def close(self) -> None:
         """Close all connections and end the decoding threads."""

@@ -145,16 +145,19 @@ def _write_table(
 def _rows(block: StoredBlock, first: int, encoding: Encoding) -> Iterator[bytes]:
     """Rows of a block in the format of binary COPY."""
     count = len(block.labels)
-    images = block.images.reshape(count, int(np.prod(block.images.shape[1:])))
-    fields: list[Any] = [*_ROW, ("image", "u1", (images.shape[1],))] if encoding == "raw" else _ROW
+    at_once = encoding == "raw" and not block.pictures
+    fields: list[Any] = _ROW
+    if at_once:
+        images = block.images.reshape(count, int(np.prod(block.images.shape[1:])))
+        fields = [*_ROW, ("image", "u1", (images.shape[1],))]
     rows = np.empty(count, np.dtype(fields))
     rows["fields"], rows["id_size"], rows["label_size"] = 3, 4, 4
     rows["id"], rows["label"] = np.arange(first, first + count), block.labels
-    if encoding == "raw":
+    if at_once:
         rows["size"], rows["image"] = images.shape[1], images
         yield rows.tobytes()
         return
-    files = block.files or ()
+    files = block.payloads(encoding)
     rows["size"] = [len(file) for file in files]
     head, width = rows.tobytes(), rows.dtype.itemsize
     yield b"".join(piece for i, file in enumerate(files) for piece in (head[i * width : (i + 1) * width], file))

@@ -17,7 +17,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import BackendError
-from loaders.options import Encoding, LoaderOptions, encoding_option, read_option, store_option
+from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.pgbinaries import find_programs
 from loaders.pgreader import TableReader, connect
 from loaders.pgserver import DATA, EmbeddedServer, Transport
@@ -32,13 +32,14 @@ from loaders.pgtables import (
     relation_files,
     write_tables,
 )
+from loaders.ragged import Payloads
 from loaders.split import StreamedSplit
 from loaders.store import Written
 
 DSN_VARIABLE = "BENCH_POSTGRES_DSN"
 
 
-class PostgresOptions(LoaderOptions):
+class PostgresOptions(DecodingOptions):
     """How rows are stored, and on which server.
 
     The dsn is a secret: it stands in no manifest, record or message.
@@ -58,7 +59,6 @@ class PostgresOptions(LoaderOptions):
         None, repr=False, description=f"connection string of your own server; default: ${DSN_VARIABLE}"
     )
     transport: Transport = read_option("socket", description="of the embedded server: unix socket or tcp on 127.0.0.1")
-    threads: int = read_option(0, ge=0, le=1024, description="JPEG decoding threads; 0: one per core")
 
     @model_validator(mode="before")
     @classmethod
@@ -133,6 +133,7 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
     device = "cpu"
     max_workers = None
     Options = PostgresOptions
+    ragged = True
 
     @classmethod
     def unavailable(cls, options: LoaderOptions) -> str | None:
@@ -169,7 +170,8 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
                     check_table(connection, tables, self.split, count, self.location, rows=server is None)
                 except psycopg.Error as error:
                     raise backend_error(f"cannot check the tables of store {self.location}", error) from None
-            decoder = ImageDecoder(options.threads, checked=True) if options.encoding == "jpeg" else None
+            decodes = options.encoding == "jpeg" and self.split_info.shape is not None
+            decoder = ImageDecoder(options.threads, checked=True) if decodes else None
             table = tables.names[self.split]
             info = ConnectionInfo(conninfo, SCHEMA, table, server.pid if server else None)
             return PostgresHandle(server, TableReader(conninfo, table, self.split_info.shape, decoder), info)
@@ -180,6 +182,9 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
 
     def _read(self, handle: PostgresHandle, indices: Indices) -> Batch:
         return handle.reader.read(indices)
+
+    def _payloads(self, handle: PostgresHandle, indices: Indices) -> Payloads:
+        return handle.reader.payloads(indices)
 
     def _close(self, handle: PostgresHandle) -> None:
         handle.reader.close()

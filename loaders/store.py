@@ -59,11 +59,11 @@ class StoreInfo(BaseModel):
         return sum(split.count for split in self.splits.values())
 
 
-def read_store(location: Path, loader: str) -> StoreInfo:
-    """Read the manifest and check that every file it names is whole.
+def read_manifest(location: Path) -> StoreInfo:
+    """Read the manifest alone.
 
     Raises:
-        StoreError: nothing there, or a store that is incomplete, damaged, foreign or of another version.
+        StoreError: nothing there, or a manifest that is damaged or of another version.
     """
     path = location / MANIFEST
     again = f"remove {location} and prepare it again"
@@ -79,6 +79,17 @@ def read_store(location: Path, loader: str) -> StoreInfo:
         raise StoreError(
             f"{location} has format version {info.format_version}, this program reads {FORMAT_VERSION}; {again}"
         )
+    return info
+
+
+def read_store(location: Path, loader: str) -> StoreInfo:
+    """Read the manifest and check that every file it names is whole.
+
+    Raises:
+        StoreError: nothing there, or a store that is incomplete, damaged, foreign or of another version.
+    """
+    info = read_manifest(location)
+    again = f"remove {location} and prepare it again"
     if info.loader != loader:
         raise StoreError(f"{location} was written by loader {info.loader}, not {loader}; choose another store folder")
     for name, size in info.files.items():

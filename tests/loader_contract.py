@@ -10,6 +10,7 @@ Example for a loader in a package of its own::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,16 +20,17 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
-from loaders import Batch, BatchRequest, Block, ImageDataset, LoaderError, Sample, StoreError, load
+from loaders import Batch, BatchRequest, Block, ImageDataset, LoaderError, OptionError, Sample, StoreError, load
 from loaders.store import MANIFEST
-from tests.samples import INFO, Samples, as_splits, make_splits
+from tests.ragged_samples import SIZE
+from tests.samples import INFO, Kind, any_splits, as_splits
 
 
 class Case(NamedTuple):
@@ -37,13 +39,13 @@ class Case(NamedTuple):
     Attributes:
         loader: registered name.
         options: as given on a command line.
-        source: whether the source has pixels or JPEG files.
+        source: whether the source has pixels or JPEG files, or pictures of many sizes.
         thorough: also with spawned workers, which take seconds to start.
     """
 
     loader: str
     options: dict[str, Any]
-    source: Literal["raw", "jpeg"] = "raw"
+    source: Kind = "raw"
     thorough: bool = False
 
     def __str__(self) -> str:
@@ -56,11 +58,12 @@ class Prepared(NamedTuple):
     loader: type[ImageDataset[Any]]
     options: dict[str, Any]
     location: Path
-    samples: dict[str, Samples]
+    samples: dict[str, Any]
 
     def open(self, split: str = "train", location: Path | None = None) -> ImageDataset[Any]:
         """A dataset over the store."""
-        return self.loader(location or self.location, split, self.options)
+        ragged = self.samples["train"].shape is None
+        return self.loader(location or self.location, split, self.options, size=SIZE if ragged else None)
 
     def prepare(self, location: Path, samples: dict[str, Any] | None = None) -> Any:
         """Prepare the same options elsewhere."""
@@ -82,7 +85,7 @@ def same(batch: Batch, expected: tuple[torch.Tensor, torch.Tensor]) -> bool:
 class Breaking:
     """A split that does something drastic after its second block."""
 
-    def __init__(self, samples: Samples, act: Callable[[], None]) -> None:
+    def __init__(self, samples: Any, act: Callable[[], None]) -> None:
         self._samples, self._act = samples, act
         self.encoding, self.shape = samples.encoding, samples.shape
 
@@ -137,7 +140,7 @@ class LoaderContract:
             pytest.skip(f"{case.loader}: {reason}")
         if str(case) not in _stores:
             location = tmp_path_factory.mktemp("stores", numbered=True) / "store"
-            prepared = Prepared(loader, case.options, location, make_splits(case.source))
+            prepared = Prepared(loader, case.options, location, any_splits(case.source))
             prepared.prepare(location)
             _stores[str(case)] = prepared
         return _stores[str(case)]
@@ -156,15 +159,37 @@ class LoaderContract:
             assert len(dataset) == len(everything)
             assert same(dataset.batch(everything), store.samples[split].expect(everything))
             wanted = dataset.split_info
-            batch = dataset.batch(everything)
-        import hashlib
+            images, labels = dataset.whole(everything)
+        pixels = hashlib.sha256()
+        for image, mine in zip(images, store.samples[split].images, strict=True):
+            if wanted.shape is None:
+                pixels.update(np.array(image.shape[:2], "<i4").tobytes() + image.tobytes())
+                assert np.array_equal(image, mine)
+            else:
+                pixels.update(image.transpose(2, 0, 1).tobytes())
+        assert pixels.hexdigest() == wanted.pixels_sha256
+        assert hashlib.sha256(labels.tobytes()).hexdigest() == wanted.labels_sha256
+        exact = np.concatenate([image.reshape(-1, image.shape[2]) for image in images]) / 255
+        assert np.allclose(wanted.mean, exact.mean(axis=0))
+        assert np.allclose(wanted.std, exact.std(axis=0))
 
-        pixels = batch.images.cpu().contiguous().numpy()
-        assert hashlib.sha256(pixels.tobytes()).hexdigest() == wanted.pixels_sha256
-        assert hashlib.sha256(batch.labels.cpu().numpy().tobytes()).hexdigest() == wanted.labels_sha256
-        exact = store.samples[split].images.astype(np.float64) / 255
-        assert np.allclose(wanted.mean, exact.mean(axis=(0, 2, 3)))
-        assert np.allclose(wanted.std, exact.std(axis=(0, 2, 3)))
+    def test_random_crops_are_drawn_for_each_sample(self, store: Prepared, case: Case) -> None:
+        if not case.source.startswith("ragged"):
+            return  # images of one size are cropped by whoever trains on them
+        wanted = [5, 40, 5, 0]
+        with store.open() as dataset:
+            for seed, epoch, size in ((0, 0, SIZE), (0, 1, 9), (7, 1, 80)):
+                request = BatchRequest(np.array(wanted), seed, epoch, size, train=True)
+                expected = store.samples["train"].expect(wanted, seed, epoch, True, size)
+                assert same(dataset.batch(request), expected)
+                assert same(
+                    dataset.batch(request._replace(train=False)), store.samples["train"].expect(wanted, size=size)
+                )
+        with (
+            store.loader(store.location, "train", store.options) as sizeless,
+            pytest.raises(OptionError, match="have many sizes; give size"),
+        ):
+            sizeless.batch([0])
 
     @pytest.mark.parametrize(
         "indices",
@@ -174,7 +199,7 @@ class LoaderContract:
     def test_keeps_order_and_duplicates(self, store: Prepared, indices: list[int]) -> None:
         with store.open() as dataset:
             batch = dataset.batch(indices)
-            assert batch.images.shape == (len(indices), *store.samples["train"].shape)
+            assert batch.images.shape == (len(indices), *store.samples["train"].batch_shape)
             assert same(batch, store.samples["train"].expect(indices))
 
     @pytest.mark.parametrize("bad", [[41], [0, -42], [3, 2**40], [-(2**63)]])
@@ -326,7 +351,7 @@ class LoaderContract:
         first = copy.open().info
         second = copy.prepare(copy.location)
         assert second.splits == first.splits
-        other = {name: Samples(9, samples.shape, samples.encoding, seed=9) for name, samples in copy.samples.items()}
+        other = {name: samples.again(9, seed=9) for name, samples in copy.samples.items()}
         copy.prepare(copy.location, other)
         with copy.open() as dataset:
             assert same(dataset.batch(list(range(9))), other["train"].expect(list(range(9))))
@@ -419,15 +444,15 @@ class LoaderContract:
         with pytest.raises(StoreError, match="no split 'validation'"):
             store.open("validation").open()
 
-    def test_refuses_samples_that_are_not_as_announced(self, store: Prepared, tmp_path: Path) -> None:
-        wrong = make_splits(store.samples["train"].encoding)["train"]
+    def test_refuses_samples_that_are_not_as_announced(self, store: Prepared, case: Case, tmp_path: Path) -> None:
+        wrong = any_splits(case.source)["train"]
         wrong.labels = wrong.labels.copy()
         wrong.labels[20] = 99
         with pytest.raises(LoaderError, match="label outside"):
             store.prepare(tmp_path / "store", {"train": wrong})
-        short = make_splits(store.samples["train"].encoding)["train"]
+        short = any_splits(case.source)["train"]
         short.labels = short.labels[:-1]
-        if short.files is not None:
+        if short.files:
             short.files = [*short.files[:-1], b"not a JPEG"]
             short.labels = wrong.labels % 7
             with pytest.raises(LoaderError, match=r"40\.jpg"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
@@ -57,9 +57,31 @@ class Samples:
             else:
                 yield Block(self.images[part], None, self.labels[part])
 
+    @property
+    def batch_shape(self) -> tuple[int, int, int]:
+        """Of each image in a batch."""
+        return self.shape
+
+    def again(self, count: int, seed: int) -> Samples:
+        """Others of the same kind."""
+        return Samples(count, self.shape, self.encoding, seed)
+
     def expect(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Images and labels of these samples."""
         return torch.from_numpy(self.images[indices]), torch.from_numpy(self.labels[indices])
+
+
+Kind = Literal["raw", "jpeg", "ragged", "ragged-raw"]
+
+
+def any_splits(kind: Kind) -> dict[str, Any]:
+    """As `make_splits`; "ragged" are files of pictures of many sizes, "ragged-raw" such pictures' pixels."""
+    from tests.ragged_samples import RaggedSamples
+
+    if kind in ("raw", "jpeg"):
+        return {**make_splits(kind)}
+    encoding: Literal["raw", "jpeg"] = "jpeg" if kind == "ragged" else "raw"
+    return {"train": RaggedSamples(41, encoding, seed=1), "test": RaggedSamples(13, encoding, seed=2)}
 
 
 def make_splits(

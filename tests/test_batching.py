@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.batching import BatchStream, cut, epoch_order
-from bench.errors import BenchError
-from loaders import ImageDataset, StoreError, load
+from loaders import BackendError, ImageDataset, OptionError, StoreError, load
 from tests.samples import INFO, as_splits, make_splits
 
 SAMPLES = make_splits()
@@ -89,7 +88,7 @@ def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path)
 
 
 def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
-    with pytest.raises(BenchError, match="a worker process was lost"), BatchStream(dataset, workers=1) as stream:
+    with pytest.raises(BackendError, match="a worker process was lost"), BatchStream(dataset, workers=1) as stream:
         for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):
             if number == 1:
                 os.kill(stream.worker_pids()[0], signal.SIGKILL)
@@ -109,5 +108,5 @@ def test_closing_ends_the_workers(dataset: ImageDataset[Any]) -> None:
 
 def test_a_loader_without_workers_says_so(dataset: ImageDataset[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(dataset), "max_workers", 0)
-    with pytest.raises(BenchError, match="takes at most 0 workers, not 2"):
+    with pytest.raises(OptionError, match="takes at most 0 workers, not 2"):
         BatchStream(dataset, workers=2)

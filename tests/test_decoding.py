@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders import DecodeError, StoreError
-from loaders.decoding import Codec, ImageDecoder, Library, default_threads
+from loaders.decoding import Codec, ImageDecoder, Library
+from loaders.threads import default_threads
 
 HEIGHT, WIDTH = 12, 20
 SHAPE = (3, HEIGHT, WIDTH)

@@ -27,9 +27,9 @@ def read_flat(dataset: ImageDataset[Any], load: Callable[[Path], NDArray[np.uint
     base = dataset.location / dataset.split
     labels = np.fromfile(base.with_suffix(".labels"), np.int64)
     if options.encoding == "raw":
-        pixels = load(base.with_suffix(".pixels")).reshape(len(dataset), *dataset.split_info.shape)
+        pixels = load(base.with_suffix(".pixels")).reshape(len(dataset), *dataset.split_info.fixed_shape)
         yield lambda indices: (np.take(pixels, indices, axis=0), np.take(labels, indices))
         return
     jpeg, offsets = load(base.with_suffix(".jpeg")), np.fromfile(base.with_suffix(".offsets"), np.int64)
-    with Pool(options.threads, dataset.split_info.shape) as pool:
+    with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
         yield lambda indices: (pool.decode_slices(jpeg, offsets, indices), np.take(labels, indices))

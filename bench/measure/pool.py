@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from loaders.decoding import default_threads
+from loaders.threads import default_threads
 
 Into = Callable[[Any, NDArray[np.uint8]], object]
 

@@ -60,8 +60,8 @@ def _as_in_memory(images: torch.Tensor) -> NDArray[np.uint8]:
 class Stream(Protocol):
     """What gives the loader's batches."""
 
-    def epoch(self, batches: list[Indices]) -> Iterator[Batch]:
-        """Read these batches, in this order."""
+    def epoch(self, batches: list[Indices], *, train: bool = False) -> Iterator[Batch]:
+        """Read these batches, in this order; of images of many sizes random crops or central ones."""
 
 
 class Rates(NamedTuple):
@@ -103,11 +103,11 @@ def measure(
     found = find_idiom(dataset.name) if beside else None
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
     sides: dict[str, Callable[[list[Indices]], Iterable[int]]] = {
-        "loader": lambda batches: map(consume, stream.epoch(batches))
+        "loader": lambda batches: map(consume, stream.epoch(batches, train=True))
     }
     with contextlib.ExitStack() as stack:
         if found is None:
-            for _ in stream.epoch(draw(0)):
+            for _ in stream.epoch(draw(0), train=True):
                 pass
         else:
             read = stack.enter_context(found[1](dataset))

@@ -17,7 +17,7 @@ from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED
 from bench.sources.files import MARKER, disk_errors, exists, need_space, new_tree, sole_writer, write_marker
 from bench.sources.rendering import VERSION, Rendered, Renderer
 from bench.sources.unpickle import dump_python2
-from loaders.decoding import default_threads
+from loaders.threads import default_threads
 
 # Mean file size of the official Tiny ImageNet is 2.1 kB; this quality gives the twin the same.
 _JPEG_QUALITY = 90
@@ -36,9 +36,9 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
         UsageError: a fraction outside (0, 1], or real data in the way.
         DataError: a disk that is full or cannot be written.
     """
-    train, test = _per_class(5000, fraction), _per_class(1000, fraction)
+    train, test = twin_share(5000, fraction), twin_share(1000, fraction)
     others = [PICKLED.archive, BINARY.archive, BINARY.folder]
-    with _twin(folder, PICKLED.folder, others, fraction, _CIFAR_BYTES) as tree:
+    with twin_tree(folder, PICKLED.folder, others, fraction, _CIFAR_BYTES) as tree:
         renderer = Renderer(32, clarity=_CIFAR_CLARITY)
         total, done = len(CLASSES) * (train + test), 0
         jobs = [
@@ -63,8 +63,8 @@ def make_tiny_imagenet_twin(folder: Path, top: str, archive: str, fraction: floa
         UsageError: a fraction outside (0, 1], or real data in the way.
         DataError: a disk that is full or cannot be written.
     """
-    train, test = _per_class(500, fraction), _per_class(50, fraction)
-    with _twin(folder, top, [archive], fraction, _TINY_BYTES) as tree:
+    train, test = twin_share(500, fraction), twin_share(50, fraction)
+    with twin_tree(folder, top, [archive], fraction, _TINY_BYTES) as tree:
         renderer = Renderer(64, clarity=_TINY_CLARITY)
         # Identifiers of WordNet's form that WordNet does not use; listed out of order, as in the official file.
         wnids = [f"n99{label:06d}" for label in range(_TINY_CLASSES)]
@@ -103,14 +103,19 @@ def make_tiny_imagenet_twin(folder: Path, top: str, archive: str, fraction: floa
         (tree / "val" / "val_annotations.txt").write_text("".join(lines))
 
 
-def _per_class(full: int, fraction: float) -> int:
+def twin_share(full: int, fraction: float) -> int:
+    """So much of a full number, and one at least.
+
+    Raises:
+        UsageError: a fraction outside (0, 1].
+    """
     if not 0 < fraction <= 1:
         raise UsageError(f"--fraction must be more than 0 and at most 1, not {fraction}")
     return max(1, round(full * fraction))
 
 
 @contextlib.contextmanager
-def _twin(folder: Path, top: str, others: list[str], fraction: float, full_bytes: int) -> Iterator[Path]:
+def twin_tree(folder: Path, top: str, others: list[str], fraction: float, full_bytes: int) -> Iterator[Path]:
     """An empty tree that becomes ``folder / top`` with its marker, where no real data lies."""
     with disk_errors(folder), sole_writer(folder):
         for name in (top, *others):

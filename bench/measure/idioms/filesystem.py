@@ -35,7 +35,7 @@ def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
             return file.read()
 
     into = _png_into if codec == "png" else jpeg_into
-    with Pool(options.threads, dataset.split_info.shape) as pool:
+    with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
 
         def batch(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             wanted = [paths[i] for i in indices.tolist()]

@@ -33,10 +33,10 @@ def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
         labels = group["labels"][:]
         if options.encoding == "jpeg":
             jpeg, offsets = group["jpeg"], group["offsets"][:]
-            with Pool(options.threads, dataset.split_info.shape) as pool:
+            with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
                 yield lambda indices: (pool.decode_slices(jpeg, offsets, indices), np.take(labels, indices))
             return
-        chunk = options.chunk_rows * int(np.prod(dataset.split_info.shape))
+        chunk = options.chunk_rows * int(np.prod(dataset.split_info.fixed_shape))
         images = io.open_dataset(file, f"{dataset.split}/images", options.cache_bytes(), chunk)
         pixels = _pixels(dataset, images, options)
         yield lambda indices: (pixels(indices), np.take(labels, indices))
@@ -44,7 +44,7 @@ def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
 
 def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Options) -> Pixels:
     if options.access == "mapped":
-        shape = (len(dataset), *dataset.split_info.shape)
+        shape = (len(dataset), *dataset.split_info.fixed_shape)
         path = dataset.location / FILE
         pixels = np.asarray(np.memmap(path, np.uint8, mode="r", offset=images.id.get_offset(), shape=shape))
         return lambda indices: np.take(pixels, indices, axis=0)
@@ -55,7 +55,7 @@ def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Optio
         return found
 
     def rows(indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        out = np.empty((len(indices), *dataset.split_info.shape), np.uint8)
+        out = np.empty((len(indices), *dataset.split_info.fixed_shape), np.uint8)
         for place in np.argsort(indices).tolist():
             out[place] = images[int(indices[place])]
         return out

@@ -21,7 +21,7 @@ from loaders.postgres import PostgresDataset
 def idiom(dataset: PostgresDataset) -> Iterator[Read]:
     """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
     info = dataset.connection_info()
-    shape = dataset.split_info.shape
+    shape = dataset.split_info.fixed_shape
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )

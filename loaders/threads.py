@@ -1,0 +1,63 @@
+"""Threads that share out a batch's samples, the caller's among them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+_SLICES_PER_THREAD = 4
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores, shared out among DataLoader workers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    worker = torch.utils.data.get_worker_info()
+    return max(1, cores // worker.num_workers) if worker is not None else cores
+
+
+class Spread:
+    """Does something for each of many samples on a few threads. None starts before the first use."""
+
+    def __init__(self, threads: int = 0) -> None:
+        """Args: threads: how many work at the same time; 0: one per usable core."""
+        self.threads = threads or default_threads()
+        self._pool = ThreadPoolExecutor(self.threads - 1, "decode") if self.threads > 1 else None
+
+    def __call__(self, run: Callable[[range], None], count: int) -> None:
+        """Call ``run`` for all of ``range(count)``, in slices that threads take as they become free.
+
+        Equal shares would make a batch wait for the thread whose core is busy with something else. The first error
+        ends it, once all threads have stopped.
+        """
+        if self._pool is None or count < 2:
+            run(range(count))
+            return
+        step = -(-count // (self.threads * _SLICES_PER_THREAD))
+        slices = deque(range(i, min(i + step, count)) for i in range(0, count, step))
+
+        def work() -> None:
+            while True:
+                try:
+                    part = slices.popleft()
+                except IndexError:  # asking first whether any is left would race
+                    return
+                run(part)
+
+        helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(slices)) - 1)]
+        try:
+            work()
+        finally:
+            slices.clear()
+            failures = [helper.exception() for helper in helpers if not helper.cancel()]
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
