@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.errors import UsageError
 from loaders import Block, DatasetInfo, Split
@@ -32,18 +34,69 @@ class Archive(NamedTuple):
     size: int = 0
 
 
+class SourceOptions(BaseModel):
+    """How a ragged source is taken.
+
+    Attributes:
+        resize: short side in pixels that larger images are stored with; None keeps them as they are.
+        on_corrupt: whether a file that cannot be decoded ends the preparation or is left out and named in the manifest.
+        test_share: share of each class that is held out where the source is not split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resize: int | None = Field(default=None, ge=8, le=16384)
+    on_corrupt: Literal["fail", "skip"] = "fail"
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+
+    def given(self) -> dict[str, Any]:
+        """What is not as usual."""
+        return self.model_dump(exclude_defaults=True)
+
+    def identity(self) -> str:
+        """The same in words that do not change with new options."""
+        return json.dumps(self.given(), sort_keys=True)
+
+    def suffix(self) -> str:
+        """The same for a folder's name."""
+        return "".join(f"-{name}={value}" for name, value in sorted(self.given().items()))
+
+
 class Source(abc.ABC):
     """A dataset's official files below one folder."""
 
-    name: ClassVar[str]
+    name: str
     summary: ClassVar[str]
     """One line for ``bench datasets``."""
     archive: ClassVar[Archive | None]
     """The official download, or None for a bundled dataset."""
+    ragged: ClassVar[bool] = False
+    """Whether its images have many sizes."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Args: data_dir: holds one folder a dataset. Reads nothing yet."""
+    def __init__(self, data_dir: Path, options: SourceOptions | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            data_dir: holds one folder a dataset.
+            options: how the source is taken.
+
+        Raises:
+            UsageError: options for a source whose images have one size and whose splits are given.
+        """
         self.folder = data_dir / self.name
+        self.options = options or SourceOptions()
+        if not self.ragged and self.options.given():
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in self.options.given())
+            raise UsageError(f"{names}: {self.name} comes in one form; these are for folder:PATH and imagenette")
+
+    @property
+    def store_name(self) -> str:
+        """What the folder of its stores is called."""
+        return f"{self.name}{self.options.suffix()}"
+
+    def notes(self) -> list[str]:
+        """What a user should know of the files beside what ``info`` says, a sentence each."""
+        return []
 
     @abc.abstractmethod
     def missing(self) -> str | None:
@@ -98,7 +151,7 @@ class LimitedSplit:
         return self._split.encoding
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int] | None:
         """As of the whole split."""
         return self._split.shape
 
@@ -119,4 +172,5 @@ class LimitedSplit:
                     None if block.files is None else [block.files[i] for i in wanted],
                     block.labels[wanted],
                     [block.names[i] for i in wanted] if block.names else (),
+                    [block.pictures[i] for i in wanted] if block.pictures else (),
                 )

@@ -60,18 +60,31 @@ def member_path(member: zipfile.ZipInfo, archive: Path, top: str) -> PurePosixPa
     Raises:
         DataError: a name that leaves the top folder, a link or a special file.
     """
-    kind = stat.S_IFMT(member.external_attr >> 16)
     # The name as it is stored: zipfile's own has been cut at a NUL and had its separators changed.
     name = member.orig_filename
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _outside(archive, name, top)
+    return safe_path(name, name.endswith("/"), archive, top)
+
+
+def safe_path(name: str, is_folder: bool, archive: Path, top: str) -> PurePosixPath:
+    """Where a file or folder of an archive belongs below the top folder.
+
+    Raises:
+        DataError: a name that leaves it.
+    """
     parts = name.removesuffix("/").split("/")
     strange = any(part in ("", ".", "..") for part in parts) or any(c in name for c in "\\:\0")
-    strange = strange or (len(parts) == 1 and not member.is_dir())
-    if strange or parts[0] != top or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise DataError(
-            f"{archive} names {name[:100]!r}, which is a link or lies outside {top}/; nothing was extracted: "
-            "remove it and fetch the official file"
-        )
+    if strange or parts[0] != top or (len(parts) == 1 and not is_folder):
+        raise _outside(archive, name, top)
     return PurePosixPath(*parts[1:])
+
+
+def _outside(archive: Path, name: str, top: str) -> DataError:
+    return DataError(
+        f"{archive} names {name[:100]!r}, which is a link or lies outside {top}/; nothing was extracted: "
+        "remove it and fetch the official file"
+    )
 
 
 def _check_distinct(archive: Path, files: list[PurePosixPath]) -> None:

@@ -1,0 +1,76 @@
+"""Any folder of pictures in class folders: `folder:PATH`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from bench.errors import UsageError
+from bench.sources.base import Archive, Report, Source, SourceOptions
+from bench.sources.image_folder import Files, Survey, shown, survey
+from bench.sources.resized import resized
+from loaders import DatasetInfo, Split
+
+PREFIX = "folder:"
+
+
+class Folder(Source):
+    """Images of any size and of the formats of `image_folder.SUFFIXES`, by the rule of `loaders.pictures`.
+
+    The fingerprint covers every image's path below the folder and its size, not its content.
+    """
+
+    summary = "your own pictures: FOLDER/CLASS/IMAGE, or FOLDER/train/… beside FOLDER/val/…"
+    archive: ClassVar[Archive | None] = None
+    ragged = True
+
+    def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
+        """Args: path is the folder; records name its last part alone."""
+        self.folder = path.expanduser().absolute()
+        self.name = PREFIX + (shown(self.folder.name) or "root")
+        self.options = options or SourceOptions()
+
+    @property
+    def store_name(self) -> str:
+        """Two folders of one name have stores of their own."""
+        place = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:8]
+        name = re.sub(r"[^\w.+-]+", "_", self.folder.name)
+        return f"folder-{name}-{place}{self.options.suffix()}"
+
+    def missing(self) -> str | None:
+        """None as soon as there is such a folder."""
+        return None if self.folder.is_dir() else f"there is no folder {self.folder}; give folder:PATH of your images"
+
+    def info(self) -> DatasetInfo:
+        """Never official, and not synthetic as far as anybody knows."""
+        found = self._survey
+        identity = f"{found.fingerprint} {self.options.identity()}"
+        return DatasetInfo(
+            name=self.name,
+            official=False,
+            synthetic=False,
+            classes=found.classes,
+            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+            resize=self.options.resize,
+        )
+
+    def splits(self) -> dict[str, Split]:
+        """As the folder is split, or by a seeded share of each class."""
+        found = self._survey
+        parts = {"train": Files(self.folder, found.train), "test": Files(self.folder, found.test)}
+        return {name: resized(split, self.options.resize) for name, split in parts.items()}
+
+    def notes(self) -> list[str]:
+        """Files left out, and classes without images."""
+        return self._survey.notes
+
+    def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
+        """There is none."""
+        raise UsageError("folder:PATH is your own data; --synthetic is for the official data sets")
+
+    @cached_property
+    def _survey(self) -> Survey:
+        return survey(self.folder, self.options.test_share)

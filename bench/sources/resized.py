@@ -1,0 +1,63 @@
+"""A ragged split whose images are made smaller before they are stored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from loaders import Block, LoaderError, Split
+from loaders.crops import resize_into
+from loaders.pictures import decode_picture
+from loaders.threads import Spread
+
+QUALITY = 95
+"""Of the JPEG files that stand for the smaller images: their pixels are what every loader and encoding then gives."""
+
+
+def resized(split: Split, short_side: int | None) -> Split:
+    """The split, or one whose images have at most so short a short side."""
+    return split if short_side is None else _Resized(split, short_side)
+
+
+class _Resized:
+    """JPEG files of images made smaller; what cannot be decoded is passed on, for ``prepare`` to judge."""
+
+    encoding: Literal["raw", "jpeg"] = "jpeg"
+    shape = None
+
+    def __init__(self, split: Split, short_side: int) -> None:
+        self._split, self._side = split, short_side
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of the split, decoded and encoded again on all cores."""
+        with contextlib.closing(Spread()) as spread:
+            for block in self._split.blocks():
+                files = list(block.files or ())
+
+                def work(part: range, files: list[bytes] = files) -> None:
+                    for i in part:
+                        # Its own error goes without the name, and is raised again with it when the file is stored.
+                        with contextlib.suppress(LoaderError):
+                            files[i] = self._smaller(files[i])
+
+                spread(work, len(files))
+                yield block._replace(files=files)
+
+    def _smaller(self, file: bytes) -> bytes:
+        pixels, _ = decode_picture(file, "it")
+        height, width = pixels.shape[:2]
+        factor = self._side / min(height, width)
+        if factor < 1:
+            target = (max(self._side, round(height * factor)), max(self._side, round(width * factor)))
+            smaller: NDArray[np.uint8] = np.empty((*target, 3), np.uint8)
+            resize_into(pixels, smaller)
+            pixels = smaller
+        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420"))

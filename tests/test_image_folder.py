@@ -1,0 +1,252 @@
+"""Folders of pictures as people have them: which images are taken, which are left out, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import DataError, UsageError
+from bench.sources.base import SourceOptions
+from bench.sources.folder import Folder
+from bench.sources.image_folder import Files, survey
+from bench.sources.registry import open_source
+from bench.stores import Wanted, prepare
+from loaders import DecodeError, load
+from tests.ragged_samples import RaggedSamples, a_file
+
+PICTURE = a_file(np.full((20, 30, 3), 90, np.uint8), 0)
+
+
+def fill(root: Path, names: list[str], data: bytes = PICTURE) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def test_classes_and_images_are_in_byte_order(tmp_path: Path) -> None:
+    fill(tmp_path, ["b/2.png", "b/10.jpg", "a/x.JPEG", "a/deep/er/y.webp", "Z/1.bmp", "Z/2.BMP"])
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("Z", "a", "b")
+    both = sorted([*found.train.paths, *found.test.paths])
+    assert both == ["Z/1.bmp", "Z/2.BMP", "a/deep/er/y.webp", "a/x.JPEG", "b/10.jpg", "b/2.png"]
+    assert found.train.labels.tolist() == [0, 1, 2]
+    assert found.test.labels.tolist() == [0, 1, 2]
+    assert found.train.sizes.tolist() == [len(PICTURE)] * 3
+    assert found.notes == []
+
+
+@pytest.mark.parametrize("held_out", ["val", "valid", "validation", "test"])
+def test_a_folder_that_is_split_stays_so(tmp_path: Path, held_out: str) -> None:
+    fill(tmp_path, ["train/cat/1.jpg", "train/dog/1.jpg", f"{held_out}/dog/2.jpg"])
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("cat", "dog")
+    assert found.train.paths == ["train/cat/1.jpg", "train/dog/1.jpg"]
+    assert (found.test.paths, found.test.labels.tolist()) == ([f"{held_out}/dog/2.jpg"], [1])
+    assert found.notes == ["1 classes have no held-out image: cat"]
+
+
+def test_a_class_that_is_only_held_out_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, ["train/cat/1.jpg", "val/dog/2.jpg"])
+    with pytest.raises(DataError, match=r"has classes that .* lacks: dog"):
+        survey(tmp_path, 0.5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.9])
+def test_the_share_is_of_each_class_and_the_same_each_time(tmp_path: Path, share: float) -> None:
+    fill(tmp_path, [*(f"many/{i:03d}.jpg" for i in range(100)), *(f"few/{i}.jpg" for i in range(4)), "one/0.jpg"])
+    found = survey(tmp_path, share)
+    counts = np.bincount(found.test.labels, minlength=3).tolist()
+    assert found.classes == ("few", "many", "one")
+    assert counts == [min(max(round(4 * share), 1), 3), round(100 * share), 0]
+    assert not set(found.train.paths) & set(found.test.paths)
+    assert len(found.train.paths) + len(found.test.paths) == 105
+    again = survey(tmp_path, share)
+    assert (again.train.paths, again.test.paths, again.fingerprint) == (
+        found.train.paths,
+        found.test.paths,
+        found.fingerprint,
+    )
+    assert "1 classes have no held-out image: one" in found.notes
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        ["a/1.jpg", "a/2.jpg", "a/.hidden.jpg", "a/notes.txt", ".git/x.jpg", "README.md", "b/1.jpg", "b/2.jpg"],
+    )
+    (tmp_path / "empty").mkdir()
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("a", "b", "empty")
+    assert len(found.train.paths) == len(found.test.paths) == 2
+    hidden, other, empty = found.notes
+    assert hidden.startswith("left out 2 files or folders that are hidden: ")
+    assert other.startswith("left out 2 files or folders that are no images by their names: ")
+    assert "README.md" in other
+    assert "a/notes.txt" in other
+    assert empty == "1 classes have no images: empty"
+
+
+def test_names_of_any_script_and_of_none(tmp_path: Path) -> None:
+    fill(tmp_path, ["ķēniņš/Ā.jpg", "ķēniņš/b.jpg", "猫/一.jpg", "猫/二.jpg"])
+    strange = os.fsencode(tmp_path) + b"/\xff\xfe"
+    Path(os.fsdecode(strange)).mkdir()
+    for name in (b"/\xe9.jpg", b"/b.jpg"):
+        Path(os.fsdecode(strange + name)).write_bytes(PICTURE)
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("ķēniņš", "猫", "\ufffd\ufffd")
+    blocks = list(Files(tmp_path, found.train).blocks())
+    assert sum(len(block.labels) for block in blocks) == 3
+    "".join(name for block in blocks for name in block.names).encode()
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    fill(tmp_path, ["kept/1.jpg", "kept/2.jpg", "kept/inner/3.jpg"])
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "linked").symlink_to(tmp_path / "kept")
+    (tmp_path / "kept" / "inner" / "back").symlink_to(tmp_path / "kept")
+    (root / "files").mkdir()
+    for i in (1, 2):
+        (root / "files" / f"{i}.jpg").symlink_to(tmp_path / "kept" / f"{i}.jpg")
+    (root / "files" / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = survey(root, 0.5)
+    assert sorted([*found.train.paths, *found.test.paths]) == [
+        "files/1.jpg",
+        "files/2.jpg",
+        "linked/1.jpg",
+        "linked/2.jpg",
+        "linked/inner/3.jpg",
+    ]
+    (note,) = found.notes
+    assert "files/broken.jpg" in note
+
+
+@pytest.mark.parametrize("names", [[], ["a.jpg"], ["a/x.txt"], ["train/a/1.jpg", "val/a/x.txt"], ["a/1.jpg"]])
+def test_a_folder_without_enough_images_says_what_is_expected(tmp_path: Path, names: list[str]) -> None:
+    fill(tmp_path, names)
+    with pytest.raises(DataError, match=r"has no (training|held-out) images .* expected is FOLDER/CLASS/IMAGE"):
+        survey(tmp_path, 0.5)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    source = open_source(f"folder:{tmp_path / 'none'}", tmp_path)
+    assert "there is no folder" in (source.missing() or "")
+    with pytest.raises(DataError, match="there is no folder"):
+        source.info()
+    with pytest.raises(UsageError, match="names no folder"):
+        open_source("folder:", tmp_path)
+    with pytest.raises(UsageError, match="is your own data"):
+        source.make_twin(1.0, lambda *_: None)
+
+
+def test_many_files_in_one_folder(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    place.mkdir()
+    for i in range(100_000):
+        os.close(os.open(place / f"{i}.jpg", os.O_CREAT | os.O_WRONLY))
+    found = survey(tmp_path, 0.1)
+    assert len(found.train.paths) == 90_000
+    assert len(found.test.paths) == 10_000
+
+
+def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, [f"a/{i:03d}.jpg" for i in range(20)])
+    monkeypatch.setattr("bench.sources.image_folder._BLOCK_BYTES", 3 * len(PICTURE))
+    sizes = [len(block.labels) for block in Files(tmp_path, survey(tmp_path, 0.25).train).blocks()]
+    assert sizes == [3, 3, 3, 3, 3]
+    monkeypatch.setattr("bench.sources.image_folder._BLOCK_BYTES", 1)
+    sizes = [len(block.labels) for block in Files(tmp_path, survey(tmp_path, 0.25).train).blocks()]
+    assert sizes == [1] * 15
+
+
+# As a source of stores
+
+
+def pictures(root: Path) -> RaggedSamples:
+    samples = RaggedSamples(40, seed=3)
+    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
+        fill(root, [f"class {label}/{i:02d}.jpg"], file)
+    return samples
+
+
+def test_a_store_holds_the_folder_s_pictures(tmp_path: Path) -> None:
+    samples = pictures(tmp_path / "photos")
+    source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path)
+    wanted = Wanted(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
+    info, _ = prepare(wanted)
+    assert info.dataset.name == "folder:photos"
+    assert wanted.relative.startswith("folder-photos-")
+    seen = []
+    for split in ("train", "test"):
+        with wanted.open(split) as dataset:
+            images, labels = dataset.whole(range(len(dataset)))
+            seen += [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
+    expected = [(image.tobytes(), int(label)) for image, label in zip(samples.images, samples.labels, strict=True)]
+    assert sorted(seen) == sorted(expected)
+
+
+def test_a_changed_folder_is_noticed(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    before = Folder(tmp_path).info().fingerprint
+    assert Folder(tmp_path).info().fingerprint == before
+    assert Folder(tmp_path, SourceOptions(resize=16)).info().fingerprint != before
+    fill(tmp_path, ["class 1/new.jpg"])
+    assert Folder(tmp_path).info().fingerprint != before
+
+
+def test_two_folders_of_one_name_have_stores_of_their_own(tmp_path: Path) -> None:
+    names = [
+        Folder(tmp_path / place / "photos", SourceOptions(resize=r)).store_name for place in "ab" for r in (None, 64)
+    ]
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize("resize", [None, 16])
+def test_a_corrupt_file_ends_it_or_is_left_out_and_named(tmp_path: Path, resize: int | None) -> None:
+    pictures(tmp_path / "photos")
+    fill(tmp_path / "photos", ["class 1/broken.jpg", "class 1/broken2.png"], b"no picture")
+    for loader in ("mmap", "hdf5", "filesystem"):
+        found = load(loader)
+        for on_corrupt in ("fail", "skip"):
+            options = SourceOptions.model_validate({"on_corrupt": on_corrupt, "resize": resize, "test_share": 0.3})
+            source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path, options)
+            wanted = Wanted(found, found.Options(), source, None, tmp_path / "stores")
+            if on_corrupt == "fail":
+                with pytest.raises(DecodeError, match=r"class 1/broken2?\.(jpg|png) is not a readable picture"):
+                    prepare(wanted)
+                continue
+            info, _ = prepare(wanted)
+            skipped = [name for split in info.splits.values() for name in split.skipped]
+            assert sorted(skipped) == ["class 1/broken.jpg", "class 1/broken2.png"]
+            assert info.samples == 40
+            for split in ("train", "test"):
+                with wanted.open(split) as dataset:
+                    images, labels = dataset.whole(range(len(dataset)))
+                    assert len(images) == len(labels) == len(dataset) == info.splits[split].count
+
+
+def test_resize_gives_all_loaders_and_encodings_the_same_smaller_pictures(tmp_path: Path) -> None:
+    samples = pictures(tmp_path / "photos")
+    source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path, SourceOptions(resize=16))
+    hashes = set()
+    for loader, given in (("mmap", {}), ("mmap", {"encoding": "jpeg"}), ("hdf5", {}), ("filesystem", {})):
+        found = load(loader)
+        wanted = Wanted(found, found.Options.model_validate(given), source, None, tmp_path / "stores")
+        info, _ = prepare(wanted)
+        hashes.add(info.splits["train"].pixels_sha256)
+        with wanted.open("train") as dataset:
+            images, _ = dataset.whole(range(len(dataset)))
+        assert {min(image.shape[:2]) for image in images} <= set(range(9, 17))
+        assert max(min(image.shape[:2]) for image in images) == 16
+    assert len(hashes) == 1
+    assert max(min(image.shape[:2]) for image in samples.images) > 16
+
+
+@pytest.mark.parametrize("options", [{"resize": 64}, {"on_corrupt": "skip"}, {"test_share": 0.5}])
+def test_sources_of_one_form_take_no_options(tmp_path: Path, options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="digits comes in one form"):
+        open_source("digits", tmp_path, SourceOptions.model_validate(options))
