@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.batch import Indices
+from loaders.crops import sample_bits
 
 PADDING = 4
 
@@ -23,23 +24,12 @@ class Draws(NamedTuple):
 
 
 def draw(seed: int, epoch: int, indices: Indices) -> Draws:
-    """Draw for each sample by its own number, so that batch size, order, loader and workers do not matter.
-
-    A counter-based generator: the finaliser of splitmix64 (Steele, Lea, Flood 2014) over the mixed key.
-    """
-    key = _mix(_mix(np.array([seed], np.uint64)) + np.uint64(epoch))
-    bits = _mix(indices.astype(np.uint64) + key)
+    """Draw for each sample by its own number, so that batch size, order, loader and workers do not matter."""
+    bits = sample_bits(seed, epoch, indices)
     span = np.uint64(2 * PADDING + 1)
     down = ((bits & np.uint64(0xFFFF)) % span).astype(np.int64) - PADDING
     right = ((bits >> np.uint64(16) & np.uint64(0xFFFF)) % span).astype(np.int64) - PADDING
     return Draws(down, right, (bits >> np.uint64(32) & np.uint64(1)).astype(np.bool_))
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 class Transform:
@@ -53,8 +43,18 @@ class Transform:
         device: torch.device,
         channels_last: bool = False,
         flip: bool = True,
+        shift: bool = True,
     ) -> None:
-        """Args: mean and std are per channel, of pixels in [0, 1]; a constant channel is only centred."""
+        """Prepare for one data set.
+
+        Args:
+            mean: per channel, of pixels in [0, 1].
+            std: the same; a constant channel is only centred.
+            device: where the batches are.
+            channels_last: memory format of the result.
+            flip: whether `augment` mirrors.
+            shift: whether it shifts; not where the images are random crops already.
+        """
         spread = [s if s > 0 else 1.0 for s in std]
         shape = (1, len(mean), 1, 1)
         self._scale = (1 / (255 * torch.tensor(spread, dtype=torch.float64))).float().view(shape).to(device)
@@ -66,6 +66,7 @@ class Transform:
         )
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._flip = flip
+        self._shifts = shift
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 ``[B, C, H, W]`` to float32 of mean 0 and deviation 1."""
@@ -77,6 +78,9 @@ class Transform:
 
         One gather does crop, padding and mirroring: coordinates are shifted, mirrored and clamped.
         """
+        if not self._shifts:
+            mirrored = torch.from_numpy(draws.flip).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
+            return self.normalise(torch.where(mirrored, images.flip(3), images) if self._flip else images)
         count, channels, height, width = images.shape
         device = images.device
         down, right, flip = (torch.from_numpy(a).to(device, non_blocking=True).view(count, 1) for a in draws)

@@ -22,6 +22,7 @@ from bench.progress import Bar, Doing, Steps, err
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
     from bench.records import Foreign, Record
     from bench.report.table import Table
+    from bench.sources.base import SourceOptions
     from bench.stores import Wanted
 
 app = typer.Typer(
@@ -47,6 +48,16 @@ Start = Annotated[StartMethod, typer.Option("--start-method", help="How worker p
 Prefetch = Annotated[int, typer.Option("--prefetch", help="Batches read ahead, by a thread or by each worker.")]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of PyTorch's operators; 0: one per core.")]
 DeviceName = Annotated[Device, typer.Option("--device")]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", help="Side of the square crops of images of many sizes; default 160.")
+]
+Resize = Annotated[int | None, typer.Option("--resize", help="Store larger images of many sizes with this short side.")]
+Corrupt = Annotated[
+    Literal["fail", "skip"], typer.Option("--on-corrupt", help="What to do about files that cannot be decoded.")
+]
+TestShare = Annotated[
+    float, typer.Option("--test-share", help="Share of each class to hold out where a folder is not split.")
+]
 Repeat = Annotated[int, typer.Option("--repeat", help="Number of this repetition; part of the record's name.")]
 Spoken = Annotated[Literal["en", "lv"], typer.Option("--language", help="Of all text.")]
 Mix = Annotated[bool, typer.Option("--mix-environments", help="Let records of different machines share tables.")]
@@ -156,6 +167,9 @@ def prepare(
     dataset: Dataset,
     option: Options = None,
     limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
     data_dir: DataDir = DATA,
     store_dir: StoreDir = None,
     force: Annotated[bool, typer.Option("--force", help="Make the store anew.")] = False,
@@ -164,8 +178,15 @@ def prepare(
     """Write a loader's store of a dataset."""
     from bench.stores import prepare as make
 
-    wanted, _ = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    how = _source_options(resize, on_corrupt, test_share)
+    wanted, _ = _wanted(loader, dataset, option, limit, data_dir, store_dir, how)
     info, written = make(wanted, Bar(), force=force)
+    for note in wanted.source.notes() if not wanted.source.missing() else ():
+        out.print(f"{wanted.source.name}: {note}", markup=False)
+    skipped = [name for split in info.splits.values() for name in split.skipped]
+    if skipped:
+        few = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
+        out.print(f"{wanted.relative}: left out {len(skipped):,} files that cannot be decoded: {few}", markup=False)
     state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"
     out.print(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB", markup=False)
 
@@ -193,8 +214,12 @@ def run(
     ceiling_steps: Annotated[int, typer.Option("--ceiling-steps", help="Steps without a data path; 0: none.")] = 50,
     rate_batches: Annotated[int, typer.Option("--rate-batches", help="Batches without training; 0: none.")] = 200,
     repeat: Repeat = 0,
+    image_size: ImageSize = None,
     option: Options = None,
     limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
     data_dir: DataDir = DATA,
     store_dir: StoreDir = None,
     out_dir: Out = RUNS,
@@ -204,10 +229,14 @@ def run(
     from bench.runner import resolve_device
     from bench.runner import run as train
 
-    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    how = _source_options(resize, on_corrupt, test_share)
+    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir, how)
     config = build(
         RunConfig,
         **_settings(locals()),
+        dataset=wanted.source.name,
+        image_size=wanted.image_size(image_size),
+        source=how.given(),
         options=options,
         device=resolve_device(device).type,
         model=model,
@@ -245,8 +274,12 @@ def rate(
     threads: Threads = 0,
     device: DeviceName = "auto",
     repeat: Repeat = 0,
+    image_size: ImageSize = None,
     option: Options = None,
     limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
     data_dir: DataDir = DATA,
     store_dir: StoreDir = None,
     out_dir: Out = RUNS,
@@ -258,10 +291,14 @@ def rate(
     from bench.rate import rate as measure
     from bench.runner import resolve_device
 
-    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir)
+    how = _source_options(resize, on_corrupt, test_share)
+    wanted, options = _wanted(loader, dataset, option, limit, data_dir, store_dir, how)
     config = build(
         RateConfig,
         **_settings(locals()),
+        dataset=wanted.source.name,
+        image_size=wanted.image_size(image_size),
+        source=how.given(),
         options=options,
         device=resolve_device(device).type,
         batches=batches,
@@ -274,6 +311,61 @@ def rate(
         ratio = statistics.median(a / b for a, b in zip(rates.loader, rates.raw, strict=True))
         text += f", {ratio:.2f} of the plain idiom's {statistics.median(rates.raw):,.0f} ({rates.idiom})"
     out.print(text, markup=False)
+
+
+@_command
+def advise(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, or the path of a folder.")],
+    budget: Annotated[float, typer.Option("--budget", help="Seconds that it may take.")] = 180.0,
+    epochs: Annotated[int, typer.Option("--epochs", help="How many you plan.")] = 30,
+    model: Annotated[Model, typer.Option("--model")] = "convnet",
+    batch_size: BatchSize = 128,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    image_size: ImageSize = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    debug: Debug = False,
+) -> None:
+    """Tell which loader, encoding and workers suit your data here, and what that costs, from a sample of it."""
+    from bench.advise import words
+    from bench.advise.advise import advise as measure
+    from bench.runner import fix_arithmetic, resolve_device
+    from bench.sources.registry import SOURCES
+
+    if budget < 10:
+        raise UsageError(f"--budget must be at least 10 seconds, not {budget:g}")
+    if epochs < 1:
+        raise UsageError(f"--epochs must be at least 1, not {epochs}")
+    if dataset not in SOURCES and ":" not in dataset and Path(dataset).is_dir():
+        dataset = f"folder:{dataset}"
+    how = _source_options(resize, on_corrupt, test_share)
+    first, _ = _wanted("filesystem", dataset, None, None, data_dir, store_dir, how)
+    config = build(
+        RunConfig,
+        loader="filesystem",
+        dataset=first.source.name,
+        model=model,
+        batch_size=batch_size,
+        threads=threads,
+        device=resolve_device(device).type,
+        image_size=first.image_size(image_size),
+        source=how.given(),
+    )
+    if reason := first.source.missing():
+        raise BenchError(reason)
+    fix_arithmetic(config)
+    with Doing() as doing:
+        advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
+    best = advice.forecasts[0].trial.candidate
+    given = [f"{name}={value}" for name, value in best.options.items()]
+    wanted, _ = _wanted(best.loader, dataset, given, None, data_dir, store_dir, how)
+    out.print(words.table(advice))
+    for line in words.sentences(advice, config, wanted, dataset):
+        out.print(line, markup=False)
 
 
 @_command
@@ -480,8 +572,21 @@ def _stores(data_dir: Path, store_dir: Path | None) -> Path:
     return (store_dir or data_dir / "stores").absolute()
 
 
+def _source_options(resize: int | None, on_corrupt: Literal["fail", "skip"], test_share: float) -> SourceOptions:
+    """How a source of images of many sizes is to be taken."""
+    from bench.sources.base import SourceOptions
+
+    return build(SourceOptions, resize=resize, on_corrupt=on_corrupt, test_share=test_share)
+
+
 def _wanted(
-    loader: str, dataset: str, given: list[str] | None, limit: int | None, data_dir: Path, store_dir: Path | None
+    loader: str,
+    dataset: str,
+    given: list[str] | None,
+    limit: int | None,
+    data_dir: Path,
+    store_dir: Path | None,
+    how: SourceOptions,
 ) -> tuple[Wanted, dict[str, Any]]:
     """The loader over the dataset, and the given options as they may stand in a record."""
     from bench.sources.registry import open_source
@@ -499,7 +604,7 @@ def _wanted(
         raise UsageError(f"--limit must be at least 1, not {limit}")
     found = load(loader)
     options = parse_options(found.Options, values, loader)
-    source = open_source(dataset, data_dir)
+    source = open_source(dataset, data_dir, how)
     public = options.public()
     wanted = Wanted(found, options, source, limit, _stores(data_dir, store_dir))
     return wanted, {name: public[name] for name in values if name in public}
@@ -507,7 +612,8 @@ def _wanted(
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """Of a command's arguments, those that all configurations share and that need no translation."""
-    return {name: given[name] for name in Settings.model_fields if name in given and name not in ("options", "device")}
+    apart = ("options", "device", "dataset", "image_size")
+    return {name: given[name] for name in Settings.model_fields if name in given and name not in apart}
 
 
 def _recorded(work: Callable[[], Record], folder: Path) -> Record:

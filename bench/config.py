@@ -15,7 +15,7 @@ Device = Literal["auto", "cpu", "cuda"]
 StartMethod = Literal["fork", "spawn"]
 CacheState = Literal["cold", "warm", "as-is"]
 
-C = TypeVar("C", bound="Settings")
+C = TypeVar("C", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -35,6 +35,8 @@ class Settings(BaseModel):
         threads: threads of PyTorch's operators; 0 takes every core this process may use.
         device: where training runs.
         repeat: number of the repetition; part of the run's identity.
+        image_size: side in pixels of the square crops of images of many sizes; None where they have one size.
+        source: `SourceOptions` of a source of images of many sizes, as far as they are not as usual.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,11 +53,15 @@ class Settings(BaseModel):
     threads: int = Field(default=0, ge=0, le=1024)
     device: Device = "auto"
     repeat: int = Field(default=0, ge=0)
+    image_size: int | None = Field(default=None, ge=8, le=4096)
+    source: dict[str, Any] = {}
 
     @property
     def run_id(self) -> str:
         """Sixteen hex digits that depend on every setting and on the repetition."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        # Settings that came later are left out as long as they are not given, so that a run keeps its name.
+        later = {name for name in ("image_size", "source") if not getattr(self, name)}
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from bench.measure.environment import cpu_model
@@ -82,11 +83,21 @@ def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
     pixels, labels = hashlib.sha256(), hashlib.sha256()
     progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))
     try:
-        for start in range(0, len(dataset), 1024):
-            batch = dataset.batch(range(start, min(start + 1024, len(dataset))))
-            pixels.update(batch.images.cpu().contiguous().numpy().data)
-            labels.update(batch.labels.cpu().numpy().astype("<i8", copy=False).data)
-            progress.advance(len(batch.labels))
+        ragged = dataset.split_info.shape is None
+        step = 64 if ragged else 1024
+        for start in range(0, len(dataset), step):
+            part = range(start, min(start + step, len(dataset)))
+            if ragged:
+                images, given = dataset.whole(part)
+                for image in images:
+                    pixels.update(np.array(image.shape[:2], "<i4").data)
+                    pixels.update(image.data)
+            else:
+                batch = dataset.batch(part)
+                pixels.update(batch.images.cpu().contiguous().numpy().data)
+                given = batch.labels.cpu().numpy()
+            labels.update(given.astype("<i8", copy=False).data)
+            progress.advance(len(given))
     finally:
         progress.end()
     wanted = dataset.split_info

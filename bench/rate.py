@@ -40,11 +40,16 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
     with (
         wanted.open("train") as dataset,
         BatchStream(
-            dataset, workers=config.workers, start_method=config.start_method, prefetch=config.prefetch
+            dataset,
+            workers=config.workers,
+            start_method=config.start_method,
+            prefetch=config.prefetch,
+            size=config.image_size,
         ) as stream,
     ):
-        # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
-        alone = not (config.workers or config.prefetch)
+        # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to,
+        # nor is there a plain way to the crops of images of many sizes.
+        alone = not (config.workers or config.prefetch or config.image_size)
         rates = measure(dataset, stream, draw, config.repeats, beside=alone, say=say)
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
     draft.fields["rates"] = RatesPart(**rates._asdict())

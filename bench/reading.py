@@ -46,6 +46,7 @@ class Reading:
                 "start_method": config.start_method,
                 "prefetch": config.prefetch,
                 "pin_memory": self._device.type == "cuda" and self.train.device == "cpu",
+                "size": config.image_size,
             }
             self.stream = life.enter_context(BatchStream(self.train, **how))
             self.test_stream = life.enter_context(BatchStream(test, **how))

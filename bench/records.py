@@ -24,7 +24,13 @@ class _Part(BaseModel):
 
 
 class DatasetPart(_Part):
-    """Which images were used."""
+    """Which images were used.
+
+    Attributes:
+        shape: ``(C, H, W)``; None where the images have many sizes.
+        resize: short side in pixels that larger images were stored with, or None.
+        skipped: files that could not be decoded and were left out by wish.
+    """
 
     name: str
     official: bool
@@ -33,8 +39,10 @@ class DatasetPart(_Part):
     classes: int
     train: int
     test: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     fingerprint: str
+    resize: int | None = None
+    skipped: int = 0
 
 
 class LoaderPart(_Part):

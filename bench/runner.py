@@ -38,7 +38,7 @@ from bench.records import (
 )
 from bench.stores import Progress, Wanted, prepare
 from bench.training import Trainer
-from loaders import DatasetInfo, LoaderError, OptionError, StoreInfo, UnavailableError
+from loaders import DatasetInfo, LoaderError, OptionError, SplitInfo, StoreInfo, UnavailableError
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
@@ -69,7 +69,9 @@ class Draft:
             **dict.fromkeys(("error", "dataset", "store", "cache", "setup", "ceiling", "rates", "resources", "digest")),
         }
 
-    def describe(self, dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int]) -> None:
+    def describe(
+        self, dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int] | None, skipped: int = 0
+    ) -> None:
         """Note which images the run is about."""
         self.fields["dataset"] = DatasetPart(
             name=dataset.name,
@@ -81,12 +83,15 @@ class Draft:
             test=counts["test"],
             shape=shape,
             fingerprint=dataset.fingerprint,
+            resize=dataset.resize,
+            skipped=skipped,
         )
 
     def store(self, wanted: Wanted, info: StoreInfo) -> None:
         """Note dataset and store."""
         counts = {name: split.count for name, split in info.splits.items()}
-        self.describe(info.dataset, counts, info.splits["train"].shape)
+        skipped = sum(len(split.skipped) for split in info.splits.values())
+        self.describe(info.dataset, counts, info.splits["train"].shape, skipped)
         self.fields["store"] = StorePart(
             path=wanted.relative,
             bytes=info.bytes,
@@ -171,6 +176,14 @@ def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
     return draft.finish("ok")
 
 
+def shape_of(config: Settings, split: SplitInfo) -> tuple[int, int, int]:
+    """``(C, H, W)`` of the images as the network gets them."""
+    if split.shape is not None:
+        return split.shape
+    assert config.image_size is not None  # `Wanted.image_size` gives one
+    return 3, config.image_size, config.image_size
+
+
 def _check_fit(config: Settings, wanted: Wanted) -> None:
     """Refuse settings that the loader cannot serve, before anything is prepared."""
     loader = wanted.loader
@@ -203,12 +216,15 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
     info, _ = prepare(wanted, progress)
     draft.store(wanted, info)
     split, classes = info.splits["train"], len(info.dataset.classes)
+    shape = shape_of(config, split)
     torch.use_deterministic_algorithms(config.deterministic)
     torch.backends.cudnn.benchmark = not config.deterministic
 
     first = cut(epoch_order(split.count, config.seed, 0), config.batch_size)
-    transform = Transform(split.mean, split.std, device=device, channels_last=config.channels_last)
-    model = build_model(config.model, classes, split.shape[1], config.seed, split.shape[0])
+    transform = Transform(
+        split.mean, split.std, device=device, channels_last=config.channels_last, shift=split.shape is not None
+    )
+    model = build_model(config.model, classes, shape[1], config.seed, shape[0])
     trainer = Trainer(
         model,
         transform,
@@ -221,8 +237,8 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         channels_last=config.channels_last,
         amp=config.amp,
     )
-    trainer.warm_up(split.shape, sorted({len(b) for b in first}, reverse=True), classes)
-    ceiling = Ceiling(trainer, split.shape, len(first[0]), classes)
+    trainer.warm_up(shape, sorted({len(b) for b in first}, reverse=True), classes)
+    ceiling = Ceiling(trainer, shape, len(first[0]), classes)
     ceiling.measure(config.ceiling_steps // 2)
     reset_peak_memory(device)
 
@@ -254,7 +270,7 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
     def draw(repeat: int) -> list[Indices]:
         return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
 
-    alone = not (config.workers or config.prefetch)
+    alone = not (config.workers or config.prefetch or config.image_size)
     return RatesPart(**rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone)._asdict())
 
 

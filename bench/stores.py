@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
 from loaders import DatasetInfo, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
 from loaders.store import read_store
+
+IMAGE_SIZE = 160
+"""Side of the square crops of images of many sizes, where nobody says another."""
 
 
 class Wanted(NamedTuple):
@@ -24,7 +27,7 @@ class Wanted(NamedTuple):
     @property
     def location(self) -> Path:
         """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
-        dataset = self.source.name if self.limit is None else f"{self.source.name}-limit{self.limit}"
+        dataset = self.source.store_name + ("" if self.limit is None else f"-limit{self.limit}")
         # Not an instance's values: those may follow the environment.
         defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
         parts = [self.loader.name]
@@ -52,6 +55,18 @@ class Wanted(NamedTuple):
         if self.limit is None:
             return found
         return {name: LimitedSplit(split, self.limit) for name, split in found.items()}
+
+    def image_size(self, given: int | None) -> int | None:
+        """Side of the crops: as given or the usual one; None for images of one size.
+
+        Raises:
+            UsageError: a size for images of one size.
+        """
+        if self.source.ragged:
+            return given or IMAGE_SIZE
+        if given is not None:
+            raise UsageError(f"--image-size {given}: the images of {self.source.name} have one size; leave it out")
+        return None
 
     def open(self, split: str) -> ImageDataset[Any]:
         """The dataset of one split; nothing is opened yet."""
@@ -108,7 +123,12 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
     progress.begin(f"prepare {wanted.relative}", sum(len(split) for split in splits.values()))
     try:
         written = wanted.loader.prepare(
-            splits, wanted.location, wanted.options, dataset=dataset, progress=progress.advance
+            splits,
+            wanted.location,
+            wanted.options,
+            dataset=dataset,
+            progress=progress.advance,
+            on_corrupt=wanted.source.options.on_corrupt,
         )
     finally:
         progress.end()
@@ -123,5 +143,5 @@ def _check_source(wanted: Wanted, info: StoreInfo) -> None:
     if now != info.dataset:
         raise StoreError(
             f"{wanted.location} was prepared from other files than {wanted.source.folder} now holds; "
-            f"run `bench prepare {wanted.loader.name} {wanted.source.name} --force`"
+            "run the same `bench prepare` with --force"
         )

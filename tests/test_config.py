@@ -39,6 +39,8 @@ OTHER: dict[str, Any] = {
     "deterministic": False,
     "batches": 7,
     "repeats": 3,
+    "image_size": 64,
+    "source": {"resize": 64},
 }
 PLAIN = {"loader": "mmap", "dataset": "digits"}
 

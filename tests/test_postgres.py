@@ -247,7 +247,7 @@ def test_the_user_s_server_tells_what_its_cache_lacked(tmp_path: Path, embedded:
         once = dataset.elsewhere_read_bytes()
         dataset.batch(range(len(dataset)))
         assert once is not None
-        assert once >= len(dataset) * int(np.prod(dataset.split_info.shape))
+        assert once >= len(dataset) * int(np.prod(dataset.split_info.fixed_shape))
         assert dataset.elsewhere_read_bytes() == once
     with PostgresDataset(location, "train", {"dsn": dsn.replace("=on", "=off")}) as silent:
         assert silent.elsewhere_read_bytes() is None

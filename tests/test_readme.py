@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from bench.records import Foreign, read_records
 from bench.report.show import cell
 from bench.report.table import Table
 from bench.report.tables import tables
+from tests.ragged_samples import RaggedSamples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,8 +68,26 @@ def test_commands_exist() -> None:
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
     named = set(re.findall(r"\bbench (\w+)", README)) - {"loaders"}
     assert named <= known, named - known
-    for script in re.findall(r"\./(scripts/\w+)", README):
+    for script in re.findall(r"\./(scripts/[\w-]+)", README):
         assert (ROOT / script).exists(), script
+
+
+def test_the_library_s_examples_run(tmp_path: Path) -> None:
+    samples = RaggedSamples(60, seed=2)
+    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
+        place = tmp_path / "photos" / ("train" if i % 4 else "val") / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.jpg").write_bytes(file)
+    for place in (tmp_path / "photos" / "train").iterdir():  # both parts have the same classes
+        other = tmp_path / "photos" / "val" / place.name
+        if not other.exists():
+            other.mkdir()
+            (other / "0.jpg").write_bytes(samples.files[0])
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:  # each in an interpreter of its own, as a user would
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", ["audit.md", "mutants.md"])

@@ -49,7 +49,19 @@ def test_every_text_has_a_translation_and_every_translation_a_text() -> None:
 
 
 def test_settings_and_models_all_have_names() -> None:
-    kept_apart = {"command", "loader", "options", "dataset", "model", "cache", "limit", "seed", "repeat", "device"}
+    kept_apart = {
+        "command",
+        "loader",
+        "options",
+        "dataset",
+        "model",
+        "cache",
+        "limit",
+        "seed",
+        "repeat",
+        "device",
+        "source",
+    }
     assert set(SETTINGS) == {*RunConfig.model_fields, *RateConfig.model_fields} - kept_apart
     assert set(MODELS) == set(get_args(RunConfig.model_fields["model"].annotation))
     assert set(_CACHES) == set(get_args(CacheState))

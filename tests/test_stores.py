@@ -125,7 +125,7 @@ def test_a_source_that_changed_is_noticed_and_one_that_is_gone_is_not_needed(
         prepare(want)
     assert str(caught.value) == (
         f"{want.location} was prepared from other files than {source.folder} now holds; "
-        "run `bench prepare mmap samples --force`"
+        "run the same `bench prepare` with --force"
     )
     prepare(want, force=True)
     assert not prepare(want)[1]

@@ -123,7 +123,9 @@ def test_what_does_not_fit_is_left_out_where_the_block_says_so(tmp_path: Path) -
         plan(tmp_path, text)
     left = plan(tmp_path, text + "skip_unfitting = true\n")
     assert [cell.config.loader for cell in left.cells] == ["mmap"]
-    assert left.left_out == ["loader filesystem has no option 'encoding'; it has: compression, decoder, threads"]
+    assert left.left_out == [
+        "loader filesystem has no option 'encoding'; it has: compression, decoder, scaled, threads"
+    ]
 
 
 def test_more_workers_than_a_loader_takes_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

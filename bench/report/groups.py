@@ -16,7 +16,7 @@ from bench.report.table import Language
 
 _NOT_SETTINGS = {
     *("command", "loader", "options", "dataset", "model", "cache", "batch_size", "workers"),
-    *("limit", "seed", "repeat", "device", "threads"),
+    *("limit", "seed", "repeat", "device", "threads", "source"),
 }
 _CACHES = ("warm", "cold", "as-is")
 assert set(_CACHES) == set(get_args(CacheState))
@@ -57,7 +57,8 @@ class Cell(NamedTuple):
         """A setting as shown; "" where this command has no such setting."""
         if name in ("batch_size", "workers"):
             return str(getattr(self, name))
-        return dict(self.settings).get(name, "").strip('"')
+        found = dict(self.settings).get(name, "").strip('"')
+        return "" if found == "null" else found
 
 
 def varying(cells: Iterable[Cell]) -> list[str]:
@@ -207,8 +208,10 @@ def _dataset(record: Record, language: Language) -> str:
         return name if limit is None else say("{name} limit {limit}", language, name=name, limit=f"{limit}")
     if record.dataset.synthetic:
         name = say("{name} (synthetic)", language, name=name)
-    elif not record.dataset.official:
+    elif not record.dataset.official and not name.startswith("folder:"):  # nobody's own folder is
         name = say("{name} (not official)", language, name=name)
+    if record.dataset.resize is not None:
+        name = say("{name}, short side {side}", language, name=name, side=record.dataset.resize)
     if record.dataset.limit is not None or record.dataset.synthetic:
         name += f" {number(record.dataset.train, ',', language)}/{number(record.dataset.test, ',', language)}"
     return name

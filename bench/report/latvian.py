@@ -81,6 +81,7 @@ _NAMES = {
     "stolen": "atņemts",
     # Settings.
     "batch size": "paketes izmērs",
+    "image size": "attēla izmērs",
     "workers": "darba procesi",
     "threads": "pavedieni",
     "prefetch": "priekšielāde",
@@ -119,6 +120,7 @@ _WORDS = {
     "{size} GB of RAM": "{size} GB RAM",
     "{name} (synthetic)": "{name} (sintētiska)",
     "{name} (not official)": "{name} (neoficiāla)",
+    "{name}, short side {side}": "{name}, īsākā mala {side}",
     "{name} limit {limit}": "{name} ierobežojums {limit}",
     "< resolution ({half})": "< izšķirtspēja ({half})",
 }

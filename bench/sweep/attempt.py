@@ -37,7 +37,14 @@ def attempt(
     path, log = folder.record(config.run_id), folder.log(config.run_id)
     path.unlink(missing_ok=True)  # of a failed attempt, or no record at all
     started_at = lost.now()
-    task = RunTask(config=config, options=run.cell.given, data=folders.data, stores=folders.stores, out=folder.path)
+    task = RunTask(
+        config=config,
+        dataset=run.cell.dataset,
+        options=run.cell.given,
+        data=folders.data,
+        stores=folders.stores,
+        out=folder.path,
+    )
     ended = run_task(task, log, folder.hold, timeout_s)
     try:
         record = Record.model_validate_json(path.read_bytes())

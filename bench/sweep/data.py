@@ -23,7 +23,7 @@ def missing_twins(file: SweepFile, cells: Iterable[Cell], folders: Folders) -> l
         UsageError: what lies there is not what the file wants; or the file wants what no run uses.
         DataError: data that the sweep cannot make is missing.
     """
-    used = dict.fromkeys(cell.config.dataset for cell in cells)
+    used = dict.fromkeys(cell.dataset for cell in cells)
     wanted: dict[str, DataConfig] = {}
     for number, entry in enumerate(file.config.data):
         if entry.dataset not in SOURCES:

@@ -175,7 +175,8 @@ class Sweep:
             assert wanted is not None
             task = PrepareTask(
                 loader=cell.config.loader,
-                dataset=cell.config.dataset,
+                dataset=cell.dataset,
+                source=cell.config.source,
                 options=cell.given,
                 limit=cell.config.limit,
                 data=self._folders.data,

@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 
     train: int
     test: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     classes: int
 
 
@@ -89,13 +89,13 @@ def estimate(file: SweepFile, plan: Plan, folders: Folders, durations: Durations
         BenchError: the steps cannot be timed, or data is damaged.
     """
     fractions = {entry.dataset: entry.fraction for entry in file.config.data}
-    names = dict.fromkeys(cell.config.dataset for cell in plan.cells)
+    names = dict.fromkeys(cell.dataset for cell in plan.cells)
     facts = {name: facts_of(name, fractions.get(name, 1.0), folders) for name in names}
     known = [0.0 if cell.unavailable else durations.known(cell.config) for cell in plan.cells]
-    unknown = [cell.config for cell, seconds in zip(plan.cells, known, strict=True) if seconds is None]
+    unknown = [cell for cell, seconds in zip(plan.cells, known, strict=True) if seconds is None]
     start_s, sample_s = _calibrated(unknown, facts)
     runs = [
-        run_s(cell.config, facts[cell.config.dataset], start_s, sample_s) if seconds is None else seconds
+        run_s(cell.config, facts[cell.dataset], start_s, sample_s) if seconds is None else seconds
         for cell, seconds in zip(plan.cells, known, strict=True)
     ]
     return Estimate(runs, [seconds is not None for seconds in known], _stores_s(plan.cells, facts, start_s))
@@ -126,14 +126,13 @@ def _cut(facts: Facts, limit: int | None) -> tuple[int, int]:
 
 
 def _workload(config: RunConfig, facts: Facts) -> Workload:
-    return Workload(config=config, shape=facts.shape, classes=facts.classes)
+    size = config.image_size or 0
+    return Workload(config=config, shape=facts.shape or (3, size, size), classes=facts.classes)
 
 
-def _calibrated(
-    configs: Iterable[RunConfig], facts: Mapping[str, Facts]
-) -> tuple[float, dict[tuple[object, ...], float]]:
+def _calibrated(cells: Iterable[Cell], facts: Mapping[str, Facts]) -> tuple[float, dict[tuple[object, ...], float]]:
     """Time each workload in a process of its own, which frees a GPU again."""
-    workloads = {(w := _workload(config, facts[config.dataset])).key: w for config in configs}
+    workloads = {(w := _workload(cell.config, facts[cell.dataset])).key: w for cell in cells}
     if not workloads:
         return 0.0, {}
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +148,7 @@ def _calibrated(
 
 def _stores_s(cells: Iterable[Cell], facts: Mapping[str, Facts], start_s: float) -> float:
     missing = {
-        cell.wanted.location: sum(_cut(facts[cell.config.dataset], cell.config.limit))
+        cell.wanted.location: sum(_cut(facts[cell.dataset], cell.config.limit))
         for cell in cells
         if cell.wanted is not None and cell.unavailable is None and not cell.wanted.location.exists()
     }

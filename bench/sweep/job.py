@@ -19,7 +19,7 @@ from bench.errors import UsageError
 from bench.sweep.calibrate import Workload, calibrate
 
 if TYPE_CHECKING:
-    from bench.stores import Progress, Wanted
+    from bench.stores import Progress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -33,6 +33,7 @@ class RunTask(_Task):
 
     task: Literal["run"] = "run"
     config: RunConfig
+    dataset: str
     options: dict[str, Any]
     data: Path
     stores: Path
@@ -45,6 +46,7 @@ class PrepareTask(_Task):
     task: Literal["prepare"] = "prepare"
     loader: str
     dataset: str
+    source: dict[str, Any]
     options: dict[str, Any]
     limit: int | None
     data: Path
@@ -154,9 +156,13 @@ def _after_fork() -> None:
 def _run(task: RunTask, progress: Progress, say: Callable[[str], None]) -> None:
     from bench.records import write_record
     from bench.runner import RunFailedError, run
+    from bench.sources.base import SourceOptions
+    from bench.sources.registry import open_source
+    from bench.sweep.plan import wanted_of
 
     config = task.config
-    wanted = _wanted(task.config.loader, config.dataset, task.options, config.limit, task.data, task.stores)
+    source = open_source(task.dataset, task.data, SourceOptions.model_validate(config.source))
+    wanted, _ = wanted_of(config.loader, source, task.options, config.limit, task.stores)
     try:
         record = run(config, wanted, progress, say)
     except RunFailedError as error:
@@ -166,22 +172,19 @@ def _run(task: RunTask, progress: Progress, say: Callable[[str], None]) -> None:
 
 
 def _prepare(task: PrepareTask, progress: Progress) -> None:
+    from bench.sources.base import SourceOptions
+    from bench.sources.registry import open_source
     from bench.stores import prepare
+    from bench.sweep.plan import wanted_of
 
-    prepare(_wanted(task.loader, task.dataset, task.options, task.limit, task.data, task.stores), progress)
+    source = open_source(task.dataset, task.data, SourceOptions.model_validate(task.source))
+    prepare(wanted_of(task.loader, source, task.options, task.limit, task.stores)[0], progress)
 
 
 def _twin(task: TwinTask) -> None:
     from bench.sources.registry import open_source
 
     open_source(task.dataset, task.data).make_twin(task.fraction, lambda *_: None)
-
-
-def _wanted(loader: str, dataset: str, options: dict[str, Any], limit: int | None, data: Path, stores: Path) -> Wanted:
-    from bench.sources.registry import open_source
-    from bench.sweep.plan import wanted_of
-
-    return wanted_of(loader, open_source(dataset, data), options, limit, stores)[0]
 
 
 def _environment(task: EnvironmentTask) -> None:

@@ -77,6 +77,7 @@ def _dataset(run: Run) -> DatasetPart | None:
         test=len(splits["test"]),
         shape=splits["train"].shape,
         fingerprint=info.fingerprint,
+        resize=info.resize,
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.config import RunConfig
+from bench.config import RunConfig, build
 from bench.errors import UsageError
-from bench.sources.base import Source
-from bench.sources.registry import SOURCES, open_source
+from bench.sources.base import Source, SourceOptions
+from bench.sources.folder import PREFIX
+from bench.sources.registry import open_source
 from bench.stores import Wanted
 from bench.sweep.config import ALL, Block, SweepFile
 from loaders import OptionError, UnavailableError, load, loader_names
@@ -36,6 +37,7 @@ class Cell(NamedTuple):
         wanted: the loader over the dataset; ``None`` where the loader's class cannot be imported.
         unavailable: why the loader cannot run here, or ``None``.
         label: what tells it from the other cells, for people.
+        dataset: the dataset as `open_source` takes it; the settings may name it without its folder.
     """
 
     config: RunConfig
@@ -43,6 +45,7 @@ class Cell(NamedTuple):
     wanted: Wanted | None
     unavailable: str | None
     label: str = ""
+    dataset: str = ""
 
 
 class Run(NamedTuple):
@@ -104,14 +107,13 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
     """
     sweep = file.config
     cells: dict[str, Cell] = {}
-    sources = {name: open_source(name, folders.data) for name in SOURCES}
     left_out: list[str] = []
     for number, block in enumerate(sweep.matrix):
         for values, options in _product({"device": "auto", **sweep.run.given()}, block):
             if limit is not None:
                 values["limit"] = limit
             try:
-                cell = _cell(values, options, sources, folders.stores)
+                cell = _cell(values, options, folders)
             except _WrongError as error:
                 if not (error.unfit and block.skip_unfitting):
                     shared = error.key in sweep.run.given() and error.key not in block.given()
@@ -146,28 +148,47 @@ def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str
         yield {**shared, **dict(zip(lists, values, strict=True)), "loader": loader}, dict(options)
 
 
-def _cell(values: dict[str, Any], given: dict[str, Any], sources: Mapping[str, Source], stores: Path) -> Cell:
-    loader, dataset = values["loader"], values["dataset"]
+def _cell(values: dict[str, Any], given: dict[str, Any], folders: Folders) -> Cell:
+    loader = values["loader"]
     if loader not in loader_names():
         raise _WrongError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
-    if dataset not in sources:
-        raise _WrongError("dataset", f"no dataset is called {dataset!r}; there are: {', '.join(sources)}")
+    source = _source(values, folders.data)
+    dataset = f"{PREFIX}{source.folder}" if values["dataset"].startswith(PREFIX) else source.name
+    values["dataset"] = source.name
     cuda = torch.cuda.is_available()
     if values["device"] == "cuda" and not cuda:
         raise _WrongError("device", 'PyTorch finds no CUDA device here; say device = "auto" or "cpu"')
     if values["device"] == "auto":
         values["device"] = "cuda" if cuda else "cpu"
     try:
-        wanted, public = wanted_of(loader, sources[dataset], given, values.get("limit"), stores)
+        wanted, public = wanted_of(loader, source, given, values.get("limit"), folders.stores)
     except UnavailableError as error:
-        return Cell(RunConfig(**values, options=given), given, None, str(error))
+        return Cell(RunConfig(**values, options=given), given, None, str(error), dataset=dataset)
     except OptionError as error:
         raise _WrongError("options", str(error), unfit=True) from None
+    if source.ragged and not wanted.loader.ragged:
+        raise _WrongError(
+            "loader", f"loader {loader} keeps images of one size, and those of {source.name} differ", unfit=True
+        )
+    try:
+        values["image_size"] = wanted.image_size(values.get("image_size"))
+    except UsageError as error:
+        raise _WrongError("image_size", str(error)) from None
     config = RunConfig(**values, options=public)
     reason = wanted.loader.unavailable(wanted.options)
     if reason is None:
         _check_fit(config, wanted)
-    return Cell(config, given, wanted, reason)
+    return Cell(config, given, wanted, reason, dataset=dataset)
+
+
+def _source(values: dict[str, Any], data: Path) -> Source:
+    """The source, taken as the settings say, of which only what is not as usual is kept."""
+    try:
+        how = build(SourceOptions, **values.get("source", {}))
+        values["source"] = how.given()
+        return open_source(values["dataset"], data, how)
+    except UsageError as error:
+        raise _WrongError("source" if values.get("source") else "dataset", str(error)) from None
 
 
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:

@@ -47,4 +47,5 @@ def size(scene: Scene) -> Figure:
 def pixel_bytes(scene: Scene, panel: Panel) -> int | None:
     """Bytes of an image's pixels, one a channel; None where no run knows its images."""
     shapes = [r.dataset.shape for cell in panel.rows.values() for r in scene.group.done(cell) if r.dataset]
-    return shapes[0][0] * shapes[0][1] * shapes[0][2] if shapes else None
+    known = [shape for shape in shapes if shape is not None]
+    return known[0][0] * known[0][1] * known[0][2] if known else None

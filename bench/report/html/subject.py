@@ -87,7 +87,8 @@ def _dataset(record: Record, words: Words) -> str:
         return ""
     kind = "synthetic" if part.synthetic else "official" if part.official else "not_official"
     values = {"name": part.name, "kind": words[kind], "train": part.train, "test": part.test, "classes": part.classes}
-    return words.fill("dataset", **values, shape=" x ".join(str(extent) for extent in part.shape))
+    shape = words["many_sizes"] if part.shape is None else " x ".join(str(extent) for extent in part.shape)
+    return words.fill("dataset", **values, shape=shape)
 
 
 def _training(record: Record, words: Words) -> str:

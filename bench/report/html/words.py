@@ -69,6 +69,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{name} ({kind}): {train} training and {test} test images of {shape}, {classes} classes",
         "{name} ({kind}): {train} apmācības un {test} testa attēli, {shape}, klases: {classes}",
     ),
+    "many_sizes": ("many sizes", "dažādi izmēri"),
     "official": ("official files", "oficiālās datnes"),
     "not_official": ("not the official files", "nav oficiālās datnes"),
     "synthetic": ("synthetic twin", "sintētisks dvīnis"),

@@ -19,6 +19,7 @@ SETTINGS = {
     "batch_size": "batch size",
     "workers": "workers",
     "epochs": "epochs",
+    "image_size": "image size",
     "threads": "threads",
     "prefetch": "prefetch",
     "start_method": "start method",

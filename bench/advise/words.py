@@ -1,0 +1,103 @@
+"""Says an advice: a table, a recommendation, the commands, and the lines for one's own program."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from bench.advise.advise import Advice, Forecast
+from bench.config import RunConfig
+from bench.stores import Wanted
+
+
+def table(advice: Advice) -> Table:
+    """All candidates, the best first."""
+    shown = Table(title="Expected for the whole data, from a sample", title_justify="left")
+    shown.add_column("loader")
+    shown.add_column("read by")
+    for heading in ("epoch, s", "waiting, %", "rate, images/s", "prepare, s", "disk, MB", "pays from epoch"):
+        shown.add_column(heading, justify="right")
+    for forecast in advice.forecasts:
+        shown.add_row(
+            forecast.trial.candidate.label,
+            forecast.trial.way.words or "this process",
+            _epoch(forecast),
+            f"{100 * forecast.stall_s / forecast.epoch_s.mean:.1f}",
+            f"{forecast.trial.rate:,.0f}",
+            f"{forecast.prepare_s:,.1f}",
+            f"{forecast.store_bytes / 1e6:,.1f}",
+            "" if forecast.break_even is None else f"{forecast.break_even:,.1f}",
+        )
+    return shown
+
+
+def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
+    """Everything after the table, line by line.
+
+    Args:
+        advice: the conclusion.
+        config: what it is for.
+        wanted: the recommended loader over the whole data.
+        dataset: as it was given on the command line.
+    """
+    best = advice.forecasts[0]
+    yield (
+        f"For {advice.epochs} epochs of {config.model} at batch {config.batch_size} on this machine: "
+        f"{best.trial.candidate.label}, read by {best.trial.way.words or 'the training process'}. "
+        f"Expected is an epoch of {_epoch(best)} s, of which {best.stall_s:.1f} s waiting for data; "
+        f"the network alone takes {advice.ceiling_s:,.1f} s. "
+        f"Preparing takes about {best.prepare_s:,.0f} s and {best.store_bytes / 1e6:,.0f} MB."
+    )
+    if best.break_even is not None:
+        yield f"Against image files it pays from {best.break_even:,.1f} epochs on."
+    for note in advice.notes:
+        yield f"- {note}"
+    for candidate, why in advice.refused:
+        yield f"- {candidate.label} could not be tried: {why}"
+    if advice.untried:
+        yield f"- no time was left for: {', '.join(candidate.label for candidate in advice.untried)}; raise --budget"
+    yield ""
+    yield from commands(best, config, dataset)
+    yield ""
+    yield from program(best, config, wanted)
+
+
+def commands(best: Forecast, config: RunConfig, dataset: str) -> Iterator[str]:
+    """The two commands that do it."""
+    options = [f"--option {name}={value}" for name, value in best.trial.candidate.options.items()]
+    source = [f"--{name.replace('_', '-')} {value}" for name, value in config.source.items()]
+    what = " ".join([best.trial.candidate.loader, shlex.quote(dataset), *options, *source])
+    size = [] if config.image_size is None else [f"--image-size {config.image_size}"]
+    how = [f"--model {config.model}", f"--batch-size {config.batch_size}", *size]
+    yield f"bench prepare {what}"
+    yield " ".join([f"bench run {what}", *how, best.trial.way.words]).rstrip()
+
+
+def program(best: Forecast, config: RunConfig, wanted: Wanted) -> Iterator[str]:
+    """Lines to paste into a training script."""
+    try:
+        store = wanted.location.relative_to(Path.cwd())
+    except ValueError:
+        store = wanted.location
+    size = "" if config.image_size is None else f", size={config.image_size}"
+    side = config.image_size
+    if side is None:
+        shape = wanted.source.splits()["train"].shape
+        assert shape is not None
+        images = f"uint8 [B, {shape[0]}, {shape[1]}, {shape[2]}]"
+    else:
+        images = f"uint8 [B, 3, {side}, {side}]"
+    way = best.trial.way
+    how = f", workers={way.workers}" * bool(way.workers) + f", prefetch={way.prefetch}" * bool(way.prefetch)
+    yield "import loaders"
+    yield f'dataset = loaders.open_dataset("{store}", "train"{size})'
+    yield f"for images, labels in loaders.make_loader(dataset, batch_size={config.batch_size}{how}):"
+    yield f"    ...  # {images}, int64 [B]"
+
+
+def _epoch(forecast: Forecast) -> str:
+    mean, low, high = forecast.epoch_s.mean, forecast.epoch_s.low, forecast.epoch_s.high
+    return f"{mean:,.2f}" if low is None or high is None else f"{mean:,.2f} [{low:,.2f}, {high:,.2f}]"

@@ -1,0 +1,117 @@
+"""Advice rests on what was measured, and its commands and lines work as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.advise.advise import Advice, Facts, Forecast, _forecast
+from bench.advise.candidates import Candidate, Way, candidates
+from bench.advise.trial import Trial
+from bench.sources.digits import Digits
+from bench.sources.folder import Folder
+from bench.sources.image_folder import survey
+from tests.command import Bench
+from tests.ragged_samples import RaggedSamples
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("advise") / "my photos"
+    samples = RaggedSamples(60, seed=11)
+    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
+        place = root / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.jpg").write_bytes(file)
+    return root
+
+
+def test_candidates_are_what_can_run_here(tmp_path: Path, photos: Path) -> None:
+    fixed = [candidate.label for candidate in candidates(Digits(tmp_path), 10**6, CPU)]
+    assert fixed[0] == "filesystem"
+    assert set(fixed) <= {"filesystem", "mmap", "memory", "hdf5", "postgres"}
+    ragged = [candidate.label for candidate in candidates(Folder(photos), 10**6, CPU)]
+    assert {"mmap", "mmap encoding=jpeg", "hdf5 encoding=jpeg", "memory"} <= set(ragged)
+    assert "gpu_mmap" not in ragged
+    huge = [candidate.label for candidate in candidates(Folder(photos), 10**15, CPU)]
+    assert "memory" not in huge
+
+
+def trial(label: str, seconds: list[float], prepare_s: float) -> Trial:
+    return Trial(Candidate(label, {}, (Way(),)), Way(), prepare_s, 100.0, 1000.0, seconds, [0.0] * len(seconds))
+
+
+def test_a_forecast_is_the_sample_scaled_to_the_whole() -> None:
+    facts = Facts(train=1000, test=500, raw_bytes=1)
+    slow = _forecast(trial("filesystem", [0.02, 0.02, 0.02], 0.0), facts, None)
+    quick = _forecast(trial("mmap", [0.009, 0.011, 0.010], 0.004), facts, slow)
+    assert slow.epoch_s.mean == pytest.approx(20)
+    assert slow.break_even is None
+    assert quick.epoch_s.mean == pytest.approx(10)
+    assert quick.prepare_s == pytest.approx(6)
+    assert quick.store_bytes == 150_000
+    assert quick.break_even == pytest.approx(0.6)
+    assert _forecast(trial("hdf5", [0.03] * 3, 0.0), facts, slow).break_even is None
+    advice = Advice(facts, 1.0, [quick, slow], 1, [], [], [])
+    assert [forecast.total_s(1) for forecast in advice.forecasts] == pytest.approx([16, 20])
+    assert isinstance(slow, Forecast)
+
+
+def said(bench: Bench, *arguments: str) -> list[str]:
+    done = bench("advise", *arguments, "--device", "cpu", "--threads", "1")
+    assert done.code == 0, done.err
+    return done.out.splitlines()
+
+
+def test_the_commands_and_lines_of_an_advice_work(
+    bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = said(bench, str(photos), "--budget", "12", "--image-size", "32", "--batch-size", "8", "--epochs", "3")
+    text = "\n".join(lines)
+    assert "For 3 epochs of convnet at batch 8" in text
+    prepare, run = (next(line for line in lines if line.startswith(f"bench {verb} ")) for verb in ("prepare", "run"))
+    assert bench(*shlex.split(prepare)[1:]).code == 0
+    done = bench(*shlex.split(run)[1:], "--epochs", "1", "--threads", "1", "--device", "cpu", "--ceiling-steps", "0")
+    assert done.code == 0, done.err
+    program = textwrap.dedent("\n".join(lines[lines.index("import loaders") :]))
+    seen: list[torch.Tensor] = []
+    program = program.replace("    ...  #", "    seen.append(images)  #")
+    exec(program, {"seen": seen})  # noqa: S102 - the very lines that a user is told to paste
+    assert sum(len(images) for images in seen) == len(survey(photos, 0.2).train.paths)
+    assert seen[0].shape[1:] == (3, 32, 32)
+    assert not list((tmp_path / "data" / "stores").glob(".advice-*"))
+
+
+def test_the_shortest_budget_still_gives_an_advice(bench: Bench) -> None:
+    text = "\n".join(said(bench, "digits", "--budget", "10"))
+    assert re.search(r"Expected is an epoch of [\d.]+ \[-?[\d.]+, [\d.]+\] s", text)
+    assert "bench prepare " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("digits", "--budget", "1"), "--budget must be at least 10 seconds"),
+        (("digits", "--epochs", "0"), "--epochs must be at least 1"),
+        (("digits", "--image-size", "64"), "the images of digits have one size"),
+        (("nothing",), "no dataset is called 'nothing'"),
+    ],
+)
+def test_wrong_use(bench: Bench, arguments: tuple[str, ...], message: str) -> None:
+    done = bench("advise", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_missing_data(bench: Bench) -> None:
+    done = bench("advise", "cifar10")
+    assert done.code == 1
+    assert "bench fetch cifar10" in done.err

@@ -1,0 +1,139 @@
+"""Pictures of many sizes from end to end: every format trains on the same crops, and the report names what was done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.records import Foreign, Record, read_records
+from bench.report.tables import tables
+from loaders import load
+from tests.command import Bench
+from tests.ragged_samples import RaggedSamples
+
+QUICK = ("--epochs", "1", "--threads", "1", "--device", "cpu", "--image-size", "16", "--batch-size", "16")
+WAYS = [
+    ("filesystem",),
+    ("mmap",),
+    ("mmap", "--option", "encoding=jpeg"),
+    ("mmap", "--workers", "2"),
+    ("hdf5",),
+    ("hdf5", "--option", "encoding=jpeg", "--prefetch", "2"),
+    ("memory", "--option", "encoding=jpeg"),
+    ("postgres",),
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("own") / "my photos"
+    samples = RaggedSamples(70, seed=21)
+    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
+        place = root / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.jpg").write_bytes(file)
+    (root / "class 1" / "notes.txt").write_text("no picture")
+    return root
+
+
+def records_in(folder: Path) -> list[Record]:
+    return [item[1] for item in read_records(folder) if not isinstance(item, Foreign)]
+
+
+def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path) -> None:
+    for loader, *how in WAYS:
+        if load(loader).unavailable(load(loader).Options()):
+            continue  # the contract suite says so
+        done = bench("run", loader, f"folder:{photos}", *how, *QUICK)
+        assert done.code == 0, done.err
+    records = records_in(bench.out)
+    assert len({record.epochs[0].train_loss for record in records}) == 1
+    assert len({record.digest.combined for record in records if record.digest}) == 1
+    for record in records:
+        assert record.dataset is not None
+        assert (record.config.dataset, record.dataset.shape, record.config.image_size) == ("folder:my photos", None, 16)
+        assert str(photos.parent) not in record.model_dump_json()
+        assert record.rates is not None
+        assert record.rates.raw is None
+    (main,) = [table for table in tables(records) if table.kind == "main"]
+    assert {row["dataset"].text for row in main.rows} == {"folder:my photos"}
+    assert "image size 16" in main.caption
+    assert bench("report", str(bench.out)).code == 0
+    assert "many sizes" in (bench.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_smaller_pictures_are_another_dataset(bench: Bench, photos: Path) -> None:
+    for resize in ((), ("--resize", "16")):
+        done = bench("run", "mmap", f"folder:{photos}", *resize, *QUICK)
+        assert done.code == 0, done.err
+    (main,) = [table for table in tables(records_in(bench.out)) if table.kind == "main"]
+    assert {row["dataset"].text for row in main.rows} == {"folder:my photos", "folder:my photos, short side 16"}
+
+
+def test_preparing_tells_what_was_left_out_and_verifying_finds_it_whole(bench: Bench, photos: Path) -> None:
+    broken = photos / "class 2" / "broken.png"
+    broken.write_bytes(b"no picture either")
+    try:
+        done = bench("prepare", "mmap", f"folder:{photos}")
+        assert done.code == 1
+        assert "class 2/broken.png is not a readable picture" in done.err
+        done = bench("prepare", "mmap", f"folder:{photos}", "--on-corrupt", "skip")
+    finally:
+        broken.unlink()
+    assert done.code == 0, done.err
+    assert "left out 1 files or folders that are no images by their names: class 1/notes.txt" in done.out
+    assert "left out 1 files that cannot be decoded: class 2/broken.png" in done.out
+    for encoding in ("raw", "jpeg"):
+        assert bench("prepare", "hdf5", f"folder:{photos}", "--option", f"encoding={encoding}").code == 0
+    done = bench("doctor", "--verify")
+    assert done.code == 0
+    assert done.out.count("samples as prepared") == 3
+    (manifest,) = bench.data.glob("stores/*skip*/mmap/store.json")
+    skipped = [split["skipped"] for split in json.loads(manifest.read_text())["splits"].values()]
+    assert sorted(skipped) == [[], ["class 2/broken.png"]]
+
+
+def test_rates_are_of_crops(bench: Bench, photos: Path) -> None:
+    done = bench("rate", "mmap", f"folder:{photos}", "--image-size", "16", "--repeats", "1", "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "images/s" in done.out
+
+
+def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(
+        'name = "own"\n[run]\nepochs = 1\nthreads = 1\nimage_size = 16\nceiling_steps = 2\nrate_batches = 2\n'
+        f'[[matrix]]\nloader = ["filesystem", "mmap", "gpu_mmap"]\ndataset = "folder:{photos}"\nskip_unfitting = true\n'
+        f'[[matrix]]\nloader = "mmap"\ndataset = "folder:{photos}"\nsource = {{ resize = 16 }}\n'
+    )
+    out = tmp_path / "swept"
+    done = bench("sweep", str(config), "--dry-run", "--out", str(out))
+    assert done.code == 0, done.err
+    assert "gpu_mmap keeps images of one size" in done.out
+    done = bench("sweep", str(config), "--out", str(out))
+    assert done.code == 0, done.err
+    records = records_in(out)
+    assert {(r.loader.name, r.dataset.resize) for r in records if r.dataset} == {
+        ("filesystem", None),
+        ("mmap", None),
+        ("mmap", 16),
+    }
+    assert all(record.status == "ok" for record in records)
+    assert bench("sweep", str(config), "--out", str(out)).code == 0  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "mmap", "digits", "--image-size", "16"), "the images of digits have one size"),
+        (("prepare", "mmap", "digits", "--resize", "16"), "digits comes in one form"),
+        (("run", "mmap", "folder:"), "names no folder"),
+        (("prepare", "mmap", "digits", "--option", "scaled=true"), None),
+    ],
+)
+def test_wrong_use(bench: Bench, arguments: tuple[str, ...], message: str | None) -> None:
+    done = bench(*arguments)
+    assert done.code == (2 if message else 0)
+    assert (message or "") in done.err
