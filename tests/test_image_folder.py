@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import SourceOptions
+from bench.sources.files import MARKER
 from bench.sources.folder import Folder
 from bench.sources.image_folder import Files, survey
 from bench.sources.registry import open_source
@@ -187,6 +188,13 @@ def test_a_store_holds_the_folder_s_pictures(tmp_path: Path) -> None:
             seen += [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
     expected = [(image.tobytes(), int(label)) for image, label in zip(samples.images, samples.labels, strict=True)]
     assert sorted(seen) == sorted(expected)
+
+
+def test_a_twin_s_tree_stays_a_twin(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    assert not Folder(tmp_path).info().synthetic
+    (tmp_path / MARKER).write_text("{}")
+    assert Folder(tmp_path).info().synthetic
 
 
 def test_a_changed_folder_is_noticed(tmp_path: Path) -> None:

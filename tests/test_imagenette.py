@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import DataError, UsageError
-from bench.sources.base import SourceOptions
+from bench.sources.base import Archive, SourceOptions
+from bench.sources.fetch import fetch
 from bench.sources.files import MARKER
 from bench.sources.imagenette import NAMES, VERIFIED, Imagenette, Imagenette160, Imagenette320
 from bench.sources.registry import open_source
@@ -23,6 +24,7 @@ from bench.sources.tar_extraction import extract_tar
 from bench.stores import Wanted, prepare
 from loaders import load
 from tests.ragged_samples import a_file
+from tests.test_fetch import Server, server  # noqa: F401 - a fixture
 
 TOP = "imagenette2-160"
 Member = tuple[str, bytes]
@@ -82,6 +84,23 @@ def test_the_extracted_archive_is_official(source: Imagenette160) -> None:
     changed = Imagenette160(source.folder.parent).info()
     assert not changed.official
     assert changed.fingerprint != info.fingerprint
+
+
+def test_fetch_downloads_resumes_verifies_and_extracts(
+    server: Server,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.body = write_tgz(tmp_path / "made.tgz", official()).read_bytes()
+    server.plan = ["cut 500"]
+    checksum = hashlib.md5(server.body, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(
+        Imagenette160, "archive", Archive(server.url, "imagenette2-160.tgz", checksum, len(server.body))
+    )
+    source = Imagenette160(tmp_path / "data")
+    assert fetch(source, silent) == source.folder / TOP
+    assert server.ranges == [None, "bytes=500-"]
+    assert source.info().official
 
 
 def test_a_damaged_verification_is_a_sentence(source: Imagenette160) -> None:

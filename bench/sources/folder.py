@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
+from bench.sources.files import MARKER, exists
 from bench.sources.image_folder import Files, Survey, shown, survey
 from bench.sources.resized import resized
 from loaders import DatasetInfo, Split
@@ -45,13 +46,13 @@ class Folder(Source):
         return None if self.folder.is_dir() else f"there is no folder {self.folder}; give folder:PATH of your images"
 
     def info(self) -> DatasetInfo:
-        """Never official, and not synthetic as far as anybody knows."""
+        """Never official, and synthetic only where it is a twin's tree."""
         found = self._survey
         identity = f"{found.fingerprint} {self.options.identity()}"
         return DatasetInfo(
             name=self.name,
             official=False,
-            synthetic=False,
+            synthetic=exists(self.folder / MARKER),
             classes=found.classes,
             fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
             resize=self.options.resize,
