@@ -209,6 +209,7 @@ def test_command(bench: Bench, tmp_path: Path) -> None:
     assert re.search(r"mmap .*slower", done.out)
     assert re.search(r"hdf5 .*no difference found", done.out)
     assert "torn.json" in done.err
+    assert "digits, mmap: A: cache not verified in 5 of 5 runs" in done.out
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["compare-epochs.csv"]
 
 
