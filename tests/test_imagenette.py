@@ -17,8 +17,8 @@ from PIL import Image
 from bench.errors import DataError, UsageError
 from bench.sources.base import Archive, SourceOptions
 from bench.sources.fetch import fetch
-from bench.sources.files import MARKER
-from bench.sources.imagenette import NAMES, VERIFIED, Imagenette, Imagenette160, Imagenette320
+from bench.sources.files import MARKER, VERIFIED
+from bench.sources.imagenette import NAMES, Imagenette, Imagenette160, Imagenette320
 from bench.sources.registry import open_source
 from bench.sources.tar_extraction import extract_tar
 from bench.stores import Wanted, prepare

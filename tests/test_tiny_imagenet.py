@@ -13,9 +13,9 @@ import simplejpeg
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Archive
-from bench.sources.files import MARKER
+from bench.sources.files import MARKER, VERIFIED
 from bench.sources.registry import open_source
-from bench.sources.tiny_imagenet import VERIFIED, TinyImageNet
+from bench.sources.tiny_imagenet import TinyImageNet
 from bench.sources.tiny_layout import ARCHIVE, TOP
 from loaders import Block, DecodeError, StreamedSplit
 

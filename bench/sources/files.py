@@ -17,6 +17,8 @@ from loaders.store import sync_filesystem
 
 MARKER = "SYNTHETIC.json"
 """A twin carries this file, so that it is never taken for the official data."""
+VERIFIED = "VERIFIED.json"
+"""Left in a tree by ``bench fetch``: the checksum of the archive that it came from, and its files' fingerprint."""
 
 _REMEDIES = {
     errno.ENOSPC: "free some space or choose another --data-dir",
@@ -96,6 +98,22 @@ def need_space(folder: Path, needed: int, remedy: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(f"{folder} has {free / 1e6:,.1f} MB free and {needed / 1e6:,.1f} MB are needed; {remedy}")
+
+
+def is_verified(tree: Path, archive_md5: str, fingerprint: str, dataset: str) -> bool:
+    """Whether ``bench fetch`` made or checked a tree of these files from the archive of this checksum.
+
+    Raises:
+        DataError: its marker is damaged.
+    """
+    marker = tree / VERIFIED
+    if not exists(marker):
+        return False
+    try:
+        verified = json.loads(read_bytes(marker, 10_000))
+    except ValueError as error:
+        raise DataError(f"{marker} is damaged; remove it and run `bench fetch {dataset}`") from error
+    return bool(verified == {"archive_md5": archive_md5, "fingerprint": fingerprint})
 
 
 def write_marker(path: Path, content: dict[str, Any]) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import DataError, UsageError
+from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
-from bench.sources.files import MARKER, exists, read_bytes, write_marker
+from bench.sources.files import MARKER, VERIFIED, exists, is_verified, write_marker
 from bench.sources.image_folder import Files, Survey, survey
 from bench.sources.resized import resized
 from loaders import DatasetInfo, Split
 
-VERIFIED = "VERIFIED.json"
-"""Left in a tree by ``bench fetch``: the checksum of the archive that it came from, and its files' fingerprint."""
 NAMES = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -116,14 +113,9 @@ class Imagenette(Source):
         return self._tree
 
     def _is_official(self, found: Survey) -> bool:
-        marker = self._tree / VERIFIED
-        if self.archive is None or not exists(marker):
+        if self.archive is None:
             return False
-        try:
-            verified = json.loads(read_bytes(marker, 10_000))
-        except ValueError as error:
-            raise DataError(f"{marker} is damaged; remove it and run `bench fetch {self.name}`") from error
-        return bool(verified == {"archive_md5": self.archive.md5, "fingerprint": found.fingerprint})
+        return is_verified(self._tree, self.archive.md5, found.fingerprint, self.name)
 
     @cached_property
     def _survey(self) -> Survey:

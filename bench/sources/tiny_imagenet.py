@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Archive, Report, Source
-from bench.sources.files import MARKER, exists, file_md5, read_bytes, write_marker
+from bench.sources.files import MARKER, VERIFIED, exists, file_md5, is_verified, write_marker
 from bench.sources.tiny_layout import ARCHIVE, TOP, Contents, Place, Samples, Tree, ZipTree, survey
 from loaders import Block, DatasetInfo, Split
-
-VERIFIED = "VERIFIED.json"
-"""Left in a tree by ``bench fetch``: the checksum of the archive that it came from, and its files' fingerprint."""
 
 _BLOCK = 512
 
@@ -148,11 +144,4 @@ class TinyImageNet(Source):
         known = self.archive.md5 if self.archive is not None else ""
         if isinstance(place, ZipTree):
             return file_md5(place.path) == known
-        marker = place.path / VERIFIED
-        if not exists(marker):
-            return False
-        try:
-            verified = json.loads(read_bytes(marker, 10_000))
-        except ValueError as error:
-            raise DataError(f"{marker} is damaged; remove it and run `bench fetch {self.name}`") from error
-        return bool(verified == {"archive_md5": known, "fingerprint": contents.fingerprint})
+        return is_verified(place.path, known, contents.fingerprint, self.name)
