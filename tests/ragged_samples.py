@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -101,3 +102,11 @@ def pixels_of(file: bytes) -> NDArray[np.uint8]:
 
     with Image.open(io.BytesIO(file)) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def write_folder(samples: RaggedSamples, root: Path) -> None:
+    """The files in a folder for each class."""
+    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
+        place = root / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.jpg").write_bytes(file)

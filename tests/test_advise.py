@@ -17,7 +17,7 @@ from bench.sources.digits import Digits
 from bench.sources.folder import Folder
 from bench.sources.image_folder import survey
 from tests.command import Bench
-from tests.ragged_samples import RaggedSamples
+from tests.ragged_samples import RaggedSamples, write_folder
 
 CPU = torch.device("cpu")
 
@@ -25,11 +25,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("advise") / "my photos"
-    samples = RaggedSamples(60, seed=11)
-    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
-        place = root / f"class {label}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i}.jpg").write_bytes(file)
+    write_folder(RaggedSamples(60, seed=11), root)
     return root
 
 

@@ -16,7 +16,7 @@ from bench.sources.image_folder import Files, survey
 from bench.sources.registry import open_source
 from bench.stores import Wanted, prepare
 from loaders import DecodeError, load
-from tests.ragged_samples import RaggedSamples, a_file
+from tests.ragged_samples import RaggedSamples, a_file, write_folder
 
 PICTURE = a_file(np.full((20, 30, 3), 90, np.uint8), 0)
 
@@ -169,8 +169,7 @@ def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def pictures(root: Path) -> RaggedSamples:
     samples = RaggedSamples(40, seed=3)
-    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
-        fill(root, [f"class {label}/{i:02d}.jpg"], file)
+    write_folder(samples, root)
     return samples
 
 

@@ -14,7 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 import loaders
 from loaders import LoaderError, OptionError, StoreError
-from tests.ragged_samples import RaggedSamples
+from tests.ragged_samples import RaggedSamples, write_folder
 
 FORMATS = ["filesystem", "mmap", "hdf5", "postgres", "memory"]
 
@@ -86,10 +86,7 @@ def test_torchvision_s_own(tmp_path: Path) -> None:
     with loaders.open_dataset(tmp_path / "fake") as dataset:
         assert len(dataset) == 20
     samples = RaggedSamples(30, seed=5)
-    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
-        place = tmp_path / "photos" / f"{label}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i}.jpg").write_bytes(file)
+    write_folder(samples, tmp_path / "photos")
     folder = ImageFolder(str(tmp_path / "photos"))
     info = loaders.prepare(folder, "mmap", tmp_path / "store")
     assert info.splits["train"].shape is None

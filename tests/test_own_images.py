@@ -11,7 +11,7 @@ from bench.records import Foreign, Record, read_records
 from bench.report.tables import tables
 from loaders import load
 from tests.command import Bench
-from tests.ragged_samples import RaggedSamples
+from tests.ragged_samples import RaggedSamples, write_folder
 
 QUICK = ("--epochs", "1", "--threads", "1", "--device", "cpu", "--image-size", "16", "--batch-size", "16")
 WAYS = [
@@ -29,11 +29,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("own") / "my photos"
-    samples = RaggedSamples(70, seed=21)
-    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
-        place = root / f"class {label}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i}.jpg").write_bytes(file)
+    write_folder(RaggedSamples(70, seed=21), root)
     (root / "class 1" / "notes.txt").write_text("no picture")
     return root
 

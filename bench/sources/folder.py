@@ -11,8 +11,8 @@ from typing import ClassVar
 from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
 from bench.sources.files import MARKER, exists
-from bench.sources.image_folder import Files, Survey, shown, survey
-from bench.sources.resized import resized
+from bench.sources.image_folder import Survey, shown, survey
+from bench.sources.resized import splits_of
 from loaders import DatasetInfo, Split
 
 PREFIX = "folder:"
@@ -60,9 +60,7 @@ class Folder(Source):
 
     def splits(self) -> dict[str, Split]:
         """As the folder is split, or by a seeded share of each class."""
-        found = self._survey
-        parts = {"train": Files(self.folder, found.train), "test": Files(self.folder, found.test)}
-        return {name: resized(split, self.options.resize) for name, split in parts.items()}
+        return splits_of(self.folder, self._survey, self.options.resize)
 
     def notes(self) -> list[str]:
         """Files left out, and classes without images."""

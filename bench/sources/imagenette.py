@@ -10,8 +10,8 @@ from typing import ClassVar
 from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
 from bench.sources.files import MARKER, VERIFIED, exists, is_verified, write_marker
-from bench.sources.image_folder import Files, Survey, survey
-from bench.sources.resized import resized
+from bench.sources.image_folder import Survey, survey
+from bench.sources.resized import splits_of
 from loaders import DatasetInfo, Split
 
 NAMES = {
@@ -78,9 +78,7 @@ class Imagenette(Source):
 
     def splits(self) -> dict[str, Split]:
         """Train is ``train``, test is ``val``."""
-        found = self._survey
-        parts = {"train": Files(self._tree, found.train), "test": Files(self._tree, found.test)}
-        return {name: resized(split, self.options.resize) for name, split in parts.items()}
+        return splits_of(self._tree, self._survey, self.options.resize)
 
     def notes(self) -> list[str]:
         """What was left out; the official tree's list of noisy labels is no news."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from bench.sources.image_folder import Files, Survey
 from loaders import Block, LoaderError, Split
 from loaders.crops import resize_into
 from loaders.pictures import decode_picture
@@ -22,6 +24,12 @@ QUALITY = 95
 def resized(split: Split, short_side: int | None) -> Split:
     """The split, or one whose images have at most so short a short side."""
     return split if short_side is None else _Resized(split, short_side)
+
+
+def splits_of(root: Path, found: Survey, short_side: int | None) -> dict[str, Split]:
+    """Both splits of a tree, their images made smaller if so is wished."""
+    parts = {"train": Files(root, found.train), "test": Files(root, found.test)}
+    return {name: resized(split, short_side) for name, split in parts.items()}
 
 
 class _Resized:
