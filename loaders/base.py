@@ -99,6 +99,17 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         """
         raise NotImplementedError(f"loader {self.name} is not ragged")
 
+    def _crops(self, handle: H, reader: RaggedReader, request: BatchRequest, size: int) -> Batch:
+        """A square crop of each image of a ragged store; made on the host unless a format does it elsewhere.
+
+        Args:
+            handle: what ``_open`` gave in this process.
+            reader: knows the images' sizes, draws the crops and makes them.
+            request: which samples; the indices lie within ``[0, len(self))``.
+            size: side of the crops in pixels.
+        """
+        return reader.crops(self._payloads(handle, request.indices), request, size)
+
     @classmethod
     def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
         """What ``_write`` keeps of a ragged split; None for the source's own files.
@@ -254,7 +265,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         size = request.size or self.size
         if size is None:
             raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
-        return reader.crops(self._payloads(handle, wanted), request._replace(indices=wanted), size)
+        return self._crops(handle, reader, request._replace(indices=wanted), size)
 
     @final
     def whole(self, indices: Any) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:

@@ -86,9 +86,7 @@ class RaggedReader:
             DecodeError: bytes that are not the image that was stored.
         """
         indices = request.indices
-        described = self._sizes[indices].astype(np.int64)
-        sizes = described[:, :2]
-        boxes = random_boxes(sizes, request.seed, request.epoch, indices) if request.train else central_boxes(sizes)
+        described, boxes = self.boxes(request)
         out = np.empty((len(indices), size, size, 3), np.uint8)
         rows, places = described.tolist(), boxes.tolist()
 
@@ -100,6 +98,19 @@ class RaggedReader:
 
         self._spread(work, len(indices))
         return Batch(torch.from_numpy(out).permute(0, 3, 1, 2), torch.from_numpy(payloads.labels))
+
+    def boxes(self, request: BatchRequest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the crops lie: random ones for training, else the central ones.
+
+        Returns:
+            int64 ``[B, 3]``, height, width and `Kind` of each image, and int64 ``[B, 4]``, top, left, height and width
+            of its crop.
+        """
+        described = self._sizes[request.indices].astype(np.int64)
+        sizes = described[:, :2]
+        if request.train:
+            return described, random_boxes(sizes, request.seed, request.epoch, request.indices)
+        return described, central_boxes(sizes)
 
     def whole(self, payloads: Payloads, indices: Indices) -> list[NDArray[np.uint8]]:
         """The images as they are, uint8 ``[H, W, 3]`` each."""
