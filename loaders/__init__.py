@@ -13,8 +13,9 @@ from loaders.errors import (
 from loaders.library import Batches, make_loader, open_dataset, prepare
 from loaders.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
 from loaders.registry import load, loader_names
-from loaders.split import Block, DatasetInfo, Split, SplitInfo, StreamedSplit
+from loaders.split import Block, DatasetInfo, Split, SplitInfo
 from loaders.store import StoreInfo, Written
+from loaders.streamed import StreamedSplit
 
 __all__ = [
     "BackendError",

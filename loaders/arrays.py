@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from loaders.appending import AppendedFiles
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.options import DecodingOptions, Encoding, encoding_option
 from loaders.ragged import Payloads
-from loaders.split import SplitInfo, StreamedSplit
+from loaders.split import SplitInfo
+from loaders.streamed import StreamedSplit
+
+
+def data_name(split: str, encoding: Encoding) -> str:
+    """The file with a split's samples."""
+    return f"{split}.{'pixels' if encoding == 'raw' else 'jpeg'}"
 
 
 def write_arrays(split: StreamedSplit, folder: Path, encoding: Encoding) -> list[str]:
@@ -26,23 +32,22 @@ def write_arrays(split: StreamedSplit, folder: Path, encoding: Encoding) -> list
     Returns:
         The names of the files.
     """
-    data_name = f"{split.name}.{'pixels' if encoding == 'raw' else 'jpeg'}"
-    names = [data_name, f"{split.name}.labels"]
+    names = [data_name(split.name, encoding), f"{split.name}.labels"]
     one_by_one = encoding == "jpeg" or split.ragged
-    with contextlib.ExitStack() as life:
-        data, labels = (life.enter_context((folder / name).open("wb")) for name in names)
-        if one_by_one:
-            names.append(f"{split.name}.offsets")
-            offsets = life.enter_context((folder / names[-1]).open("wb"))
-            end = 0
-            offsets.write(np.zeros(1, "<i8").data)
+    if one_by_one:
+        names.append(f"{split.name}.offsets")
+    with AppendedFiles(split, folder, names) as appended:
+        data, labels, *rest = appended.files
+        end = data.tell()
+        if one_by_one and not split.state:
+            rest[0].write(np.zeros(1, "<i8").data)
         for block in split.blocks():
             if one_by_one:
                 payloads = block.payloads(encoding)
                 ends = end + np.cumsum([len(payload) for payload in payloads], dtype="<i8")
                 end = int(ends[-1]) if len(ends) else end
                 data.writelines(payloads)
-                offsets.write(ends.data)
+                rest[0].write(ends.data)
             else:
                 data.write(block.images.data)
             labels.write(block.labels.astype("<i8", copy=False).data)
@@ -69,7 +74,7 @@ def open_arrays(folder: Path, split: str, info: SplitInfo, encoding: Encoding, *
     """Map one split's files, or read them into memory if ``resident``."""
     read = _read_bytes if resident else map_bytes
     labels = _integers(read(folder / f"{split}.labels"))
-    name = f"{split}.{'pixels' if encoding == 'raw' else 'jpeg'}"
+    name = data_name(split, encoding)
     if encoding == "raw" and info.shape is not None:
         return Arrays(read(folder / name).reshape(info.count, *info.shape), labels, None, None)
     return Arrays(None, labels, read(folder / name), _integers(read(folder / f"{split}.offsets")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -16,11 +18,14 @@ from torch.utils.data import Dataset
 
 from loaders.batch import Batch, BatchRequest, Indices, Sample, as_indices, register_collation
 from loaders.errors import OptionError, StoreError, UnavailableError
+from loaders.journal import StaleError
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, parse_options
 from loaders.pictures import Kind
 from loaders.ragged import Payloads, RaggedReader, write_sizes
-from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StreamedSplit, stream
-from loaders.store import StoreInfo, StoreWriter, Written, read_store
+from loaders.space import check_space, estimate
+from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
+from loaders.store import FORMAT_VERSION, StoreInfo, StoreWriter, Written, read_store
+from loaders.streamed import StreamedSplit
 
 H = TypeVar("H")
 register_collation()
@@ -71,11 +76,29 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     @classmethod
     @abc.abstractmethod
     def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Written:
-        """Write all splits into an empty folder, taking every block of each split exactly once, in order.
+        """Write all splits into a folder, taking every block of each split exactly once, in order.
+
+        The folder is empty unless a split has a ``state``, which only those have that the loader called ``resumable``.
 
         Returns:
             Which files are to be checked on each opening, and what lies outside the folder.
+
+        Raises:
+            StaleError: the folder does not hold what a split's ``state`` says; it is emptied, and the call is repeated.
         """
+
+    @classmethod
+    def _kept_bytes(cls, block: StoredBlock, options: Any) -> int | None:
+        """About how many bytes on the store's disk preparing these samples takes; None where that is not known.
+
+        Args:
+            block: some samples; each counts alike.
+            options: the loader's.
+        """
+        encoding: Encoding = getattr(options, "encoding", "raw")
+        if encoding == "jpeg" or block.pictures:
+            return sum(len(payload) for payload in block.payloads(encoding))
+        return block.images.nbytes
 
     @abc.abstractmethod
     def _open(self) -> H:
@@ -145,6 +168,9 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     ) -> StoreInfo:
         """Write a store of all splits, or leave what was there untouched.
 
+        Data that the dataset's ``fingerprint`` identifies is not prepared twice: where an earlier attempt was killed,
+        this one goes on.
+
         Args:
             splits: the source's splits by name.
             location: folder of the store; replaced when the new store is complete.
@@ -155,7 +181,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
                 the manifest.
 
         Raises:
-            LoaderError: a bad sample, a full or read-only disk, a lost server, another process at the same store.
+            LoaderError: a bad sample, a disk that is full, would be too small or is read-only, a lost server, another
+                process at the same store.
         """
         options = cls._checked_options(options)
         encodings = {split.encoding for split in splits.values()}
@@ -163,20 +190,33 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
         if reason := cls.unavailable(options):
             raise UnavailableError(f"loader {cls.name} cannot run here: {reason}")
-        writer = StoreWriter(Path(location).absolute())
-        streamed = stream(splits, len(dataset.classes), progress, on_corrupt)
-        if not cls.ragged and any(split.ragged for split in streamed.values()):
+        if not cls.ragged and any(split.shape is None for split in splits.values()):
             raise OptionError(
                 f"loader {cls.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
             )
-        with writer.writing() as folder:
-            written = cls._write(streamed, folder, options)
-            for name, split in streamed.items():
-                if split.ragged:
-                    described = split.descriptions(cls._kept_as(options, split.encoding))
-                    written = written._replace(checked=[*written.checked, write_sizes(described, folder, name)])
-            infos = {name: split.info for name, split in streamed.items()}
-            return writer.commit(cls.name, dataset, options.stored(), infos, written)
+        writer = StoreWriter(Path(location).absolute())
+        needed = estimate(splits, len(dataset.classes), lambda block: cls._kept_bytes(block, options))
+        with writer.writing(_identity(cls.name, splits, options, dataset)) as journal:
+            if on_corrupt == "fail" and any(past.skipped for past in journal.past.values()):
+                journal.restart()
+            check_space(writer, needed)
+            while True:
+                streamed = {
+                    name: StreamedSplit(name, split, len(dataset.classes), progress, on_corrupt, journal)
+                    for name, split in splits.items()
+                }
+                try:
+                    written = cls._write(streamed, writer.folder, options)
+                    break
+                except StaleError:
+                    journal.restart()
+            for name, done in streamed.items():
+                if done.ragged:
+                    described = done.descriptions(cls._kept_as(options, done.encoding))
+                    sizes = write_sizes(described, writer.folder, name)
+                    written = written._replace(checked=[*written.checked, sizes])
+            infos = {name: done.info for name, done in streamed.items()}
+            return writer.commit(cls.name, dataset, options.stored(), infos, written, journal)
 
     @final
     def __init__(
@@ -363,3 +403,12 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         if isinstance(options, LoaderOptions):
             raise OptionError(f"loader {cls.name} takes {cls.Options.__qualname__}, not {type(options).__qualname__}")
         return parse_options(cls.Options, options or {}, cls.name)
+
+
+def _identity(loader: str, splits: Mapping[str, Split], options: LoaderOptions, dataset: DatasetInfo) -> str:
+    """What is prepared from what, for one that goes on; empty where nothing identifies the data."""
+    if not dataset.fingerprint:
+        return ""
+    lengths = {name: [len(split), split.encoding, split.shape] for name, split in splits.items()}
+    what = [FORMAT_VERSION, loader, lengths, options.stored(), dataset.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

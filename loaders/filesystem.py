@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from loaders.appending import AppendedFiles
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import Codec, ImageDecoder
@@ -20,8 +21,9 @@ from loaders.errors import DecodeError, LoaderError, StoreError
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, read_option, store_option
 from loaders.pictures import Kind
 from loaders.ragged import Payloads
-from loaders.split import StoredBlock, StreamedSplit
+from loaders.split import StoredBlock
 from loaders.store import Written
+from loaders.streamed import StreamedSplit
 from loaders.threads import default_threads
 
 SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
@@ -148,6 +150,12 @@ class FilesystemDataset(ImageDataset[_Files]):
         return Payloads(fetch, labels)
 
     @classmethod
+    def _kept_bytes(cls, block: StoredBlock, options: FilesystemOptions) -> int:
+        """Whole pages of the file system for each image, and a third of one for its name and the index."""
+        sizes = [len(_encoded(block, i, options.compression)) for i in range(len(block.labels))]
+        return sum(-(-size // 4096) * 4096 for size in sizes) + 300 * len(sizes)
+
+    @classmethod
     def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
         return None if encoding == "jpeg" else Kind.FILE
 
@@ -156,35 +164,35 @@ class FilesystemDataset(ImageDataset[_Files]):
 
 
 def _write_split(split: StreamedSplit, folder: Path, level: int, pool: ThreadPoolExecutor, threads: int) -> str:
-    """Write one split's images and then its index, whose name it gives."""
+    """Write one split's images and its index, whose name it gives."""
     if not split.ragged and split.shape[0] not in (1, 3):
         raise LoaderError(
             f"image files hold 1 or 3 channels, not the {split.shape[0]} of the {split.name} split; use another loader"
         )
     codec: Codec = "jpeg" if split.encoding == "jpeg" else "png"
     root = folder / split.name
-    root.mkdir()
+    # Of an attempt that is gone on with, images that were written after the last note are written again.
+    root.mkdir(exist_ok=True)
     made: set[int] = set()
-    rows = []
-    done = 0
-    for block in split.blocks():
-        for label in set(block.labels.tolist()) - made:
-            (root / image_name(label, 0, codec)).parent.mkdir()
-            made.add(label)
-        step = max(1, -(-len(block.labels) // threads))
-
-        def write(start: int, block: StoredBlock = block, first: int = done, step: int = step) -> list[int]:
-            return [
-                (root / image_name(int(block.labels[i]), first + i, codec)).write_bytes(_encoded(block, i, level))
-                for i in range(start, min(start + step, len(block.labels)))
-            ]
-
-        sizes = [size for part in pool.map(write, range(0, len(block.labels), step)) for size in part]
-        rows.append(np.stack([block.labels, np.array(sizes, np.int64)], axis=1))
-        done += len(sizes)
+    done = split.stored
     name = index_name(split.name, codec)
-    index = np.concatenate(rows) if rows else np.empty((0, 2), np.int64)
-    (folder / name).write_bytes(index.astype("<i8", copy=False).tobytes())
+    with AppendedFiles(split, folder, [name]) as appended:
+        for block in split.blocks():
+            for label in set(block.labels.tolist()) - made:
+                (root / image_name(label, 0, codec)).parent.mkdir(exist_ok=True)
+                made.add(label)
+            step = max(1, -(-len(block.labels) // threads))
+
+            def write(start: int, block: StoredBlock = block, first: int = done, step: int = step) -> list[int]:
+                return [
+                    (root / image_name(int(block.labels[i]), first + i, codec)).write_bytes(_encoded(block, i, level))
+                    for i in range(start, min(start + step, len(block.labels)))
+                ]
+
+            sizes = [size for part in pool.map(write, range(0, len(block.labels), step)) for size in part]
+            rows = np.stack([block.labels, np.array(sizes, np.int64)], axis=1)
+            appended.files[0].write(rows.astype("<i8", copy=False).tobytes())
+            done += len(sizes)
     return name
 
 

@@ -11,8 +11,8 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.options import LoaderOptions
 from loaders.ragged import Payloads
-from loaders.split import StreamedSplit
 from loaders.store import Written
+from loaders.streamed import StreamedSplit
 
 
 class FlatDataset(ImageDataset[ArrayReader]):

@@ -18,7 +18,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.errors import BackendError
 from loaders.options import LoaderOptions, read_option
-from loaders.split import StreamedSplit
+from loaders.streamed import StreamedSplit
 from loaders.store import Written
 
 # Flags of cudaHostRegister (CUDA runtime API, "Memory Management").

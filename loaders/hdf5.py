@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
@@ -13,16 +15,19 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from loaders import hdf5_io as io
+from loaders.arrays import write_arrays
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import DecodeError, OptionError, StoreError
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.ragged import Payloads
-from loaders.split import StreamedSplit
+from loaders.split import StoredBlock
 from loaders.store import Written
+from loaders.streamed import StreamedSplit
 
 FILE = "images.h5"
+_SPOOL = "spool"
 _AUTOMATIC_CACHE_MB = 64
 
 
@@ -117,14 +122,30 @@ class Hdf5Dataset(ImageDataset[_Handle]):
         chunk = max(0 if split.ragged else _chunk_bytes(rows, split.shape) for split in splits.values())
         if chunk >= 1 << 32:
             raise OptionError(f"chunk_rows={rows} makes chunks of {chunk >> 20} MiB; use fewer, HDF5 allows 4095 MiB")
+        spool = folder / _SPOOL
+        one_by_one = [split for split in splits.values() if options.encoding == "jpeg" or split.ragged]
+        for split in one_by_one:
+            spool.mkdir(exist_ok=True)
+            write_arrays(split, spool, options.encoding)
         with io.create_file(folder / FILE, chunk) as (file, check):
             for split in splits.values():
                 group = file.create_group(split.name)
-                if options.encoding == "jpeg" or split.ragged:
-                    io.write_payloads(group, split, check, folder / f"{split.name}.spool", options.encoding)
+                if split in one_by_one:
+                    io.write_payloads(group, split.name, check, spool, options.encoding)
                 else:
                     io.write_images(group, split, check, options.element, rows, options.compression)
+        shutil.rmtree(spool, ignore_errors=True)
         return Written([FILE])
+
+    @classmethod
+    def _kept_bytes(cls, block: StoredBlock, options: Hdf5Options) -> int:
+        """What is spooled lies on the disk twice; of compressed pixels as many as zlib makes of them."""
+        once = super()._kept_bytes(block, options) or 0
+        if options.encoding == "jpeg" or block.pictures:
+            return 2 * once
+        if options.compression != "none":
+            return len(zlib.compress(block.images.tobytes(), 4))
+        return once
 
     def _open(self) -> _Handle:
         options: Any = self.options

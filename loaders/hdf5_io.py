@@ -14,10 +14,11 @@ import numpy as np
 from h5py import h5d, h5f, h5p, h5s
 from numpy.typing import NDArray
 
+from loaders.arrays import data_name
 from loaders.batch import Indices
 from loaders.errors import StoreError
 from loaders.options import Encoding
-from loaders.split import StreamedSplit
+from loaders.streamed import StreamedSplit
 
 Gather = Callable[[Indices], NDArray[np.uint8]]
 """Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
@@ -112,33 +113,28 @@ def write_images(
     group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
 
 
-def write_payloads(group: h5py.Group, split: StreamedSplit, check: Check, spool: Path, encoding: Encoding) -> None:
+def write_payloads(group: h5py.Group, split: str, check: Check, spool: Path, encoding: Encoding) -> None:
     """Write ``jpeg``, all files end to end, or so ``images`` of many sizes, ``offsets`` of each and ``labels``.
 
     Args:
         group: where to.
-        split: what.
+        split: name of what is written.
         check: called after each part.
-        spool: a file to use meanwhile: a contiguous dataset must know its size when it is made.
-        encoding: what to keep of each sample.
+        spool: a folder with what `write_arrays` made of the split; its files are removed. A contiguous dataset must
+            know its size when it is made, and a half-written HDF5 file could not be gone on with.
+        encoding: what is kept of each sample.
     """
-    offsets, labels = [0], [np.empty(0, np.int64)]
-    with spool.open("w+b") as gathered:
-        for block in split.blocks():
-            for file in block.payloads(encoding):
-                gathered.write(file)
-                offsets.append(offsets[-1] + len(file))
-            labels.append(block.labels)
-        name = "jpeg" if encoding == "jpeg" else "images"
-        data = group.create_dataset(name, (offsets[-1],), np.uint8, fill_time="never")
-        gathered.seek(0)
-        for start in range(0, offsets[-1], _COPY_BYTES):
+    source = spool / data_name(split, encoding)
+    size = source.stat().st_size
+    data = group.create_dataset("jpeg" if encoding == "jpeg" else "images", (size,), np.uint8, fill_time="never")
+    with source.open("rb") as gathered:
+        for start in range(0, size, _COPY_BYTES):
             part = np.frombuffer(gathered.read(_COPY_BYTES), np.uint8)
             data[start : start + len(part)] = part
             check()
-    spool.unlink()
-    group["offsets"] = np.array(offsets, "<i8")
-    group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
+    for name in ("offsets", "labels"):
+        group[name] = np.fromfile(spool / f"{split}.{name}", "<i8")
+        check()
 
 
 def open_file(path: Path) -> h5py.File:

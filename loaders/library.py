@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from loaders.base import ImageDataset
 from loaders.batch import Batch
@@ -36,6 +36,7 @@ def prepare(
     ragged: bool | None = None,
     workers: int = 0,
     progress: Progress = lambda _: None,
+    fingerprint: str = "",
     **options: Any,
 ) -> StoreInfo:
     """Write a store of any map-style dataset of (image, label), such as torchvision's own.
@@ -52,6 +53,8 @@ def prepare(
         ragged: whether the images have many sizes; None: as a sample of them has.
         workers: processes that read the dataset.
         progress: called with the number of samples done since the last call.
+        fingerprint: identifies the data, such as a path with a date or a checksum; with it, a preparation that was
+            killed goes on where it was, and without it begins anew.
         options: of the loader.
 
     Raises:
@@ -69,7 +72,7 @@ def prepare(
         ragged = len({_pixels(dataset[i][0]).shape for dataset in given.values() for i in _probes(dataset)}) > 1
     splits = {split: _MapSplit(dataset, ragged, workers) for split, dataset in given.items()}
     found = load(loader)
-    info = DatasetInfo(name=name, official=False, synthetic=False, classes=names)
+    info = DatasetInfo(name=name, official=False, synthetic=False, classes=names, fingerprint=fingerprint)
     return found.prepare(splits, path, parse_options(found.Options, options, loader), dataset=info, progress=progress)
 
 
@@ -191,12 +194,16 @@ class _MapSplit:
     def __len__(self) -> int:
         return _length(self._dataset)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of 64 samples, read by worker processes if there are any."""
+        chosen = range(start, len(self) if stop is None else stop)
         reader: DataLoader[Any] = DataLoader(
-            self._dataset, batch_size=_BLOCK, num_workers=self._workers, collate_fn=_uncollated
+            Subset(self._dataset, chosen),
+            batch_size=_BLOCK,
+            num_workers=self._workers if len(chosen) > _BLOCK else 0,
+            collate_fn=_uncollated,
         )
-        done = 0
+        done = start
         for samples in reader:
             images = [_pixels(image) for image, _ in samples]
             labels = np.array([_label(label, done + i) for i, (_, label) in enumerate(samples)], np.int64)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from loaders import pgsupervisor
 from loaders.errors import BackendError, StoreError
+from loaders.journal import StaleError
 from loaders.pgbinaries import SUPERVISOR, Programs, find_programs, programs_for
 
 DATA = "pgdata"
@@ -61,19 +62,29 @@ class EmbeddedServer:
         weakref.finalize(self, _forget, lifeline)  # for a dataset that is dropped without close()
 
     @classmethod
-    def create(cls, store: Path) -> EmbeddedServer:
+    def create(cls, store: Path, *, go_on: bool = False) -> EmbeddedServer:
         """Make a data directory in an empty folder and start a server for loading it.
+
+        Args:
+            store: the folder.
+            go_on: the directory is there already, of an attempt that was killed.
 
         Raises:
             BackendError: it cannot be started.
+            StaleError: it cannot be started with the directory that is there.
         """
+        if go_on:
+            try:
+                return cls._start(store, programs_for(store / DATA), new=True, go_on=True)
+            except (BackendError, StoreError) as error:
+                raise StaleError(str(error)) from error
         found = find_programs()
         if found.programs is None:
             raise BackendError(f"cannot start a PostgreSQL server: {found.reason}")
         password = store / _PASSWORD
         password.touch(0o600, exist_ok=False)
         password.write_text(secrets.token_hex(32))
-        return cls._start(store, found.programs, new=True, tcp=False, cache_bytes=128 << 20)
+        return cls._start(store, found.programs, new=True)
 
     @classmethod
     def open(cls, store: Path, transport: Transport, cache_bytes: int) -> EmbeddedServer:
@@ -152,13 +163,24 @@ class EmbeddedServer:
             _forget(lifeline)
 
     @classmethod
-    def _start(cls, store: Path, programs: Programs, *, new: bool, tcp: bool, cache_bytes: int) -> EmbeddedServer:
+    def _start(
+        cls,
+        store: Path,
+        programs: Programs,
+        *,
+        new: bool,
+        tcp: bool = False,
+        cache_bytes: int = 128 << 20,
+        go_on: bool = False,
+    ) -> EmbeddedServer:
         end = time.monotonic() + _PATIENCE
         while True:
             answer: dict[str, Any] = {}
             lifeline = _join(store / _LOCK)
             if lifeline is None and _is_free(store / _LOCK):
-                lifeline = _spawn(_config(store, programs, new=new, tcp=tcp, cache_bytes=cache_bytes))
+                lifeline = _spawn(
+                    _config(store, programs, new=new, tcp=tcp, cache_bytes=cache_bytes, initialise=new and not go_on)
+                )
             if lifeline is not None:
                 try:
                     answer = _answer(lifeline)
@@ -183,7 +205,9 @@ class EmbeddedServer:
             time.sleep(0.01)  # another process is starting or ending the server
 
 
-def _config(store: Path, programs: Programs, *, new: bool, tcp: bool, cache_bytes: int) -> dict[str, Any]:
+def _config(
+    store: Path, programs: Programs, *, new: bool, tcp: bool, cache_bytes: int, initialise: bool
+) -> dict[str, Any]:
     data = store / DATA
     settings = {
         "shared_buffers": f"{max(cache_bytes, 16 << 20) >> 13}",
@@ -217,7 +241,7 @@ def _config(store: Path, programs: Programs, *, new: bool, tcp: bool, cache_byte
         *("--pwfile", str(store / _PASSWORD)),
     ]
     return {
-        "initialise": initdb if new else None,
+        "initialise": initdb if initialise else None,
         "server": [
             *(str(programs.folder / "postgres"), "-D", str(data)),
             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),

@@ -1,33 +1,20 @@
-"""A split as a PostgreSQL table, one image a row: written by one binary COPY, and recognised again later."""
+"""A split as a PostgreSQL table, one image a row: what it is called, where it lies, and how it is recognised again."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
-import socket
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import psycopg
 from psycopg import sql
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loaders.errors import BackendError, StoreError
-from loaders.options import Encoding
-from loaders.split import StoredBlock, StreamedSplit
 
 SCHEMA = "bench"
 TABLES = "tables.json"
 Storage = Literal["inline", "toast"]
-# Below it a row is kept whole; a row over PostgreSQL's page of 8 KB is always moved out of line.
-_TOAST_TARGET: dict[Storage, int] = {"inline": 8160, "toast": 128}
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_END = b"\xff\xff"
-# The fields of a row before the image's bytes, as binary COPY wants them: each value after its length.
-_ROW = [("fields", ">i2"), ("id_size", ">i4"), ("id", ">i4"), ("label_size", ">i4"), ("label", ">i4"), ("size", ">i4")]
 
 
 class Tables(BaseModel):
@@ -58,109 +45,29 @@ def read_tables(store: Path) -> Tables:
         raise StoreError(f"{store / TABLES} cannot be read; remove {store} and prepare it again") from None
 
 
-def write_tables(
-    connection: psycopg.Connection[Any],
-    splits: Mapping[str, StreamedSplit],
-    folder: Path,
-    encoding: Encoding,
-    storage: Storage,
-) -> Tables:
-    """Write all splits in one transaction: either all tables are there afterwards, or everything is as it was.
-
-    Tables of an earlier store at the same place, or of one that was killed there, are dropped.
-    """
-    token = secrets.token_hex(8)
-    # The folder under construction is the same at each attempt, and differs between machines that share a server.
-    place = hashlib.sha256(f"{socket.gethostname()}:{folder}".encode()).hexdigest()[:16]
-    names = {split: f"{split}_{token}" for split in splits}
-    with connection.transaction():
-        if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
-            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-        for old in _tables_of(connection, place):
-            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(SCHEMA, old)))
-        for name, split in splits.items():
-            _write_table(connection, names[name], split, encoding, storage)
-            comment = json.dumps({"loader-bench": token, "place": place, "split": name, "count": split.info.count})
-            connection.execute(
-                sql.SQL("COMMENT ON TABLE {} IS {}").format(_quoted(names[name]), sql.Literal(comment)),
-            )
-        sizes = [
-            connection.execute("SELECT pg_total_relation_size(%s::regclass)", [_quoted(name).as_string()]).fetchone()
-            for name in names.values()
-        ]
-    tables = Tables(token=token, names=names, bytes=sum(size[0] for size in sizes if size))
-    (folder / TABLES).write_text(tables.model_dump_json(indent=1))
-    return tables
-
-
-def _quoted(table: str) -> sql.Identifier:
+def quoted(table: str) -> sql.Identifier:
+    """A table of ours as it stands in a statement."""
     return sql.Identifier(SCHEMA, table)
 
 
-def _tables_of(connection: psycopg.Connection[Any], place: str) -> list[str]:
+def tables_of(connection: psycopg.Connection[Any], place: str) -> dict[str, dict[str, Any]]:
+    """The tables that were written for a store at a place, and what each says of itself."""
     rows = connection.execute(
         "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
         "WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r'",
         [SCHEMA],
     ).fetchall()
-    return [name for name, comment in rows if _identity(comment).get("place") == place]
+    found = {name: identity_of(comment) for name, comment in rows}
+    return {name: identity for name, identity in found.items() if identity.get("place") == place}
 
 
-def _identity(comment: str | None) -> dict[str, Any]:
+def identity_of(comment: str | None) -> dict[str, Any]:
     """What one of our tables says of itself; empty for any other table."""
     try:
         found = json.loads(comment or "")
     except ValueError:
         return {}
     return found if isinstance(found, dict) and "loader-bench" in found else {}
-
-
-def _write_table(
-    connection: psycopg.Connection[Any], table: str, split: StreamedSplit, encoding: Encoding, storage: Storage
-) -> None:
-    name = _quoted(table)
-    connection.execute(
-        sql.SQL(
-            "CREATE TABLE {} (id int4 NOT NULL, label int4 NOT NULL, image bytea NOT NULL) "
-            "WITH (toast_tuple_target = {}, autovacuum_enabled = off)"
-        ).format(name, sql.Literal(_TOAST_TARGET[storage]))
-    )
-    # Never compressed: pixels hardly shrink, and each read would pay for the attempt.
-    connection.execute(sql.SQL("ALTER TABLE {} ALTER image SET STORAGE EXTERNAL").format(name))
-    # FREEZE: rows are born visible to all, so that no later read has anything to write.
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary, FREEZE)").format(name)) as copy,
-    ):
-        copy.write(_COPY_HEADER)
-        first = 0
-        for block in split.blocks():
-            for part in _rows(block, first, encoding):
-                copy.write(part)
-            first += len(block.labels)
-        copy.write(_COPY_END)
-    connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id) WITH (fillfactor = 100)").format(name))
-
-
-def _rows(block: StoredBlock, first: int, encoding: Encoding) -> Iterator[bytes]:
-    """Rows of a block in the format of binary COPY."""
-    count = len(block.labels)
-    at_once = encoding == "raw" and not block.pictures
-    fields: list[Any] = _ROW
-    if at_once:
-        images = block.images.reshape(count, int(np.prod(block.images.shape[1:])))
-        fields = [*_ROW, ("image", "u1", (images.shape[1],))]
-    rows = np.empty(count, np.dtype(fields))
-    rows["fields"], rows["id_size"], rows["label_size"] = 3, 4, 4
-    rows["id"], rows["label"] = np.arange(first, first + count), block.labels
-    if at_once:
-        rows["size"], rows["image"] = images.shape[1], images
-        yield rows.tobytes()
-        return
-    files = block.payloads(encoding)
-    rows["size"] = [len(file) for file in files]
-    head, width = rows.tobytes(), rows.dtype.itemsize
-    yield b"".join(piece for i, file in enumerate(files) for piece in (head[i * width : (i + 1) * width], file))
 
 
 class RelationFiles(NamedTuple):
@@ -182,7 +89,7 @@ def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Pa
             "  WHERE oid = %(table)s::regclass AND reltoastrelid <> 0"
             " UNION ALL SELECT indexrelid, true FROM pg_index JOIN pg_class ON indrelid = reltoastrelid"
             "  WHERE pg_class.oid = %(table)s::regclass AND reltoastrelid <> 0) AS parts",
-            {"table": _quoted(name).as_string()},
+            {"table": quoted(name).as_string()},
         ).fetchall():
             base = data / path
             # A relation over 1 GB goes on in further files: 16384, 16384.1, …
@@ -210,15 +117,15 @@ def check_table(
     name = tables.names.get(split, "")
     again = f"prepare {store} again, or choose the server that it was prepared on"
     found = connection.execute(
-        "SELECT obj_description(to_regclass(%s), 'pg_class')", [_quoted(name).as_string()]
+        "SELECT obj_description(to_regclass(%s), 'pg_class')", [quoted(name).as_string()]
     ).fetchone()
-    identity = _identity(found[0] if found else None)
+    identity = identity_of(found[0] if found else None)
     if not identity:
         raise StoreError(f"the PostgreSQL server has no table {SCHEMA}.{name} of store {store}; {again}")
     if (identity["loader-bench"], identity.get("split"), identity.get("count")) != (tables.token, split, count):
         raise StoreError(f"table {SCHEMA}.{name} is not the one that store {store} was prepared with; {again}")
     if rows:
-        counted = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(_quoted(name))).fetchone()
+        counted = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(quoted(name))).fetchone()
         if counted != (count,):
             raise StoreError(
                 f"table {SCHEMA}.{name} has {counted[0] if counted else 0} rows instead of {count}; {again}"

@@ -30,11 +30,12 @@ from loaders.pgtables import (
     check_table,
     read_tables,
     relation_files,
-    write_tables,
 )
+from loaders.pgwrite import write_tables
 from loaders.ragged import Payloads
-from loaders.split import StreamedSplit
+from loaders.split import StoredBlock
 from loaders.store import Written
+from loaders.streamed import StreamedSplit
 
 DSN_VARIABLE = "BENCH_POSTGRES_DSN"
 
@@ -156,6 +157,13 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
         rows, indexes = ([str(file.relative_to(folder)) for file in part] for part in files)
         return Written([TABLES, f"{DATA}/PG_VERSION", f"{DATA}/global/pg_control", *rows, *indexes], data=rows)
 
+    @classmethod
+    def _kept_bytes(cls, block: StoredBlock, options: PostgresOptions) -> int | None:
+        """Rows with their headers and keys; on a server of the user's, on a disk that is not known here."""
+        if options.server == "dsn":
+            return None
+        return (super()._kept_bytes(block, options) or 0) + 60 * len(block.labels)
+
     def _open(self) -> PostgresHandle:
         options = _own(self.options)
         tables = read_tables(self.location)
@@ -226,7 +234,7 @@ def _load(
 
 
 def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> RelationFiles:
-    server = EmbeddedServer.create(folder)
+    server = EmbeddedServer.create(folder, go_on=any(split.state for split in splits.values()))
     complete = False
     try:
         with connect(make_conninfo(**server.conninfo("socket"))) as connection:

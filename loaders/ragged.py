@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,9 +40,11 @@ def sizes_name(split: str) -> str:
     return f"{split}.sizes"
 
 
-def write_sizes(described: NDArray[np.int32], folder: Path, split: str) -> str:
-    """Write it; gives its name."""
-    (folder / sizes_name(split)).write_bytes(described.astype("<i4", copy=False).tobytes())
+def write_sizes(described: Iterable[NDArray[np.int32]], folder: Path, split: str) -> str:
+    """Write it, some samples at a time; gives its name."""
+    with (folder / sizes_name(split)).open("wb") as file:
+        for part in described:
+            file.write(part.astype("<i4", copy=False).tobytes())
     return sizes_name(split)
 
 

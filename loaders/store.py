@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from loaders.errors import StoreError
+from loaders.errors import LoaderError, StoreError
+from loaders.journal import FOLDER as JOURNAL
+from loaders.journal import Journal
 from loaders.split import DatasetInfo, SplitInfo
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "store.json"
 
 
@@ -36,7 +38,9 @@ class StoreInfo(BaseModel):
         elsewhere_bytes: size of what lies outside the folder, as in a database server of the user's.
         bytes: sum of all files' sizes, and of what lies outside the folder.
         allocated_bytes: what they occupy on disk, slack included.
-        prepare_s: seconds from the first sample read to the store durable on disk.
+        prepare_s: seconds from the first sample read to the store durable on disk; of several attempts, those in which
+            what was kept was done.
+        attempts: how often the preparation was begun; more than 1 if it was killed and went on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +56,7 @@ class StoreInfo(BaseModel):
     bytes: int
     allocated_bytes: int
     prepare_s: float
+    attempts: int = 1
 
     @property
     def samples(self) -> int:
@@ -120,8 +125,9 @@ class Written(NamedTuple):
 class StoreWriter:
     """Builds a store beside its place and renames it there when it is complete.
 
-    A lock keeps a second writer out. What a killed writer left is removed by the next one, and a store that was
-    complete before stays readable until the new one takes its place.
+    A lock keeps a second writer out. The next writer goes on with what a killed one left, if that was the same work
+    and had gone far enough to be noted, and else removes it; a store that was complete before stays readable until the
+    new one takes its place.
     """
 
     def __init__(self, location: Path) -> None:
@@ -129,22 +135,37 @@ class StoreWriter:
         self.folder = location.with_name(f".{location.name}.partial")
         self._old = location.with_name(f".{location.name}.old")
         self._lock = location.with_name(f".{location.name}.lock")
-        self._started = time.perf_counter()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Path]:
-        """Hold the lock and give an empty folder; removed again unless ``commit`` is reached."""
+    def writing(self, identity: str = "") -> Iterator[Journal]:
+        """Hold the lock and give the notes of the work in ``folder``, which are new or those of an earlier attempt.
+
+        The folder is removed again unless ``commit`` is reached, or there are notes to go on from.
+
+        Args:
+            identity: what is prepared from what; "": never to be taken up again.
+        """
         with _disk_errors(self.location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                self._clear_leftovers()
+                self._restore_old()
                 self._refuse_what_is_no_store()
-                self.folder.mkdir()
-                self._started = time.perf_counter()
+                journal = Journal(self.folder, identity, sync_filesystem)
+                if not (identity and journal.past and journal.whole()):
+                    remove_tree(self.folder)
+                    self.folder.mkdir()
+                    journal = Journal(self.folder, identity, sync_filesystem)
                 try:
-                    yield self.folder
+                    with _disk_errors(self.location):
+                        yield journal
+                except LoaderError as error:
+                    if identity and journal.kept:
+                        error.args = (f"{error}; what was done is kept, and the same command goes on from there",)
+                    raise
                 finally:
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                    journal.close()
+                    if not (identity and journal.kept):
+                        shutil.rmtree(self.folder, ignore_errors=True)
 
     def commit(
         self,
@@ -153,10 +174,12 @@ class StoreWriter:
         options: dict[str, Any],
         splits: dict[str, SplitInfo],
         written: Written,
+        journal: Journal,
     ) -> StoreInfo:
         """Make the folder durable, write its manifest and put it in its place."""
+        journal.close()
         sync_filesystem(self.folder)
-        size, allocated = _usage(self.folder)
+        size, allocated = folder_bytes(self.folder, without=JOURNAL)
         info = StoreInfo(
             format_version=FORMAT_VERSION,
             loader=loader,
@@ -168,12 +191,14 @@ class StoreWriter:
             elsewhere_bytes=written.elsewhere_bytes,
             bytes=size + written.elsewhere_bytes,
             allocated_bytes=allocated + written.elsewhere_bytes,
-            prepare_s=time.perf_counter() - self._started,
+            prepare_s=journal.spent(),
+            attempts=journal.attempts,
         )
         with (self.folder / MANIFEST).open("w") as file:
             file.write(info.model_dump_json(indent=1))
             file.flush()
             os.fsync(file.fileno())
+        journal.remove()
         if self.location.exists():
             self.location.rename(self._old)
         try:
@@ -197,14 +222,13 @@ class StoreWriter:
                 ) from None
             yield
 
-    def _clear_leftovers(self) -> None:
-        """Undo what a killed writer left; the lock proves that it is dead."""
+    def _restore_old(self) -> None:
+        """Undo what a writer did that was killed at its end; the lock proves that it is dead."""
         if self._old.exists():
             if self.location.exists():
                 shutil.rmtree(self._old)
             else:  # killed between the two renames: the old store is still whole
                 self._old.rename(self.location)
-        _remove_tree(self.folder)
 
     def _refuse_what_is_no_store(self) -> None:
         """What is replaced is deleted: it must be a store, or nothing."""
@@ -219,7 +243,7 @@ class StoreWriter:
         )
 
 
-def _remove_tree(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
     """Remove a folder in which a helper process of a killed writer, such as a server, may still be ending."""
     end = time.monotonic() + 30
     while folder.exists():
@@ -270,9 +294,17 @@ def _disk_errors(location: Path) -> Iterator[None]:
         raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
 
 
-def _usage(folder: Path) -> tuple[int, int]:
+def folder_bytes(folder: Path, without: str = "") -> tuple[int, int]:
+    """Sum of all files' sizes and of what they occupy on disk.
+
+    Args:
+        folder: to look through.
+        without: name of a folder at its top that does not count.
+    """
     size = allocated = 0
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        if without in folders and Path(root) == folder:
+            folders.remove(without)
         for name in names:
             status = (Path(root) / name).lstat()
             size += status.st_size

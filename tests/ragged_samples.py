@@ -44,11 +44,12 @@ class RaggedSamples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of 16 samples."""
-        for start in range(0, len(self), 16):
-            part = slice(start, start + 16)
-            names = [f"{i}.jpg" for i in range(start, min(start + 16, len(self)))]
+        end = len(self) if stop is None else stop
+        for begin in range(start, end, 16):
+            part = slice(begin, min(begin + 16, end))
+            names = [f"{i}.jpg" for i in range(part.start, part.stop)]
             pictures = () if self.files else self.images[part]
             yield Block(None, self.files[part] or None, self.labels[part], names, pictures)
 

@@ -47,12 +47,13 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of 16 samples."""
-        for start in range(0, len(self), 16):
-            part = slice(start, start + 16)
+        end = len(self) if stop is None else stop
+        for begin in range(start, end, 16):
+            part = slice(begin, min(begin + 16, end))
             if self.files is not None:
-                names = [f"{i}.jpg" for i in range(start, min(start + 16, len(self)))]
+                names = [f"{i}.jpg" for i in range(part.start, part.stop)]
                 yield Block(None, self.files[part], self.labels[part], names)
             else:
                 yield Block(self.images[part], None, self.labels[part])

@@ -16,7 +16,8 @@ from loaders import BackendError, OptionError, UnavailableError, load
 from loaders.arrays import ArrayReader, open_arrays, write_arrays
 from loaders.gpu_mmap import Gather, HostPages, check_room, fill, widest_word
 from loaders.options import parse_options
-from loaders.split import SplitInfo, StreamedSplit
+from loaders.split import SplitInfo
+from loaders.streamed import StreamedSplit
 from tests.loader_contract import same
 from tests.samples import CLASSES, Samples
 

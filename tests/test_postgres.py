@@ -347,6 +347,43 @@ def test_an_interrupted_prepare_leaves_the_tables_as_they_were(on_dsn: Stored, d
         assert same(dataset.batch([0]), splits["train"].expect([0]))
 
 
+def test_a_killed_prepare_goes_on_with_its_tables(
+    on_dsn: Stored, dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    _, splits = on_dsn
+    before = tables_on(dsn)
+
+    def killed(attempt: str) -> None:
+        breaking = {**splits, "train": Breaking(splits["train"], lambda: os.kill(os.getpid(), signal.SIGKILL))}
+        assert in_fork(lambda: prepare(tmp_path / attempt, breaking, {"dsn": dsn})) == -signal.SIGKILL
+
+    killed("first")
+    assert len(tables_on(dsn)) == len(before) + 1
+    done: list[int] = []
+    options = parse_options(PostgresOptions, {"dsn": dsn}, "postgres")
+    first = tmp_path / "first"
+    info = PostgresDataset.prepare(as_splits(splits), first, options, dataset=INFO, progress=done.append)
+    assert (done[0], info.attempts) == (32, 2)
+    for split, mine in splits.items():
+        with PostgresDataset(first, split, {"dsn": dsn}) as dataset:
+            assert same(dataset.batch(list(range(len(mine)))), mine.expect(list(range(len(mine)))))
+    assert len(tables_on(dsn)) == len(before) + 2
+
+    killed("second")
+    (half,) = tables_on(dsn) - before - set(read_tables(first).names.values())
+    run(dsn, "DROP TABLE {}", half)  # the notes speak of it
+    assert prepare(tmp_path / "second", splits, {"dsn": dsn}).attempts == 1
+
+    killed("third")
+    (half,) = (
+        tables_on(dsn) - before - {t for s in ("first", "second") for t in read_tables(tmp_path / s).names.values()}
+    )
+    other = INFO.model_copy(update={"fingerprint": "another"})
+    PostgresDataset.prepare(as_splits(splits), tmp_path / "third", options, dataset=other)
+    assert half not in tables_on(dsn)  # of other data, and nobody else would remove it
+
+
 def test_changed_tables_are_refused(on_dsn: Stored, dsn: str, tmp_path: Path) -> None:
     location, splits = on_dsn
     table = read_tables(location).names["train"]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
 from loaders import Block, LoaderError
-from loaders.split import SplitInfo, StreamedSplit, stream
+from loaders.split import SplitInfo, between
+from loaders.streamed import StreamedSplit
 from tests.samples import Samples
 
 SHAPE = (2, 3, 5)
@@ -35,7 +36,10 @@ class Blocks:
     def __len__(self) -> int:
         return self.announced
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        return between(self._blocks(), start, stop)
+
+    def _blocks(self) -> Iterator[Block]:
         stops = np.cumsum(self.sizes)
         for start, stop in zip([0, *stops], stops, strict=False):
             yield Block(self.images[start:stop], None, self.labels[start:stop])
@@ -57,7 +61,10 @@ def test_block_sizes_do_not_matter(sizes: list[int]) -> None:
     images = random_images(sum(sizes))
     found = info_of(Blocks(images, sizes))
     assert found == info_of(Blocks(images, [len(images)]))
-    assert found.pixels_sha256 == hashlib.sha256(images.tobytes()).hexdigest()
+    assert (
+        found.pixels_sha256
+        == hashlib.sha256(b"".join(hashlib.sha256(i.tobytes()).digest() for i in images)).hexdigest()
+    )
     labels = (np.arange(len(images)) % 4).astype("<i8")
     assert found.labels_sha256 == hashlib.sha256(labels.tobytes()).hexdigest()
 
@@ -86,7 +93,7 @@ def test_a_channel_of_one_value_has_no_deviation() -> None:
 
 def test_samples_are_counted_as_they_pass() -> None:
     done: list[int] = []
-    streamed = stream({"test": Blocks(random_images(9), [4, 4, 1])}, 4, done.append)["test"]
+    streamed = StreamedSplit("test", Blocks(random_images(9), [4, 4, 1]), 4, done.append)
     assert [len(block.labels) for block in streamed.blocks()] == done == [4, 4, 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 from loaders import LoaderError, StoreError, StoreInfo, load
 from loaders.store import MANIFEST, StoreWriter, read_store
-from tests.loader_contract import in_fork, same
+from tests.loader_contract import Breaking, in_fork, same
 from tests.samples import INFO, Samples, as_splits, make_splits
 
 MMAP = load("mmap")
@@ -66,11 +67,19 @@ def remount(folder: Path, options: str) -> None:
 
 @pytest.mark.parametrize("loader", ["mmap", "filesystem"])
 def test_a_full_disk(mount: Mount, loader: str) -> None:
-    disk = mount("size=256k")
+    disk = mount("size=1m")
     location = disk / "stores" / "big"
-    big = {"train": Samples(400, (3, 32, 32)), "test": Samples(5, (3, 32, 32))}
+    splits = {"train": Samples(60, (3, 32, 32)), "test": Samples(5, (3, 32, 32))}
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), (disk / "another's").open("wb") as file:
+            while True:
+                file.write(bytes(1024))
+                file.flush()
+
     with pytest.raises(StoreError) as caught:
-        load(loader).prepare(as_splits(big), location, dataset=INFO)
+        load(loader).prepare({**splits, "test": Breaking(splits["train"], fill)}, location, dataset=INFO)
+    (disk / "another's").unlink()
     sentence = f"cannot write the store {location}: No space left on device; free some space or choose another"
     assert str(caught.value).startswith(sentence)
     assert beside(location) == set()
@@ -78,14 +87,20 @@ def test_a_full_disk(mount: Mount, loader: str) -> None:
     load(loader).prepare(as_splits(small), location, dataset=INFO)  # the space is free again
 
 
-def test_a_full_disk_keeps_the_old_store(mount: Mount) -> None:
+@pytest.mark.parametrize("loader", ["mmap", "filesystem", "hdf5"])
+def test_a_disk_that_would_be_too_small(mount: Mount, loader: str) -> None:
+    """Seen before the first sample, and what was there stays."""
     disk = mount("size=512k")
     splits = make_splits()
-    prepare(disk / "store", splits)
-    with pytest.raises(StoreError, match="No space left"):
-        prepare(disk / "store", {"train": Samples(400, (3, 32, 32))})
+    load(loader).prepare(as_splits(splits), disk / "store", dataset=INFO)
+    with pytest.raises(StoreError) as caught:
+        load(loader).prepare(as_splits({"train": Samples(400, (3, 32, 32))}), disk / "store", dataset=INFO)
+    text = str(caught.value)
+    assert text.startswith(f"the store {disk / 'store'} will take about 1.")
+    assert text.endswith("free some space, choose another --store-dir, or keep less (--limit, --resize)")
     assert beside(disk / "store") == {"store"}
-    assert readable(disk / "store", splits)
+    with load(loader)(disk / "store", "train") as dataset:
+        assert same(dataset.batch([0, 40]), splits["train"].expect([0, 40]))
 
 
 def test_a_disk_too_full_for_even_a_folder(mount: Mount) -> None:
@@ -212,11 +227,11 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
         MMAP(tmp_path / "store", "train").open()
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"format_version": 1'])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"format_version": 2'])
 def test_a_torn_manifest(tmp_path: Path, content: bytes) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).write_bytes(content)
-    with pytest.raises(StoreError, match=r"is not a manifest of format version 1; remove .* and prepare it again"):
+    with pytest.raises(StoreError, match=r"is not a manifest of format version 2; remove .* and prepare it again"):
         MMAP(tmp_path / "store", "train").open()
 
 

@@ -158,19 +158,15 @@ class LimitedSplit:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """The chosen samples, in the split's order."""
-        start = 0
-        for block in self._split.blocks():
-            stop = start + len(block.labels)
-            first, last = np.searchsorted(self._chosen, (start, stop))
-            wanted = self._chosen[first:last] - start
-            start = stop
-            if len(wanted):
-                yield Block(
-                    None if block.images is None else block.images[wanted],
-                    None if block.files is None else [block.files[i] for i in wanted],
-                    block.labels[wanted],
-                    [block.names[i] for i in wanted] if block.names else (),
-                    [block.pictures[i] for i in wanted] if block.pictures else (),
-                )
+        chosen = self._chosen[start:stop]
+        if not len(chosen):
+            return
+        begin = int(chosen[0])
+        for block in self._split.blocks(begin, int(chosen[-1]) + 1):
+            end = begin + len(block.labels)
+            first, last = np.searchsorted(chosen, (begin, end))
+            if first < last:
+                yield block.part(chosen[first:last] - begin)
+            begin = end

@@ -12,6 +12,7 @@ from bench.sources.base import Archive, Report, Source
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, SHAPE, Folder, Layout, Place, TarArchive
 from bench.sources.files import MARKER, exists, file_md5
 from loaders import Block, DatasetInfo, Split
+from loaders.split import between
 
 _BLOCK = 1000
 _OFFICIAL_COUNT = 10_000
@@ -38,8 +39,11 @@ class BatchSplit:
     def __len__(self) -> int:
         return sum(self._survey.counts[name] for name in self._names)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of at most 1,000 samples, in the order of the files and of the samples in them."""
+        return between(self._blocks(), start, stop)
+
+    def _blocks(self) -> Iterator[Block]:
         layout, place = self._survey.layout, self._survey.place
         for name, data in place.read(self._names):
             images, labels = layout.decode(data, f"{place.path}/{name}")

@@ -35,10 +35,11 @@ class ArraySplit:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of 1,024 samples."""
-        for start in range(0, len(self), 1024):
-            part = slice(start, start + 1024)
+        end = len(self) if stop is None else stop
+        for begin in range(start, end, 1024):
+            part = slice(begin, min(begin + 1024, end))
             yield Block(self._images[part], None, self._labels[part])
 
 

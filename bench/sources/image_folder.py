@@ -69,20 +69,20 @@ class Files:
     def __len__(self) -> int:
         return len(self._found.paths)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """At most 512 files and, but for a single one, 64 MB.
 
         Raises:
             DataError: a file that cannot be read.
         """
         paths, sizes, labels = self._found
-        start = 0
-        while start < len(paths):
-            ends = np.cumsum(sizes[start : start + _MOST_FILES])
-            stop = start + max(1, int(np.searchsorted(ends, _BLOCK_BYTES, side="right")))
-            part = paths[start:stop]
-            yield Block(None, [self._read(path) for path in part], labels[start:stop], [shown(path) for path in part])
-            start = stop
+        end = len(paths) if stop is None else stop
+        while start < end:
+            ends = np.cumsum(sizes[start : min(start + _MOST_FILES, end)])
+            until = start + max(1, int(np.searchsorted(ends, _BLOCK_BYTES, side="right")))
+            part = paths[start:until]
+            yield Block(None, [self._read(path) for path in part], labels[start:until], [shown(path) for path in part])
+            start = until
 
     def _read(self, path: str) -> bytes:
         try:

@@ -44,10 +44,10 @@ class _Resized:
     def __len__(self) -> int:
         return len(self._split)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of the split, decoded and encoded again on all cores."""
         with contextlib.closing(Spread()) as spread:
-            for block in self._split.blocks():
+            for block in self._split.blocks(start, stop):
                 files = list(block.files or ())
 
                 def work(part: range, files: list[bytes] = files) -> None:

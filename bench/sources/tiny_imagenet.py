@@ -37,12 +37,13 @@ class FileSplit:
     def __len__(self) -> int:
         return len(self._samples.paths)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks of at most 512 files; grey-scale files become three channels where they are decoded."""
         paths, labels = self._samples
+        end = len(paths) if stop is None else stop
         with self._place.opened() as read:
-            for start in range(0, len(paths), _BLOCK):
-                part = slice(start, start + _BLOCK)
+            for begin in range(start, end, _BLOCK):
+                part = slice(begin, min(begin + _BLOCK, end))
                 yield Block(None, [read(path) for path in paths[part]], labels[part], paths[part])
 
 

@@ -1,0 +1,194 @@
+"""Notes of a preparation: what they keep, when they are taken, and when they do not count."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loaders import Block, DecodeError, StoreInfo, load
+from loaders.journal import FOLDER, ROW, Journal, Past
+from loaders.split import between
+from tests.loader_contract import Breaking, Interruption, same
+from tests.ragged_samples import SIZE, RaggedSamples
+from tests.samples import INFO, Samples, make_splits
+
+MMAP = load("mmap")
+
+
+def interrupt() -> None:
+    raise Interruption
+
+
+def prepare(location: Path, splits: dict[str, Any], **more: Any) -> StoreInfo:
+    return MMAP.prepare(splits, location, dataset=INFO, **more)
+
+
+def interrupted(location: Path, splits: dict[str, Any]) -> Path:
+    """The folder of a preparation that ended after two blocks, with notes."""
+    with pytest.raises(Interruption):
+        prepare(location, {**splits, "train": Breaking(splits["train"], interrupt)})
+    return location.with_name(f".{location.name}.partial")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes are taken after every block."""
+    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+
+
+def test_without_notes_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    assert not interrupted(tmp_path / "store", make_splits()).exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_interruption_keeps_what_notes_speak_of(tmp_path: Path) -> None:
+    splits = make_splits()
+    folder = interrupted(tmp_path / "store", splits)
+    assert (folder / "train.pixels").stat().st_size == 32 * 3 * 16 * 12
+    done: list[int] = []
+    info = prepare(tmp_path / "store", splits, progress=done.append)
+    assert done == [32, 9, 13]
+    assert info.attempts == 2
+    assert not (tmp_path / "store" / FOLDER).exists()
+    assert info.bytes == sum(
+        path.stat().st_size for path in (tmp_path / "store").iterdir() if path.name != "store.json"
+    )
+
+
+@pytest.mark.usefixtures("at_once")
+def test_three_attempts(tmp_path: Path) -> None:
+    splits = {"train": Samples(90, (3, 8, 8)), "test": Samples(20, (3, 8, 8))}
+    for _ in range(2):
+        with pytest.raises(Interruption):
+            prepare(tmp_path / "store", {**splits, "train": Breaking(splits["train"], interrupt)})
+    done: list[int] = []
+    info = prepare(tmp_path / "store", splits, progress=done.append)
+    assert done[0] == 64
+    assert info.attempts == 3
+    with MMAP(tmp_path / "store", "train") as dataset:
+        assert same(dataset.batch(list(range(90))), splits["train"].expect(list(range(90))))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_seconds_of_all_attempts_count(tmp_path: Path) -> None:
+    splits = make_splits()
+
+    def wait() -> None:
+        time.sleep(0.3)
+        raise Interruption
+
+    class Slowly(Breaking):
+        def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+            for block in super().blocks(start, stop):
+                if stop is None:
+                    time.sleep(0.3)
+                yield block
+
+    with pytest.raises(Interruption):
+        prepare(tmp_path / "store", {**splits, "train": Slowly(splits["train"], wait)})
+    assert prepare(tmp_path / "store", splits).prepare_s > 0.6  # two blocks of the first attempt; the wait is lost
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("damage", ["note", "rows", "data", "more data"])
+def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
+    """What a crash of the machine may leave is begun anew, but for what was written after the notes."""
+    splits = make_splits()
+    folder = interrupted(tmp_path / "store", splits)
+    if damage == "note":
+        (folder / FOLDER / "note.json").write_text("{")
+    elif damage == "rows":
+        os.truncate(folder / FOLDER / "train.rows", ROW.itemsize)
+    elif damage == "data":
+        os.truncate(folder / "train.pixels", 100)
+    else:
+        for name in ("train.pixels", "train.labels", f"{FOLDER}/train.rows"):
+            with (folder / name).open("ab") as file:
+                file.write(b"more")
+    info = prepare(tmp_path / "store", splits)
+    assert info.attempts == (2 if damage == "more data" else 1)
+    with MMAP(tmp_path / "store", "train") as dataset:
+        assert same(dataset.batch(list(range(41))), splits["train"].expect(list(range(41))))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_data_that_nothing_identifies_is_prepared_anew(tmp_path: Path) -> None:
+    splits = make_splits()
+    unknown = INFO.model_copy(update={"fingerprint": ""})
+    with pytest.raises(Interruption):
+        MMAP.prepare({**splits, "train": Breaking(splits["train"], interrupt)}, tmp_path / "store", dataset=unknown)
+    assert not (tmp_path / ".store.partial").exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_corrupt_file_at_the_end(tmp_path: Path) -> None:
+    """What was decoded before it is kept, and the skipping of files may begin with the next attempt."""
+    splits = {"train": RaggedSamples(41, seed=1), "test": RaggedSamples(13, seed=2)}
+    splits["train"].files[40] = b"no image"
+    with pytest.raises(DecodeError, match=r"40\.jpg.*; what was done is kept, and the same command goes on from there"):
+        prepare(tmp_path / "store", splits)
+    done: list[int] = []
+    info = prepare(tmp_path / "store", splits, on_corrupt="skip", progress=done.append)
+    assert done[0] == 32
+    assert info.splits["train"].skipped == ("40.jpg",)
+    with MMAP(tmp_path / "store", "train", size=SIZE) as dataset:
+        assert same(dataset.batch(list(range(40))), splits["train"].expect(list(range(40))))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_was_skipped_is_not_taken_over_where_nothing_may_be(tmp_path: Path) -> None:
+    splits: dict[str, Any] = {"train": RaggedSamples(41, seed=1), "test": RaggedSamples(13, seed=2)}
+    splits["train"].files[3] = b"no image"
+    with pytest.raises(Interruption):
+        prepare(tmp_path / "store", {**splits, "train": Breaking(splits["train"], interrupt)}, on_corrupt="skip")
+    with pytest.raises(DecodeError, match=r"3\.jpg"):
+        prepare(tmp_path / "store", splits)
+
+
+@given(st.lists(st.integers(1, 9), max_size=6), st.integers(0, 40), st.integers(0, 40))
+def test_between_is_slicing(sizes: list[int], start: int, length: int) -> None:
+    count = sum(sizes)
+    ends = np.cumsum([0, *sizes])
+    numbers = np.arange(count)
+    taken = []
+
+    def blocks() -> Iterator[Block]:
+        for i, size in enumerate(sizes):
+            taken.append(i)
+            part = numbers[ends[i] : ends[i] + size]
+            yield Block(None, [bytes([number]) for number in part], part, [str(number) for number in part])
+
+    stop = start + length
+    found = list(between(blocks(), start, stop))
+    assert [label for block in found for label in block.labels.tolist()] == numbers[start:stop].tolist()
+    assert [file for block in found for file in block.files or ()] == [bytes([i]) for i in numbers[start:stop]]
+    assert [name for block in found for name in block.names] == [str(i) for i in numbers[start:stop]]
+    assert len(taken) <= max(1, int(np.searchsorted(ends, min(stop, count))))  # and no block beyond is made
+
+
+def test_notes_are_taken_so_often_and_no_more(tmp_path: Path) -> None:
+    synced: list[Path] = []
+    journal = Journal(tmp_path, "1", synced.append, interval=0.2)
+    journal.rows("train")
+    journal.describe("train", lambda: Past(taken=1, state={"file": 2}))
+    journal.note_if_due()
+    assert not journal.kept
+    assert synced == []
+    time.sleep(0.25)
+    journal.note_if_due()
+    journal.note_if_due()
+    assert synced == [tmp_path]
+    journal.close()
+    again = Journal(tmp_path, "1", synced.append)
+    assert again.past["train"].state == {"file": 2}
+    assert (again.attempts, journal.attempts) == (2, 1)
+    assert again.spent() > 0.2
+    assert Journal(tmp_path, "2", synced.append).past == {}
