@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,25 +64,63 @@ class Arrays(NamedTuple):
         labels: int64 ``[n]``.
         payloads: uint8 ``[bytes]``, all samples end to end, or None.
         offsets: int64 ``[n + 1]``, where each begins, or None.
+        ahead: to be asked for samples before they are read, or None.
     """
 
     pixels: NDArray[np.uint8] | None
     labels: NDArray[np.int64]
     payloads: NDArray[np.uint8] | None
     offsets: NDArray[np.int64] | None
+    ahead: Ahead | None = None
 
 
-def open_arrays(folder: Path, split: str, info: SplitInfo, encoding: Encoding, *, resident: bool = False) -> Arrays:
-    """Map one split's files, or read them into memory if ``resident``."""
+class Ahead:
+    """A file mapped for random reading: no neighbours are read, and a batch's pages are asked for at once.
+
+    Otherwise the system reads as much around each page that is missing as suits a file that is read from end to end,
+    which may be megabytes for an image of a few kilobytes; and page by page, each would be waited for. Asking costs as
+    much as gathering does, so it is left alone while no page has had to be waited for.
+    """
+
+    _BATCHES = 32
+
+    def __init__(self, path: Path) -> None:
+        """Map it; it must not be empty."""
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        self._mapped.madvise(mmap.MADV_RANDOM)
+        self.data: NDArray[np.uint8] = np.frombuffer(self._mapped, np.uint8)
+        self._left, self._waited = self._BATCHES, 0
+
+    def __call__(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Let the system begin to read these parts of the file, if pages have been missing lately."""
+        waited = resource.getrusage(resource.RUSAGE_SELF).ru_majflt  # of all threads: others decode
+        if waited > self._waited:
+            self._left, self._waited = self._BATCHES, waited
+        if self._left == 0:
+            return
+        self._left -= 1
+        begins = begins - begins % mmap.PAGESIZE
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            self._mapped.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+
+
+def open_arrays(
+    folder: Path, split: str, info: SplitInfo, encoding: Encoding, *, resident: bool = False, scattered: bool = False
+) -> Arrays:
+    """Map one split's files, or read them into memory if ``resident``; ``scattered``: read nothing around samples."""
     read = _read_bytes if resident else map_bytes
-    labels = _integers(read(folder / f"{split}.labels"))
-    name = data_name(split, encoding)
+    labels = integers(read(folder / f"{split}.labels"))
+    path = folder / data_name(split, encoding)
+    ahead = Ahead(path) if scattered and path.stat().st_size else None
+    data = ahead.data if ahead else read(path)
     if encoding == "raw" and info.shape is not None:
-        return Arrays(read(folder / name).reshape(info.count, *info.shape), labels, None, None)
-    return Arrays(None, labels, read(folder / name), _integers(read(folder / f"{split}.offsets")))
+        return Arrays(data.reshape(info.count, *info.shape), labels, None, None, ahead)
+    return Arrays(None, labels, data, integers(read(folder / f"{split}.offsets")), ahead)
 
 
-def _integers(data: NDArray[np.uint8]) -> NDArray[np.int64]:
+def integers(data: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bytes as little-endian int64."""
     return data.view("<i8").astype(np.int64, copy=False)
 
 
@@ -116,10 +156,13 @@ class ArrayReader:
 
     def read(self, indices: Indices) -> Batch:
         """Samples in the order asked, in fresh memory."""
-        pixels, labels, _, _ = self.arrays
+        pixels, labels, _, _, ahead = self.arrays
         # The arrays' own methods: np.take costs a microsecond more, of some fifty for a batch.
         wanted = torch.from_numpy(labels.take(indices))
         if pixels is not None:
+            if ahead is not None:
+                each = pixels[0].nbytes
+                ahead(indices * each, (indices + 1) * each)
             return Batch(torch.from_numpy(pixels.take(indices, axis=0)), wanted)
         assert self._decoder is not None
         assert self._shape is not None
@@ -132,7 +175,10 @@ class ArrayReader:
     def _files(self, indices: Indices) -> list[NDArray[np.uint8]]:
         data, offsets = self.arrays.payloads, self.arrays.offsets
         assert data is not None and offsets is not None
-        return [data[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]
+        begins, ends = offsets[indices], offsets[indices + 1]
+        if self.arrays.ahead is not None:
+            self.arrays.ahead(begins, ends)
+        return [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
     def close(self) -> None:
         """End the decoding threads. The map ends with the last reference to it."""

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.appending import AppendedFiles
+from loaders.arrays import integers, map_bytes
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import Codec, ImageDecoder
@@ -57,8 +58,7 @@ class _Files:
         self.codec = codec
         self.folder = location / split
         self.again = f"remove {location} and prepare it again"
-        self.labels = np.ascontiguousarray(index[:, 0])
-        self.sizes = np.ascontiguousarray(index[:, 1])
+        self.index = index  # mapped: of many millions of images only those that are asked for are read
         self.decoder = decoder
         try:
             # Names are looked up from here: shorter ones, and never those of a store that took this one's place.
@@ -115,15 +115,19 @@ class FilesystemDataset(ImageDataset[_Files]):
         for codec in SUFFIX:
             name = index_name(self.split, codec)
             if name in self.info.files:
-                index = np.fromfile(self.location / name, "<i8").astype(np.int64, copy=False)
-                if index.size != 2 * self.split_info.count or (index.size and int(index.min()) < 0):
-                    raise StoreError(
-                        f"{self.location / name} is not the index of {self.split_info.count} images; "
-                        f"remove {self.location} and prepare it again"
-                    )
+                data = map_bytes(self.location / name)
+                if data.size != 16 * self.split_info.count:
+                    raise self._foreign(name)
+                index = integers(data)
                 decoder = ImageDecoder(options.threads, options.decoder, checked=True)
                 return _Files(self.location, self.split, codec, index.reshape(-1, 2), decoder)
         raise StoreError(f"{self.location} has no index of its {self.split} images; remove it and prepare it again")
+
+    def _foreign(self, name: str) -> StoreError:
+        return StoreError(
+            f"{self.location / name} is not the index of {self.split_info.count} images; "
+            f"remove {self.location} and prepare it again"
+        )
 
     def _read(self, handle: _Files, indices: Indices) -> Batch:
         shape = self.split_info.fixed_shape
@@ -140,8 +144,10 @@ class FilesystemDataset(ImageDataset[_Files]):
 
     def _payloads(self, handle: _Files, indices: Indices) -> Payloads:
         """Files, each read when it is asked for, so that one thread reads while another decodes."""
-        labels = np.take(handle.labels, indices)
-        wanted = list(zip(labels.tolist(), indices.tolist(), np.take(handle.sizes, indices).tolist(), strict=True))
+        labels, sizes = (np.ascontiguousarray(column) for column in handle.index.take(indices, axis=0).T)
+        if len(indices) and min(labels.min(), sizes.min()) < 0:
+            raise self._foreign(index_name(self.split, handle.codec))
+        wanted = list(zip(labels.tolist(), indices.tolist(), sizes.tolist(), strict=True))
 
         def fetch(i: int) -> bytes:
             label, index, size = wanted[i]

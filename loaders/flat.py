@@ -36,8 +36,19 @@ class FlatDataset(ImageDataset[ArrayReader]):
 
     def _open(self) -> ArrayReader:
         options: Any = self.options
-        arrays = open_arrays(self.location, self.split, self.split_info, options.encoding, resident=self.resident)
+        arrays = open_arrays(
+            self.location,
+            self.split,
+            self.split_info,
+            options.encoding,
+            resident=self.resident,
+            scattered=self._scattered(),
+        )
         return ArrayReader(arrays, self.split_info.shape, options.threads)
+
+    def _scattered(self) -> bool:
+        """Whether nothing shall be read around a sample."""
+        return False
 
     def _read(self, handle: ArrayReader, indices: Indices) -> Batch:
         return handle.read(indices)

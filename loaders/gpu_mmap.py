@@ -2,167 +2,80 @@
 
 from __future__ import annotations
 
-import math
+import abc
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from loaders.arrays import ArrayOptions, ArrayReader, open_arrays, write_arrays
+from loaders.arrays import ArrayOptions, ArrayReader, Arrays, data_name, open_arrays, write_arrays
 from loaders.base import ImageDataset
-from loaders.batch import Batch, Indices
+from loaders.batch import Batch, BatchRequest, Indices
+from loaders.crops import Boxes
+from loaders.device import Device, cuda_device, without_kvikio
+from loaders.device_fill import check_room, copy_into, decode_into, read_into, remedy
+from loaders.device_jpeg import DeviceDecoder
 from loaders.errors import BackendError
+from loaders.gathering import Gather, RaggedGather
+from loaders.hostpages import HostPages, host_view
 from loaders.options import LoaderOptions, read_option
-from loaders.streamed import StreamedSplit
+from loaders.ragged import Payloads, RaggedReader
 from loaders.store import Written
-
-# Flags of cudaHostRegister (CUDA runtime API, "Memory Management").
-_MAPPED, _READ_ONLY = 0x02, 0x08
-_BLOCK = 1024
+from loaders.stored_sizes import StoredSizes
+from loaders.streamed import StreamedSplit
 
 
 class GpuMmapOptions(ArrayOptions):
     """Options of ``gpu_mmap``."""
 
-    mode: Literal["cuda", "pinned", "mapped"] = read_option(
-        "cuda", description="cuda: split on the device; pinned: in page-locked RAM; mapped: the file's own pages"
+    mode: Literal["cuda", "gds", "pinned", "mapped"] = read_option(
+        "cuda",
+        description="cuda: split on the device; gds: the same, read straight into it by kvikio; "
+        "pinned: in page-locked RAM; mapped: the file's own pages",
+    )
+    decoder: Literal["fast", "nvjpeg"] = read_option(
+        "fast",
+        description="fast: on the host, the pixels of all loaders; nvjpeg: on the device: quicker, different pixels",
     )
 
     @model_validator(mode="after")
-    def _mapped_holds_pixels(self) -> Self:
-        if self.mode == "mapped" and self.encoding == "jpeg":
-            raise ValueError("mode=mapped reads pixels in place and cannot decode; use encoding=raw")
+    def _fits(self) -> Self:
+        if self.scaled:
+            raise ValueError("scaled=true is for loaders that decode on the host for each crop; leave it out")
+        if self.decoder == "nvjpeg" and self.encoding == "raw":
+            raise ValueError("decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg")
+        if self.encoding == "jpeg" and self.mode == "gds":
+            raise ValueError("mode=gds reads pixels straight into the device; use encoding=raw")
+        if self.encoding == "jpeg" and self.mode == "mapped" and self.decoder == "fast":
+            raise ValueError("mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)")
         return self
 
 
-class Gather:
-    """Pixels and labels that one device can reach, gathered on that device.
-
-    Rows are moved as the widest words that divide them: byte-wise reads over the bus would waste most of it.
-    """
-
-    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
-        """Args: pixels is uint8 ``[n, C, H, W]``, contiguous; labels int64 ``[n]``, on the device that gathers."""
-        self._shape = pixels.shape[1:]
-        self._words = pixels.view(len(pixels), -1).view(widest_word(math.prod(self._shape)))
-        self._labels = labels
-
-    def read(self, indices: Indices) -> Batch:
-        """A fresh batch on the device of the labels."""
-        where = torch.from_numpy(indices).to(self._labels.device)
-        rows = self._words.index_select(0, where).view(torch.uint8)
-        return Batch(rows.view(len(indices), *self._shape), self._labels.index_select(0, where))
-
-
-def widest_word(row_bytes: int) -> torch.dtype:
-    """The widest integer type whose size divides a row."""
-    for dtype in (torch.int64, torch.int32, torch.int16):
-        if row_bytes % dtype.itemsize == 0:
-            return dtype
-    return torch.uint8
-
-
-def fill(target: torch.Tensor, reader: ArrayReader) -> None:
-    """Copy (or decode) a split into a uint8 tensor ``[n, C, H, W]``, a block at a time."""
-    for start in range(0, len(target), _BLOCK):
-        stop = min(start + _BLOCK, len(target))
-        target[start:stop].copy_(reader.read(np.arange(start, stop)).images)
-
-
-def check_room(needed: int, free: int, what: str) -> None:
-    """Refuse before allocating.
-
-    Raises:
-        BackendError: the split does not fit.
-    """
-    if needed > free:
-        raise BackendError(
-            f"the split needs {needed / 1e9:.2f} GB and {what} has {free / 1e9:.2f} GB free; "
-            "use --option mode=mapped or --limit"
-        )
-
-
-class HostPages:
-    """A file's pages, registered with CUDA so that the device reads them in place."""
-
-    def __init__(self, path: Path, register: Callable[[int, int, int], Any], unregister: Callable[[int], Any]) -> None:
-        """Map and register.
-
-        Args:
-            path: the file; must not be empty.
-            register: ``cudaHostRegister(pointer, bytes, flags)``; gives 0 for success.
-            unregister: ``cudaHostUnregister(pointer)``.
-
-        Raises:
-            BackendError: the platform refuses both read-only and writable registration.
-        """
-        self._unregister = unregister
-        refusals = []
-        # Read-only first: it needs no permission to write, and kernels may refuse to pin writable file pages for long.
-        for mode, flags in (("r", _MAPPED | _READ_ONLY), ("r+", _MAPPED)):
-            try:
-                mapped = np.memmap(path, np.uint8, mode=mode)  # type: ignore[call-overload]
-            except OSError as error:
-                refusals.append(f"mapping it writable: {error.strerror}")
-                continue
-            code = int(register(mapped.ctypes.data, mapped.nbytes, flags))
-            if code == 0:
-                self.array: NDArray[np.uint8] | None = np.asarray(mapped)
-                return
-            refusals.append(f"cudaHostRegister(flags {flags:#x}) gave error {code}")
-        raise BackendError(
-            f"CUDA cannot read the pages of {path} in place ({'; '.join(refusals)}); "
-            "raise the locked-memory limit (ulimit -l) or use --option mode=pinned"
-        )
-
-    def close(self) -> None:
-        """Unregister before the pages are unmapped. May be called twice."""
-        if self.array is not None:
-            code = int(self._unregister(self.array.ctypes.data))
-            self.array = None
-            if code != 0:
-                raise BackendError(f"cudaHostUnregister gave error {code}; end this process to free its locked memory")
-
-
-class _DeviceView:
-    """Lets PyTorch see registered host memory as a CUDA tensor (CUDA array interface, version 3)."""
-
-    def __init__(self, array: NDArray[np.uint8]) -> None:
-        self._array = array  # keeps the pages alive
-        self.__cuda_array_interface__ = {
-            "shape": array.shape,
-            "typestr": "|u1",
-            "data": (array.ctypes.data, False),
-            "strides": None,
-            "version": 3,
-        }
-
-
 class _Open(NamedTuple):
-    gather: Gather
-    pages: HostPages | None
+    """``read`` is of a split of one size, ``crops`` of one of many; ``life`` ends all that is held."""
+
+    read: Callable[[Indices], Batch] | None
+    crops: Callable[[Indices, NDArray[np.int64], Boxes, int], Batch] | None
+    files: ArrayReader
+    life: contextlib.ExitStack
 
 
-@final
-class GpuMmapDataset(ImageDataset[_Open]):
-    """Batches come out on the device; no host work per batch but the indices."""
+class GatheredDataset(ImageDataset[_Open]):
+    """All of ``gpu_mmap`` but its device. Batches come out there; no host work per batch but the indices."""
 
-    name = "gpu_mmap"
-    device = "cuda"
     max_workers = 0
     Options = GpuMmapOptions
+    ragged = True
 
     @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        """Needs a CUDA device."""
-        if torch.version.cuda is None:
-            return "this PyTorch is built without CUDA; install a CUDA build"
-        return None if torch.cuda.is_available() else "no CUDA device"
+    @abc.abstractmethod
+    def _device(cls) -> Device:
+        """Where batches are made."""
 
     @classmethod
     def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: GpuMmapOptions) -> Written:
@@ -170,41 +83,139 @@ class GpuMmapDataset(ImageDataset[_Open]):
 
     def _open(self) -> _Open:
         options: Any = self.options
-        device = torch.device("cuda", torch.cuda.current_device())
-        info = self.split_info
-        shape = (info.count, *info.fixed_shape)
-        arrays = open_arrays(self.location, self.split, info, options.encoding)
-        labels = torch.from_numpy(arrays.labels).to(device)
-        if options.mode == "mapped":
-            runtime = torch.cuda.cudart()
-            path = self.location / f"{self.split}.pixels"
-            pages = HostPages(path, runtime.cudaHostRegister, runtime.cudaHostUnregister)
-            try:
-                assert pages.array is not None
-                pixels = torch.as_tensor(_DeviceView(pages.array), device=device).view(shape)
-                return _Open(Gather(pixels, labels), pages)
-            except BaseException:
-                pages.close()
-                raise
-        reader = ArrayReader(arrays, info.fixed_shape, options.threads)
+        device = self._device()
         try:
-            if options.mode == "cuda":
-                check_room(math.prod(shape), torch.cuda.mem_get_info(device)[0], "the device")
-                pixels = torch.empty(shape, dtype=torch.uint8, device=device)
-                fill(pixels, reader)
-            else:
-                check_room(math.prod(shape), psutil.virtual_memory().available, "this machine's memory")
-                locked = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
-                fill(locked, reader)
-                pixels = torch.as_tensor(_DeviceView(locked.numpy()), device=device)
-        finally:
-            reader.close()
-        return _Open(Gather(pixels, labels), None)
+            with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
+                opened = self._opened_by(device, options, life)
+                return opened._replace(life=life.pop_all())
+        except torch.OutOfMemoryError:
+            raise BackendError(
+                f"the device ran out of memory while the {self.split} split was opened; "
+                f"use {remedy(options.mode, options.encoding)}"
+            ) from None
+
+    def _opened_by(self, device: Device, options: GpuMmapOptions, life: contextlib.ExitStack) -> _Open:
+        info = self.split_info
+        arrays = open_arrays(self.location, self.split, info, options.encoding)
+        stored = StoredSizes(self.location, self.split, info)
+        files = ArrayReader(arrays, None, 1)
+        if arrays.payloads is not None and options.encoding == "raw":
+            stored.check(arrays.offsets, len(arrays.payloads))
+        labels = torch.from_numpy(arrays.labels.copy()).to(device.where)
+        decoder = self._decoder(device, arrays, labels, stored) if options.decoder == "nvjpeg" else None
+        if decoder is not None and options.mode == "mapped":
+            life.callback(device.synchronize)
+            return _Open(decoder.read, decoder.crops, files, life)
+        pixels = self._brought(device, options, arrays, stored, decoder, life)
+        if info.shape is not None:
+            return _Open(Gather(pixels.view(info.count, *info.shape), labels).read, None, files, life)
+        return _Open(None, RaggedGather(pixels, labels, stored.offsets()).crops, files, life)
+
+    def _decoder(self, device: Device, arrays: Arrays, labels: torch.Tensor, stored: StoredSizes) -> DeviceDecoder:
+        assert arrays.payloads is not None and arrays.offsets is not None
+        stored.check_jpeg()
+        channels = self.split_info.shape[0] if self.split_info.shape else 3
+        what = f"the {self.split} split in {self.location}"
+        return DeviceDecoder(device, arrays.payloads, arrays.offsets, labels, stored.of, channels, what)
+
+    def _brought(
+        self,
+        device: Device,
+        options: GpuMmapOptions,
+        arrays: Arrays,
+        stored: StoredSizes,
+        decoder: DeviceDecoder | None,
+        life: contextlib.ExitStack,
+    ) -> torch.Tensor:
+        """All pixels where the device reads them: uint8, flat."""
+        path = self.location / data_name(self.split, options.encoding)
+        if options.mode == "mapped":
+            return self._in_place(device, HostPages.of_file(path, device.registrar), life)
+        needed, how = stored.total, remedy(options.mode, options.encoding)
+        if options.mode == "pinned":
+            check_room(needed, device.available(), "this machine's memory", how)
+            pages = HostPages.of_memory(needed, device.registrar)
+            pixels = self._in_place(device, pages, life)
+            assert pages.array is not None
+            target = torch.from_numpy(pages.array)
+        else:
+            check_room(needed, device.free(), "the device", how)
+            life.callback(device.synchronize)
+            pixels = target = torch.empty(needed, dtype=torch.uint8, device=device.where)
+        if options.mode == "gds":
+            device.synchronize()  # what had this memory before may still be at work on it
+            read_into(target, path, device.open_direct)
+        elif options.encoding == "raw":
+            copy_into(target, host_view(_flat(arrays)))
+        elif decoder is not None:
+            decode_into(target, stored.bytes(), decoder.flat if self.split_info.shape is None else decoder.planes)
+        else:
+            with contextlib.ExitStack() as threads:
+                decode_into(target, stored.bytes(), self._decode_on_host(arrays, options.threads, threads))
+        return pixels
+
+    @staticmethod
+    def _in_place(device: Device, pages: HostPages, life: contextlib.ExitStack) -> torch.Tensor:
+        life.callback(pages.close)
+        life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
+        assert pages.array is not None
+        return device.view(pages.array)
+
+    def _decode_on_host(
+        self, arrays: Arrays, threads: int, life: contextlib.ExitStack
+    ) -> Callable[[Indices], torch.Tensor]:
+        reader = ArrayReader(arrays, self.split_info.shape, threads)
+        life.callback(reader.close)
+        if self.split_info.shape is not None:
+            return lambda indices: reader.read(indices).images.reshape(-1)
+        pictures = RaggedReader(self.location, self.split, self.split_info, threads, scaled=False)
+        life.callback(pictures.close)
+
+        def decode(indices: Indices) -> torch.Tensor:
+            images = pictures.whole(reader.payloads(indices), indices)
+            return torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+
+        return decode
 
     def _read(self, handle: _Open, indices: Indices) -> Batch:
-        return handle.gather.read(indices)
+        assert handle.read is not None
+        return handle.read(indices)
+
+    def _payloads(self, handle: _Open, indices: Indices) -> Payloads:
+        return handle.files.payloads(indices)
+
+    def _crops(self, handle: _Open, reader: RaggedReader, request: BatchRequest, size: int) -> Batch:
+        assert handle.crops is not None
+        described, boxes = reader.boxes(request)
+        return handle.crops(request.indices, described[:, :2], boxes, size)
 
     def _close(self, handle: _Open) -> None:
-        torch.cuda.synchronize()  # a gather still under way must not lose its pages
-        if handle.pages is not None:
-            handle.pages.close()
+        handle.life.close()
+
+
+def _flat(arrays: Arrays) -> NDArray[np.uint8]:
+    if arrays.pixels is not None:
+        return arrays.pixels.reshape(-1)
+    assert arrays.payloads is not None
+    return arrays.payloads
+
+
+@final
+class GpuMmapDataset(GatheredDataset):
+    """Batches come out on the CUDA device that is current when it is opened."""
+
+    name = "gpu_mmap"
+    device = "cuda"
+
+    @classmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        """Needs a CUDA device, and kvikio for ``mode=gds``."""
+        if torch.version.cuda is None:
+            return "this PyTorch is built without CUDA; install a CUDA build"
+        if not torch.cuda.is_available():
+            return "no CUDA device"
+        return without_kvikio() if isinstance(options, GpuMmapOptions) and options.mode == "gds" else None
+
+    @classmethod
+    def _device(cls) -> Device:
+        return cuda_device()

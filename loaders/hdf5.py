@@ -86,7 +86,7 @@ class _Handle(NamedTuple):
 
     Attributes:
         file: open only where HDF5 does the reading.
-        labels: int64 ``[n]``, in memory.
+        labels: int64 ``[n]``, mapped.
         gather: reads images, or None where samples are kept one by one.
         fetch: reads those, or None.
         decoder: of the JPEG files.
@@ -166,10 +166,10 @@ class Hdf5Dataset(ImageDataset[_Handle]):
 
     def _handle_of(self, file: h5py.File, path: Path, options: Hdf5Options) -> _Handle:
         info = self.split_info
-        labels = io.open_dataset(file, f"{self.split}/labels")[()]
+        labels = io.map_integers(file, f"{self.split}/labels", path)
         if options.encoding == "jpeg" or info.shape is None:
             data = io.open_dataset(file, f"{self.split}/{'jpeg' if options.encoding == 'jpeg' else 'images'}")
-            offsets = io.open_dataset(file, f"{self.split}/offsets")[()].astype(np.int64, copy=False)
+            offsets = io.map_integers(file, f"{self.split}/offsets", path)
             whole = offsets.shape == (info.count + 1,) and data.shape == (int(offsets[-1]),)
             whole = whole and bool(np.all(offsets[:-1] <= offsets[1:]))
         else:
@@ -189,7 +189,6 @@ class Hdf5Dataset(ImageDataset[_Handle]):
             gather = io.gather_elements(data, info.shape)
         else:
             gather = io.gather_sorted(data) if options.layout == "contiguous" else io.gather_rows(data)
-        labels = labels.astype(np.int64, copy=False)
         return _Handle(file, labels, gather, fetch, ImageDecoder(options.threads, checked=True))
 
     def _read(self, handle: _Handle, indices: Indices) -> Batch:

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5d, h5f, h5p, h5s
 from numpy.typing import NDArray
 
-from loaders.arrays import data_name
+from loaders.arrays import data_name, integers
 from loaders.batch import Indices
 from loaders.errors import StoreError
 from loaders.options import Encoding
@@ -242,6 +242,18 @@ def fetch_mapped(jpeg: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Fetch:
         return [jpeg[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
     return fetch
+
+
+def map_integers(file: h5py.File, name: str, path: Path) -> NDArray[np.int64]:
+    """A contiguous dataset of int64, mapped: of many millions only those that are asked for are read.
+
+    Raises:
+        OSError, KeyError: there is no such dataset.
+    """
+    dataset = open_dataset(file, name)
+    if dataset.dtype != np.dtype("<i8") or dataset.ndim != 1:
+        raise OSError(f"{name} is not a row of integers")
+    return integers(map_dataset(dataset, path, (dataset.nbytes,)))
 
 
 def map_dataset(dataset: h5py.Dataset, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

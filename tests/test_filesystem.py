@@ -149,7 +149,7 @@ def test_a_strange_index(tmp_path: Path, content: str) -> None:
         )
         manifest.write_text(manifest.read_text().replace(f'"train.png.index":{size}', f'"train.png.index":{size - 16}'))
     with pytest.raises(StoreError, match=r"not the index of 41 images; remove .*prepare it again"):
-        opened(location).open()
+        opened(location).batch([0])
 
 
 def test_a_lost_folder(tmp_path: Path) -> None:

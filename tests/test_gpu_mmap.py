@@ -1,30 +1,178 @@
-"""What of ``gpu_mmap`` needs no device: its gather on the CPU, its layout, and the book-keeping of locked pages."""
+"""All of ``gpu_mmap`` on a device that is the CPU, and what only a CUDA device has on one."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders import BackendError, OptionError, UnavailableError, load
-from loaders.arrays import ArrayReader, open_arrays, write_arrays
-from loaders.gpu_mmap import Gather, HostPages, check_room, fill, widest_word
-from loaders.options import parse_options
-from loaders.split import SplitInfo
+from loaders import BackendError, BatchRequest, DecodeError, OptionError, StoreError, UnavailableError, load
+from loaders.device import Device, cuda_device, without_kvikio
+from loaders.device_fill import check_room, copy_into, decode_into, pieces, read_into, remedy
+from loaders.gathering import Gather, widest_word
+from loaders.gpu_mmap import GatheredDataset
+from loaders.hostpages import HostPages, Registrar, forget_last_error, host_view
+from loaders.options import LoaderOptions, parse_options
+from loaders.ragged import sizes_name
 from loaders.streamed import StreamedSplit
-from tests.loader_contract import same
-from tests.samples import CLASSES, Samples
+from tests.loader_contract import Case, LoaderContract, Prepared, same
+from tests.ragged_samples import SIZE, RaggedSamples
+from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits, make_splits
 
 GPU_MMAP = load("gpu_mmap")
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 9))
+
+
+class Fake:
+    """A device that is the CPU, and notes what is asked of it.
+
+    Attributes:
+        codes: what registering gives, one after the other, then 0.
+        log: what happened, in order.
+    """
+
+    def __init__(self, *codes: int, on_unregister: int = 0) -> None:
+        self.codes = list(codes)
+        self.on_unregister = on_unregister
+        self.registered: list[tuple[int, int, int]] = []
+        self.unregistered: list[int] = []
+        self.log: list[str] = []
+        self.free = self.available = 10**12
+        self.view: Callable[[Any], torch.Tensor] = host_view
+        self.decode: Callable[[list[torch.Tensor], int], list[torch.Tensor]] = decode_on_host
+        self.open_direct: Callable[[Path], Any] = DirectFile
+
+    @property
+    def registrar(self) -> Registrar:
+        return Registrar(self._register, self._unregister, lambda: self.log.append("forget"))
+
+    def device(self) -> Device:
+        return Device(
+            where=torch.device("cpu"),
+            free=lambda: self.free,
+            available=lambda: self.available,
+            registrar=self.registrar,
+            view=self.view,
+            synchronize=lambda: self.log.append("synchronize"),
+            decode=self.decode,
+            open_direct=self.open_direct,
+        )
+
+    def _register(self, pointer: int, size: int, flags: int) -> int:
+        self.registered.append((pointer, size, flags))
+        self.log.append("register")
+        return self.codes.pop(0) if self.codes else 0
+
+    def _unregister(self, pointer: int) -> int:
+        self.unregistered.append(pointer)
+        self.log.append("unregister")
+        return self.on_unregister
+
+
+def decode_on_host(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
+    """As nvJPEG would, but for the pixels, which are the fast decoder's."""
+    try:
+        space = "GRAY" if channels == 1 else "RGB"
+        images = [simplejpeg.decode_jpeg(file.numpy(), space) for file in files]
+    except ValueError as error:
+        raise RuntimeError(f"Error while decoding JPEG images: {error}\nand a stack of calls") from None
+    return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+
+
+class DirectFile:
+    """As kvikio's file, into memory of the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+
+    def __enter__(self) -> DirectFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
+        self._file.seek(file_offset)
+        return self._file.readinto(buffer.numpy().data)
+
+
+class OnHost(GatheredDataset):
+    """``gpu_mmap`` on the CPU."""
+
+    name = "on_host"
+    device = "cpu"
+    fake = Fake()
+
+    @classmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
+        return None
+
+    @classmethod
+    def _device(cls) -> Device:
+        return cls.fake.device()
+
+
+@pytest.fixture
+def fake() -> Fake:
+    """A new device for `OnHost`."""
+    OnHost.fake = Fake()
+    return OnHost.fake
+
+
+HOST_CASES = [
+    Case("on_host", {"mode": "cuda"}),
+    Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "jpeg"),
+    Case("on_host", {"mode": "gds"}),
+    Case("on_host", {"mode": "pinned"}),
+    Case("on_host", {"mode": "pinned", "encoding": "jpeg", "threads": 1}, "jpeg"),
+    Case("on_host", {"mode": "mapped"}),
+    Case("on_host", {"mode": "mapped", "encoding": "jpeg", "decoder": "nvjpeg"}, "jpeg"),
+    Case("on_host", {"mode": "cuda"}, "ragged"),
+    Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "ragged"),
+    Case("on_host", {"mode": "gds"}, "ragged"),
+    Case("on_host", {"mode": "pinned", "encoding": "jpeg"}, "ragged"),
+    Case("on_host", {"mode": "pinned"}, "ragged-raw"),
+    Case("on_host", {"mode": "mapped"}, "ragged-raw"),
+]
+_stores: dict[str, Prepared] = {}
+
+
+class TestOnHost(LoaderContract):
+    """The whole contract, so that the book-keeping of every mode is tested wherever the tests run."""
+
+    @pytest.fixture(params=HOST_CASES, ids=str)
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        found: Case = request.param
+        return found
+
+    @pytest.fixture
+    def store(self, case: Case, tmp_path_factory: pytest.TempPathFactory, fake: Fake) -> Prepared:
+        if str(case) not in _stores:
+            location = tmp_path_factory.mktemp("stores", numbered=True) / "store"
+            prepared = Prepared(OnHost, case.options, location, any_splits(case.source))
+            prepared.prepare(location)
+            _stores[str(case)] = prepared
+        return _stores[str(case)]
+
+
+def prepared(location: Path, samples: Any, **options: Any) -> GatheredDataset:
+    """A dataset over a new store."""
+    parsed = OnHost.Options.model_validate(options)
+    OnHost.prepare({"train": samples}, location, parsed, dataset=INFO)
+    return OnHost(location, "train", parsed, size=SIZE if samples.shape is None else None)
 
 
 @given(shapes, st.integers(1, 12), st.data())
@@ -48,22 +196,25 @@ def test_the_widest_word_divides_the_row(size: int) -> None:
     assert width == 8 or size % (2 * width)
 
 
-@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
-@pytest.mark.parametrize("count", [1, 1023, 1025])
-def test_fill_copies_every_sample(tmp_path: Path, encoding: Any, count: int) -> None:
-    samples = Samples(count, (3, 8, 8), encoding)
-    info = written(samples, tmp_path, encoding)
-    reader = ArrayReader(open_arrays(tmp_path, "train", info, encoding), info.shape, 1)
-    target = torch.zeros((count, 3, 8, 8), dtype=torch.uint8)
-    fill(target, reader)
-    reader.close()
-    assert torch.equal(target, torch.from_numpy(samples.images))
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
+def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) -> None:
+    found = list(pieces(np.array(sizes, np.int64), most))
+    assert [i for start, stop in found for i in range(start, stop)] == list(range(len(sizes)))
+    for start, stop in found:
+        assert stop == start + 1 or sum(sizes[start:stop]) <= most
+        assert stop == len(sizes) or sum(sizes[start : stop + 1]) > most  # as many as fit
 
 
-def written(samples: Samples, folder: Path, encoding: Any) -> SplitInfo:
-    streamed = StreamedSplit("train", samples, CLASSES, lambda _: None)
-    write_arrays(streamed, folder, encoding)
-    return streamed.info
+def test_what_is_larger_than_a_piece_is_brought_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loaders.device_fill.PIECE", 64)
+    content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
+    path = tmp_path / "train.pixels"
+    path.write_bytes(content.tobytes())
+    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(3)]
+    copy_into(targets[0], host_view(content))
+    read_into(targets[1], path, DirectFile)
+    decode_into(targets[2], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
+    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 3
 
 
 def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
@@ -84,30 +235,33 @@ def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
 
 
 def test_a_split_that_does_not_fit_is_refused_beforehand() -> None:
-    check_room(100, 100, "the device")
+    check_room(100, 100, "the device", "--limit")
     with pytest.raises(BackendError) as caught:
-        check_room(3 * 10**9, 2 * 10**9, "the device")
+        check_room(3 * 10**9, 2 * 10**9, "the device", remedy("cuda", "raw"))
     assert str(caught.value) == (
-        "the split needs 3.00 GB and the device has 2.00 GB free; use --option mode=mapped or --limit"
+        "the split needs 3.00 GB and the device has 2.00 GB free; "
+        "use --option mode=pinned, --option mode=mapped or --limit"
     )
+    assert remedy("gds", "raw") == remedy("cuda", "raw")
+    assert remedy("cuda", "jpeg") == "--option mode=pinned, --option mode=mapped --option decoder=nvjpeg or --limit"
+    assert remedy("pinned", "raw") == "--option mode=mapped or --limit"
+    assert remedy("mapped", "raw") == "--limit"
 
 
-class Runtime:
-    """Stands where CUDA's register and unregister would, and keeps what it was asked."""
-
-    def __init__(self, *codes: int, on_unregister: int = 0) -> None:
-        self.codes = list(codes)
-        self.on_unregister = on_unregister
-        self.registered: list[tuple[int, int, int]] = []
-        self.unregistered: list[int] = []
-
-    def register(self, pointer: int, size: int, flags: int) -> int:
-        self.registered.append((pointer, size, flags))
-        return self.codes.pop(0)
-
-    def unregister(self, pointer: int) -> int:
-        self.unregistered.append(pointer)
-        return self.on_unregister
+@pytest.mark.parametrize("mode", ["cuda", "gds", "pinned"], ids="mode={}".format)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_split_that_does_not_fit_takes_nothing(tmp_path: Path, fake: Fake, mode: str, ragged: bool) -> None:
+    samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 8, 8))
+    dataset = prepared(tmp_path / "store", samples, mode=mode)
+    needed = sum(image.size for image in samples.images)
+    fake.free = fake.available = needed - 1
+    what = "this machine's memory" if mode == "pinned" else "the device"
+    with pytest.raises(BackendError, match=f"the split needs 0.00 GB and {what} has 0.00 GB free; use --option mode="):
+        dataset.open()
+    assert "register" not in fake.log
+    fake.free = fake.available = needed
+    with dataset:
+        assert same(dataset.batch([3, 1]), samples.expect([3, 1]))
 
 
 @pytest.fixture
@@ -118,76 +272,444 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_pages_are_registered_read_only_where_that_works(file: Path) -> None:
-    runtime = Runtime(0)
-    pages = HostPages(file, runtime.register, runtime.unregister)
-    ((pointer, size, flags),) = runtime.registered
+    fake = Fake(0)
+    pages = HostPages.of_file(file, fake.registrar)
+    ((pointer, size, flags),) = fake.registered
     assert pages.array is not None
     assert (pointer, size, flags) == (pages.array.ctypes.data, 200, READ_ONLY)
     assert pages.array.tolist() == list(range(200))
     assert not pages.array.flags.writeable
     pages.close()
     pages.close()
-    assert runtime.unregistered == [pointer]
+    assert fake.unregistered == [pointer]
+    assert fake.log == ["register", "unregister"]
 
 
 def test_pages_are_registered_writable_where_they_must_be(file: Path) -> None:
-    runtime = Runtime(801, 0)
-    pages = HostPages(file, runtime.register, runtime.unregister)
-    assert [flags for _, _, flags in runtime.registered] == [READ_ONLY, WRITABLE]
+    fake = Fake(801, 0)
+    pages = HostPages.of_file(file, fake.registrar)
+    assert [flags for _, _, flags in fake.registered] == [READ_ONLY, WRITABLE]
     assert pages.array is not None
     assert pages.array.flags.writeable
     pages.close()
-    assert runtime.unregistered == [runtime.registered[1][0]]
+    assert fake.unregistered == [fake.registered[1][0]]
+    assert fake.log == ["register", "forget", "register", "unregister"]
 
 
 def test_both_refusals_are_told(file: Path) -> None:
-    runtime = Runtime(801, 2)
+    fake = Fake(801, 2)
     with pytest.raises(BackendError) as caught:
-        HostPages(file, runtime.register, runtime.unregister)
+        HostPages.of_file(file, fake.registrar)
     assert str(caught.value) == (
         f"CUDA cannot read the pages of {file} in place (cudaHostRegister(flags 0xa) gave error 801; "
         "cudaHostRegister(flags 0x2) gave error 2); "
-        "raise the locked-memory limit (ulimit -l) or use --option mode=pinned"
+        "raise the locked-memory limit (ulimit -l), or use --option mode=pinned or mode=cuda"
     )
-    assert runtime.unregistered == []
+    assert fake.log == ["register", "forget"] * 2
 
 
 def test_a_file_that_may_not_be_written_is_a_refusal(file: Path) -> None:
     file.chmod(0o400)
     if os.access(file, os.W_OK):
         pytest.skip("permission bits do not bind this user")
-    runtime = Runtime(801)
     with pytest.raises(BackendError, match="error 801; mapping it writable: Permission denied"):
-        HostPages(file, runtime.register, runtime.unregister)
+        HostPages.of_file(file, Fake(801).registrar)
+
+
+@pytest.mark.parametrize("size", [1, 4096, 5000, 2**20 + 1])
+def test_as_much_memory_is_locked_as_is_asked_for(size: int) -> None:
+    """PyTorch's own pinned memory would come as the next power of two."""
+    fake = Fake()
+    pages = HostPages.of_memory(size, fake.registrar)
+    assert pages.array is not None
+    assert fake.registered == [(pages.array.ctypes.data, size, WRITABLE)]
+    assert pages.array.ctypes.data % 4096 == 0
+    pages.array[:] = 7
+    pages.close()
+    pages.close()
+    assert fake.log == ["register", "unregister"]
+
+
+def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
+    fake = Fake(2)
+    with pytest.raises(BackendError) as caught:
+        HostPages.of_memory(3 * 10**7, fake.registrar)
+    assert str(caught.value) == (
+        "CUDA cannot lock 0.03 GB of memory (cudaHostRegister(flags 0x2) gave error 2); "
+        "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
+    )
+    assert fake.log == ["register", "forget"]
+
+
+def test_memory_that_there_is_not_is_a_refusal() -> None:
+    with pytest.raises(BackendError, match=r"this machine has no .* GB of memory left; use --option mode=cuda or"):
+        HostPages.of_memory(2**60, Fake().registrar)
 
 
 def test_pages_that_stay_locked_are_told_once(file: Path) -> None:
-    runtime = Runtime(0, on_unregister=713)
-    pages = HostPages(file, runtime.register, runtime.unregister)
+    fake = Fake(0, on_unregister=713)
+    pages = HostPages.of_file(file, fake.registrar)
     with pytest.raises(BackendError, match="cudaHostUnregister gave error 713"):
         pages.close()
     pages.close()
+    assert fake.log == ["register", "unregister", "forget"]
 
 
-def test_mapped_pages_cannot_be_decoded() -> None:
-    with pytest.raises(OptionError) as caught:
-        parse_options(GPU_MMAP.Options, {"mode": "mapped", "encoding": "jpeg"}, "gpu_mmap")
-    assert str(caught.value) == (
-        "loader gpu_mmap: mode=mapped reads pixels in place and cannot decode; use encoding=raw"
+def test_a_view_of_read_only_memory_is_no_copy() -> None:
+    array = np.arange(9, dtype=np.uint8)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        view = host_view(array)
+    assert view.data_ptr() == array.ctypes.data
+    del array
+    assert view.tolist() == list(range(9))
+
+
+def test_the_error_of_a_refusal_is_taken_from_every_runtime(tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.write_text(
+        "7f0-7f1 r--p 00000000 08:01 11                         /a b/nvidia/libcudart.so.13\n"
+        "7f1-7f2 r-xp 00001000 08:01 11                         /a b/nvidia/libcudart.so.13\n"
+        "7f2-7f3 r-xp 00001000 08:01 12                         /c/libcudart-3eda.so.12 (deleted)\n"
+        "7f3-7f4 r-xp 00001000 08:01 13                         /libcudart/libc.so.6\n"
+        "7f4-7f5 rw-p 00000000 00:00 0\n"
     )
+    asked = []
+
+    class Library:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def cudaGetLastError(self) -> int:  # noqa: N802 - the library's name
+            asked.append(self.path)
+            return 1
+
+    assert forget_last_error(maps, Library) == 2
+    assert asked == ["/a b/nvidia/libcudart.so.13", "/c/libcudart-3eda.so.12"]
+    assert forget_last_error(tmp_path / "none", Library) == 0
+
+
+@pytest.mark.skipif(torch.version.cuda is None or sys.platform != "linux", reason="no CUDA runtime in this process")
+def test_pytorch_s_own_runtime_is_found() -> None:
+    """In a process of its own: without a driver the runtime keeps that as its error."""
+    code = "import torch; from loaders.hostpages import forget_last_error; assert forget_last_error() >= 1"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"mode": "mapped", "encoding": "jpeg"},
+            "mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)",
+        ),
+        ({"mode": "gds", "encoding": "jpeg"}, "mode=gds reads pixels straight into the device; use encoding=raw"),
+        ({"decoder": "nvjpeg"}, "decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg"),
+        ({"scaled": True}, "scaled=true is for loaders that decode on the host for each crop; leave it out"),
+    ],
+)
+def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_options(GPU_MMAP.Options, options, "gpu_mmap")
+    assert str(caught.value) == f"loader gpu_mmap: {message}"
+
+
+def test_options_that_fit() -> None:
+    for mode in ("cuda", "pinned", "mapped"):
+        parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg", "decoder": "nvjpeg"}, "gpu_mmap")
     for mode in ("cuda", "pinned"):
         parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg"}, "gpu_mmap")
+    description = GPU_MMAP.Options.model_fields["decoder"].description
+    assert description is not None and "different pixels" in description
 
 
-def test_modes_share_a_store() -> None:
-    stored = [GPU_MMAP.Options.model_validate({"mode": mode}).stored() for mode in ("cuda", "pinned", "mapped")]
-    assert stored == [{"encoding": "raw"}] * 3
+def test_modes_and_decoders_share_a_store() -> None:
+    given = [{"mode": mode} for mode in ("cuda", "gds", "pinned", "mapped")]
+    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 4
+    nvjpeg = GPU_MMAP.Options.model_validate({"encoding": "jpeg", "decoder": "nvjpeg"})
+    assert nvjpeg.stored() == {"encoding": "jpeg"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_it_says_why(tmp_path: Path) -> None:
-    reason = GPU_MMAP.unavailable(GPU_MMAP.Options())
+@pytest.mark.parametrize("mode", ["cuda", "gds"], ids="mode={}".format)
+def test_without_a_device_it_says_why(tmp_path: Path, mode: str) -> None:
+    reason = GPU_MMAP.unavailable(GPU_MMAP.Options.model_validate({"mode": mode}))
     built = torch.version.cuda is not None
     assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
     with pytest.raises(UnavailableError, match="loader gpu_mmap cannot run here: "):
         GPU_MMAP(tmp_path, "train").open()
+
+
+def test_without_kvikio_it_says_what_to_install() -> None:
+    def missing(name: str) -> Any:
+        raise ImportError(f"libcufile.so.0, which {name} needs")
+
+    assert without_kvikio(missing) == "kvikio is not installed; pip install 'loader-bench[gds]'"
+    assert without_kvikio(lambda name: name) is None
+
+
+def jpegs(count: int = 30) -> RaggedSamples:
+    """Pictures of many sizes that are all plain JPEG files."""
+    samples = RaggedSamples(count, "raw", seed=4)
+    samples.encoding = "jpeg"
+    samples.files = [bytes(simplejpeg.encode_jpeg(image, 90)) for image in samples.images]
+    samples.images = [simplejpeg.decode_jpeg(file) for file in samples.files]
+    return samples
+
+
+@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+def test_many_sizes_decoded_on_the_device(
+    tmp_path: Path, fake: Fake, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.device_jpeg._AT_ONCE", 20_000)
+    samples, wanted = jpegs(), [7, 3, 3, 29, 0]
+    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
+        request = BatchRequest(np.array(wanted), 1, 2, 32, train=True)
+        assert same(dataset.batch(request), samples.expect(wanted, 1, 2, True, 32))
+        assert same(dataset.batch([]), samples.expect([]))
+        assert np.array_equal(dataset.whole([5])[0][0], samples.images[5])
+    assert fake.log.count("register") == fake.log.count("unregister") == (mode == "pinned")
+
+
+@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
+def test_grey_images_decoded_on_the_device(tmp_path: Path, fake: Fake, mode: str) -> None:
+    samples = Samples(9, (1, 8, 8))
+    samples.encoding = "jpeg"
+    files = [bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(i[0, :, :, None]), 90, "GRAY")) for i in samples.images]
+    samples.files = files
+    samples.images = np.stack([simplejpeg.decode_jpeg(file, "GRAY")[None, :, :, 0] for file in files])
+    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
+        assert same(dataset.batch([8, 2]), samples.expect([8, 2]))
+
+
+def test_a_decoder_that_is_not_there_is_told_at_opening(tmp_path: Path, fake: Fake) -> None:
+    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
+        raise RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support\nException raised from …")
+
+    fake.decode = decode
+    dataset = prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg")
+    with pytest.raises(BackendError) as caught:
+        dataset.open()
+    assert str(caught.value) == (
+        "this torchvision cannot decode on the device (decode_jpegs_cuda: torchvision not compiled with nvJPEG "
+        "support); use --option decoder=fast"
+    )
+
+
+def test_other_files_than_jpeg_are_refused(tmp_path: Path, fake: Fake) -> None:
+    dataset = prepared(tmp_path / "store", RaggedSamples(24), mode="mapped", encoding="jpeg", decoder="nvjpeg")
+    with pytest.raises(OptionError) as caught:
+        dataset.open()
+    assert str(caught.value) == (
+        "decoder=nvjpeg reads upright RGB or grey JPEG files, and 16 of the 24 files of the train split in "
+        f"{tmp_path / 'store'} are others; use --option decoder=fast"
+    )
+
+
+def test_an_image_that_the_device_cannot_decode_is_named(tmp_path: Path, fake: Fake) -> None:
+    location, samples = tmp_path / "store", jpegs()
+    dataset = prepared(location, samples, mode="mapped", encoding="jpeg", decoder="nvjpeg")
+    damage(location / "train.jpeg", samples.files[6])
+    what = f"of the train split in {location} cannot be decoded on the device"
+    with dataset:
+        dataset.batch([5])
+        with pytest.raises(DecodeError, match=f"image 6 {what}: Error while .*; use --option decoder=fast$"):
+            dataset.batch([5, 6])
+    path = location / sizes_name("train")
+    described = np.fromfile(path, "<i4").reshape(-1, 3)
+    described[4, 0] += 1
+    described.tofile(path)
+    height, width = samples.images[4].shape[:2]
+    with dataset, pytest.raises(DecodeError, match=f"image 4 {what}: it is {width}x{height} pixels instead of"):
+        dataset.batch([3, 4])
+
+
+def test_what_no_file_causes_is_raised_as_it_is(tmp_path: Path, fake: Fake) -> None:
+    with prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg") as dataset:
+        pass
+
+    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
+        if len(files) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode_on_host(files, channels)
+
+    fake.decode = decode
+    with dataset, pytest.raises(torch.OutOfMemoryError):
+        dataset.batch([1, 2])
+
+
+def damage(path: Path, file: bytes) -> None:
+    """Make one stored file unreadable."""
+    content = path.read_bytes()
+    place = content.index(file)
+    path.write_bytes(content[: place + 10] + bytes(40) + content[place + 50 :])
+
+
+@pytest.mark.parametrize("mode", ["cuda", "pinned"], ids="mode={}".format)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_damaged_file_gives_back_what_was_taken(tmp_path: Path, fake: Fake, mode: str, ragged: bool) -> None:
+    samples: Any = jpegs() if ragged else Samples(20, (3, 16, 16), "jpeg")
+    dataset = prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg")
+    damage(tmp_path / "store" / "train.jpeg", samples.files[6])
+    with pytest.raises(DecodeError):
+        dataset.open()
+    assert fake.log == {"cuda": ["synchronize"], "pinned": ["register", "synchronize", "unregister"]}[mode]
+    dataset.close()
+
+
+@pytest.mark.parametrize("mode", ["pinned", "mapped"], ids="mode={}".format)
+def test_a_device_without_memory_gives_back_what_was_taken(tmp_path: Path, fake: Fake, mode: str) -> None:
+    def view(array: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    fake.view = view
+    with pytest.raises(BackendError) as caught:
+        prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode=mode).open()
+    assert str(caught.value) == (
+        f"the device ran out of memory while the train split was opened; use {remedy(mode, 'raw')}"
+    )
+    assert fake.log == ["register", "synchronize", "unregister"]
+
+
+def test_a_device_without_memory_for_its_decoder_is_told(tmp_path: Path, fake: Fake) -> None:
+    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    fake.decode = decode
+    with pytest.raises(BackendError, match=r"^the device ran out of memory .*; use --option mode=pinned, --option "):
+        prepared(tmp_path / "store", jpegs(), encoding="jpeg", decoder="nvjpeg").open()
+
+
+@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+def test_closing_waits_for_the_device_before_it_takes_its_pages(tmp_path: Path, fake: Fake, mode: str) -> None:
+    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode=mode).open()
+    dataset.batch([1])
+    dataset.close()
+    dataset.close()
+    locked = mode != "cuda"
+    assert fake.log == ["register"] * locked + ["synchronize"] + ["unregister"] * locked
+    assert len(fake.registered) == locked
+    for pointer, size, _ in fake.registered:
+        assert fake.unregistered == [pointer]
+        assert size == 20 * 3 * 8 * 8
+
+
+def test_pages_are_given_back_even_if_the_device_is_lost(tmp_path: Path, fake: Fake) -> None:
+    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode="mapped")
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    device = fake.device()._replace(synchronize=lost)
+    fake.device = lambda: device  # type: ignore[method-assign]
+    dataset.open()
+    with pytest.raises(RuntimeError, match="launch failure"):
+        dataset.close()
+    assert fake.log == ["register", "unregister"]
+    dataset.close()
+
+
+def test_a_direct_read_that_stops_short_is_told(tmp_path: Path, fake: Fake) -> None:
+    class Short(DirectFile):
+        def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
+            return super().read(buffer, file_offset) - 5
+
+    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode="gds")
+    path = tmp_path / "store" / "train.pixels"
+    fake.open_direct = Short
+    with pytest.raises(BackendError) as caught:
+        dataset.open()
+    assert str(caught.value) == f"kvikio read 3835 instead of 3840 bytes at 0 of {path}; use --option mode=cuda"
+
+    def fails(path: Path) -> Any:
+        raise RuntimeError("cuFile: no driver")
+
+    fake.open_direct = fails
+    with pytest.raises(BackendError, match=r"kvikio cannot read .* \(cuFile: no driver\); use --option mode=cuda"):
+        dataset.open()
+    # What had the memory before must be done with it when another library writes there.
+    assert fake.log == ["synchronize", "synchronize"] * 2
+
+
+@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
+def test_pixels_that_do_not_fit_their_sizes_never_reach_the_device(tmp_path: Path, fake: Fake, mode: str) -> None:
+    location = tmp_path / "store"
+    dataset = prepared(location, RaggedSamples(20, "raw"), mode=mode)
+    path = location / sizes_name("train")
+    described = np.fromfile(path, "<i4").reshape(-1, 3)
+    described[3, 0] += 1
+    described.tofile(path)
+    with pytest.raises(StoreError, match=r"image 3 of the train split in .* has \d+ bytes instead of \d+; remove .*"):
+        dataset.open()
+    described[3, 0] -= 1
+    described.tofile(path)
+    offsets = np.fromfile(location / "train.offsets", "<i8")
+    (offsets + 3).tofile(location / "train.offsets")
+    with pytest.raises(StoreError, match=r"the offsets of the train split in .* do not fit its pixels; remove"):
+        dataset.open()
+    assert fake.log == []
+
+
+def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
+    """The same store through ``mmap``, which crops on the host."""
+    samples = jpegs()
+    options = {"encoding": "jpeg"}
+    host = load("mmap")
+    host.prepare({"train": samples}, tmp_path / "host", host.Options.model_validate(options), dataset=INFO)
+    with (
+        prepared(tmp_path / "device", samples, **options) as device,
+        host(tmp_path / "host", "train", options, size=SIZE) as mmap,
+    ):
+        for train in (False, True):
+            request = BatchRequest(np.arange(30)[::-1].copy(), 3, 1, 20, train)
+            images, labels = mmap.batch(request)
+            assert same(device.batch(request), (images, labels))
+
+
+NVJPEG = {"encoding": "jpeg", "decoder": "nvjpeg"}
+
+
+# torchvision 0.29 says that its decoders will move to another package.
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_nvjpeg_gives_nearly_the_same_pixels(tmp_path: Path, mode: str, ragged: bool) -> None:
+    samples: Any = jpegs() if ragged else make_splits("jpeg")["train"]
+    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": mode})
+    GPU_MMAP.prepare(as_splits({"train": samples}), tmp_path / "store", options, dataset=INFO)
+    wanted = [4, 0, 4, 17]
+    with GPU_MMAP(tmp_path / "store", "train", options, size=SIZE if ragged else None) as dataset:
+        batch = dataset.batch(wanted)
+        images, labels = samples.expect(wanted)
+        assert batch.images.device.type == "cuda"
+        assert batch.images.shape == images.shape
+        assert torch.equal(batch.labels.cpu(), labels)
+        assert (batch.images.cpu().float() - images.float()).abs().mean() < 3
+        assert len(dataset.batch([]).labels) == 0
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
+def test_nvjpeg_names_what_it_cannot_decode(tmp_path: Path) -> None:
+    samples = jpegs()
+    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": "mapped"})
+    GPU_MMAP.prepare({"train": samples}, tmp_path / "store", options, dataset=INFO)
+    damage(tmp_path / "store" / "train.jpeg", samples.files[6])
+    with (
+        GPU_MMAP(tmp_path / "store", "train", options, size=SIZE) as dataset,
+        pytest.raises(DecodeError, match="image 6 of the train split"),
+    ):
+        dataset.batch([5, 6])
+
+
+@pytest.mark.cuda
+def test_a_refused_registration_leaves_no_error_behind() -> None:
+    registrar = cuda_device().registrar
+    pages = HostPages.of_memory(2**20, registrar)
+    assert pages.array is not None
+    assert int(registrar.register(pages.array.ctypes.data, 2**20, WRITABLE)) != 0  # it is registered already
+    registrar.forget()
+    assert torch.zeros(3, device="cuda").sum().item() == 0  # would raise the error of another
+    pages.close()

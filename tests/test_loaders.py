@@ -12,6 +12,8 @@ CASES = [
     Case("memory", {"encoding": "raw"}, "jpeg"),
     Case("memory", {"encoding": "jpeg"}, "jpeg", thorough=True),
     Case("mmap", {}, thorough=True),
+    Case("mmap", {"readahead": "off"}),
+    Case("mmap", {"readahead": "off", "encoding": "jpeg"}, "ragged"),
     Case("mmap", {"encoding": "raw"}, "jpeg"),
     Case("mmap", {"encoding": "jpeg", "threads": 1}, "jpeg", thorough=True),
     Case("filesystem", {}, thorough=True),
@@ -53,7 +55,16 @@ CUDA_CASES = [
     Case("gpu_mmap", {"mode": "cuda"}),
     Case("gpu_mmap", {"mode": "cuda", "encoding": "jpeg"}, "jpeg"),
     Case("gpu_mmap", {"mode": "pinned"}),
+    Case("gpu_mmap", {"mode": "pinned", "encoding": "jpeg"}, "jpeg"),
     Case("gpu_mmap", {"mode": "mapped"}),
+    Case("gpu_mmap", {"mode": "gds"}),
+    Case("gpu_mmap", {"mode": "cuda", "encoding": "jpeg"}, "ragged"),
+    Case("gpu_mmap", {"mode": "cuda"}, "ragged-raw"),
+    Case("gpu_mmap", {"mode": "pinned", "encoding": "jpeg"}, "ragged"),
+    Case("gpu_mmap", {"mode": "pinned"}, "ragged-raw"),
+    Case("gpu_mmap", {"mode": "mapped"}, "ragged"),
+    Case("gpu_mmap", {"mode": "mapped"}, "ragged-raw"),
+    Case("gpu_mmap", {"mode": "gds"}, "ragged-raw"),
 ]
 
 

@@ -84,5 +84,5 @@ def test_every_loader_declares_and_describes_its_options(name: str) -> None:
 
 
 def test_a_dataset_refuses_another_loader_s_options() -> None:
-    with pytest.raises(OptionError, match="loader mmap takes ArrayOptions, not Some"):
+    with pytest.raises(OptionError, match="loader mmap takes MmapOptions, not Some"):
         load("mmap")("nowhere", "train", Some())
