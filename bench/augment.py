@@ -32,6 +32,11 @@ def draw(seed: int, epoch: int, indices: Indices) -> Draws:
     return Draws(down, right, (bits >> np.uint64(32) & np.uint64(1)).astype(np.bool_))
 
 
+def packed(draws: Draws) -> torch.Tensor:
+    """The draws of a batch as one int32 tensor ``[3, B]``, so that one copy brings them to the device."""
+    return torch.from_numpy(np.stack(draws).astype(np.int32))
+
+
 class Transform:
     """Turns uint8 batches into normalised float32 ones in a fixed memory format."""
 
@@ -74,20 +79,24 @@ class Transform:
         return images.to(torch.float32, memory_format=self._format).mul_(self._scale).add_(self._shift)
 
     def augment(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
-        """Crop out of the image padded with its own edge, mirror, and normalise.
+        """Crop out of the image padded with its own edge, mirror, and normalise."""
+        return self.apply(images, packed(draws).to(images.device))
+
+    def apply(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """``augment`` with draws that lie on the device, as `packed` gives them. Nothing in it depends on a value.
 
         One gather does crop, padding and mirroring: coordinates are shifted, mirrored and clamped.
         """
-        if not self._shifts:
-            mirrored = torch.from_numpy(draws.flip).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
-            return self.normalise(torch.where(mirrored, images.flip(3), images) if self._flip else images)
         count, channels, height, width = images.shape
-        device = images.device
-        down, right, flip = (torch.from_numpy(a).to(device, non_blocking=True).view(count, 1) for a in draws)
-        columns = torch.arange(width, device=device)
+        down, right, flip = drawn.view(3, count, 1).unbind()
+        mirrored = flip.bool()
+        if not self._shifts:
+            mirrored = mirrored.view(count, 1, 1, 1)
+            return self.normalise(torch.where(mirrored, images.flip(3), images) if self._flip else images)
+        columns = torch.arange(width, device=images.device)
         if self._flip:
-            columns = torch.where(flip, width - 1 - columns, columns)
-        rows = (torch.arange(height, device=device) + down).clamp_(0, height - 1)
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        rows = (torch.arange(height, device=images.device) + down).clamp_(0, height - 1)
         columns = (columns + right).clamp_(0, width - 1)
         pixel = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).view(count, 1, -1).expand(-1, channels, -1)
         picked = images.reshape(count, channels, -1).gather(2, pixel).view(count, channels, height, width)

@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
 import torch
 
-from loaders import Batch
+from bench.carrier import CudaCarrier
+from bench.measure.stopwatch import DeviceTimeline
+from bench.transfer import Staging, Tensors
 from loaders.stream import BatchStream, cut, epoch_order
 
-__all__ = ["BatchStream", "cut", "epoch_order", "to_device"]
+__all__ = ["BatchStream", "Direct", "Way", "cut", "epoch_order", "way_to"]
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Copy a batch to the device, without waiting where its memory is page-locked, and into ``[B, C, H, W]`` order.
+class Way(Protocol):
+    """How batches come to where the network is."""
 
-    Decoders give channels-last memory; bringing it into one order is a loader's cost, not the network's.
-    """
-    images = batch.images.to(device, non_blocking=True).contiguous()
-    return Batch(images, batch.labels.to(device, non_blocking=True))
+    def reserve(self, batch: Sequence[tuple[Sequence[int], torch.dtype]]) -> None:
+        """Get ready for batches of these shapes and types, so that nothing is allocated while a clock runs."""
+
+    def room(self) -> None:
+        """Wait until the next batch may be sent. The device is what is waited for, so this counts as computing."""
+
+    def send(self, tensors: Tensors, watch: DeviceTimeline) -> AbstractContextManager[Tensors]:
+        """Begin to bring tensors there; what computes with them belongs into the context.
+
+        Images come out in ``[B, C, H, W]`` order: decoders give channels-last memory, and changing that is a loader's
+        cost, not the network's. The memory is used again for a later batch: whoever keeps something must copy it.
+        """
+
+    def drain(self) -> None:
+        """Wait until nothing is under way or in use: at the end of an epoch, whatever ended it."""
+
+    def timeline(self) -> DeviceTimeline:
+        """A timeline by the device's clock."""
+
+
+class Direct:
+    """The way to the processor: batches are there."""
+
+    def reserve(self, batch: Sequence[tuple[Sequence[int], torch.dtype]]) -> None:
+        """Needs nothing."""
+
+    def room(self) -> None:
+        """There is always some."""
+
+    def send(self, tensors: Tensors, watch: DeviceTimeline) -> AbstractContextManager[Tensors]:  # noqa: ARG002
+        """The tensors themselves."""
+        return contextlib.nullcontext(tuple(tensor.contiguous() for tensor in tensors))
+
+    def drain(self) -> None:
+        """Nothing is under way."""
+
+    def timeline(self) -> DeviceTimeline:
+        """A timeline that notes nothing."""
+        return DeviceTimeline(None)
+
+
+def way_to(device: torch.device, in_flight: int) -> Way:
+    """The way to a device, with so many batches on it at once."""
+    return Staging(CudaCarrier(device), in_flight) if device.type == "cuda" else Direct()

@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import UsageError
 
-Model = Literal["convnet", "resnet18", "densenet121"]
+Model = Literal["convnet", "resnet18", "densenet121", "resnet9"]
 Device = Literal["auto", "cpu", "cuda"]
 StartMethod = Literal["fork", "spawn"]
 CacheState = Literal["cold", "warm", "as-is"]
 
 C = TypeVar("C", bound=BaseModel)
+
+LATER = frozenset({"image_size", "source", "label_smoothing", "compile", "cuda_graphs", "in_flight"})
+"""Settings that came later than the names of runs: left out of these as long as they are as usual."""
 
 
 class Settings(BaseModel):
@@ -59,9 +62,9 @@ class Settings(BaseModel):
     @property
     def run_id(self) -> str:
         """Sixteen hex digits that depend on every setting and on the repetition."""
-        # Settings that came later are left out as long as they are not given, so that a run keeps its name.
-        later = {name for name in ("image_size", "source") if not getattr(self, name)}
-        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True)
+        fields = type(self).model_fields
+        usual = {name for name in LATER & fields.keys() if getattr(self, name) == fields[name].default}
+        text = json.dumps(self.model_dump(mode="json", exclude=usual), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -74,6 +77,7 @@ class RunConfig(Settings):
         lr: peak learning rate of the one-cycle schedule.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
+        label_smoothing: share of each label that is spread over all classes.
         cache: ``warm`` makes an untimed pass over the data first; ``cold`` evicts the store before every epoch;
             ``as-is`` does neither.
         ceiling_steps: steps on batches that lie on the device already, to know the best that any loader could do; 0:
@@ -83,6 +87,9 @@ class RunConfig(Settings):
         channels_last: memory format of the network.
         amp: bfloat16 mixed precision.
         deterministic: PyTorch's deterministic algorithms.
+        compile: the network, with conversion and augmentation, by PyTorch's compiler; evaluation is not compiled.
+        cuda_graphs: capture a whole training step and replay it for each full batch.
+        in_flight: batches that may be on their way to a CUDA device or in use there at once; a CPU needs none.
     """
 
     command: Literal["run"] = "run"
@@ -91,12 +98,16 @@ class RunConfig(Settings):
     lr: float = Field(default=0.1, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     cache: CacheState = "warm"
     ceiling_steps: int = Field(default=50, ge=0, le=100_000)
     rate_batches: int = Field(default=200, ge=0)
     channels_last: bool = False
     amp: bool = False
     deterministic: bool = True
+    compile: bool = False
+    cuda_graphs: bool = False
+    in_flight: int = Field(default=2, ge=1, le=16)
 
 
 class RateConfig(Settings):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import re
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,8 @@ def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
         raise
     except Exception as error:
         text = sentence(error)
+        # Its frames hold the network and batches, on the device too; what it says stays.
+        traceback.clear_frames(error.__traceback__)
         raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
     return draft.finish("ok")
 
@@ -187,6 +191,8 @@ def shape_of(config: Settings, split: SplitInfo) -> tuple[int, int, int]:
 def _check_fit(config: Settings, wanted: Wanted) -> None:
     """Refuse settings that the loader cannot serve, before anything is prepared."""
     loader = wanted.loader
+    if isinstance(config, RunConfig) and config.cuda_graphs and config.device != "cuda":
+        raise UsageError("--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out")
     if loader.device == "cuda" and config.device != "cuda":
         raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
     if loader.max_workers is not None and config.workers > loader.max_workers:
@@ -197,6 +203,10 @@ def sentence(error: Exception) -> str:
     """What to tell the user of an error: our own say it themselves, others are named."""
     if isinstance(error, BenchError | LoaderError):
         return str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
+        what = f" ({tried[1]} more were asked for)" if tried else ""
+        return f"the device ran out of memory{what}; lower --batch-size or take a smaller --model"
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     return f"{type(error).__name__}: {lines[-1].strip()}"  # a worker's error has its traceback before its last line
 
@@ -234,15 +244,19 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
         channels_last=config.channels_last,
         amp=config.amp,
+        compiled=config.compile,
+        cuda_graphs=config.cuda_graphs,
+        in_flight=config.in_flight,
     )
     trainer.warm_up(shape, sorted({len(b) for b in first}, reverse=True), classes)
     ceiling = Ceiling(trainer, shape, len(first[0]), classes)
     ceiling.measure(config.ceiling_steps // 2)
     reset_peak_memory(device)
 
-    with Reading(config, wanted, device) as reading:
+    with Reading(config, wanted) as reading:
         watch = CacheWatch(wanted.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
             epochs = Epochs(config, info, trainer, reading, watch, sampler, gpu)
@@ -254,7 +268,8 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
-        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, len(first))
+        stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
+        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, stopwatch_s)
         draft.fields["digest"] = _digest(reading.stream, first)
         if config.rate_batches:
             draft.fields["rates"] = _rates(config, reading, split.count)
@@ -275,7 +290,7 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
 
 
 def _resources(
-    epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, steps: int
+    epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, stopwatch_s: float
 ) -> ResourcesPart:
     seen = sampler.result()
     energy = [epoch.energy_j for epoch in epochs]
@@ -297,7 +312,7 @@ def _resources(
             "interval_s": INTERVAL,
             "cost_s": seen.cost_s,
             "unreadable": seen.unreadable,
-            "stopwatch_s": stopwatch_cost(device) * steps,
+            "stopwatch_s": stopwatch_s,
         },
     )
 

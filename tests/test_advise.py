@@ -35,7 +35,6 @@ def test_candidates_are_what_can_run_here(tmp_path: Path, photos: Path) -> None:
     assert set(fixed) <= {"filesystem", "mmap", "memory", "hdf5", "postgres"}
     ragged = [candidate.label for candidate in candidates(Folder(photos), 10**6, CPU)]
     assert {"mmap", "mmap encoding=jpeg", "hdf5 encoding=jpeg", "memory"} <= set(ragged)
-    assert "gpu_mmap" not in ragged
     huge = [candidate.label for candidate in candidates(Folder(photos), 10**15, CPU)]
     assert "memory" not in huge
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.augment import PADDING, Draws, Transform, draw
+from bench.augment import PADDING, Draws, Transform, draw, packed
 
 CPU = torch.device("cpu")
 
@@ -33,6 +33,17 @@ def test_crop_and_flip(count: int, channels: int, height: int, width: int, seed:
     transform = Transform([0.0] * channels, [1 / 255] * channels, device=CPU)
     got = transform.augment(torch.from_numpy(images), draws)
     assert torch.equal(got.round().to(torch.uint8), torch.from_numpy(plain(images, draws)))
+
+
+def test_draws_travel_as_one_tensor() -> None:
+    draws = draw(3, 4, np.arange(11))
+    together = packed(draws)
+    assert (together.dtype, together.shape) == (torch.int32, (3, 11))
+    assert all(np.array_equal(row, part) for row, part in zip(together.numpy(), draws, strict=True))
+    images = torch.randint(0, 256, (11, 3, 8, 8), dtype=torch.uint8)
+    for shift in (True, False):
+        transform = Transform([0.4] * 3, [0.2] * 3, device=CPU, shift=shift)
+        assert torch.equal(transform.apply(images, together), transform.augment(images, draws))
 
 
 def test_memory_layout_of_the_batch_does_not_matter() -> None:

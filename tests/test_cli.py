@@ -100,6 +100,19 @@ def test_the_same_run_replaces_its_record_and_another_does_not(bench: Bench) -> 
     assert len(list(bench.out.glob("*.json"))) == 3
 
 
+def test_every_setting_of_training_can_be_given(bench: Bench) -> None:
+    given = ("--channels-last", "--amp", "--no-deterministic", "--label-smoothing", "0.1", "--in-flight", "3")
+    assert bench("run", "memory", "digits", *QUICK, *given, "--rate-batches", "0").code == 0
+    (path,) = bench.out.glob("*.json")
+    config = json.loads(path.read_text())["config"]
+    wanted = {"channels_last": True, "amp": True, "deterministic": False, "label_smoothing": 0.1, "in_flight": 3}
+    assert wanted.items() <= config.items()
+    assert {"--compile", "--cuda-graphs"} <= set(bench("run", "--help").out.split())
+    done = bench("run", "memory", "digits", *QUICK, "--cuda-graphs")
+    assert (done.code, done.out) == (2, "")
+    assert "--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out" in done.err
+
+
 def test_doctor_verify_reads_every_store(bench: Bench) -> None:
     bench("prepare", "mmap", "digits", "--limit", "64")
     done = bench("doctor", "--verify")

@@ -37,6 +37,10 @@ OTHER: dict[str, Any] = {
     "channels_last": True,
     "amp": True,
     "deterministic": False,
+    "label_smoothing": 0.1,
+    "compile": True,
+    "cuda_graphs": True,
+    "in_flight": 3,
     "batches": 7,
     "repeats": 3,
     "image_size": 64,
@@ -64,6 +68,8 @@ def test_the_name_of_a_run_does_not_change_between_versions() -> None:
     options = {"b": 1, "a": "x"}
     config = RunConfig(loader="hdf5", dataset="cifar10", options=options, seed=3, device="cpu")
     assert config.run_id == "885b95a172b36d72"
+    usual = {"label_smoothing": 0.0, "compile": False, "cuda_graphs": False, "in_flight": 2, "image_size": None}
+    assert RunConfig(**{**dict(config), **usual}).run_id == config.run_id
     assert RunConfig(**{**dict(config), "options": dict(reversed(options.items()))}).run_id == config.run_id
 
 
@@ -95,6 +101,8 @@ def test_json_gives_the_same_configuration_and_name(config: RunConfig) -> None:
         ({"lr": 0.0}, "--lr 0.0: input should be greater than 0"),
         ({"lr": math.nan}, "--lr nan: input should be a finite number"),
         ({"lr": math.inf}, "--lr inf: input should be a finite number"),
+        ({"in_flight": 0}, "--in-flight 0: input should be greater than or equal to 1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: input should be less than 1"),
         ({"seed": 2**63}, f"--seed {2**63}: input should be less than {2**63}"),
         ({"start_method": "forkserver"}, "--start-method 'forkserver': input should be 'fork' or 'spawn'"),
         ({"cache": "hot"}, "--cache 'hot': input should be 'cold', 'warm' or 'as-is'"),

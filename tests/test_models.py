@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.config import Model
 from bench.models import build_model
 
-NAMES: list[Model] = ["convnet", "resnet18", "densenet121"]
+NAMES: list[Model] = ["convnet", "resnet18", "densenet121", "resnet9"]
 
 
 def parameters(model: nn.Module) -> int:
@@ -35,12 +37,42 @@ def test_convnet_has_four_3x3_convolutions() -> None:
     ]
 
 
+def test_every_model_is_here() -> None:
+    assert set(NAMES) == set(get_args(Model))
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [32, 64])
-def test_shapes(name: Model, size: int) -> None:
-    model = build_model(name, 7, size, seed=0).eval()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(name: Model, size: int, channels: int) -> None:
+    model = build_model(name, 7, size, 0, channels).eval()
     with torch.no_grad():
-        assert model(torch.zeros(2, 3, size, size)).shape == (2, 7)
+        assert model(torch.zeros(2, channels, size, size)).shape == (2, 7)
+
+
+def test_resnet9_has_nine_layers_with_weights() -> None:
+    model = build_model("resnet9", 10, 32, seed=0).eval()
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert [m.weight.shape[0] for m in layers] == [64, 128, 128, 128, 256, 512, 512, 512, 10]
+    assert parameters(model) == 6_573_120
+    assert not any(isinstance(m, nn.AdaptiveMaxPool2d) for m in model.modules())  # not deterministic on CUDA
+
+
+def test_resnet9_learns() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(12) % 3
+    images = torch.rand(12, 3, 16, 16) + labels.view(-1, 1, 1, 1)  # each class has its own brightness
+    model = build_model("resnet9", 3, 16, seed=0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    losses = []
+    for _ in range(10):
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 4
+    assert (model(images).argmax(1) == labels).float().mean() > 0.9
 
 
 def test_deep_networks_see_small_images_whole() -> None:

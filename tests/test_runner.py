@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench.batching import epoch_order
 from bench.config import RunConfig
@@ -17,6 +20,7 @@ from bench.records import Record
 from bench.runner import RunFailedError, resolve_device, run
 from bench.sources.registry import open_source
 from bench.stores import Silent, Wanted
+from bench.training import Trainer
 from loaders import load, loader_names
 
 SMALL: dict[str, Any] = {
@@ -225,9 +229,72 @@ def test_a_loader_that_cannot_run_leaves_a_record(folder: Path) -> None:
     assert (record.status, record.error) == ("unavailable", reason)
 
 
-def test_cuda_where_there_is_none() -> None:
-    import torch
+@pytest.mark.parametrize("changes", [{"label_smoothing": 0.1}, {"in_flight": 4}, {"model": "resnet9"}], ids=str)
+def test_a_setting_stands_in_the_record(folder: Path, baseline: Record, changes: dict[str, Any]) -> None:
+    record = do(folder, "memory", limit=32, epochs=1, ceiling_steps=0, rate_batches=0, **changes)
+    assert record.status == "ok"
+    assert changes.items() <= record.config.model_dump().items()
 
+
+def test_graphs_without_cuda_are_refused_in_one_sentence(folder: Path) -> None:
+    sentence = "--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out"
+    with pytest.raises(UsageError) as caught:
+        do(folder, "memory", cuda_graphs=True)
+    assert str(caught.value) == sentence
+
+
+def test_memory_that_runs_out_is_one_sentence_and_comes_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def full(trainer: Trainer, *_: Any, **__: Any) -> None:
+        held.append(weakref.ref(trainer.model))
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
+        )
+
+    monkeypatch.setattr(Trainer, "train_epoch", full)
+    with pytest.raises(RunFailedError) as caught:
+        do(folder, "memory")
+    wanted = "the device ran out of memory (2.00 GiB more were asked for); lower --batch-size or take a smaller --model"
+    assert caught.value.record.error == wanted
+    assert caught.value.record.status == "failed"
+    gc.collect()
+    assert held[0]() is None  # although the error is still there
+
+
+@pytest.mark.cuda
+def test_cuda_memory_that_runs_out_is_a_failed_record(folder: Path) -> None:
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(0.5e9 / total)
+    try:
+        with pytest.raises(RunFailedError, match=r"the device ran out of memory .*; lower --batch-size") as caught:
+            do(folder, "mmap", device="cuda", model="densenet121", limit=1500, batch_size=1500, image_size=None)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert caught.value.record.status == "failed"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "changes", [{}, {"cuda_graphs": True}, {"in_flight": 1}, {"channels_last": True, "amp": True}], ids=str
+)
+def test_cuda_loaders_train_the_same(folder: Path, changes: dict[str, Any]) -> None:
+    """Through the transfer or past it, by workers or read ahead, replayed or not: not one bit differs."""
+    records = [
+        do(folder, "gpu_mmap", device="cuda", batch_size=40, **changes),
+        do(folder, "mmap", device="cuda", batch_size=40, **changes),
+        do(folder, "memory", device="cuda", batch_size=40, workers=2, **changes),
+        do(folder, "filesystem", device="cuda", batch_size=40, prefetch=3, **changes),
+    ]
+    assert len({str(outcome(record)) for record in records}) == 1
+    for record in records:
+        for epoch in record.epochs:
+            assert epoch.device_compute_s is not None
+            assert epoch.device_idle_s is not None
+            assert epoch.device_compute_s + epoch.device_idle_s <= epoch.wall_s
+
+
+def test_cuda_where_there_is_none() -> None:
     if torch.cuda.is_available():
         assert resolve_device("auto").type == "cuda"
         return

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.stopwatch import DeviceTimeline, HostTimeline, Interval, stopwatch_cost
+from bench.measure.stopwatch import DeviceTimeline, HostTimeline, Interval, Queue, stopwatch_cost
 
 
 def test_an_interval_lies_between_the_clocks_inside_and_outside_it() -> None:
@@ -77,38 +77,111 @@ def test_nothing_waited_for_has_no_quantiles() -> None:
     assert HostTimeline().wait_quantiles() == {}
 
 
+EMPTY = {"device_copy_s": None, "device_compute_s": None, "device_idle_s": None}
+
+
 def test_the_cpu_has_no_timeline_of_its_own() -> None:
-    device = DeviceTimeline(torch.device("cpu"))
-    device.mark("copy")
-    device.mark("end")
-    assert device.seconds() == {"device_copy_s": None, "device_compute_s": None, "device_idle_s": None}
+    device = DeviceTimeline(None)
+    device.begin()
+    with device.copying, device.gathering, device.computing:
+        pass
+    assert device.seconds() == EMPTY
+
+
+class At:
+    """A mark at a second of a made-up clock."""
+
+    def __init__(self, second: float) -> None:
+        self.second = second
+
+    def elapsed_time(self, other: At, /) -> float:
+        return 1e3 * (other.second - self.second)
+
+
+class Clock:
+    """What two queues are told, and when they come to it."""
+
+    def __init__(self, **seconds: list[float]) -> None:
+        self._seconds = {queue: iter(when) for queue, when in seconds.items()}
+
+    def mark(self, queue: Queue) -> At:
+        return At(next(self._seconds[queue]))
+
+
+def test_copies_lie_beside_computing_and_idling_is_the_rest() -> None:
+    clock = Clock(copies=[0.5, 1.5, 2.0, 4.0], computing=[0.0, 1.5, 4.5, 5.0, 9.0])
+    device = DeviceTimeline(clock.mark)
+    device.begin()
+    for _ in range(2):
+        with device.copying:
+            pass
+        with device.computing:
+            pass
+    assert device.seconds() == {"device_copy_s": 3.0, "device_compute_s": 7.0, "device_idle_s": 2.0}
+
+
+def test_copying_that_the_computing_queue_does_is_no_idling() -> None:
+    clock = Clock(computing=[0.0, 1.0, 3.0, 3.0, 5.0, 5.5, 6.0, 6.5, 8.0])
+    device = DeviceTimeline(clock.mark)
+    device.begin()
+    for _ in range(2):
+        with device.gathering:
+            pass
+        with device.computing:
+            pass
+    assert device.seconds() == {"device_copy_s": 2.5, "device_compute_s": 3.5, "device_idle_s": 2.0}
+
+
+def test_the_clock_s_resolution_makes_no_negative_idling() -> None:
+    device = DeviceTimeline(Clock(computing=[0.0, -1e-7, 1.0]).mark)
+    device.begin()
+    with device.computing:
+        pass
+    assert device.seconds()["device_idle_s"] == 0.0
+
+
+def test_an_epoch_without_a_step_has_no_timeline() -> None:
+    device = DeviceTimeline(Clock(computing=[0.0]).mark)
+    assert device.seconds() == EMPTY
+    device.begin()
+    assert device.seconds() == EMPTY
+
+
+def test_after_an_error_the_device_is_not_asked_for_its_time() -> None:
+    device = DeviceTimeline(Clock(computing=[0.0, 1.0]).mark)  # another mark would be one too many
+    device.begin()
+    with pytest.raises(ZeroDivisionError), device.computing:
+        raise ZeroDivisionError
+    assert device.seconds() == EMPTY
 
 
 @pytest.mark.cuda
 def test_the_device_s_parts_are_within_the_host_s_time() -> None:
+    from bench.batching import way_to
+
     cuda = torch.device("cuda")
-    device = DeviceTimeline(cuda)
+    way = way_to(cuda, 2)
+    device = way.timeline()
     matrix = torch.rand(2048, 2048)
+    there = torch.rand(2048, 2048, device=cuda)
     torch.cuda.synchronize()
     before = time.perf_counter()
+    device.begin()
     for _ in range(3):
-        device.mark("copy")
-        there = matrix.to(cuda)
-        device.mark("compute")
-        for _ in range(20):
-            there = there @ there
-        device.mark("end")
+        with way.send((matrix,), device) as (found,), device.computing:
+            for _ in range(20):
+                there = (there @ found) / 2048
         torch.cuda.synchronize()
         time.sleep(0.02)
-    device.mark("end")
-    torch.cuda.synchronize()
-    found = {key: value or 0.0 for key, value in device.seconds().items()}
-    assert sum(found.values()) <= time.perf_counter() - before
-    assert found["device_copy_s"] > 0
-    assert found["device_compute_s"] > 0
-    assert found["device_idle_s"] >= 0.06
+    wall = time.perf_counter() - before
+    way.drain()
+    found_s = {key: value or 0.0 for key, value in device.seconds().items()}
+    assert found_s["device_compute_s"] + found_s["device_idle_s"] <= wall
+    assert 0 < found_s["device_copy_s"] <= wall
+    assert found_s["device_compute_s"] > 0
+    assert found_s["device_idle_s"] >= 0.04  # the last pause is after the last step
 
 
 def test_the_stopwatch_s_own_cost_is_measured() -> None:
-    cost = stopwatch_cost(torch.device("cpu"), steps=100)
+    cost = stopwatch_cost(DeviceTimeline(None), steps=100)
     assert 0 < cost < 1  # seconds a step; how small it is, every record says

@@ -1,24 +1,35 @@
-"""Training learns, evaluation leaves the network as it was, and the timeline adds up."""
+"""Training learns, evaluation leaves the network as it was, and neither the way to the device nor a capture shows."""
 
 from __future__ import annotations
 
 import copy
 import functools
+import gc
+import os
+import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from torch import nn
 
 from bench.augment import Transform
 from bench.batching import cut, epoch_order
+from bench.errors import BenchError
 from bench.models import build_model
-from bench.training import Trainer
+from bench.training import Trainer, _explained
+from bench.transfer import Staging
 from loaders import Batch
 from loaders.batch import Indices
+from tests.slow_device import HostComputes
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies
 CPU = torch.device("cpu")
+CUDA = torch.device("cuda")
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 96)
 # Each class has its own brightness: learnable at once.
@@ -29,14 +40,33 @@ def batches_of(order: list[Indices]) -> Iterator[Batch]:
     return (Batch(torch.from_numpy(IMAGES[i]), torch.from_numpy(LABELS[i])) for i in order)
 
 
-def trainer(steps: int = 30, **changes: Any) -> Trainer:
+def trainer(steps: int = 30, device: torch.device = CPU, **changes: Any) -> Trainer:
     settings = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4} | changes
-    transform = Transform([0.4] * 3, [0.25] * 3, device=CPU, channels_last=settings.get("channels_last", False))
-    model = build_model("convnet", 3, 16, seed=0)
-    return Trainer(model, transform, device=CPU, steps=steps, seed=0, **settings)
+    transform = Transform([0.4] * 3, [0.25] * 3, device=device, channels_last=settings.get("channels_last", False))
+    model = settings.pop("model", None) or build_model("convnet", 3, 16, seed=0)
+    return Trainer(model, transform, device=device, steps=steps, seed=0, **settings)
 
 
-@pytest.mark.parametrize("changes", [{}, {"channels_last": True}, {"amp": True}, {"momentum": 0.0}], ids=str)
+def losses_of(subject: Trainer, size: int = 40, epochs: int = 3, on_device: bool = False) -> list[float]:
+    """Losses of epochs whose last batch is smaller, and the accuracy afterwards."""
+    found = []
+    for epoch in range(epochs):
+        order = cut(epoch_order(96, 0, epoch), size)
+
+        def fetch(order: list[Indices] = order) -> Iterator[Batch]:
+            return (
+                (Batch(*(t.to(subject.device) for t in b)) for b in batches_of(order))
+                if on_device
+                else batches_of(order)
+            )
+
+        found.append(subject.train_epoch(fetch, order, epoch, on_device=on_device).train_loss)
+    return [*found, subject.evaluate(batches_of(cut(np.arange(96), size)), 3).accuracy]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"channels_last": True}, {"amp": True}, {"momentum": 0.0}, {"label_smoothing": 0.1}], ids=str
+)
 def test_learns(changes: dict[str, Any]) -> None:
     subject = trainer(**changes)
     losses = []
@@ -105,3 +135,188 @@ def test_a_run_may_be_very_short(steps: int) -> None:
     subject = trainer(steps=steps)
     order = cut(np.arange(8 * steps), 8)
     assert np.isfinite(subject.train_epoch(lambda: batches_of(order), order, 0).train_loss)
+
+
+def test_smoothed_labels_are_another_loss() -> None:
+    assert losses_of(trainer(label_smoothing=0.2))[0] > losses_of(trainer())[0]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_slow_way_to_the_device_changes_no_bit(in_flight: int, warm: bool) -> None:
+    with HostComputes() as device:
+        subject = trainer()
+        subject.way = Staging(device, in_flight)
+        if warm:
+            subject.warm_up((3, 16, 16), [40, 16], 3)
+            subject.ceiling((3, 16, 16), 40, 3, 4)
+            before = dict(device.sizes)
+        else:  # the first batches come in inference mode
+            subject.evaluate(batches_of(cut(np.arange(96), 40)), 3)
+        assert losses_of(subject) == losses_of(trainer())
+        assert len(device.sizes["locked"]) == in_flight * (1 if warm else 2)  # labels' draws come with training
+        assert not warm or device.sizes == before
+        assert device.idle()
+
+
+def test_images_whose_channels_come_last_take_the_same_way() -> None:
+    def turned(order: list[Indices]) -> Iterator[Batch]:
+        for images, labels in batches_of(order):
+            yield Batch(images.contiguous(memory_format=torch.channels_last), labels)
+
+    order = cut(epoch_order(96, 0, 0), 40)
+    with HostComputes() as device:
+        subject = trainer()
+        subject.way = Staging(device, 2)
+        loss = subject.train_epoch(lambda: turned(order), order, 0).train_loss
+    assert loss == trainer().train_epoch(lambda: batches_of(order), order, 0).train_loss
+
+
+def test_the_device_s_timeline_is_within_the_epoch() -> None:
+    order = cut(epoch_order(96, 0, 0), 8)
+    with HostComputes() as device:
+        subject = trainer()
+        subject.way = Staging(device, 2)
+        result = subject.train_epoch(lambda: batches_of(order), order, 0)
+    found = {key: value or 0.0 for key, value in result.device.items()}
+    assert all(0 < value <= result.host.wall.seconds for value in found.values())
+    assert found["device_compute_s"] + found["device_idle_s"] <= result.host.wall.seconds
+
+
+@pytest.mark.parametrize("where", ["fetch", "copy", "step", "evaluation"])
+def test_an_error_surfaces_as_it_is_and_leaves_nothing_under_way(where: str) -> None:
+    def broken() -> Iterator[Batch]:
+        for number, batch in enumerate(batches_of(order)):
+            if number == 2:
+                raise OSError("fetch")
+            yield batch
+
+    order = cut(np.arange(96), 16)
+    threads = threading.active_count()
+    with HostComputes() as device:
+        subject = trainer()
+        way = subject.way = Staging(device, 2)
+        if where == "copy":
+            device.fail_at = 3
+        if where == "step":
+            subject._step = lambda *_: (_ for _ in ()).throw(OSError("step"))  # type: ignore[assignment]
+        with pytest.raises(OSError if where != "copy" else RuntimeError, match=where.replace("evaluation", "fetch")):
+            if where == "evaluation":
+                subject.evaluate(broken(), 3)
+            else:
+                subject.train_epoch(broken if where == "fetch" else lambda: batches_of(order), order, 0)
+        assert device.idle()
+        assert all(slot.busy is None and not slot.lent for slot in way._slots)
+    assert threading.active_count() == threads
+
+
+def test_a_compiler_that_cannot_work_is_one_sentence() -> None:
+    missing = type("InvalidCxxCompiler", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+    sentence = r"cannot compile the network here \(no compiler\); install a C\+\+ compiler .* leave out --compile"
+    with pytest.raises(BenchError, match=sentence), _explained(compiled=True):
+        raise missing("\nno compiler\nand much more")
+    with pytest.raises(OSError, match="disk"), _explained(compiled=True):
+        raise OSError("disk")
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+def test_a_compiled_network_trains_the_same() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 3))  # soon compiled
+    plain = trainer(model=copy.deepcopy(model))
+    subject = trainer(model=model, compiled=True)
+    subject.warm_up((3, 16, 16), [48], 3, steps=1)
+    assert losses_of(subject, size=48) == pytest.approx(losses_of(plain, size=48), rel=1e-3)
+    assert not psutil.Process().children()  # the compiler's own processes would count as the run's memory
+
+
+# What only a CUDA device can show.
+
+SHAPE = (3, 16, 16)
+
+
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """What a run sets; a capture and plain steps take the same algorithms then."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("changes", [{}, {"channels_last": True, "amp": True}], ids=str)
+def test_cuda_the_transfer_changes_no_bit(exact: None, changes: dict[str, Any]) -> None:
+    plain = losses_of(trainer(device=CUDA, **changes), on_device=True)  # each batch moved by itself, in order
+    for in_flight in (1, 2, 4):
+        assert losses_of(trainer(device=CUDA, in_flight=in_flight, **changes)) == plain
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("changes", [{}, {"momentum": 0.0}, {"channels_last": True, "amp": True}], ids=str)
+@pytest.mark.parametrize("on_device", [False, True])
+def test_cuda_graphs_train_as_plain_steps_do(exact: None, changes: dict[str, Any], on_device: bool) -> None:
+    plain = losses_of(trainer(device=CUDA, **changes))
+    subject = trainer(device=CUDA, cuda_graphs=True, **changes)
+    subject.warm_up(SHAPE, [40, 16], 3)
+    subject.ceiling(SHAPE, 40, 3, 10)
+    tolerance = 0.02 if changes.get("amp") else 1e-3
+    assert losses_of(subject, on_device=on_device) == pytest.approx(plain, rel=tolerance)
+
+
+@pytest.mark.cuda
+def test_cuda_a_capture_changes_nothing() -> None:
+    subject = trainer(device=CUDA, cuda_graphs=True)
+    before = copy.deepcopy(subject.model.state_dict())
+    subject.warm_up(SHAPE, [32, 5], 3)
+    assert all(torch.equal(before[key], value) for key, value in subject.model.state_dict().items())
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore")  # the compiler has advice on precision
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_cuda_a_compiled_network_trains_the_same(cuda_graphs: bool) -> None:
+    subject = trainer(device=CUDA, compiled=True, cuda_graphs=cuda_graphs)
+    subject.warm_up(SHAPE, [40, 16], 3)
+    assert losses_of(subject) == pytest.approx(losses_of(trainer(device=CUDA)), rel=0.01)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_cuda_the_device_s_timeline_is_sane(on_device: bool, cuda_graphs: bool) -> None:
+    subject = trainer(device=CUDA, cuda_graphs=cuda_graphs)
+    subject.warm_up(SHAPE, [8], 3)
+    order = cut(epoch_order(96, 0, 0), 8)
+
+    def fetch() -> Iterator[Batch]:
+        return (Batch(*(t.to(CUDA) for t in b)) for b in batches_of(order)) if on_device else batches_of(order)
+
+    result = subject.train_epoch(fetch, order, 0, on_device=on_device)
+    wall, found = result.host.wall.seconds, {key: value or 0.0 for key, value in result.device.items()}
+    assert 0 < found["device_compute_s"] <= wall
+    assert 0 < found["device_copy_s"] <= wall
+    assert found["device_compute_s"] + found["device_idle_s"] <= wall
+    assert result.host.gap < 0.05
+
+
+@pytest.mark.cuda
+def test_cuda_memory_comes_back_after_an_error() -> None:
+    def broken() -> Iterator[Batch]:
+        yield from batches_of(order[:2])
+        raise OSError("fetch")
+
+    order = cut(np.arange(96), 16)
+    gc.collect()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for cuda_graphs in (False, True):
+        subject = trainer(device=CUDA, cuda_graphs=cuda_graphs)
+        subject.warm_up(SHAPE, [16], 3)
+        with pytest.raises(OSError, match="fetch"):
+            subject.train_epoch(broken, order, 0)
+        assert losses_of(subject, size=16)  # it can go on
+        del subject
+        gc.collect()
+        # cuBLAS keeps a workspace for each stream that it has worked on.
+        torch._C._cuda_clearCublasWorkspaces()
+        assert torch.cuda.memory_allocated() <= before + 2**20

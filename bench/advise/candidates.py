@@ -65,7 +65,7 @@ def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator
     plain = (Way(), Way(prefetch=2))
     has_files = any(split.encoding == "jpeg" for split in source.splits().values())
     yield Candidate("filesystem", {}, decoding)
-    if device.type == "cuda" and not source.ragged and raw_bytes < torch.cuda.mem_get_info(device)[0] * RAM_SHARE:
+    if device.type == "cuda" and raw_bytes < torch.cuda.mem_get_info(device)[0] * RAM_SHARE:
         yield Candidate("gpu_mmap", {}, (Way(),))
     yield Candidate("mmap", {}, (*plain, workers) if source.ragged else plain)
     if has_files:

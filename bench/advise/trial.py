@@ -13,6 +13,7 @@ from bench.advise.candidates import Candidate, Way
 from bench.augment import Transform
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RunConfig
+from bench.measure.processes import MemorySampler
 from bench.measure.rates import consume
 from bench.models import build_model
 from bench.runner import shape_of
@@ -64,29 +65,28 @@ class Trial(NamedTuple):
 class Bench:
     """One network on one device that takes turns with all candidates."""
 
-    def __init__(self, config: RunConfig, source: Source, sample: int, folder: Path) -> None:
+    def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
         """Start nothing yet.
 
         Args:
             config: network, batch size, device and size of the crops.
             source: the data.
-            sample: how many images of each split to take.
             folder: for the stores; removed by the caller.
         """
-        self._config, self._source, self._sample, self._folder = config, source, sample, folder
+        self._config, self._source, self._folder = config, source, folder
         self._device = torch.device(config.device)
         self._trainer: Trainer | None = None
         self._classes = 0
 
-    def store(self, candidate: Candidate) -> Sampled:
-        """Prepare the sample.
+    def store(self, candidate: Candidate, sample: int) -> Sampled:
+        """Prepare so many images of each split.
 
         Raises:
             LoaderError: it cannot be done.
         """
         loader = load(candidate.loader)
         options = parse_options(loader.Options, candidate.options, candidate.loader)
-        wanted = Wanted(loader, options, self._source, self._sample, self._folder)
+        wanted = Wanted(loader, options, self._source, sample, self._folder)
         return Sampled(wanted, prepare(wanted)[0])
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
@@ -110,7 +110,6 @@ class Bench:
         order = cut(epoch_order(split.count, 0, 0), self._batch_size(sampled))
         with sampled.wanted.open("train") as dataset:
             how: dict[str, Any] = {**way._asdict(), "size": self._config.image_size}
-            how["pin_memory"] = self._device.type == "cuda" and dataset.device == "cpu"
             with BatchStream(dataset, **how) as stream:
                 started = time.perf_counter()
                 for _ in stream.epoch(order[: max(2, 2 * way.workers)], train=True):
@@ -119,17 +118,14 @@ class Bench:
                 rate = _rate(stream, order, min(seconds / 4, 60.0), first_s)
                 image_s, stall_s = [], []
                 count = self._steps(trainer, dataset, stream, order, seconds * 3 / 4 / BLOCKS)
-                for block in range(BLOCKS):
-                    batches = _some(split.count, self._batch_size(sampled), count, block + 1)
-                    fetch = functools.partial(stream.epoch, batches, epoch=block + 1, train=True)
-                    result = trainer.train_epoch(
-                        fetch,
-                        batches,
-                        block + 1,
-                        on_device=dataset.device != "cpu",
-                    )
-                    image_s.append(result.host.wall.seconds / result.images)
-                    stall_s.append((result.host.fetch.seconds + result.host.transfer.seconds) / result.images)
+                with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
+                    for block in range(BLOCKS):
+                        batches = _some(split.count, self._batch_size(sampled), count, block + 1)
+                        fetch = functools.partial(stream.epoch, batches, epoch=block + 1, train=True)
+                        on_device = dataset.device != "cpu"
+                        result = trainer.train_epoch(fetch, batches, block + 1, on_device=on_device)
+                        image_s.append(result.host.wall.seconds / result.images)
+                        stall_s.append((result.host.fetch.seconds + result.host.transfer.seconds) / result.images)
         return Trial(
             candidate,
             way,

@@ -1,15 +1,16 @@
-"""The timelines of one epoch: exclusive host intervals, and the device's own clock on CUDA."""
+"""The timelines of one epoch: exclusive host intervals, and the device's own clock for its two queues."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-import torch
 
-Part = Literal["fetch", "transfer", "compute", "other"]
+Queue = Literal["copies", "computing"]
+"""What a device does one after another: each queue is in order, and runs beside the other."""
 
 
 class Interval:
@@ -60,43 +61,99 @@ class HostTimeline:
         return dict(zip(("p50", "p95", "p99", "max"), values, strict=True))
 
 
-def stopwatch_cost(device: torch.device, steps: int = 1000) -> float:
-    """Seconds a step that the timelines themselves cost: those of an epoch whose parts do nothing."""
-    host, events = HostTimeline(), DeviceTimeline(device)
+class Mark(Protocol):
+    """A moment on the device's clock."""
+
+    def elapsed_time(self, other: Any, /) -> float:
+        """Milliseconds from here to another mark, once the device has passed both."""
+
+
+class DeviceSpans:
+    """Adds up what the device's clock says between entering and leaving, for one queue."""
+
+    def __init__(self, mark: Callable[[], Mark] | None) -> None:
+        self._mark = mark
+        self._since: Mark | None = None
+        self.marks: list[tuple[Mark, Mark]] = []
+
+    def __enter__(self) -> Self:
+        if self._mark is not None:
+            self._since = self._mark()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After an error the device may take no more orders, and a complaint about that would hide the error.
+        if self._mark is not None and self._since is not None and kind is None:
+            self.marks.append((self._since, self._mark()))
+        self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """Sum so far; every mark must have passed."""
+        return sum(start.elapsed_time(end) for start, end in self.marks) / 1e3
+
+
+class DeviceTimeline:
+    """Copy and compute time as the device sees them; nothing where there is no device beside the host.
+
+    Attributes:
+        copying: what the queue of the copies does; it overlaps with computing.
+        gathering: copying that is itself work of the computing queue.
+        computing: what the computing queue does else.
+    """
+
+    def __init__(self, mark: Callable[[Queue], Mark] | None) -> None:
+        """Args: mark notes a moment of a queue; None: there is no device."""
+        self._mark = mark
+        self._begin: Mark | None = None
+        self.copying = DeviceSpans(None if mark is None else lambda: mark("copies"))
+        self.gathering = DeviceSpans(None if mark is None else lambda: mark("computing"))
+        self.computing = DeviceSpans(None if mark is None else lambda: mark("computing"))
+
+    def begin(self) -> None:
+        """The epoch begins; the computing queue is idle until it is given something."""
+        if self._mark is not None:
+            self._begin = self._mark("computing")
+
+    def seconds(self) -> dict[str, float | None]:
+        """``device_copy_s``, ``device_compute_s``, ``device_idle_s``. Call after a synchronise.
+
+        Idle is the time until the last step's end in which the computing queue had nothing to do. So computing and
+        idling add up to that time, and copies that overlap with computing come on top.
+        """
+        if self._begin is None or not self.computing.marks:
+            return dict.fromkeys(("device_copy_s", "device_compute_s", "device_idle_s"))
+        gathered, computed = self.gathering.seconds, self.computing.seconds
+        until_end = self._begin.elapsed_time(self.computing.marks[-1][1]) / 1e3
+        return {
+            "device_copy_s": self.copying.seconds + gathered,
+            "device_compute_s": computed,
+            "device_idle_s": max(0.0, until_end - computed - gathered),  # the clock's resolution is half a microsecond
+        }
+
+
+def stopwatch_cost(device: DeviceTimeline, steps: int = 1000) -> float:
+    """Seconds a step that the timelines themselves cost: those of an epoch whose parts do nothing.
+
+    Args:
+        device: a timeline that is used for nothing else.
+        steps: how many.
+    """
+    host = HostTimeline()
+    device.begin()
     started = time.perf_counter()
     with host.wall:
         for _ in range(steps):
             with host.fetch:
                 pass
-            with host.transfer:
-                events.mark("copy")
             with host.compute:
-                events.mark("compute")
-                events.mark("end")
+                pass
+            with host.transfer, device.copying:
+                pass
+            with host.compute, device.computing:
+                pass
             with host.other:
                 host.waits.append(host.fetch.last)
     return (time.perf_counter() - started) / steps
-
-
-class DeviceTimeline:
-    """Copy and compute time as the CUDA device sees them, from events; nothing on the CPU."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._on = device.type == "cuda"
-        self._marks: list[tuple[str, torch.cuda.Event]] = []
-
-    def mark(self, name: Literal["copy", "compute", "end"]) -> None:
-        """What the device does from here on; ``end`` closes the step."""
-        if self._on:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self._marks.append((name, event))
-
-    def seconds(self) -> dict[str, float | None]:
-        """``device_copy_s``, ``device_compute_s``, ``device_idle_s``. Call after a synchronise."""
-        if not self._marks:
-            return dict.fromkeys(("device_copy_s", "device_compute_s", "device_idle_s"))
-        sums = {"copy": 0.0, "compute": 0.0, "end": 0.0}
-        for (name, start), (_, stop) in zip(self._marks, self._marks[1:], strict=False):
-            sums[name] += start.elapsed_time(stop) / 1e3
-        return {"device_copy_s": sums["copy"], "device_compute_s": sums["compute"], "device_idle_s": sums["end"]}
