@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -18,13 +16,12 @@ from torch.utils.data import Dataset
 
 from loaders.batch import Batch, BatchRequest, Indices, Sample, as_indices, register_collation
 from loaders.errors import OptionError, StoreError, UnavailableError
-from loaders.journal import StaleError
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, parse_options
 from loaders.pictures import Kind
-from loaders.ragged import Payloads, RaggedReader, write_sizes
-from loaders.space import check_space, estimate
+from loaders.preparing import prepare_store
+from loaders.ragged import Payloads, RaggedReader
 from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
-from loaders.store import FORMAT_VERSION, StoreInfo, StoreWriter, Written, read_store
+from loaders.store import StoreInfo, Written, read_store
 from loaders.streamed import StreamedSplit
 
 H = TypeVar("H")
@@ -185,38 +182,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
                 process at the same store.
         """
         options = cls._checked_options(options)
-        encodings = {split.encoding for split in splits.values()}
-        if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
-            raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
-        if reason := cls.unavailable(options):
-            raise UnavailableError(f"loader {cls.name} cannot run here: {reason}")
-        if not cls.ragged and any(split.shape is None for split in splits.values()):
-            raise OptionError(
-                f"loader {cls.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
-            )
-        writer = StoreWriter(Path(location).absolute())
-        needed = estimate(splits, len(dataset.classes), lambda block: cls._kept_bytes(block, options))
-        with writer.writing(_identity(cls.name, splits, options, dataset)) as journal:
-            if on_corrupt == "fail" and any(past.skipped for past in journal.past.values()):
-                journal.restart()
-            check_space(writer, needed)
-            while True:
-                streamed = {
-                    name: StreamedSplit(name, split, len(dataset.classes), progress, on_corrupt, journal)
-                    for name, split in splits.items()
-                }
-                try:
-                    written = cls._write(streamed, writer.folder, options)
-                    break
-                except StaleError:
-                    journal.restart()
-            for name, done in streamed.items():
-                if done.ragged:
-                    described = done.descriptions(cls._kept_as(options, done.encoding))
-                    sizes = write_sizes(described, writer.folder, name)
-                    written = written._replace(checked=[*written.checked, sizes])
-            infos = {name: done.info for name, done in streamed.items()}
-            return writer.commit(cls.name, dataset, options.stored(), infos, written, journal)
+        return prepare_store(cls, splits, Path(location).absolute(), options, dataset, progress, on_corrupt)
 
     @final
     def __init__(
@@ -403,12 +369,3 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         if isinstance(options, LoaderOptions):
             raise OptionError(f"loader {cls.name} takes {cls.Options.__qualname__}, not {type(options).__qualname__}")
         return parse_options(cls.Options, options or {}, cls.name)
-
-
-def _identity(loader: str, splits: Mapping[str, Split], options: LoaderOptions, dataset: DatasetInfo) -> str:
-    """What is prepared from what, for one that goes on; empty where nothing identifies the data."""
-    if not dataset.fingerprint:
-        return ""
-    lengths = {name: [len(split), split.encoding, split.shape] for name, split in splits.items()}
-    what = [FORMAT_VERSION, loader, lengths, options.stored(), dataset.model_dump(mode="json")]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""Prepares a store: refuses what cannot work, goes on with what was begun, writes, describes and commits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from loaders.errors import OptionError, UnavailableError
+from loaders.journal import StaleError
+from loaders.options import Encoding, LoaderOptions
+from loaders.pictures import Kind
+from loaders.ragged import write_sizes
+from loaders.space import check_space, estimate
+from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock
+from loaders.store import FORMAT_VERSION, StoreInfo, StoreWriter, Written
+from loaders.streamed import StreamedSplit
+
+
+class Format(Protocol):
+    """What of a loader's class a preparation needs; see `ImageDataset`."""
+
+    @property
+    def name(self) -> str:
+        """The loader's name."""
+        ...
+
+    @property
+    def ragged(self) -> bool:
+        """Whether it keeps images of many sizes."""
+        ...
+
+    def unavailable(self, options: LoaderOptions) -> str | None:
+        """Why it cannot run here."""
+        ...
+
+    def _write(self, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Written: ...
+
+    def _kept_as(self, options: Any, encoding: Encoding) -> Kind | None: ...
+
+    def _kept_bytes(self, block: StoredBlock, options: Any) -> int | None: ...
+
+
+def prepare_store(
+    format_: Format,
+    splits: Mapping[str, Split],
+    location: Path,
+    options: LoaderOptions,
+    dataset: DatasetInfo,
+    progress: Progress,
+    on_corrupt: OnCorrupt,
+) -> StoreInfo:
+    """Write a store of all splits, or leave what was there untouched; the arguments are those of ``prepare``."""
+    encodings = {split.encoding for split in splits.values()}
+    if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
+        raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
+    if reason := format_.unavailable(options):
+        raise UnavailableError(f"loader {format_.name} cannot run here: {reason}")
+    if not format_.ragged and any(split.shape is None for split in splits.values()):
+        raise OptionError(
+            f"loader {format_.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
+        )
+    writer = StoreWriter(location)
+    needed = estimate(splits, len(dataset.classes), lambda block: format_._kept_bytes(block, options))
+    with writer.writing(_identity(format_.name, splits, options, dataset)) as journal:
+        if on_corrupt == "fail" and any(past.skipped for past in journal.past.values()):
+            journal.restart()
+        check_space(writer, needed)
+        while True:
+            streamed = {
+                name: StreamedSplit(name, split, len(dataset.classes), progress, on_corrupt, journal)
+                for name, split in splits.items()
+            }
+            try:
+                written = format_._write(streamed, writer.folder, options)
+                break
+            except StaleError:
+                journal.restart()
+        for name, done in streamed.items():
+            if done.ragged:
+                described = done.descriptions(format_._kept_as(options, done.encoding))
+                written = written._replace(checked=[*written.checked, write_sizes(described, writer.folder, name)])
+        infos = {name: done.info for name, done in streamed.items()}
+        return writer.commit(format_.name, dataset, options.stored(), infos, written, journal)
+
+
+def _identity(loader: str, splits: Mapping[str, Split], options: LoaderOptions, dataset: DatasetInfo) -> str:
+    """What is prepared from what, for one that goes on; empty where nothing identifies the data."""
+    if not dataset.fingerprint:
+        return ""
+    lengths = {name: [len(split), split.encoding, split.shape] for name, split in splits.items()}
+    what = [FORMAT_VERSION, loader, lengths, options.stored(), dataset.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
