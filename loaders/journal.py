@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-FOLDER = ".journal"
 INTERVAL = 30.0
 """Seconds of work that a kill may cost: what is done is noted so often."""
 
@@ -85,20 +84,26 @@ class Rows:
 
 
 class Journal:
-    """Notes of one preparation, in a folder within that of the store in the making."""
+    """Notes of one preparation, in a folder beside that of the store in the making."""
 
     def __init__(
-        self, folder: Path, identity: str, sync: Callable[[Path], None], interval: float | None = None
+        self,
+        folder: Path,
+        place: Path,
+        identity: str,
+        sync: Callable[[Path], None],
+        interval: float | None = None,
     ) -> None:
         """Read what an earlier attempt left.
 
         Args:
             folder: of the store in the making.
+            place: folder for the notes, made when there are any.
             identity: what is prepared from what; notes of anything else do not count.
             sync: makes all files in a folder durable.
             interval: seconds between two notes; None: `INTERVAL`.
         """
-        self._folder, self._place = folder, folder / FOLDER
+        self._folder, self._place = folder, place
         self._identity = identity
         self._sync = sync
         self._interval = INTERVAL if interval is None else interval
@@ -123,7 +128,7 @@ class Journal:
 
     def restart(self) -> None:
         """Forget everything, the store's files included."""
-        self.close()
+        self.remove()
         for entry in self._folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         self.past, self.attempts, self._spent = {}, 1, 0.0
@@ -164,9 +169,9 @@ class Journal:
         self._life.close()
 
     def remove(self) -> None:
-        """The store is complete."""
+        """Forget all notes: the store is complete, or is given up."""
         self.close()
-        shutil.rmtree(self._place)
+        shutil.rmtree(self._place, ignore_errors=True)
 
     def _read(self) -> _Note | None:
         try:

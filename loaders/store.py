@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loaders.errors import LoaderError, StoreError
-from loaders.journal import FOLDER as JOURNAL
 from loaders.journal import Journal
 from loaders.split import DatasetInfo, SplitInfo
 
@@ -134,6 +133,7 @@ class StoreWriter:
         self.location = location
         self.folder = location.with_name(f".{location.name}.partial")
         self._old = location.with_name(f".{location.name}.old")
+        self._notes = location.with_name(f".{location.name}.journal")
         self._lock = location.with_name(f".{location.name}.lock")
 
     @contextlib.contextmanager
@@ -150,11 +150,12 @@ class StoreWriter:
             with self._locked():
                 self._restore_old()
                 self._refuse_what_is_no_store()
-                journal = Journal(self.folder, identity, sync_filesystem)
-                if not (identity and journal.past and journal.whole()):
+                journal = Journal(self.folder, self._notes, identity, sync_filesystem)
+                if not (identity and journal.past and journal.whole() and self.folder.exists()):
+                    journal.remove()
                     remove_tree(self.folder)
                     self.folder.mkdir()
-                    journal = Journal(self.folder, identity, sync_filesystem)
+                    journal = Journal(self.folder, self._notes, identity, sync_filesystem)
                 try:
                     with _disk_errors(self.location):
                         yield journal
@@ -165,6 +166,7 @@ class StoreWriter:
                 finally:
                     journal.close()
                     if not (identity and journal.kept):
+                        journal.remove()
                         shutil.rmtree(self.folder, ignore_errors=True)
 
     def commit(
@@ -179,7 +181,7 @@ class StoreWriter:
         """Make the folder durable, write its manifest and put it in its place."""
         journal.close()
         sync_filesystem(self.folder)
-        size, allocated = folder_bytes(self.folder, without=JOURNAL)
+        size, allocated = folder_bytes(self.folder)
         info = StoreInfo(
             format_version=FORMAT_VERSION,
             loader=loader,
@@ -294,17 +296,10 @@ def _disk_errors(location: Path) -> Iterator[None]:
         raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
 
 
-def folder_bytes(folder: Path, without: str = "") -> tuple[int, int]:
-    """Sum of all files' sizes and of what they occupy on disk.
-
-    Args:
-        folder: to look through.
-        without: name of a folder at its top that does not count.
-    """
+def folder_bytes(folder: Path) -> tuple[int, int]:
+    """Sum of all files' sizes and of what they occupy on disk."""
     size = allocated = 0
-    for root, folders, names in os.walk(folder):
-        if without in folders and Path(root) == folder:
-            folders.remove(without)
+    for root, _, names in os.walk(folder):
         for name in names:
             status = (Path(root) / name).lstat()
             size += status.st_size

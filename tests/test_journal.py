@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders import Block, DecodeError, StoreInfo, load
-from loaders.journal import FOLDER, ROW, Journal, Past
+from loaders.journal import ROW, Journal, Past
 from loaders.split import between
 from tests.loader_contract import Breaking, Interruption, same
 from tests.ragged_samples import SIZE, RaggedSamples
@@ -57,7 +58,7 @@ def test_an_interruption_keeps_what_notes_speak_of(tmp_path: Path) -> None:
     info = prepare(tmp_path / "store", splits, progress=done.append)
     assert done == [32, 9, 13]
     assert info.attempts == 2
-    assert not (tmp_path / "store" / FOLDER).exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"store", ".store.lock"}
     assert info.bytes == sum(
         path.stat().st_size for path in (tmp_path / "store").iterdir() if path.name != "store.json"
     )
@@ -98,20 +99,23 @@ def test_seconds_of_all_attempts_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-@pytest.mark.parametrize("damage", ["note", "rows", "data", "more data"])
+@pytest.mark.parametrize("damage", ["note", "rows", "data", "folder", "more data"])
 def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
     """What a crash of the machine may leave is begun anew, but for what was written after the notes."""
     splits = make_splits()
     folder = interrupted(tmp_path / "store", splits)
     if damage == "note":
-        (folder / FOLDER / "note.json").write_text("{")
+        (tmp_path / ".store.journal" / "note.json").write_text("{")
     elif damage == "rows":
-        os.truncate(folder / FOLDER / "train.rows", ROW.itemsize)
+        os.truncate(tmp_path / ".store.journal" / "train.rows", ROW.itemsize)
+    elif damage == "folder":
+        shutil.rmtree(folder)
     elif damage == "data":
         os.truncate(folder / "train.pixels", 100)
     else:
-        for name in ("train.pixels", "train.labels", f"{FOLDER}/train.rows"):
-            with (folder / name).open("ab") as file:
+        rows = tmp_path / ".store.journal" / "train.rows"
+        for path in (folder / "train.pixels", folder / "train.labels", rows):
+            with path.open("ab") as file:
                 file.write(b"more")
     info = prepare(tmp_path / "store", splits)
     assert info.attempts == (2 if damage == "more data" else 1)
@@ -176,7 +180,7 @@ def test_between_is_slicing(sizes: list[int], start: int, length: int) -> None:
 
 def test_notes_are_taken_so_often_and_no_more(tmp_path: Path) -> None:
     synced: list[Path] = []
-    journal = Journal(tmp_path, "1", synced.append, interval=0.2)
+    journal = Journal(tmp_path, tmp_path / "notes", "1", synced.append, interval=0.2)
     journal.rows("train")
     journal.describe("train", lambda: Past(taken=1, state={"file": 2}))
     journal.note_if_due()
@@ -187,8 +191,8 @@ def test_notes_are_taken_so_often_and_no_more(tmp_path: Path) -> None:
     journal.note_if_due()
     assert synced == [tmp_path]
     journal.close()
-    again = Journal(tmp_path, "1", synced.append)
+    again = Journal(tmp_path, tmp_path / "notes", "1", synced.append)
     assert again.past["train"].state == {"file": 2}
     assert (again.attempts, journal.attempts) == (2, 1)
     assert again.spent() > 0.2
-    assert Journal(tmp_path, "2", synced.append).past == {}
+    assert Journal(tmp_path, tmp_path / "notes", "2", synced.append).past == {}
