@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 
+from bench.devices import facts
 from bench.measure.environment import cpu_model
 from bench.sources.registry import SOURCES, open_source
 from bench.stores import Progress
 from loaders import ImageDataset, LoaderError, StoreInfo, UnavailableError, load, loader_names
 from loaders.registry import UnknownLoaderError
 from loaders.store import MANIFEST, read_store
+from loaders.streamed import image_digest
 
 
 class Finding(NamedTuple):
@@ -31,11 +32,8 @@ def examine(data_dir: Path) -> Iterator[Finding]:
     """Machine, loaders and datasets."""
     yield Finding("machine", "ok", f"{cpu_model()}; {platform.system()} {platform.release()}")
     yield Finding("python", "ok", f"{platform.python_version()}, torch {torch.__version__}")
-    if torch.cuda.is_available():
-        yield Finding("cuda", "ok", torch.cuda.get_device_name())
-    else:
-        built = f"PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch is a CPU build"
-        yield Finding("cuda", "missing", f"no CUDA device ({built}); runs use the CPU")
+    for fact in facts():
+        yield Finding(fact.what, "ok" if fact.there else "missing", fact.detail)
     for name in loader_names():
         reason = why_unavailable(name)
         yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
@@ -89,13 +87,11 @@ def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
             part = range(start, min(start + step, len(dataset)))
             if ragged:
                 images, given = dataset.whole(part)
-                for image in images:
-                    pixels.update(np.array(image.shape[:2], "<i4").data)
-                    pixels.update(image.data)
             else:
                 batch = dataset.batch(part)
-                pixels.update(batch.images.cpu().contiguous().numpy().data)
-                given = batch.labels.cpu().numpy()
+                images, given = list(batch.images.cpu().contiguous().numpy()), batch.labels.cpu().numpy()
+            for image in images:
+                pixels.update(image_digest(image, ragged=ragged))
             labels.update(given.astype("<i8", copy=False).data)
             progress.advance(len(given))
     finally:

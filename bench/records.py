@@ -60,6 +60,8 @@ class StorePart(_Part):
     allocated_bytes: int
     bytes_per_image: float
     prepare_s: float
+    attempts: int = 1
+    """More than 1 where a preparation was killed and went on; ``prepare_s`` is then the sum of its parts."""
 
 
 class CacheEvidence(_Part):
@@ -162,7 +164,7 @@ class ResourcesPart(_Part):
     Attributes:
         cpu_s: CPU seconds of all training epochs by group of processes; evaluation is in it in version 1 only.
         energy_j: joules of the device over all training epochs.
-        gpu: the device's use as NVML tells it, evaluation included; the keys of ``measure.nvml.summarise``.
+        gpu: the device's use as NVML tells it, evaluation included; the keys of ``GpuSampler.result``.
         memory: bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``,
             ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
             PyTorch had allocated on the device.

@@ -149,7 +149,14 @@ def a_whole_document(rng: np.random.Generator, loader: str = "mmap", **changes: 
         "resources": {
             "cpu_s": {"process": 3.0},
             "energy_j": 100.0 if cuda else None,
-            "gpu": {"utilisation_pct": rng.uniform(50, 99), "power_w": rng.uniform(99, 300), "throttled": {}}
+            "gpu": {
+                "utilisation_pct": rng.uniform(50, 99),
+                "power_w": rng.uniform(99, 300),
+                "peak_power_w": rng.uniform(300, 400),
+                "throttled": {},
+                "energy_source": "counter",
+                "trouble": None,
+            }
             if cuda
             else None,
             "memory": {

@@ -85,9 +85,7 @@ RUN: dict[str, Callable[[Document], float | None]] = {
     "device_busy_pct": lambda run: (
         None
         if run["environment"]["device"] != "cuda"
-        else float(
-            100 * epochs_of(run)[["device_copy_s", "device_compute_s"]].to_numpy().sum() / epochs_of(run).wall_s.sum()
-        )
+        else float(100 * epochs_of(run).device_compute_s.sum() / epochs_of(run).wall_s.sum())
     ),
     **{f"wait_{name}_ms": wait(name) for name in ("p50", "p95", "p99", "max")},
     "ceiling_s": lambda run: float(run["ceiling"]["epoch_s"]),
@@ -118,6 +116,7 @@ RUN: dict[str, Callable[[Document], float | None]] = {
     "energy_j_per_epoch": mean_of("energy_j"),
     "gpu_utilisation_pct": lambda run: (run["resources"]["gpu"] or {}).get("utilisation_pct"),
     "gpu_power_w": lambda run: (run["resources"]["gpu"] or {}).get("power_w"),
+    "gpu_peak_power_w": lambda run: (run["resources"]["gpu"] or {}).get("peak_power_w"),
     "stopwatch_pct": lambda run: (
         100 * run["resources"]["sampling"]["stopwatch_s"] / float(epochs_of(run).wall_s.mean())
     ),

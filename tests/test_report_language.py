@@ -20,6 +20,7 @@ from bench.report.metrics import METRICS, time_to_accuracy
 from bench.report.table import Table
 from bench.report.tables import tables
 from bench.report.tables.assemble import _CACHES, MODELS, SETTINGS
+from bench.report.tables.simple import ENERGY_SOURCES
 from tests.record_samples import GPU, a_record, a_whole_sweep
 
 REPORT = Path(bench.report.__file__).parent
@@ -40,6 +41,7 @@ def spoken() -> Iterator[str]:
                 yield from (text for text in [str(node.elts[0].value)] if re.search(r"\{(count|list)\}", text))
     for metric in [*METRICS.values(), time_to_accuracy(0.5)]:
         yield from (metric.name, metric.definition, *([metric.unit] if metric.unit else []))
+    yield from ENERGY_SOURCES.values()
     yield from [*SETTINGS.values(), *_CACHES.values(), *get_args(Verdict), *get_args(CacheState)]
     yield from ["failed", "unavailable", "MB"]
 

@@ -25,7 +25,7 @@ def planned(path: Path) -> Plan:
 def test_there_is_one_for_each_question() -> None:
     assert {path.stem for path in CONFIGS} == {
         *("demo", "cpu", "thesis", "workers", "batch-size", "hdf5-chunks", "jpeg-against-raw", "postgres-access"),
-        "own-images",
+        *("own-images", "speed", "gpu-speed", "gpu-deep"),
     }
 
 
@@ -68,7 +68,11 @@ def test_jpeg_is_asked_for_only_where_the_source_has_it(path: Path, encodings: d
             assert encodings[cell.config.dataset] == "jpeg", cell.label
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "thesis"], ids=lambda path: path.stem)
+OFFICIAL = {"thesis", "speed"}
+"""Sweeps whose accuracies matter: they want the official files."""
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in OFFICIAL], ids=lambda path: path.stem)
 def test_its_data_can_be_made(path: Path, tmp_path: Path) -> None:
     folders = Folders(tmp_path, tmp_path / "stores")
     file = read_sweep(path)
@@ -102,6 +106,19 @@ def test_what_two_cores_can_answer() -> None:
     how = {(cell.config.cache, cell.config.epochs, cell.config.ceiling_steps) for cell in plan.cells}
     assert how == {("cold", 1, 50), ("warm", 2, 50)}
     assert len(plan.cells) == 4 * len(loader_names())
+    assert len(plan.rounds) == 5
+
+
+def test_the_fast_training() -> None:
+    plan = planned(ROOT / "configs" / "speed.toml")
+    assert {(c.config.loader, c.config.model) for c in plan.cells} == {
+        (loader, model) for loader in loader_names() for model in ("resnet9", "convnet")
+    }
+    how = {
+        (c.config.dataset, c.config.batch_size, c.config.amp, c.config.channels_last, c.config.deterministic)
+        for c in plan.cells
+    }
+    assert how == {("cifar10", 512, True, True, False)}
     assert len(plan.rounds) == 5
 
 

@@ -136,6 +136,14 @@ def test_more_workers_than_a_loader_takes_do_not_fit(tmp_path: Path, monkeypatch
     assert [cell.config.workers for cell in plan(tmp_path, text + "skip_unfitting = true\n").cells] == [0]
 
 
+def test_cuda_graphs_do_not_fit_a_cpu(tmp_path: Path) -> None:
+    text = 'name = "x"\n[run]\ndevice = "cpu"\n[[matrix]]\nloader = "mmap"\ndataset = "digits"\n'
+    both = text + "cuda_graphs = [false, true]\n"
+    with pytest.raises(UsageError, match=r"line 7: CUDA graphs are for a CUDA device, not for cpu"):
+        plan(tmp_path, both)
+    assert [cell.config.cuda_graphs for cell in plan(tmp_path, both + "skip_unfitting = true\n").cells] == [False]
+
+
 def test_a_secret_option_stands_in_no_configuration(tmp_path: Path) -> None:
     dsn = "postgresql://someone:hunter2@127.0.0.1/db"
     (cell,) = plan(

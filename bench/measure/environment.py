@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -15,6 +16,7 @@ import psutil
 import pynvml
 import torch
 
+from bench.measure.nvml_device import SILENT, Nvml, find, started, told
 from bench.measure.storage import storage_of
 
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
@@ -73,8 +75,8 @@ def _first_line(path: Path) -> str | None:
     return path.read_text().partition("\n")[0] if path.exists() else None
 
 
-def gpu(device: torch.device) -> dict[str, Any] | None:
-    """Name, memory and driver-side versions of the CUDA device in use, or None."""
+def gpu(device: torch.device, nvml: Nvml = pynvml) -> dict[str, Any] | None:
+    """Name, memory, power limit and driver-side versions of the CUDA device in use, or None."""
     if device.type != "cuda":
         return None
     properties = torch.cuda.get_device_properties(device)
@@ -82,19 +84,21 @@ def gpu(device: torch.device) -> dict[str, Any] | None:
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "capability": f"{properties.major}.{properties.minor}",
-        "driver": _driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
+        **_by_nvml(nvml, str(properties.uuid)),
     }
 
 
-def _driver() -> str:
-    """Version of the installed driver, which NVML alone knows."""
-    pynvml.nvmlInit()
-    try:
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    finally:
-        pynvml.nvmlShutdown()
+def _by_nvml(nvml: Nvml, uuid: str) -> dict[str, Any]:
+    """What NVML alone knows: ``None`` where it does not answer, which stops no run."""
+    known: dict[str, Any] = {"driver": None, "power_limit_w": None}
+    with contextlib.suppress(*SILENT), started(nvml):
+        known["driver"] = str(nvml.nvmlSystemGetDriverVersion())
+        handle = find(nvml, uuid).handle
+        limit = told(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle))
+        known["power_limit_w"] = None if limit is None else limit / 1000
+    return known
 
 
 @cache

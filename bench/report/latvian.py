@@ -76,6 +76,7 @@ _NAMES = {
     "energy": "enerģija",
     "GPU use": "GPU noslodze",
     "GPU power": "GPU jauda",
+    "GPU peak power": "GPU lielākā jauda",
     "stopwatch": "laika uzņemšana",
     "others' load": "cita slodze",
     "stolen": "atņemts",
@@ -94,6 +95,10 @@ _NAMES = {
     "channels last": "kanāli beigās",
     "mixed precision": "jaukta precizitāte",
     "deterministic": "determinēti",
+    "label smoothing": "marķējumu izlīdzināšana",
+    "compiled": "kompilēts",
+    "CUDA graphs": "CUDA grafi",
+    "batches in flight": "paketes ceļā",
     "batches": "paketes",
     "repetitions": "atkārtojumi",
 }
@@ -180,6 +185,20 @@ _NOTES = {
     "cache not verified in {count} of {total} runs": ("kešatmiņas stāvoklis nav pierādīts {count} no {total} izpildēm"),
     "{count} of {total} runs failed": "neizdevās {count} no {total} izpildēm",
     "throttled in {count} of {total} runs": "ierīces takts samazināta {count} no {total} izpildēm",
+    "NVML told nothing, or nothing more, in {count} of {total} runs": (
+        "NVML neko vai neko vairāk nevēstīja {count} no {total} izpildēm"
+    ),
+    "energy is by the device's own counter": "enerģija pēc ierīces pašas skaitītāja",
+    "energy is the power that NVML sampled, over time": "enerģija ir NVML mērītā jauda pa laiku",
+    "energy is by the device's own counter, and where that failed the power that NVML sampled, over time": (
+        "enerģija pēc ierīces pašas skaitītāja, un kur tas neizdevās, NVML mērītā jauda pa laiku"
+    ),
+    "not deterministic: between loaders the last training loss of one round differs by up to {worst}%: {task}": (
+        "nav determinēti: starp ielādētājiem vienas kārtas pēdējais apmācības zudums atšķiras līdz {worst} %: {task}"
+    ),
+    "deterministic, and yet between loaders the last training loss of one round differs by up to {worst}%: {task}": (
+        "determinēti, tomēr starp ielādētājiem vienas kārtas pēdējais apmācības zudums atšķiras līdz {worst} %: {task}"
+    ),
     "fewer than {limit} runs": "mazāk nekā {limit} izpildes",
     "spread of {spread}%": "izkliede {spread} %",
     "samples differ from the other loaders'": "paraugi atšķiras no citu ielādētāju paraugiem",

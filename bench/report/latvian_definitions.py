@@ -28,17 +28,17 @@ METRICS = {
     "share of the epochs' wall time in which the host was blocked on the next batch": (
         "epohu reālā laika daļa, kurā resursdators gaidīja nākamo paketi"
     ),
-    "copying on the device's own clock (CUDA events), per epoch; overlaps with the host's parts": (
-        "kopēšana pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar resursdatora posmiem"
+    "copying on the device's own clock (CUDA events), per epoch; overlaps with computing and the host's parts": (
+        "kopēšana pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar aprēķiniem un resursdatora posmiem"
     ),
     "computing on the device's own clock (CUDA events), per epoch; overlaps with the host's parts": (
         "aprēķini pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar resursdatora posmiem"
     ),
-    "between two steps on the device's own clock (CUDA events), per epoch": (
-        "starp diviem soļiem pēc ierīces pulksteņa (CUDA notikumi), epohā"
+    "time in which the device's computing queue had nothing to do (CUDA events), per epoch": (
+        "laiks, kurā ierīces aprēķinu rindai nebija ko darīt (CUDA notikumi), epohā"
     ),
-    "share of the epoch in which the device copied or computed (CUDA events)": (
-        "epohas daļa, kurā ierīce kopēja vai rēķināja (CUDA notikumi)"
+    "share of the epoch in which the device computed (CUDA events)": (
+        "epohas daļa, kurā ierīce rēķināja (CUDA notikumi)"
     ),
     f"median {_WAIT_EN}": f"mediāna {_WAIT}",
     f"95% quantile {_WAIT_EN}": f"95 % kvantile {_WAIT}",
@@ -98,12 +98,17 @@ METRICS = {
     f"{_CPU_EN}, of the worker processes": f"{_CPU}, darba procesi",
     f"{_CPU_EN}, of an embedded server": f"{_CPU}, iegultais serveris",
     f"{_CPU_EN}, of processes that ended meanwhile": f"{_CPU}, procesi, kas pa to laiku beigušies",
-    "what the device used per training epoch (NVML)": "ierīces patēriņš apmācības epohā (NVML)",
+    "what the device used per training epoch (NVML), by its counter or from sampled power, as the notes say": (
+        "ierīces patēriņš apmācības epohā (NVML) pēc tās skaitītāja vai jaudas mērījumiem, kā teikts piezīmēs"
+    ),
     "the device's utilisation as NVML tells it, evaluation included": (
         "ierīces noslodze pēc NVML datiem, ieskaitot novērtēšanu"
     ),
-    "the device's mean power as NVML tells it, evaluation included": (
-        "ierīces vidējā jauda pēc NVML datiem, ieskaitot novērtēšanu"
+    "the device's mean power over time as NVML tells it, evaluation included": (
+        "ierīces vidējā jauda laikā pēc NVML datiem, ieskaitot novērtēšanu"
+    ),
+    "the highest power that NVML told of the device, evaluation included": (
+        "lielākā ierīces jauda pēc NVML datiem, ieskaitot novērtēšanu"
     ),
     "what timing an epoch costs, measured on empty steps in the same process, over the epoch": (
         "epohas laika uzņemšanas izmaksas, izmērītas ar tukšiem soļiem tajā pašā procesā, pret epohu"

@@ -10,6 +10,8 @@ from bench.records import EpochPart, Record
 
 Of: TypeAlias = Callable[[Record], float | None]
 
+_SOURCE = "energy_source"
+
 
 def is_on_cuda(record: Record) -> bool:
     """Whether the run trained on a CUDA device."""
@@ -58,9 +60,8 @@ def wait_ms(quantile: str) -> Of:
 
 
 def device_busy_pct(record: Record) -> float | None:
-    """Share of the wall time in which the device copied or computed."""
-    busy = _plus(per_epoch("device_copy_s")(record), per_epoch("device_compute_s")(record))
-    return _percent(busy, epoch_s(record))
+    """Share of the wall time in which the device computed; copies overlap with that, or keep it from computing."""
+    return _percent(per_epoch("device_compute_s")(record), epoch_s(record))
 
 
 def ceiling_s(record: Record) -> float | None:
@@ -181,6 +182,15 @@ def gpu(key: str) -> Of:
         return float(value) if isinstance(value, int | float) else None
 
     return of
+
+
+def energy_source(record: Record) -> str | None:
+    """What the run's energy rests on, as NVML's part of the record says."""
+    seen = None if record.resources is None else record.resources.gpu
+    source = (
+        None if seen is None or record.resources is None or record.resources.energy_j is None else seen.get(_SOURCE)
+    )
+    return source if isinstance(source, str) else None
 
 
 def share_of_cores(field: str) -> Of:

@@ -33,7 +33,8 @@ class Workload(BaseModel):
         """Equal for workloads whose steps take equally long."""
         config = self.config
         how = (config.device, config.threads, config.channels_last, config.amp, config.deterministic)
-        return (config.model, config.batch_size, *how, self.shape, self.classes)
+        steps = (config.compile, config.cuda_graphs, config.in_flight)
+        return (config.model, config.batch_size, *how, *steps, self.shape, self.classes)
 
 
 class Calibration(BaseModel):
@@ -87,6 +88,9 @@ def _sample_s(workload: Workload, default_threads: int) -> float:
         weight_decay=config.weight_decay,
         channels_last=config.channels_last,
         amp=config.amp,
+        compiled=config.compile,
+        cuda_graphs=config.cuda_graphs,
+        in_flight=config.in_flight,
     )
 
     def step_s(batch_size: int) -> float:

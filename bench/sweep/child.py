@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from bench.sweep.oom import oom_kills
 GRACE_S = 10.0
 """Given to a process that is told to end, before it is killed."""
 _PARTING_S = 30.0
+_BEAT_S = 0.25
 _HIGH = 100
 """Lowest number of the inherited descriptor: low ones may be put to other use by the process's own children."""
 
@@ -81,7 +82,13 @@ class Hold:
 
 
 def run_task(
-    task: AnyTask, log: Path, hold: Hold, timeout_s: float | None = None, *, grace_s: float = GRACE_S
+    task: AnyTask,
+    log: Path,
+    hold: Hold,
+    timeout_s: float | None = None,
+    *,
+    ends: Callable[[], bool] | None = None,
+    grace_s: float = GRACE_S,
 ) -> Ended:
     """Do a task in a process of its own and wait for it; on any exception the process is ended first.
 
@@ -90,6 +97,7 @@ def run_task(
         log: gets what the process prints; written anew.
         hold: inherited by the process and by its children.
         timeout_s: how long it may take, ``None``: as long as it likes.
+        ends: asked now and then while it runs, in place of a timeout: whether it has had its time.
         grace_s: how long it may take to end when told to.
     """
     job = Job(sweep=os.getpid(), task=task).model_dump_json().encode()
@@ -112,7 +120,7 @@ def run_task(
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as given:
             given.write(job)
-        timed_out = not _has_ended(process, timeout_s)
+        timed_out = not _has_ended(process, timeout_s) if ends is None else not _has_ended_before(process, ends)
     finally:
         _end(process, grace_s)
     seconds = time.monotonic() - started
@@ -128,6 +136,14 @@ def _has_ended(process: subprocess.Popen[bytes], timeout_s: float | None) -> boo
         return bool(select.select([descriptor], [], [], timeout_s)[0])
     finally:
         os.close(descriptor)
+
+
+def _has_ended_before(process: subprocess.Popen[bytes], ends: Callable[[], bool]) -> bool:
+    """Wait for the process until its time is over."""
+    while not _has_ended(process, _BEAT_S):
+        if ends():
+            return _has_ended(process, 0)
+    return True
 
 
 def _end(process: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
@@ -102,6 +102,9 @@ class SweepConfig(_Strict):
         repeats: rounds; every run is done once in each.
         seed: of the order within the rounds.
         timeout_s: seconds that a run, or the preparation of a store, may take.
+        time_limit_s: seconds that the sweep may take; what is not done by then is left for another time.
+        process: ``own``: each run has a process of its own; ``shared``: those of a round share one, which saves its
+            start, and their records are flagged.
         run: settings that all runs share unless a block says otherwise.
         data: what must lie in the data folder.
         matrix: blocks of runs.
@@ -112,6 +115,8 @@ class SweepConfig(_Strict):
     repeats: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=0, ge=0, lt=2**63)
     timeout_s: float = Field(default=3600.0, gt=0)
+    time_limit_s: float | None = Field(default=None, gt=0)
+    process: Literal["own", "shared"] = "own"
     run: Shared = Shared()
     data: tuple[DataConfig, ...] = ()
     matrix: tuple[Block, ...] = Field(min_length=1)

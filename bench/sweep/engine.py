@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import Record, write_record
 from bench.sweep import lost
-from bench.sweep.attempt import attempt
+from bench.sweep.attempt import Clock, Place, alone, together
 from bench.sweep.child import run_task
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins, unprepared
@@ -25,52 +26,10 @@ from bench.sweep.folder import Folder, elsewhere
 from bench.sweep.job import AnyTask, EnvironmentTask, PrepareTask, TwinTask
 from bench.sweep.plan import Folders, Plan, Run
 from bench.sweep.screen import duration
+from bench.sweep.telling import Listener, Summary
 
 USAGE = 2
 """Exit code of a process that was asked for what cannot be."""
-
-
-class Listener(Protocol):
-    """Told how far a sweep is."""
-
-    def say(self, line: str) -> None:
-        """Something that is to stay."""
-
-    def doing(self, what: str) -> None:
-        """What is under way now."""
-
-    def progress(self, done: int, total: int, left_s: float | None) -> None:
-        """How many runs are done, and about how long the others will take."""
-
-
-class Summary(NamedTuple):
-    """What became of a sweep's runs.
-
-    Attributes:
-        kept: runs that an earlier sweep had finished.
-        ok: runs that succeeded now.
-        unavailable: runs whose loader cannot run here, noted now.
-        failed: runs that failed now, each with its reason.
-        left: runs that were not tried.
-        seconds: how long it took.
-    """
-
-    kept: int
-    ok: int
-    unavailable: int
-    failed: list[str]
-    left: int
-    seconds: float
-
-    def __str__(self) -> str:
-        counts = (
-            (self.ok, "ok"),
-            (self.kept, "finished before"),
-            (self.unavailable, "unavailable"),
-            (len(self.failed), "failed"),
-            (self.left, "not done"),
-        )
-        return f"{', '.join(f'{n} {what}' for n, what in counts if n) or 'nothing to do'}; {self.seconds:.0f} s"
 
 
 class Sweep:
@@ -88,6 +47,8 @@ class Sweep:
         self._unusable: dict[Path, str] = {}
         self._kept = self._ok = self._unavailable = 0
         self._failed: list[str] = []
+        self._waiting: list[Run] = []
+        self._clock = Clock(None)
         self._started = time.monotonic()
 
     def summary(self) -> Summary:
@@ -106,6 +67,7 @@ class Sweep:
             UsageError: the folder is in use, or what lies in the data folder is not what the file wants.
             BenchError: data that cannot be made, or a folder that cannot be written.
         """
+        self._clock = Clock(self._file.config.time_limit_s)
         with self._folder.locked():
             records, foreign = self._folder.records()
             for item in foreign:
@@ -131,12 +93,12 @@ class Sweep:
             pending = self._note_unavailable(pending)
             self._prepare_stores(pending)
             self._progress(pending)
-            for number, run in enumerate(pending):
-                self._listener.doing(run.label)
-                said = self._do(run)
-                left = self._progress(pending[number + 1 :])
-                done = len(self._plan.runs) - len(pending) + number + 1
-                self._listener.say(f"[{done}/{len(self._plan.runs)}] {said}{left}")
+            self._waiting = pending
+            self._do_all()
+            for run in self._waiting:
+                self._listener.say(
+                    f"not done: {run.label}: the sweep's time of {self._file.config.time_limit_s:g} s is over"
+                )
 
     def _describe_machine(self) -> dict[str, Any]:
         """The environment as this sweep's records have it. A process of its own asks a GPU, and leaves it again."""
@@ -171,6 +133,8 @@ class Sweep:
         self._listener.doing("looking at the stores")
         missing, self._unusable = unprepared(run.cell for run in pending)
         for cell in missing:
+            if self._clock.is_over:
+                return
             wanted = cell.wanted
             assert wanted is not None
             task = PrepareTask(
@@ -197,33 +161,53 @@ class Sweep:
         """
         self._listener.doing(f"making the {what}")
         log = self._folder.log(re.sub(r"[^\w.=-]+", "-", what))
-        ended = run_task(task, log, self._folder.hold, self._timeout_s)
+        timeout_s = min(self._timeout_s, self._clock.left_s)
+        ended = run_task(task, log, self._folder.hold, timeout_s)
         if ended.timed_out or ended.code:
-            said = lost.reason(ended, log.read_text(errors="replace"), self._timeout_s)
+            said = lost.reason(ended, log.read_text(errors="replace"), timeout_s)
             raise (UsageError if ended.code == USAGE else BenchError)(f"the {what} could not be made: {said}")
         if isinstance(task, TwinTask | PrepareTask):
             self._listener.say(f"made the {what} in {ended.seconds:.0f} s")
 
-    def _do(self, run: Run) -> str:
-        """Do one run and count it; gives the line that says what became of it."""
-        wanted = run.cell.wanted
-        if wanted is not None and wanted.location in self._unusable:
-            seconds = 0.0
-            record = self._note(run, "failed", lost.public_text(self._unusable[wanted.location], run))
-        else:
-            record, ended = attempt(run, self._folder, self._folders, self._environment, self._timeout_s)
-            seconds = ended.seconds
+    def _do_all(self) -> None:
+        """Do the runs that wait, in their rounds, as long as there is time."""
+        ready = []
+        for run in list(self._waiting):
+            wanted = run.cell.wanted
+            if wanted is not None and wanted.location in self._unusable:
+                error = lost.public_text(self._unusable[wanted.location], run)
+                self._ended(run, self._note(run, "failed", error), 0.0)
+            else:
+                ready.append(run)
+        place = Place(self._folder, self._folders, self._environment, self._timeout_s, self._clock)
+        shared = self._file.config.process == "shared"
+        for _, members in itertools.groupby(ready, lambda run: run.config.repeat if shared else run.config.run_id):
+            if self._clock.is_over:
+                return
+            if shared:
+                together(list(members), place, lambda run: self._listener.doing(run.label), self._ended)
+                continue
+            for run in members:
+                self._listener.doing(run.label)
+                alone(run, place, self._ended)
+
+    def _ended(self, run: Run, record: Record, seconds: float) -> None:
+        """Count a run that was tried, and say what became of it."""
+        self._waiting.remove(run)
         match record.status:
             case "ok":
                 self._ok += 1
                 self._durations.add(run.config, seconds)
-                return f"{run.label}: ok, {seconds:.1f} s"
+                said = f"{run.label}: ok, {seconds:.1f} s"
             case "unavailable":
                 self._unavailable += 1
-                return f"{run.label}: unavailable: {record.error}"
+                said = f"{run.label}: unavailable: {record.error}"
             case _:
                 self._failed.append(f"{run.label}: {record.error}")
-                return f"{run.label}: failed: {record.error}"
+                said = f"{run.label}: failed: {record.error}"
+        left = self._progress(self._waiting)
+        total = len(self._plan.runs)
+        self._listener.say(f"[{total - len(self._waiting)}/{total}] {said}{left}")
 
     def _note(self, run: Run, status: str, error: str) -> Record:
         """Leave the record of a run that is not tried."""

@@ -167,6 +167,10 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
         notes = [f"a twin of {twin.dataset} of fraction {twin.fraction:g} would be made" for twin in twins]
     except DataError as error:  # the estimate does without
         notes = [f"it would not begin: {error}"]
+    if file.config.process == "shared":
+        notes.append("the runs of a round share a process; the estimate counts its start for each")
+    if (limit_s := file.config.time_limit_s) is not None:
+        notes.append(f"it would end after {duration(limit_s)}, and what is not done by then be left")
     busy, cores = os.getloadavg()[0], os.cpu_count() or 1
     if busy > cores / 2:
         notes.append(

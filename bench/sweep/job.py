@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.sweep.calibrate import Workload, calibrate
+from bench.sweep.together import do_together
 
 if TYPE_CHECKING:
+    from bench.records import Record
     from bench.stores import Progress
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +40,20 @@ class RunTask(_Task):
     data: Path
     stores: Path
     out: Path
+
+
+class RunsTask(_Task):
+    """Do runs one after another, noting how far it is, until one fails.
+
+    Attributes:
+        logs: of the runs.
+        marks: gets the notes.
+    """
+
+    task: Literal["runs"] = "runs"
+    runs: tuple[RunTask, ...]
+    logs: tuple[Path, ...]
+    marks: Path
 
 
 class PrepareTask(_Task):
@@ -84,7 +100,9 @@ class CalibrateTask(_Task):
     answer: Path
 
 
-AnyTask = Annotated[RunTask | PrepareTask | TwinTask | EnvironmentTask | CalibrateTask, Field(discriminator="task")]
+AnyTask = Annotated[
+    RunTask | RunsTask | PrepareTask | TwinTask | EnvironmentTask | CalibrateTask, Field(discriminator="task")
+]
 
 
 class Job(_Task):
@@ -120,6 +138,8 @@ def perform(text: str, progress: Progress, say: Callable[[str], None]) -> None:
     match job.task:
         case RunTask():
             _run(job.task, progress, say)
+        case RunsTask(runs=runs, logs=logs, marks=marks):
+            do_together(runs, logs, marks, lambda task, flags: _run(task, progress, say, flags))
         case PrepareTask():
             _prepare(job.task, progress)
         case TwinTask():
@@ -153,7 +173,7 @@ def _after_fork() -> None:
         die_with(_forking)
 
 
-def _run(task: RunTask, progress: Progress, say: Callable[[str], None]) -> None:
+def _run(task: RunTask, progress: Progress, say: Callable[[str], None], flags: Sequence[str] = ()) -> None:
     from bench.records import write_record
     from bench.runner import RunFailedError, run
     from bench.sources.base import SourceOptions
@@ -166,9 +186,13 @@ def _run(task: RunTask, progress: Progress, say: Callable[[str], None]) -> None:
     try:
         record = run(config, wanted, progress, say)
     except RunFailedError as error:
-        write_record(error.record, task.out)
+        write_record(_flagged(error.record, flags), task.out)
         raise
-    write_record(record, task.out)
+    write_record(_flagged(record, flags), task.out)
+
+
+def _flagged(record: Record, flags: Sequence[str]) -> Record:
+    return record.model_copy(update={"flags": [*record.flags, *flags]}) if flags else record
 
 
 def _prepare(task: PrepareTask, progress: Progress) -> None:

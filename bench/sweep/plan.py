@@ -197,6 +197,8 @@ def _check_fit(config: RunConfig, wanted: Wanted) -> None:
     if most is not None and config.workers > most:
         text = f"loader {config.loader} takes at most {most} workers, not {config.workers}"
         raise _WrongError("workers", text, unfit=True)
+    if config.cuda_graphs and config.device != "cuda":
+        raise _WrongError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {config.device}", unfit=True)
     if wanted.loader.device == "cuda" and config.device != "cuda":
         text = f"loader {config.loader} gives batches on a CUDA device, not on {config.device}"
         raise _WrongError("device", text, unfit=True)

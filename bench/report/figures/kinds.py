@@ -21,12 +21,14 @@ class Variant(NamedTuple):
         ending: of its name.
         about: what tells it from the kind's other figures, for its title.
         free: the setting along which it runs; "" for none.
+        more: a sentence for its caption, which the kind's other figures do without.
     """
 
     make: Callable[[], Figure]
     ending: str = ""
     about: Sequence[str] = ()
     free: str = ""
+    more: str = ""
 
 
 class Kind(NamedTuple):
@@ -48,6 +50,13 @@ class Kind(NamedTuple):
 def _of_scene(draw: Callable[[Scene], Figure], has: Callable[[Scene], bool]) -> Callable[[Scene], list[Variant]]:
     """A kind with one figure for each scene that has data for it."""
     return lambda scene: [Variant(partial(draw, scene))] if has(scene) else []
+
+
+def _stages(scene: Scene) -> list[Variant]:
+    if not scene.has(*stages.METRICS):
+        return []
+    more = scene.say("The lower bar is by the device's own clock, which overlaps with the host's.")
+    return [Variant(partial(stages.stages, scene), more=more if stages.has_device(scene) else "")]
 
 
 def _scaling(scene: Scene) -> list[Variant]:
@@ -88,7 +97,7 @@ _RUN = (
         "Where the host's time goes in an epoch, by loader; means over the runs. The line is the compute ceiling: the "
         "same steps on batches that lie on the device already.",
         "no run has the stages of its epochs",
-        _of_scene(stages.stages, lambda scene: scene.has(*stages.METRICS)),
+        _stages,
     ),
     Kind(
         "times",

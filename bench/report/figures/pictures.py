@@ -101,13 +101,14 @@ def _add(made: Plan, kind: Kind, scene: Scene) -> None:
     for variant in variants:
         key = _slug(" ".join([kind.name, scene.key, variant.ending]))
         key = _unused(key if scene.group.number == 1 else f"{scene.group.number}-{key}", made.pictures)
+        shown = [scene.say(kind.caption), *([variant.more] if variant.more else [])]
         about = [scene.name, *variant.about, *scene.conditions(variant.free), scene.group.title]
         made.pictures.append(
             Picture(
                 key=key,
                 kind=kind.name,
                 title=", ".join([title, *variant.about]),
-                caption=" ".join([scene.say(kind.caption), f"{'; '.join(filter(None, about))}.", *_warnings(scene)]),
+                caption=" ".join([*shown, f"{'; '.join(filter(None, about))}.", *_warnings(scene)]),
                 alt=_alt(scene, kind, variant),
                 label=f"fig:{key}",
                 environment=scene.group.title,

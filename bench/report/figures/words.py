@@ -32,6 +32,9 @@ LATVIAN: dict[str, str] = {
         "Kam epohā tiek resursdatora laiks, pa ielādētājiem; vidējie pa izpildēm. Līnija ir aprēķinu robeža: tie paši "
         "soļi ar paketēm, kas jau ir ierīcē."
     ),
+    "The lower bar is by the device's own clock, which overlaps with the host's.": (
+        "Apakšējā josla ir pēc ierīces pašas pulksteņa, kas pārklājas ar resursdatora laiku."
+    ),
     "no run has the stages of its epochs": "nevienai izpildei nav epohas posmu",
     "Time of an epoch": "Epohas laiks",
     "Time of a training epoch by loader: every run, and their mean with its 95% t interval. The dashed line is the "

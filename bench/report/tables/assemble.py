@@ -14,7 +14,7 @@ from bench.report.table import Column, Language, Row, Spread, Table, Value
 from bench.report.tables.cells import over_runs, text
 from bench.report.tables.part import Part
 
-MODELS = {"convnet": "ConvNet", "resnet18": "ResNet-18", "densenet121": "DenseNet-121"}
+MODELS = {"convnet": "ConvNet", "resnet18": "ResNet-18", "densenet121": "DenseNet-121", "resnet9": "ResNet-9"}
 SETTINGS = {
     "batch_size": "batch size",
     "workers": "workers",
@@ -31,6 +31,10 @@ SETTINGS = {
     "channels_last": "channels last",
     "amp": "mixed precision",
     "deterministic": "deterministic",
+    "label_smoothing": "label smoothing",
+    "compile": "compiled",
+    "cuda_graphs": "CUDA graphs",
+    "in_flight": "batches in flight",
     "batches": "batches",
     "repeats": "repetitions",
 }

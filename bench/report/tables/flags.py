@@ -88,6 +88,12 @@ def _of_runs(part: Part, cell: Cell, digests: Digests) -> Iterator[str]:
         yield say("others used up to {worst}% of the cores, in {count} of {total} runs", language, **seen)
     if seen := _above(done, _worst_share("stolen_cpu_s"), LOAD_LIMIT, language):
         yield say("the hypervisor kept up to {worst}% of the cores, in {count} of {total} runs", language, **seen)
+    if silent := sorted({reason for record in done if (reason := _silence(record))}):
+        count = sum(bool(_silence(record)) for record in done)
+        told = say(
+            "NVML told nothing, or nothing more, in {count} of {total} runs", language, count=count, total=len(done)
+        )
+        yield f"{told} ({'; '.join(silent)})"
     if throttled := [record for record in done if _throttling(record)]:
         why = ", ".join(sorted({reason for record in throttled for reason in _throttling(record)}))
         told = say("throttled in {count} of {total} runs", language, count=len(throttled), total=len(done))
@@ -126,6 +132,12 @@ def _worst_share(field: str) -> Of:
         return max(shares, default=None)
 
     return of
+
+
+def _silence(record: Record) -> str:
+    """Why NVML told nothing of the device, or stopped; "" where it did tell."""
+    seen = None if record.resources is None else record.resources.gpu
+    return "" if seen is None else str(seen.get("trouble") or "")
 
 
 def _throttling(record: Record) -> list[str]:

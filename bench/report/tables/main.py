@@ -22,6 +22,7 @@ from bench.report.tables.assemble import (
 )
 from bench.report.tables.cells import from_ratio, over_runs, text
 from bench.report.tables.flags import FLAGGED, UNVERIFIED, flags, reasons_unverified, unverified
+from bench.report.tables.losses import loss_notes
 from bench.report.tables.part import Digests, Part
 
 _TIMES = (Shown("epoch_s", ",.3f", spread="half"), Shown("images_per_s", ",.0f"))
@@ -134,7 +135,7 @@ def _notes(part: Part, digests: Digests) -> list[str]:
     if differing := [name_of(cell) for cell in part.cells if cell in digests.differ]:
         names = "; ".join(differing)
         notes.append(say("other samples than the rest, so their rows do not compare: {names}", language, names=names))
-    return [*notes, *_detectable(part), *group_notes(part.group, language)]
+    return [*notes, *loss_notes(part), *_detectable(part), *group_notes(part.group, language)]
 
 
 def _detectable(part: Part) -> list[str]:

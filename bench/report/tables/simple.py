@@ -8,9 +8,10 @@ from bench.report.groups import Cell
 from bench.report.language import number, say
 from bench.report.metrics import time_to_accuracy
 from bench.report.table import Column, Language, Table, Value
-from bench.report.tables.assemble import Shown, metric_table
+from bench.report.tables.assemble import Shown, metric_table, name_of
 from bench.report.tables.cells import over_runs
 from bench.report.tables.part import Part
+from bench.report.values import energy_source
 
 _RESOURCES = (
     Shown("tree_peak_pss", ",.0f", "MB", 1e-6, spread="half"),
@@ -26,7 +27,15 @@ _RESOURCES = (
     Shown("energy_j_per_epoch", ",.0f", spread="half", optional=True),
     Shown("gpu_utilisation_pct", ".0f", optional=True),
     Shown("gpu_power_w", ".0f", optional=True),
+    Shown("gpu_peak_power_w", ".0f", optional=True),
 )
+ENERGY_SOURCES = {
+    "counter": "energy is by the device's own counter",
+    "sampled power": "energy is the power that NVML sampled, over time",
+    "counter and sampled power": (
+        "energy is by the device's own counter, and where that failed the power that NVML sampled, over time"
+    ),
+}
 _SETUP = (
     Shown("open_s", ",.3f"),
     Shown("first_batch_s", ",.4f"),
@@ -42,7 +51,21 @@ _SETUP = (
 def resources(part: Part) -> Table | None:
     """Memory, CPU time and energy; None if no run tells any."""
     caption = say("Peak memory, CPU time and energy by group of processes, means over runs.", part.language)
-    return metric_table(part, "resources", say("Memory, CPU and energy", part.language), caption, _RESOURCES)
+    title, notes = say("Memory, CPU and energy", part.language), _energy_sources(part)
+    return metric_table(part, "resources", title, caption, _RESOURCES, notes=notes)
+
+
+def _energy_sources(part: Part) -> list[str]:
+    """What the energies rest on; with the rows, where those differ."""
+    found: dict[str, list[str]] = {}
+    for cell in part.cells:
+        for source in dict.fromkeys(map(energy_source, part.done(cell))):
+            if source in ENERGY_SOURCES:
+                found.setdefault(ENERGY_SOURCES[source], []).append(name_of(cell))
+    told = {say(text, part.language): "; ".join(names) for text, names in found.items()}
+    if len(told) < 2:
+        return list(told)
+    return [f"{what}: {names}" for what, names in told.items()]
 
 
 def setup(part: Part) -> Table | None:

@@ -72,7 +72,7 @@ def _table(
         f"{caption} {protocol(cells, language)}",
         columns,
         rows,
-        [*_said_by_records(cells, group), *group_notes(group, language)],
+        [*_said_by_records(cells, group, language), *group_notes(group, language)],
     )
 
 
@@ -183,7 +183,15 @@ def _median(values: Sequence[float], runs: tuple[str, ...]) -> Value:
     return Value(float(np.median(values)), low, high, runs=runs)
 
 
-def _said_by_records(cells: Sequence[Cell], group: Group) -> list[str]:
-    """What the runs themselves flagged, each text once a cell."""
-    said = (f"{name_of(cell)}: {flag}" for cell in cells for record in group.done(cell) for flag in record.flags)
-    return list(dict.fromkeys(said))
+def _said_by_records(cells: Sequence[Cell], group: Group, language: Language) -> list[str]:
+    """What the runs themselves flagged, each text once a cell; what all cells say, once."""
+    said: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for flag in dict.fromkeys(flag for record in group.done(cell) for flag in record.flags):
+            said.setdefault(flag, {})[name_of(cell)] = None
+    everyone = {name_of(cell) for cell in cells if group.done(cell)}
+    return [
+        f"{name}: {flag}"
+        for flag, names in said.items()
+        for name in ([say("all rows", language)] if len(everyone) > 1 and names.keys() == everyone else names)
+    ]

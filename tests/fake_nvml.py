@@ -1,0 +1,142 @@
+"""An NVML with devices that answer as told, since no machine has a MIG slice, a lost device and an old one at once."""
+# ruff: noqa: N802 - NVML's own names
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+
+UUID = "8932f937-d72c-4106-c12f-20bd9faed9f6"
+SLICES = ("63feeb45-94c6-b9cb-78ea-98e9b7a5be6b", "74edc72b-204b-7996-59f6-bff24ec89c23")
+
+Answer = Any
+"""A value; an error class to raise; or a function of no arguments that gives either."""
+
+GPU: dict[str, Answer] = {
+    "Name": "Some GPU",
+    "MemoryInfo": SimpleNamespace(total=80 * 2**30, used=5 * 2**30, free=75 * 2**30),
+    "UtilizationRates": SimpleNamespace(gpu=50, memory=10),
+    "PowerUsage": 200_000,
+    "PowerManagementLimit": 700_000,
+    "TotalEnergyConsumption": pynvml.NVMLError_NotSupported,
+    "ClockInfo": 1500,
+    "Temperature": 50,
+    "CurrentClocksThrottleReasons": 0x04,
+    "ComputeRunningProcesses": [
+        SimpleNamespace(pid=1, usedGpuMemory=7),
+        SimpleNamespace(pid=os.getpid(), usedGpuMemory=2**30),
+    ],
+    "CurrPcieLinkGeneration": 1,
+    "MaxPcieLinkGeneration": 5,
+    "CurrPcieLinkWidth": 16,
+    "MaxPcieLinkWidth": 16,
+    "MigMode": pynvml.NVMLError_NotSupported,
+}
+"""A whole device; its energy counter is for each test to give."""
+INVALID = pynvml.NVMLError_InvalidArgument
+NOT_OF_A_SLICE = (
+    *("UtilizationRates", "PowerUsage", "PowerManagementLimit", "TotalEnergyConsumption", "ClockInfo"),
+    *("CurrentClocksThrottleReasons", "CurrPcieLinkGeneration", "MaxPcieLinkGeneration"),
+    *("CurrPcieLinkWidth", "MaxPcieLinkWidth", "MigMode"),
+)
+
+
+def counting(*values: Answer) -> Callable[[], Answer]:
+    """One answer after another, the last again and again."""
+    answers = itertools.chain(values, itertools.repeat(values[-1]))
+    return lambda: next(answers)
+
+
+def a_slice(**changes: Answer) -> dict[str, Answer]:
+    """A MIG slice: it tells its memory, and of most else that it does not know."""
+    unknown = dict.fromkeys(NOT_OF_A_SLICE, pynvml.NVMLError_NotSupported)
+    return {
+        **GPU,
+        "Name": "Some GPU MIG 1g.10gb",
+        **unknown,
+        "Temperature": pynvml.NVMLError_InvalidArgument,
+        **changes,
+    }
+
+
+class FakeNvml:
+    """Devices by the UUIDs that NVML knows them by; a handle is such a UUID.
+
+    Attributes:
+        started: how often it was started and not yet left.
+        asked: the questions put to devices, each with the device.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[str, Mapping[str, Answer]] | None = None,
+        *,
+        slices: Mapping[str, list[str]] | None = None,
+        init: Answer = None,
+    ) -> None:
+        """Args: devices are by default one whole one; slices are the UUIDs of those of a device; init as an answer."""
+        self._devices = {f"GPU-{UUID}": GPU} if devices is None else devices
+        self._slices = slices or {}
+        self._init = init
+        self.started = 0
+        self.asked: list[tuple[str, str]] = []
+
+    def nvmlInit(self) -> None:
+        _given(self._init)
+        self.started += 1
+
+    def nvmlShutdown(self) -> None:
+        self.started -= 1
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "550.54.15"
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return 12040
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if uuid not in self._devices:
+            raise pynvml.NVMLError_NotFound
+        return uuid
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:
+        return handle
+
+    def nvmlDeviceIsMigDeviceHandle(self, handle: str) -> Any:
+        return SimpleNamespace(value=int(any(handle in names for names in self._slices.values())))
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: str) -> int:
+        return 7 if handle in self._slices else 0
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: str, index: int) -> str:
+        names = self._slices[handle]
+        if index >= len(names):
+            raise pynvml.NVMLError_NotFound
+        return names[index]
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: str) -> str:
+        (parent,) = [device for device, names in self._slices.items() if handle in names]
+        return parent
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """``nvmlDeviceGetPowerUsage`` and its like answer as the device was told."""
+        question = name.removeprefix("nvmlDeviceGet")
+        if question not in GPU:
+            raise AttributeError(name)
+
+        def answer(handle: str, *_: Any) -> Any:
+            self.asked.append((question, handle))
+            return _given(self._devices[handle][question])
+
+        return answer
+
+
+def _given(answer: Answer) -> Any:
+    if isinstance(answer, type) and issubclass(answer, BaseException):
+        raise answer
+    return _given(answer()) if callable(answer) else answer
