@@ -19,8 +19,10 @@ QUICK = ("--limit", "64", "--epochs", "1", "--threads", "1", "--device", "cpu")
 def test_help_names_every_command(bench: Bench) -> None:
     done = bench("--help")
     assert done.code == 0
-    for command in ("loaders", "datasets", "doctor", "fetch", "prepare", "rate", "run", "report", "gradcheck"):
-        assert re.search(rf"^\s+{command}\s+\w", done.out, re.M), command
+    listed = re.findall(r"^ +([a-z]+) +\w", done.out.partition("Commands:")[2], re.M)
+    about_data, about_records = ["loaders", "datasets", "doctor", "fetch", "prepare"], ["report", "compare", "sweep"]
+    assert listed == [*about_data, "run", "rate", "advise", *about_records, "gradcheck"]
+    for command in (*listed, "job"):  # which is hidden
         assert bench(command, "--help").code == 0
 
 

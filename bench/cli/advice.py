@@ -1,0 +1,82 @@
+"""Advice on one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.arguments import source_options, wanted_store
+from bench.cli.options import (
+    DATA,
+    BatchSize,
+    Corrupt,
+    DataDir,
+    Debug,
+    DeviceName,
+    ImageSize,
+    Network,
+    Resize,
+    StoreDir,
+    TestShare,
+    Threads,
+)
+from bench.cli.output import out, say
+from bench.config import RunConfig, build
+from bench.errors import BenchError, UsageError
+from bench.progress import Doing
+
+
+def advise(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, or the path of a folder.")],
+    budget: Annotated[float, typer.Option("--budget", help="Seconds that it may take.")] = 180.0,
+    epochs: Annotated[int, typer.Option("--epochs", help="How many you plan.")] = 30,
+    model: Network = "convnet",
+    batch_size: BatchSize = 128,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    image_size: ImageSize = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    debug: Debug = False,
+) -> None:
+    """Tell which loader, encoding and workers suit your data here, and what that costs, from a sample of it."""
+    from bench.advise import words
+    from bench.advise.advise import advise as measure
+    from bench.runner import fix_arithmetic, resolve_device
+    from bench.sources.registry import SOURCES
+
+    if budget < 10:
+        raise UsageError(f"--budget must be at least 10 seconds, not {budget:g}")
+    if epochs < 1:
+        raise UsageError(f"--epochs must be at least 1, not {epochs}")
+    if dataset not in SOURCES and ":" not in dataset and Path(dataset).is_dir():
+        dataset = f"folder:{dataset}"
+    how = source_options(resize, on_corrupt, test_share)
+    first, _ = wanted_store("filesystem", dataset, None, None, data_dir, store_dir, how)
+    config = build(
+        RunConfig,
+        loader="filesystem",
+        dataset=first.source.name,
+        model=model,
+        batch_size=batch_size,
+        threads=threads,
+        device=resolve_device(device).type,
+        image_size=first.image_size(image_size),
+        source=how.given(),
+    )
+    if reason := first.source.missing():
+        raise BenchError(reason)
+    fix_arithmetic(config)
+    with Doing() as doing:
+        advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
+    best = advice.forecasts[0].trial.candidate
+    given = [f"{name}={value}" for name, value in best.options.items()]
+    wanted, _ = wanted_store(best.loader, dataset, given, None, data_dir, store_dir, how)
+    out.print(words.table(advice))
+    for line in words.sentences(advice, config, wanted, dataset):
+        say(line)

@@ -1,0 +1,79 @@
+"""What a command's arguments stand for: folders, sources, loaders over datasets, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.config import build
+from bench.errors import UsageError
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
+    from bench.sources.base import SourceOptions
+    from bench.stores import Wanted
+
+
+def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
+    """Where the stores lie."""
+    return (store_dir or data_dir / "stores").absolute()
+
+
+def source_options(resize: int | None, on_corrupt: Literal["fail", "skip"], test_share: float) -> SourceOptions:
+    """How a source of images of many sizes is to be taken."""
+    from bench.sources.base import SourceOptions
+
+    return build(SourceOptions, resize=resize, on_corrupt=on_corrupt, test_share=test_share)
+
+
+def wanted_store(
+    loader: str,
+    dataset: str,
+    given: list[str] | None,
+    limit: int | None,
+    data_dir: Path,
+    store_dir: Path | None,
+    how: SourceOptions,
+) -> tuple[Wanted, dict[str, Any]]:
+    """The loader over the dataset, and the given options as they may stand in a record."""
+    from bench.sources.registry import open_source
+    from bench.stores import Wanted
+    from loaders import load
+    from loaders.options import parse_options
+
+    values: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {text!r} is not of the form name=value")
+        values[name] = value
+    check_limit(limit)
+    found = load(loader)
+    options = parse_options(found.Options, values, loader)
+    source = open_source(dataset, data_dir, how)
+    public = options.public()
+    wanted = Wanted(found, options, source, limit, store_folder(data_dir, store_dir))
+    return wanted, {name: public[name] for name in values if name in public}
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a ``--limit`` that leaves nothing."""
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit must be at least 1, not {limit}")
+
+
+def check_out(formats: str | None, out_dir: Path | None) -> None:
+    """Refuse a ``--format`` of files that nobody asked for."""
+    if formats is not None and out_dir is None:
+        raise UsageError("--format goes with --out; the terminal shows the tables in any case")
+
+
+def chosen_formats(given: str | None, known: Iterable[str]) -> list[str]:
+    """The names of ``--format``, or all."""
+    known = list(known)
+    if not given:
+        return known
+    wanted = [name.strip() for name in given.split(",") if name.strip()]
+    if unknown := set(wanted) - set(known):
+        raise UsageError(f"--format has no {', '.join(sorted(unknown))}; it has: {', '.join(known)}")
+    return wanted

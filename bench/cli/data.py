@@ -1,0 +1,76 @@
+"""Data before anything is trained on it: official files or twins of them, and stores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.arguments import source_options, wanted_store
+from bench.cli.options import (
+    DATA,
+    Corrupt,
+    DataDir,
+    Dataset,
+    Debug,
+    Limit,
+    Loader,
+    LoaderOptions,
+    Resize,
+    StoreDir,
+    TestShare,
+)
+from bench.cli.output import say
+from bench.errors import UsageError
+from bench.progress import Bar, Steps
+
+
+def fetch(
+    dataset: Dataset,
+    data_dir: DataDir = DATA,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Make a twin in the official layout.")] = False,
+    fraction: Annotated[float, typer.Option("--fraction", help="Share of the official count in the twin.")] = 1.0,
+    debug: Debug = False,
+) -> None:
+    """Download a dataset's official files, or make a synthetic twin of them."""
+    from bench.sources.fetch import fetch as download
+    from bench.sources.registry import open_source
+
+    source = open_source(dataset, data_dir)
+    if not synthetic and fraction != 1.0:
+        raise UsageError("--fraction goes with --synthetic; the official files come whole")
+    with Steps() as steps:
+        if synthetic:
+            source.make_twin(fraction, steps)
+        else:
+            download(source, steps)
+    say(f"{dataset}: {'a synthetic twin' if synthetic else 'the official files'} in {source.folder}")
+
+
+def prepare(
+    loader: Loader,
+    dataset: Dataset,
+    option: LoaderOptions = None,
+    limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Make the store anew.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write a loader's store of a dataset."""
+    from bench.stores import prepare as make
+
+    how = source_options(resize, on_corrupt, test_share)
+    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, how)
+    info, written = make(wanted, Bar(), force=force)
+    for note in wanted.source.notes() if not wanted.source.missing() else ():
+        say(f"{wanted.source.name}: {note}")
+    skipped = [name for split in info.splits.values() for name in split.skipped]
+    if skipped:
+        few = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
+        say(f"{wanted.relative}: left out {len(skipped):,} files that cannot be decoded: {few}")
+    state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"
+    say(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB")

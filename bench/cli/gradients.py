@@ -1,0 +1,57 @@
+"""The audit of the hand-written gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.cli.arguments import check_out, chosen_formats
+from bench.cli.options import Debug, TableFormats
+from bench.cli.output import out, say
+from bench.errors import UsageError
+from bench.progress import Doing, err
+
+
+def gradcheck(
+    mutants: Annotated[bool, typer.Option("--mutants", help="Plant faults, all to be caught; train nothing.")] = False,
+    california: Annotated[bool, typer.Option("--california", help="Train on California housing, downloaded.")] = False,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where PyTorch's side computes.")] = "cpu",
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the tables and figures.")] = None,
+    formats: TableFormats = None,
+    debug: Debug = False,
+) -> None:
+    """Audit the hand-written gradients against torch.autograd. Exits 1 if anything is not as expected."""
+    if mutants and (california or device != "cpu"):
+        raise UsageError("--mutants goes without --california and --device: nothing is trained, and the CPU is enough")
+    check_out(formats, out_dir)
+
+    from bench.gradients import outcome
+    from bench.gradients.report import terminal, write
+    from bench.runner import resolve_device
+
+    wanted = chosen_formats(formats, write.FORMATS)
+    command = " ".join(
+        ["bench gradcheck"]
+        + ["--mutants"] * mutants
+        + ["--california"] * california
+        + ["--device cuda"] * (device == "cuda")
+        + ([f"--out {out_dir.name if out_dir.is_absolute() else out_dir.as_posix()}"] if out_dir else [])
+        + ([f"--format {formats}"] if formats else [])
+    )
+    if out_dir is not None:
+        write.check(out_dir)
+    made: outcome.Planting | outcome.Outcome
+    with Doing() as doing:
+        made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
+    for table in terminal.tables_of(made):
+        out.print(table)
+    if out_dir is not None:
+        for path in write.write(made, out_dir, wanted, command):
+            say(f"wrote {path}")
+    for fault in made.faults:
+        err.print(f"bench: {fault}", markup=False)
+    say(f"{made.summary()}; {made.seconds:.1f} s")
+    if made.faults:
+        raise typer.Exit(1)

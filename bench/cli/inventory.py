@@ -1,0 +1,55 @@
+"""What there is: loaders, datasets, and what this machine can run."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from bench.cli.arguments import store_folder
+from bench.cli.options import DATA, DataDir, Debug, StoreDir
+from bench.cli.output import say
+from bench.progress import Bar
+
+
+def loaders(debug: Debug = False) -> None:
+    """List the loaders, their options, and why one cannot run here."""
+    from bench.doctor import why_unavailable
+    from loaders import UnavailableError, load, loader_names
+
+    for name in loader_names():
+        reason = why_unavailable(name)
+        say(f"{name}: {'unavailable: ' + reason if reason else 'available'}")
+        with contextlib.suppress(UnavailableError):  # a class that cannot be imported has no options to show
+            for option, field in load(name).Options.model_fields.items():
+                kind = str(field.annotation).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
+                say(f"    {option} = {field.default} ({kind}) {field.description or ''}")
+
+
+def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
+    """List the datasets and which of them are there."""
+    from bench.sources.registry import SOURCES, open_source
+
+    for name in SOURCES:
+        source = open_source(name, data_dir)
+        say(f"{name}: {source.summary}")
+        say(f"    {source.missing() or 'present'}")
+
+
+def doctor(
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all stores and compare their hashes.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Tell what this machine can run, what is missing and why. Exits 1 if a store is damaged."""
+    from bench import doctor as rounds
+
+    findings = list(rounds.examine(data_dir))
+    if verify:
+        findings += rounds.verify(store_folder(data_dir, store_dir), Bar())
+    for finding in findings:
+        say(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}")
+    if any(finding.state == "damaged" for finding in findings):
+        raise typer.Exit(1)

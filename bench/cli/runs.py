@@ -1,0 +1,185 @@
+"""One run and its record: of a training, or of the data path alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.arguments import source_options, wanted_store
+from bench.cli.options import (
+    DATA,
+    RUNS,
+    BatchSize,
+    Corrupt,
+    DataDir,
+    Dataset,
+    Debug,
+    DeviceName,
+    ImageSize,
+    Limit,
+    Loader,
+    LoaderOptions,
+    Network,
+    Prefetch,
+    RecordDir,
+    Repeat,
+    Resize,
+    Seed,
+    Start,
+    StoreDir,
+    TestShare,
+    Threads,
+    Workers,
+)
+from bench.cli.output import say
+from bench.config import CacheState, RateConfig, RunConfig, Settings, build
+from bench.errors import BenchError
+from bench.progress import Bar
+
+if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
+    from bench.records import Record
+    from bench.stores import Wanted
+
+
+def run(
+    loader: Loader,
+    dataset: Dataset,
+    model: Network = "convnet",
+    epochs: Annotated[int, typer.Option("--epochs")] = 3,
+    batch_size: BatchSize = 128,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    start_method: Start = "fork",
+    prefetch: Prefetch = 0,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    cache: Annotated[
+        CacheState, typer.Option("--cache", help="warm: an untimed pass first; cold: evicted first.")
+    ] = "warm",
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 0.1,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory format of the network.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 mixed precision.")] = False,
+    deterministic: Annotated[bool, typer.Option(help="PyTorch's deterministic algorithms.")] = True,
+    label_smoothing: Annotated[float, typer.Option("--label-smoothing", help="Share spread over all classes.")] = 0.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
+    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="Capture a step and replay it.")] = False,
+    in_flight: Annotated[int, typer.Option("--in-flight", help="Batches on a CUDA device at once.")] = 2,
+    ceiling_steps: Annotated[int, typer.Option("--ceiling-steps", help="Steps without a data path; 0: none.")] = 50,
+    rate_batches: Annotated[int, typer.Option("--rate-batches", help="Batches without training; 0: none.")] = 200,
+    repeat: Repeat = 0,
+    image_size: ImageSize = None,
+    option: LoaderOptions = None,
+    limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    out_dir: RecordDir = RUNS,
+    debug: Debug = False,
+) -> None:
+    """Train on one loader and dataset, and write the record. Prepares a store that is missing."""
+    from bench.runner import run as train
+
+    wanted, settings = _subject(locals())
+    config = build(
+        RunConfig,
+        **settings,
+        model=model,
+        epochs=epochs,
+        cache=cache,
+        lr=lr,
+        channels_last=channels_last,
+        amp=amp,
+        deterministic=deterministic,
+        label_smoothing=label_smoothing,
+        compile=compiled,
+        cuda_graphs=cuda_graphs,
+        in_flight=in_flight,
+        ceiling_steps=ceiling_steps,
+        rate_batches=rate_batches,
+    )
+    record = _recorded(lambda: train(config, wanted, Bar(), say), out_dir)
+    mean = sum(epoch.wall_s for epoch in record.epochs) / len(record.epochs)
+    fetched = sum(epoch.fetch_s for epoch in record.epochs) / sum(epoch.wall_s for epoch in record.epochs)
+    last = record.epochs[-1]
+    say(
+        f"{loader} on {dataset}: {mean:.3f} s an epoch, {last.images / mean:,.0f} images/s, {fetched:.1%} waiting for "
+        f"data, accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; record {record.run_id}.json"
+    )
+
+
+def rate(
+    loader: Loader,
+    dataset: Dataset,
+    batch_size: BatchSize = 128,
+    batches: Annotated[int, typer.Option("--batches", help="Batches a repetition; 0: the whole split.")] = 0,
+    repeats: Annotated[int, typer.Option("--repeats")] = 5,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    start_method: Start = "fork",
+    prefetch: Prefetch = 0,
+    threads: Threads = 0,
+    device: DeviceName = "auto",
+    repeat: Repeat = 0,
+    image_size: ImageSize = None,
+    option: LoaderOptions = None,
+    limit: Limit = None,
+    resize: Resize = None,
+    on_corrupt: Corrupt = "fail",
+    test_share: TestShare = 0.2,
+    data_dir: DataDir = DATA,
+    store_dir: StoreDir = None,
+    out_dir: RecordDir = RUNS,
+    debug: Debug = False,
+) -> None:
+    """Measure the data path alone, beside the format's fastest plain idiom."""
+    import statistics
+
+    from bench.rate import rate as measure
+
+    wanted, settings = _subject(locals())
+    config = build(RateConfig, **settings, batches=batches, repeats=repeats)
+    rates = _recorded(lambda: measure(config, wanted, Bar(), say), out_dir).rates
+    assert rates is not None
+    text = f"{loader} on {dataset}: {statistics.median(rates.loader):,.0f} images/s"
+    if rates.raw is not None:
+        ratio = statistics.median(a / b for a, b in zip(rates.loader, rates.raw, strict=True))
+        text += f", {ratio:.2f} of the plain idiom's {statistics.median(rates.raw):,.0f} ({rates.idiom})"
+    say(text)
+
+
+def _subject(given: Mapping[str, Any]) -> tuple[Wanted, dict[str, Any]]:
+    """Of the arguments of either command: the loader over the dataset, and what all configurations have."""
+    from bench.runner import resolve_device
+
+    how = source_options(given["resize"], given["on_corrupt"], given["test_share"])
+    loader, dataset, option, limit = given["loader"], given["dataset"], given["option"], given["limit"]
+    wanted, options = wanted_store(loader, dataset, option, limit, given["data_dir"], given["store_dir"], how)
+    translated = {
+        "dataset": wanted.source.name,
+        "image_size": wanted.image_size(given["image_size"]),
+        "source": how.given(),
+        "options": options,
+        "device": resolve_device(given["device"]).type,
+    }
+    return wanted, {name: given[name] for name in Settings.model_fields if name in given} | translated
+
+
+def _recorded(work: Callable[[], Record], folder: Path) -> Record:
+    """Do the work and keep its record, whatever became of it."""
+    from bench.records import write_record
+    from bench.runner import RunFailedError
+
+    try:
+        record = work()
+    except RunFailedError as error:
+        write_record(error.record, folder)
+        raise
+    write_record(record, folder)
+    if record.status == "unavailable":
+        raise BenchError(f"loader {record.loader.name} is unavailable: {record.error}")
+    return record
