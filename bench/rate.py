@@ -47,9 +47,8 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
             size=config.image_size,
         ) as stream,
     ):
-        # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to,
-        # nor is there a plain way to the crops of images of many sizes.
-        alone = not (config.workers or config.prefetch or config.image_size)
-        rates = measure(dataset, stream, draw, config.repeats, beside=alone, say=say)
+        # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
+        alone = not (config.workers or config.prefetch)
+        rates = measure(dataset, stream, draw, config.repeats, beside=alone, size=config.image_size, say=say)
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
     draft.fields["rates"] = RatesPart(**rates._asdict())

@@ -100,6 +100,7 @@ class Draft:
             allocated_bytes=info.allocated_bytes,
             bytes_per_image=info.bytes / max(info.samples, 1),
             prepare_s=info.prepare_s,
+            attempts=info.attempts,
         )
 
     def finish(self, status: str, error: str | None = None) -> Record:
@@ -285,8 +286,9 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
     def draw(repeat: int) -> list[Indices]:
         return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
 
-    alone = not (config.workers or config.prefetch or config.image_size)
-    return RatesPart(**rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone)._asdict())
+    alone = not (config.workers or config.prefetch)
+    found = rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
+    return RatesPart(**found._asdict())
 
 
 def _resources(

@@ -163,7 +163,7 @@ class FilesystemDataset(ImageDataset[_Files]):
 
     @classmethod
     def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
-        return None if encoding == "jpeg" else Kind.FILE
+        return None if encoding == "jpeg" else Kind.PNG
 
     def _close(self, handle: _Files) -> None:
         handle.close()

@@ -33,6 +33,8 @@ class Kind(IntEnum):
     """A JPEG file that the rule leaves as it is: RGB or grey, upright. The fast decoder gives the same pixels."""
     FILE = 2
     """Any other picture file."""
+    PNG = 3
+    """A PNG file of 8-bit RGB, made when the sample was stored."""
 
 
 def decode_picture(data: Buffer, name: str) -> tuple[NDArray[np.uint8], Kind]:

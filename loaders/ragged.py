@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 import simplejpeg
 import torch
@@ -138,13 +139,16 @@ class RaggedReader:
                 raise self._damaged(index, f"it has {pixels.size} bytes instead of {3 * height * width}")
             return pixels.reshape(height, width, 3), box
         try:
-            if kind != Kind.JPEG:
+            if kind == Kind.PNG:
+                png: Any = data  # its annotation knows fewer kinds of buffers than it takes
+                image = imagecodecs.spng_decode(png)
+            elif kind != Kind.JPEG:
                 image, _ = decode_picture(data, "it")
             elif self._scaled and size:
                 return self._decode_scaled(data, (height, width), box, size)
             else:
                 image = simplejpeg.decode_jpeg(data, colorspace="RGB")
-        except (ValueError, DecodeError) as error:
+        except (ValueError, DecodeError, imagecodecs.SpngError) as error:
             raise self._damaged(index, str(error)) from None
         if image.shape != (height, width, 3):
             raise self._damaged(index, f"it is {image.shape[1]}x{image.shape[0]} pixels instead of {width}x{height}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,14 @@ def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path) -> No
         assert (record.config.dataset, record.dataset.shape, record.config.image_size) == ("folder:my photos", None, 16)
         assert str(photos.parent) not in record.model_dump_json()
         assert record.rates is not None
-        assert record.rates.raw is None
-    (main,) = [table for table in tables(records) if table.kind == "main"]
+        assert (record.rates.raw is None) == bool(record.config.workers or record.config.prefetch)
+    found = list(tables(records))
+    (main,) = [table for table in found if table.kind == "main"]
     assert {row["dataset"].text for row in main.rows} == {"folder:my photos"}
+    (of_rates,) = [table for table in found if table.kind == "rates"]
+    for row in of_rates.rows:
+        assert (row["efficiency"].number is None) == (row["idiom"].text == "")
+    assert sum(row["efficiency"].number is not None for row in of_rates.rows) >= 4
     assert "image size 16" in main.caption
     assert bench("report", str(bench.out)).code == 0
     assert "many sizes" in (bench.out / "report.html").read_text(encoding="utf-8")
@@ -94,7 +100,7 @@ def test_preparing_tells_what_was_left_out_and_verifying_finds_it_whole(bench: B
 def test_rates_are_of_crops(bench: Bench, photos: Path) -> None:
     done = bench("rate", "mmap", f"folder:{photos}", "--image-size", "16", "--repeats", "1", "--device", "cpu")
     assert done.code == 0, done.err
-    assert "images/s" in done.out
+    assert re.search(r"images/s, \d+\.\d\d of the plain idiom's [\d,]+ \(bench\.measure\.idioms\.mmap\)", done.out)
 
 
 def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path) -> None:

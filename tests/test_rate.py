@@ -87,17 +87,17 @@ def test_the_same_of_jpeg_sources(tmp_path: Path, loader: str, encoding: str) ->
     with (
         found(tmp_path / "store", "train", options) as dataset,
         BatchStream(dataset) as stream,
-        plain[1](dataset) as read,
+        plain[1](dataset, None) as read,
     ):
-        module._compare(loader, stream, read, batches)
-        images, _ = read(batches[0])
+        module._compare(loader, stream.epoch(batches), read, batches)
+        images = np.asarray(read(batches[0])[0])
     expected = samples["train"].images[[3, 40, 3]]
     got = images if images.shape[1:] == expected.shape[1:] else images.transpose(0, 3, 1, 2)
     assert np.array_equal(got, expected)
 
 
 def test_different_bytes_are_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(dataset: Any) -> Any:
+    def wrong(dataset: Any, crops: Any) -> Any:
         return contextlib.nullcontext(lambda indices: (np.zeros((len(indices), 3, 32, 32), np.uint8), indices))
 
     monkeypatch.setattr(module, "find_idiom", lambda loader: (loader, wrong))
@@ -105,8 +105,9 @@ def test_different_bytes_are_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyP
         measure(tmp_path, "memory")
 
 
-def test_workers_have_no_idiom(tmp_path: Path) -> None:
-    record = measure(tmp_path, "mmap", workers=1)
+@pytest.mark.parametrize("how", [{"workers": 1}, {"prefetch": 2}], ids=str)
+def test_who_reads_ahead_has_no_idiom(tmp_path: Path, how: dict[str, int]) -> None:
+    record = measure(tmp_path, "mmap", **how)
     assert record.rates is not None
     assert (record.rates.raw, record.rates.idiom) == (None, None)
 

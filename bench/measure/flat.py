@@ -10,26 +10,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.idioms import Read
-from bench.measure.pool import Pool
+from bench.measure.idioms import Crops, Read
+from bench.measure.plain_crops import PlainCrops
+from bench.measure.pool import Pool, slices
 from loaders import ImageDataset
+from loaders.arrays import data_name
 
 
 @contextlib.contextmanager
-def read_flat(dataset: ImageDataset[Any], load: Callable[[Path], NDArray[np.uint8]]) -> Iterator[Read]:
-    """Gather, or decode, each batch and its labels.
+def read_flat(
+    dataset: ImageDataset[Any], load: Callable[[Path], NDArray[np.uint8]], crops: Crops | None
+) -> Iterator[Read]:
+    """Gather, decode or crop each batch, and gather its labels.
 
     Args:
         dataset: names the files.
         load: gives the bytes of a file as a flat array.
+        crops: of a ragged store.
     """
     options: Any = dataset.options
     base = dataset.location / dataset.split
     labels = np.fromfile(base.with_suffix(".labels"), np.int64)
-    if options.encoding == "raw":
-        pixels = load(base.with_suffix(".pixels")).reshape(len(dataset), *dataset.split_info.fixed_shape)
+    data = load(dataset.location / data_name(dataset.split, options.encoding))
+    if crops is None and options.encoding == "raw":
+        pixels = data.reshape(len(dataset), *dataset.split_info.fixed_shape)
         yield lambda indices: (np.take(pixels, indices, axis=0), np.take(labels, indices))
         return
-    jpeg, offsets = load(base.with_suffix(".jpeg")), np.fromfile(base.with_suffix(".offsets"), np.int64)
+    offsets = np.fromfile(base.with_suffix(".offsets"), np.int64)
+    if crops is not None:
+        with PlainCrops(dataset, crops) as cut:
+            yield lambda indices: (cut(indices, slices(data, offsets, indices)), np.take(labels, indices))
+        return
     with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
-        yield lambda indices: (pool.decode_slices(jpeg, offsets, indices), np.take(labels, indices))
+        yield lambda indices: (pool.decode_slices(data, offsets, indices), np.take(labels, indices))

@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 from loaders.threads import default_threads
 
+Fetch = Callable[[int], Any]
+"""Gives what is kept of the i-th sample of a batch: a buffer."""
 Into = Callable[[Any, NDArray[np.uint8]], object]
 
 
 def jpeg_into(data: Any, out: NDArray[np.uint8]) -> object:
     """Decode into uint8 ``[H, W, C]`` by simplejpeg."""
     return simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
+
+
+def slices(data: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> Fetch:
+    """Samples that lie end to end: ``data[offsets[i]:offsets[i + 1]]`` for each index, when it is asked for."""
+    bounds = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
+    return lambda row: data[bounds[row][0] : bounds[row][1]]
 
 
 class Pool:
@@ -30,22 +38,30 @@ class Pool:
         channels, height, width = shape
         self._shape = (height, width, channels)
 
-    def decode(self, count: int, fetch: Callable[[int], Any], into: Into = jpeg_into) -> NDArray[np.uint8]:
-        """Get and decode ``count`` images into fresh memory, uint8 ``[B, H, W, C]``."""
-        out = np.empty((count, *self._shape), np.uint8)
+    def fresh(self, count: int) -> NDArray[np.uint8]:
+        """Memory for so many images, uint8 ``[B, H, W, C]``."""
+        return np.empty((count, *self._shape), np.uint8)
+
+    def fill(self, out: NDArray[np.uint8], make: Callable[[int, NDArray[np.uint8]], object]) -> None:
+        """Call ``make(row, out[row])`` for every row."""
+        count = len(out)
         step = max(1, -(-count // self._threads))
 
         def work(start: int) -> None:
             for row in range(start, min(start + step, count)):
-                into(fetch(row), out[row])
+                make(row, out[row])
 
         list(self._pool.map(work, range(0, count, step)))
+
+    def decode(self, count: int, fetch: Fetch, into: Into = jpeg_into) -> NDArray[np.uint8]:
+        """Get and decode ``count`` images into fresh memory, uint8 ``[B, H, W, C]``."""
+        out = self.fresh(count)
+        self.fill(out, lambda row, place: into(fetch(row), place))
         return out
 
     def decode_slices(self, jpeg: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode files that lie end to end: ``jpeg[offsets[i]:offsets[i + 1]]`` for each index."""
-        ends = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
-        return self.decode(len(ends), lambda row: jpeg[ends[row][0] : ends[row][1]])
+        """Decode files that lie end to end."""
+        return self.decode(len(indices), slices(jpeg, offsets, indices))
 
     def __enter__(self) -> Self:
         return self

@@ -10,18 +10,21 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.idioms import Read
-from bench.measure.pool import Pool, jpeg_into
+from bench.measure.idioms import Crops, Read
+from bench.measure.plain_crops import PlainCrops, any_picture
+from bench.measure.pool import Fetch, Pool, jpeg_into
 from loaders import ImageDataset
 from loaders.decoding import Codec
 from loaders.filesystem import image_name, index_name
 
 
 @contextlib.contextmanager
-def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
+def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[Read]:
     """``open().read()`` and simplejpeg or libspng, on as many threads, each with an equal share of the batch.
 
     The paths are a list made beforehand, the sizes of the files are not checked, and images come as ``[B, H, W, C]``.
+    PNG files of many sizes are the store's own, plain RGB, so that libspng reads them too; Pillow reads what a source
+    has besides JPEG.
     """
     options: Any = dataset.options
     codec: Codec = "png" if index_name(dataset.split, "png") in dataset.info.files else "jpeg"
@@ -30,18 +33,22 @@ def idiom(dataset: ImageDataset[Any]) -> Iterator[Read]:
     folder = dataset.location / dataset.split
     paths = [str(folder / image_name(label, i, codec)) for i, label in enumerate(labels.tolist())]
 
-    def read(path: str) -> bytes:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
-            return file.read()
+    def files(indices: NDArray[np.int64]) -> Fetch:
+        wanted = [paths[i] for i in indices.tolist()]
 
+        def read(row: int) -> bytes:
+            with open(wanted[row], "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+                return file.read()
+
+        return read
+
+    if crops is not None:
+        with PlainCrops(dataset, crops, imagecodecs.spng_decode if codec == "png" else any_picture) as cut:
+            yield lambda indices: (cut(indices, files(indices)), np.take(labels, indices))
+        return
     into = _png_into if codec == "png" else jpeg_into
     with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
-
-        def batch(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-            wanted = [paths[i] for i in indices.tolist()]
-            return pool.decode(len(wanted), lambda row: read(wanted[row]), into), np.take(labels, indices)
-
-        yield batch
+        yield lambda indices: (pool.decode(len(indices), files(indices), into), np.take(labels, indices))
 
 
 def _png_into(data: bytes, out: NDArray[np.uint8]) -> object:

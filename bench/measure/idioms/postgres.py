@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,26 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from bench.measure.idioms import Read
+from bench.measure.idioms import Crops, Read
+from bench.measure.plain_crops import PlainCrops
 from bench.measure.pool import Pool
 from loaders.pgreader import SETTINGS
 from loaders.postgres import PostgresDataset
 
+Images = Callable[[NDArray[np.int64], list[bytes]], NDArray[np.uint8]]
+
 
 @contextlib.contextmanager
-def idiom(dataset: PostgresDataset) -> Iterator[Read]:
+def idiom(dataset: PostgresDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
     info = dataset.connection_info()
-    shape = dataset.split_info.fixed_shape
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )
-    options: Any = dataset.options
     with (
         psycopg.connect(info.conninfo, autocommit=True) as connection,
         connection.cursor(binary=True) as cursor,
-        Pool(options.threads, shape) as pool,
+        _images(dataset, crops) as images,
     ):
         connection.execute(SETTINGS)
 
@@ -38,9 +39,22 @@ def idiom(dataset: PostgresDataset) -> Iterator[Read]:
             found = {row[0]: row for row in cursor.execute(query, [wanted], prepare=True)}
             rows = [found[index] for index in wanted]
             labels = np.array([row[1] for row in rows], np.int64)
-            images = [row[2] for row in rows]
-            if options.encoding == "jpeg":
-                return pool.decode(len(images), images.__getitem__), labels
-            return np.frombuffer(b"".join(images), np.uint8).reshape(len(rows), *shape), labels
+            return images(indices, [row[2] for row in rows]), labels
 
         yield batch
+
+
+@contextlib.contextmanager
+def _images(dataset: PostgresDataset, crops: Crops | None) -> Iterator[Images]:
+    """How the column ``image`` of a batch becomes images."""
+    options: Any = dataset.options
+    if crops is not None:
+        with PlainCrops(dataset, crops) as cut:
+            yield lambda indices, column: cut(indices, column.__getitem__)
+        return
+    shape = dataset.split_info.fixed_shape
+    if options.encoding == "jpeg":
+        with Pool(options.threads, shape) as pool:
+            yield lambda _, column: pool.decode(len(column), column.__getitem__)
+        return
+    yield lambda _, column: np.frombuffer(bytearray().join(column), np.uint8).reshape(len(column), *shape)
