@@ -8,7 +8,9 @@ from tests.loader_contract import Case, LoaderContract
 
 
 class TestNpy(LoaderContract):
-    @pytest.fixture(params=[Case("npy", {}, thorough=True), Case("npy", {}, "jpeg")], ids=str)
+    @pytest.fixture(
+        params=[Case("npy", {}, thorough=True, goes_on=False), Case("npy", {}, "jpeg", goes_on=False)], ids=str
+    )
     def case(self, request: pytest.FixtureRequest) -> Case:
         found: Case = request.param
         return found
