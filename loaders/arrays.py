@@ -82,7 +82,7 @@ class Ahead:
     much as gathering does, so it is left alone while no page has had to be waited for.
     """
 
-    _BATCHES = 32
+    _BATCHES = 8
 
     def __init__(self, path: Path) -> None:
         """Map it; it must not be empty."""
