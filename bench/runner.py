@@ -122,13 +122,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def fix_arithmetic(config: Settings) -> None:
-    """Fix what decides the last bit of a loss: PyTorch's threads, and on CUDA the workspace of matrix products.
+    """Fix what decides the last bit of a loss: PyTorch's threads and algorithms, on CUDA the workspace of products.
 
     The latter is read when CUDA starts; PyTorch's deterministic algorithms insist on it.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if config.threads:
         torch.set_num_threads(config.threads)
+    if isinstance(config, RunConfig):
+        torch.use_deterministic_algorithms(config.deterministic)
+        torch.backends.cudnn.benchmark = not config.deterministic
 
 
 def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
@@ -228,8 +231,6 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
     draft.store(wanted, info)
     split, classes = info.splits["train"], len(info.dataset.classes)
     shape = shape_of(config, split)
-    torch.use_deterministic_algorithms(config.deterministic)
-    torch.backends.cudnn.benchmark = not config.deterministic
 
     first = cut(epoch_order(split.count, config.seed, 0), config.batch_size)
     transform = Transform(

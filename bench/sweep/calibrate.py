@@ -73,8 +73,6 @@ def _sample_s(workload: Workload, default_threads: int) -> float:
     config, shape = workload.config, workload.shape
     torch.set_num_threads(default_threads)
     fix_arithmetic(config)
-    torch.use_deterministic_algorithms(config.deterministic)
-    torch.backends.cudnn.benchmark = not config.deterministic
     half = (0.5,) * shape[0]
     device = torch.device(config.device)
     trainer = Trainer(
