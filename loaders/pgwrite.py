@@ -38,6 +38,7 @@ class _Session:
         self._connection = connection
         self._life: contextlib.ExitStack | None = None
         self._copy: psycopg.Copy | None = None
+        self._end = contextlib.ExitStack()  # of that COPY
 
     def begin(self) -> psycopg.Connection[Any]:
         """The connection, in a transaction."""

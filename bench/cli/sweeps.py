@@ -28,7 +28,9 @@ def sweep(
     store_dir: StoreDir = None,
     debug: Debug = False,
 ) -> None:
-    """Do all runs of a TOML file, each in a process of its own, in rounds; then report. Goes on where it was stopped.
+    """Do all runs of a TOML file in rounds, each in a process of its own unless it says otherwise; then report.
+
+    Goes on where it was stopped.
 
     Exits 1 if a run failed; a loader that cannot run here is a row with its reason.
     """
