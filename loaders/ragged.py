@@ -49,6 +49,11 @@ def write_sizes(described: Iterable[NDArray[np.int32]], folder: Path, split: str
     return sizes_name(split)
 
 
+def map_sizes(location: Path, split: str) -> NDArray[np.int32]:
+    """What it says, mapped: of ten million images only those that are asked for are read."""
+    return np.asarray(np.memmap(location / sizes_name(split), "<i4", mode="r").reshape(-1, 3))
+
+
 class RaggedReader:
     """Turns what a format keeps of samples into pixels."""
 
@@ -68,7 +73,7 @@ class RaggedReader:
         path = location / sizes_name(split)
         if path.stat().st_size != 12 * info.count:
             raise StoreError(f"{path} does not describe {info.count} images; remove {location} and prepare it again")
-        self._sizes = np.asarray(np.memmap(path, "<i4", mode="r", shape=(info.count, 3)))
+        self._sizes = map_sizes(location, split)
         self._what = f"of the {split} split in {location}"
         self._again = f"remove {location} and prepare it again"
         self._scaled = scaled

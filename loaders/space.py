@@ -17,7 +17,7 @@ _FEW = 2
 
 
 class _Probes:
-    """A few samples of a split: from all over it, or its first where reading others is dear."""
+    """A few samples of a split: from all over it, or its first where they are alike and others may be dear to reach."""
 
     def __init__(self, split: Split) -> None:
         self.encoding: Literal["raw", "jpeg"] = split.encoding
@@ -25,7 +25,7 @@ class _Probes:
         self._split = split
         count, few = len(split), _PLACES * _FEW
         self._parts = [(i * count // _PLACES, i * count // _PLACES + _FEW) for i in range(_PLACES)]
-        if count <= few or (split.encoding == "raw" and split.shape is not None):
+        if count <= few or split.shape is not None:
             self._parts = [(0, min(few, count))]
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loaders.batch import Indices
 from loaders.errors import OptionError, StoreError
 from loaders.pictures import Kind
-from loaders.ragged import sizes_name
+from loaders.ragged import map_sizes
 from loaders.split import SplitInfo
 
 
@@ -24,7 +24,7 @@ class StoredSizes:
         self._again = f"remove {location} and prepare it again"
         self._described: NDArray[np.int32] | None = None
         if info.shape is None:
-            self._described = np.asarray(np.memmap(location / sizes_name(split), "<i4", mode="r").reshape(-1, 3))
+            self._described = map_sizes(location, split)
 
     def of(self, indices: Indices) -> NDArray[np.int64]:
         """Height and width of these images, ``[B, 2]``."""

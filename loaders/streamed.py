@@ -109,9 +109,7 @@ class StreamedSplit:
         if self._taken:
             self._progress(self._taken)
         with ImageDecoder() as decoder, contextlib.closing(Spread()) as spread:
-            # A source that knows nothing of going on need not take a beginning.
-            given = self._split.blocks(self._taken) if self._taken else self._split.blocks()
-            for source in given:
+            for source in self._split.blocks(self._taken):
                 if self._shape is None:
                     block, rows = self._pictures(source, spread)
                 else:

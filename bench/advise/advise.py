@@ -18,7 +18,7 @@ from bench.advise.trial import BLOCKS, Bench, Trial
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.measure.statistics import Interval, mean_interval
-from bench.sources.base import Source
+from bench.sources.base import LimitedSplit, Source
 from loaders import LoaderError
 from loaders.pictures import decode_picture
 
@@ -209,8 +209,6 @@ def _facts(config: RunConfig, source: Source) -> Facts:
     shape = splits["train"].shape
     if shape is not None:
         return Facts(train, test, (train + test) * shape[0] * shape[1] * shape[2])
-    from bench.sources.base import LimitedSplit
-
     sizes = []
     for block in LimitedSplit(splits["train"], _PROBES).blocks():
         for i, file in enumerate(block.files or ()):

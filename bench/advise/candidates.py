@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import torch
 
 from bench.sources.base import Source
 from loaders import load
+from loaders.threads import default_threads
 
 RAM_SHARE = 0.6
 """Share of the memory that is free now which a split kept in memory may take."""
@@ -59,8 +59,7 @@ def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator
         raw_bytes: of all decoded images.
         device: that trains.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = Way(min(cores, MOST_WORKERS))
+    workers = Way(min(default_threads(), MOST_WORKERS))
     decoding = (Way(), Way(prefetch=2), workers)
     plain = (Way(), Way(prefetch=2))
     has_files = any(split.encoding == "jpeg" for split in source.splits().values())

@@ -18,7 +18,7 @@ from bench.measure.pool import Fetch, Pool
 from loaders import ImageDataset
 from loaders.crops import random_boxes, resize_into
 from loaders.pictures import Kind, decode_picture
-from loaders.ragged import sizes_name
+from loaders.ragged import map_sizes
 
 Picture = NDArray[np.uint8]
 
@@ -48,8 +48,7 @@ class PlainCrops:
             decoded: what is fetched are pixels, whatever the store keeps.
         """
         options: Any = dataset.options
-        path = dataset.location / sizes_name(dataset.split)
-        self._described = np.fromfile(path, "<i4").reshape(-1, 3).astype(np.int64)
+        self._described = map_sizes(dataset.location, dataset.split).astype(np.int64)
         if decoded:
             self._described[:, 2] = Kind.PIXELS
         self._crops, self._other, self._scaled = crops, other, options.scaled

@@ -45,8 +45,3 @@ def read_bytes(path: Path) -> NDArray[np.uint8]:
     """
     check_memory(path.stat().st_size)
     return np.fromfile(path, np.uint8)
-
-
-def map_bytes(path: Path) -> NDArray[np.uint8]:
-    """A file's own pages, read-only, as a plain array: slices of an ``np.memmap`` object cost three times as much."""
-    return np.asarray(np.memmap(path, np.uint8, mode="r"))

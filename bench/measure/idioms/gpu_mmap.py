@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from bench.measure.idioms import Crops, DeviceRead, NoIdiomError
 from bench.measure.plain_crops import PlainCrops
 from bench.measure.pool import slices
-from bench.measure.room import check_device, check_memory, map_bytes, read_bytes
+from bench.measure.room import check_device, check_memory, read_bytes
 from loaders import ImageDataset
-from loaders.arrays import data_name
+from loaders.arrays import data_name, map_bytes
 from loaders.device_fill import copy_into, pieces
 from loaders.hostpages import host_view
-from loaders.ragged import sizes_name
+from loaders.ragged import map_sizes
 
 _PART = 4096
 """Images that the loader is asked for at once."""
@@ -150,7 +150,7 @@ def _whole_pictures(dataset: ImageDataset[Any]) -> tuple[NDArray[np.uint8], NDAr
     The file's own pages, or, as the loader does too when it opens, decoded to memory.
     """
     options: Any = dataset.options
-    described = np.fromfile(dataset.location / sizes_name(dataset.split), "<i4").reshape(-1, 3).astype(np.int64)
+    described = map_sizes(dataset.location, dataset.split).astype(np.int64)
     sizes = 3 * described[:, 0] * described[:, 1]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     if options.encoding == "raw":

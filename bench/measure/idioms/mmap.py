@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.measure.flat import read_flat
 from bench.measure.idioms import Crops, Read
-from bench.measure.room import map_bytes
 from loaders import ImageDataset
+from loaders.arrays import map_bytes
 
 
 def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> AbstractContextManager[Read]:
