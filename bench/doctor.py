@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from bench.devices import facts
 from bench.measure.environment import cpu_model
 from bench.sources.registry import SOURCES, open_source
 from bench.stores import Progress
-from loaders import ImageDataset, LoaderError, StoreInfo, UnavailableError, load, loader_names
+from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
+from loaders.checksums import Comparison, image_digest, shortened
 from loaders.registry import UnknownLoaderError
-from loaders.store import MANIFEST, read_store
-from loaders.streamed import image_digest
+from loaders.store import MANIFEST, is_other_folder, read_manifest, read_store
 
 
 class Finding(NamedTuple):
@@ -48,21 +49,22 @@ def why_unavailable(name: str) -> str | None:
         loader = load(name)
     except UnavailableError as error:
         return str(error)
-    return loader.unavailable(loader.Options())
+    return loader.reason_unavailable(loader.Options())
 
 
 def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
     """Read every store below the folder in full and compare its hashes with its manifest."""
-    for manifest in sorted(store_dir.rglob(MANIFEST)):
-        location = manifest.parent
+    stores = {manifest.parent for manifest in store_dir.rglob(MANIFEST)}
+    others = {folder for folder in store_dir.glob("*/*/") if folder.parent not in stores and is_other_folder(folder)}
+    for location in sorted(stores | others):
         name = location.relative_to(store_dir).as_posix()
         if any(part.startswith(".") for part in location.relative_to(store_dir).parts):
             continue  # a half-written store; the next prepare removes it
         try:
-            info = StoreInfo.model_validate_json(manifest.read_bytes())
+            info = read_manifest(location)
             loader = load(info.loader)
             options = loader.Options.model_validate(info.options)
-            if reason := loader.unavailable(options):
+            if reason := loader.reason_unavailable(options):
                 yield Finding(f"store {name}", "missing", f"cannot be read here: {reason}")
                 continue
             read_store(location, info.loader)
@@ -79,23 +81,28 @@ def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
 
 def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
     pixels, labels = hashlib.sha256(), hashlib.sha256()
+    comparison = Comparison(dataset.location, dataset.split, len(dataset))
     progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))
     try:
         ragged = dataset.split_info.shape is None
         step = 64 if ragged else 1024
         for start in range(0, len(dataset), step):
-            part = range(start, min(start + step, len(dataset)))
+            part = np.arange(start, min(start + step, len(dataset)))
             if ragged:
                 images, given = dataset.whole(part)
             else:
                 batch = dataset.batch(part)
                 images, given = list(batch.images.cpu().contiguous().numpy()), batch.labels.cpu().numpy()
-            for image in images:
-                pixels.update(image_digest(image, ragged=ragged))
+            digests = b"".join(image_digest(image, ragged=ragged) for image in images)
+            pixels.update(digests)
             labels.update(given.astype("<i8", copy=False).data)
+            comparison.add(part, shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32)), given)
             progress.advance(len(given))
     finally:
         progress.end()
-    wanted = dataset.split_info
-    if (pixels.hexdigest(), labels.hexdigest()) != (wanted.pixels_sha256, wanted.labels_sha256):
-        raise LoaderError(f"the {dataset.split} split no longer holds what was written; prepare it again with --force")
+    wanted, wrong = dataset.split_info, comparison.verdict()
+    if wrong or (pixels.hexdigest(), labels.hexdigest()) != (wanted.pixels_sha256, wanted.labels_sha256):
+        raise LoaderError(
+            f"the {dataset.split} split no longer holds what was written"
+            f"{': ' + wrong if wrong else ''}; prepare it again with --force"
+        )

@@ -6,6 +6,7 @@ import torch
 
 from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RateConfig
+from bench.delivered import check_samples
 from bench.measure.rates import measure
 from bench.records import CachePart, RatesPart, Record
 from bench.runner import Draft, Say, complete, fix_arithmetic
@@ -50,5 +51,6 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
         # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
         alone = not (config.workers or config.prefetch)
         rates = measure(dataset, stream, draw, config.repeats, beside=alone, size=config.image_size, say=say)
+        check_samples(dataset, stream, draw(0))
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
     draft.fields["rates"] = RatesPart(**rates._asdict())

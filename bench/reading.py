@@ -17,6 +17,7 @@ class Reading:
     """Opens datasets and their streams together, and says how long that takes."""
 
     train: ImageDataset[Any]
+    test: ImageDataset[Any]
     stream: BatchStream
     test_stream: BatchStream
 
@@ -36,7 +37,7 @@ class Reading:
         started = time.perf_counter()
         with contextlib.ExitStack() as life:
             self.train = life.enter_context(self._wanted.open("train"))
-            test = life.enter_context(self._wanted.open("test"))
+            self.test = life.enter_context(self._wanted.open("test"))
             seconds = time.perf_counter() - started
             # No page-locked batches: the transfer copies each one into page-locked memory of its own, where the time is
             # seen; PyTorch's thread would make one copy more, into new memory, beside every clock.
@@ -47,7 +48,7 @@ class Reading:
                 "size": config.image_size,
             }
             self.stream = life.enter_context(BatchStream(self.train, **how))
-            self.test_stream = life.enter_context(BatchStream(test, **how))
+            self.test_stream = life.enter_context(BatchStream(self.test, **how))
             self._life = life.pop_all()
             self._open = True
         return seconds

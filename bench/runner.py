@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import re
 import traceback
@@ -11,11 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.augment import Transform
-from bench.batching import BatchStream, cut, epoch_order
+from bench.batching import cut, epoch_order
 from bench.config import RunConfig, Settings
+from bench.delivered import check_samples
 from bench.epochs import Ceiling, Epochs
 from bench.errors import BenchError, UsageError
 from bench.measure import rates
@@ -29,7 +30,6 @@ from bench.models import build_model
 from bench.reading import Reading
 from bench.records import (
     DatasetPart,
-    DigestPart,
     EpochPart,
     LoaderPart,
     RatesPart,
@@ -164,7 +164,7 @@ def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
         RunFailedError: anything else; it carries the record.
     """
     try:
-        if reason := wanted.loader.unavailable(wanted.options):
+        if reason := wanted.loader.reason_unavailable(wanted.options):
             if not wanted.source.missing():
                 splits = wanted.splits()
                 counts = {name: len(split) for name, split in splits.items()}
@@ -272,7 +272,9 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
         draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, stopwatch_s)
-        draft.fields["digest"] = _digest(reading.stream, first)
+        test = cut(np.arange(info.splits["test"].count), config.batch_size)
+        draft.fields["digest"] = check_samples(reading.train, reading.stream, first)
+        check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
             draft.fields["rates"] = _rates(config, reading, split.count)
         close_s = reading.close()
@@ -318,16 +320,6 @@ def _resources(
             "stopwatch_s": stopwatch_s,
         },
     )
-
-
-def _digest(stream: BatchStream, batches: list[Any]) -> DigestPart:
-    """Hash every training sample as the loader gives it, in epoch 0's order."""
-    pixels, labels = hashlib.sha256(), hashlib.sha256()
-    for batch in stream.epoch(batches):
-        pixels.update(batch.images.cpu().contiguous().numpy().data)
-        labels.update(batch.labels.cpu().numpy().astype("<i8", copy=False).data)
-    both = hashlib.sha256(pixels.digest() + labels.digest())
-    return DigestPart(pixels=pixels.hexdigest(), labels=labels.hexdigest(), combined=both.hexdigest())
 
 
 def _now() -> str:

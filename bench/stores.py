@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -115,7 +116,9 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
         LoaderError: the store cannot be written, or one is there that must not be used.
     """
     progress = progress or Silent()
-    if not force and wanted.location.exists():
+    location = wanted.location
+    empty = location.is_dir() and not any(location.iterdir())
+    if not force and not empty and os.path.lexists(location):
         info = read_store(wanted.location, wanted.loader.name)
         _check_source(wanted, info)
         return info, False
@@ -129,6 +132,7 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
             dataset=dataset,
             progress=progress.advance,
             on_corrupt=wanted.source.options.on_corrupt,
+            anew=force,
         )
     finally:
         progress.end()

@@ -17,12 +17,18 @@ class AppendedFiles:
         """Open them at the lengths that the split's ``state`` has, or new ones.
 
         Raises:
-            StaleError: a file is shorter than its state says.
+            StaleError: a file is missing, or shorter than its state says.
         """
         self._lengths: dict[str, int | str] = {}
         self.files = []
         for name in names:
-            file = (folder / name).open("r+b" if split.state else "wb")
+            try:
+                file = (folder / name).open("r+b" if split.state else "wb")
+            except FileNotFoundError:
+                self.close()
+                if split.state:
+                    raise StaleError(name) from None
+                raise
             self.files.append(file)
             if split.state:
                 length = int(split.state[name])

@@ -11,17 +11,20 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from loaders.batch import Batch, BatchRequest, Indices, Sample, as_indices, register_collation
+from loaders.checksums import checksums_of
 from loaders.errors import OptionError, StoreError, UnavailableError
+from loaders.faults import blamed, check_batch, raise_blamed
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, parse_options
 from loaders.pictures import Kind
 from loaders.preparing import prepare_store
 from loaders.ragged import Payloads, RaggedReader
 from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
-from loaders.store import StoreInfo, Written, read_store
+from loaders.store import StoreInfo, Written, check_files, read_store
 from loaders.streamed import StreamedSplit
 
 H = TypeVar("H")
@@ -69,6 +72,15 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
     @abc.abstractmethod
     def unavailable(cls, options: LoaderOptions) -> str | None:
         """Why the loader cannot run here with these options, or None if it can."""
+
+    @final
+    @classmethod
+    def reason_unavailable(cls, options: LoaderOptions) -> str | None:
+        """The same, and whatever the loader raises instead of telling is a reason, too."""
+        try:
+            return cls.unavailable(options)
+        except Exception as error:  # a plug-in may fail in any way, and must not take the others with it
+            return f"asking it ended in {type(error).__name__}: {error}; this is a fault of the loader"
 
     @classmethod
     @abc.abstractmethod
@@ -162,6 +174,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         dataset: DatasetInfo,
         progress: Progress = lambda _: None,
         on_corrupt: OnCorrupt = "fail",
+        anew: bool = False,
     ) -> StoreInfo:
         """Write a store of all splits, or leave what was there untouched.
 
@@ -176,13 +189,14 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             progress: called with the number of samples done since the last call.
             on_corrupt: whether an image of a ragged split that cannot be decoded ends it, or is left out and named in
                 the manifest.
+            anew: do not go on from where an earlier attempt was killed.
 
         Raises:
             LoaderError: a bad sample, a disk that is full, would be too small or is read-only, a lost server, another
                 process at the same store.
         """
         options = cls._checked_options(options)
-        return prepare_store(cls, splits, Path(location).absolute(), options, dataset, progress, on_corrupt)
+        return prepare_store(cls, splits, Path(location).absolute(), options, dataset, progress, on_corrupt, anew)
 
     @final
     def __init__(
@@ -209,6 +223,7 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         self._info: StoreInfo | None = None
         self._handle: tuple[int, H, RaggedReader | None] | None = None
         self._count = 0  # samples, known once a handle is open
+        self._first = True  # whether no batch has been read by the handle that is open
 
     @property
     def info(self) -> StoreInfo:
@@ -265,13 +280,35 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         """
         handle, reader = self._opened()
         wanted = as_indices(indices, self._count)
-        if reader is None:
-            return self._read(handle, wanted)
         request = indices if isinstance(indices, BatchRequest) else BatchRequest(wanted)
         size = request.size or self.size
-        if size is None:
+        if size is None and reader is not None and not request.checksums:
             raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
-        return self._crops(handle, reader, request._replace(indices=wanted), size)
+        try:
+            if request.checksums:
+                return self._checksums(handle, reader, wanted)
+            if reader is None:
+                batch = self._read(handle, wanted)
+            else:
+                assert size is not None
+                batch = self._crops(handle, reader, request._replace(indices=wanted), size)
+        except Exception as error:
+            raise_blamed(error, self.name, _reading(wanted, self.split), self.location)
+        if self._first:
+            check_batch(batch, len(wanted), self.split_info.shape or (3, size or 0, size or 0), self.device, self.name)
+            self._first = False
+        return batch
+
+    @final
+    def _checksums(self, handle: H, reader: RaggedReader | None, wanted: Indices) -> Batch:
+        """Checksums of whole images in the place of these, uint8 ``[B, 8]``."""
+        if reader is None:
+            images, labels = self._read(handle, wanted)
+            sums = checksums_of(images.cpu().contiguous().numpy())
+        else:
+            payloads = self._payloads(handle, wanted)
+            sums, labels = reader.checksums(payloads, wanted), torch.from_numpy(payloads.labels)
+        return Batch(torch.from_numpy(sums.view(np.uint8).reshape(-1, 8)), labels)
 
     @final
     def whole(self, indices: Any) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
@@ -282,11 +319,12 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         """
         handle, reader = self._opened()
         wanted = as_indices(indices, self._count)
-        if reader is None:
-            images, labels = self._read(handle, wanted)
-            return list(images.cpu().permute(0, 2, 3, 1).contiguous().numpy()), labels.cpu().numpy()
-        payloads = self._payloads(handle, wanted)
-        return reader.whole(payloads, wanted), payloads.labels
+        with blamed(self.name, _reading(wanted, self.split), self.location):
+            if reader is None:
+                images, labels = self._read(handle, wanted)
+                return list(images.cpu().permute(0, 2, 3, 1).contiguous().numpy()), labels.cpu().numpy()
+            payloads = self._payloads(handle, wanted)
+            return reader.whole(payloads, wanted), payloads.labels
 
     @final
     def __getitems__(self, indices: Any) -> list[Batch]:
@@ -308,7 +346,8 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
             if handle[0] == os.getpid():
                 if handle[2] is not None:
                     handle[2].close()
-                self._close(handle[1])
+                with blamed(self.name, "closing its store", self.location):
+                    self._close(handle[1])
             else:
                 _inherited.append(handle)
 
@@ -342,12 +381,23 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
                 _inherited.append(self._handle)
                 self._handle = None
             if self._handle is None:
-                if reason := self.unavailable(self.options):
+                if reason := self.reason_unavailable(self.options):
                     raise UnavailableError(f"loader {self.name} cannot run here: {reason}")
                 # Reads and checks the manifest before anything is opened.
                 self._count = self.split_info.count
                 reader = self._ragged_reader()
-                self._handle = (os.getpid(), self._open(), reader)
+                try:
+                    opened = self._open()
+                except Exception as error:
+                    check_files(self.location, self.info)  # a file that was cut meanwhile is no fault of the loader
+                    raise_blamed(error, self.name, "opening its store", self.location)
+                self._handle, self._first = (os.getpid(), opened, reader), True
+                try:
+                    # Once more: touching a map of a file that was cut meanwhile would end the process.
+                    check_files(self.location, self.info)
+                except StoreError:
+                    self.close()
+                    raise
             return self._handle[1:]
 
     @final
@@ -369,3 +419,9 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         if isinstance(options, LoaderOptions):
             raise OptionError(f"loader {cls.name} takes {cls.Options.__qualname__}, not {type(options).__qualname__}")
         return parse_options(cls.Options, options or {}, cls.name)
+
+
+def _reading(indices: Indices, split: str) -> str:
+    """What a loader was doing, for an error message."""
+    which = f"{len(indices)} samples of the {split} split, the first being {indices[0]}" if len(indices) else "none"
+    return f"reading sample {indices[0]} of the {split} split" if len(indices) == 1 else f"reading {which}"

@@ -44,6 +44,8 @@ class BatchRequest(NamedTuple):
         epoch: number of the epoch, from 0.
         size: side of the square crop wanted in pixels, or None for the stored size.
         train: whether the crop is random (training) or central (evaluation).
+        checksums: give, in place of the images, the checksum of each whole one, uint8 ``[B, 8]``; see
+            `loaders.checksums`.
     """
 
     indices: Indices
@@ -51,6 +53,7 @@ class BatchRequest(NamedTuple):
     epoch: int = 0
     size: int | None = None
     train: bool = False
+    checksums: bool = False
 
 
 def collate(items: Sequence[Any]) -> Any:

@@ -25,3 +25,7 @@ class DecodeError(LoaderError):
 
 class BackendError(LoaderError):
     """A server that cannot be started, reached or used, or that was lost on the way."""
+
+
+class LoaderFaultError(LoaderError):
+    """A loader that breaks its contract: an exception of its own, batches of another type, other samples."""

@@ -19,6 +19,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import Codec, ImageDecoder
 from loaders.errors import DecodeError, LoaderError, StoreError
+from loaders.faults import check_labels
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, read_option, store_option
 from loaders.pictures import Kind
 from loaders.ragged import Payloads
@@ -118,9 +119,10 @@ class FilesystemDataset(ImageDataset[_Files]):
                 data = map_bytes(self.location / name)
                 if data.size != 16 * self.split_info.count:
                     raise self._foreign(name)
-                index = integers(data)
+                index = integers(data).reshape(-1, 2)
+                check_labels(index[:, 0], len(self.info.dataset.classes), self.split, self.location)
                 decoder = ImageDecoder(options.threads, options.decoder, checked=True)
-                return _Files(self.location, self.split, codec, index.reshape(-1, 2), decoder)
+                return _Files(self.location, self.split, codec, index, decoder)
         raise StoreError(f"{self.location} has no index of its {self.split} images; remove it and prepare it again")
 
     def _foreign(self, name: str) -> StoreError:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from loaders.arrays import ArrayOptions, ArrayReader, open_arrays, write_arrays
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
+from loaders.faults import check_labels
 from loaders.options import LoaderOptions
 from loaders.ragged import Payloads
 from loaders.store import Written
@@ -44,6 +45,7 @@ class FlatDataset(ImageDataset[ArrayReader]):
             resident=self.resident,
             scattered=self._scattered(),
         )
+        check_labels(arrays.labels, len(self.info.dataset.classes), self.split, self.location)
         return ArrayReader(arrays, self.split_info.shape, options.threads)
 
     def _scattered(self) -> bool:

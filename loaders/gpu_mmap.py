@@ -21,6 +21,7 @@ from loaders.device import Device, cuda_device, without_kvikio
 from loaders.device_fill import check_room, copy_into, decode_into, read_into, remedy
 from loaders.device_jpeg import DeviceDecoder
 from loaders.errors import BackendError
+from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
 from loaders.hostpages import HostPages, host_view
 from loaders.options import LoaderOptions, read_option
@@ -97,6 +98,7 @@ class GatheredDataset(ImageDataset[_Open]):
     def _opened_by(self, device: Device, options: GpuMmapOptions, life: contextlib.ExitStack) -> _Open:
         info = self.split_info
         arrays = open_arrays(self.location, self.split, info, options.encoding)
+        check_labels(arrays.labels, len(self.info.dataset.classes), self.split, self.location)
         stored = StoredSizes(self.location, self.split, info)
         files = ArrayReader(arrays, None, 1)
         if arrays.payloads is not None and options.encoding == "raw":

@@ -20,6 +20,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import DecodeError, OptionError, StoreError
+from loaders.faults import check_labels
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.ragged import Payloads
 from loaders.split import StoredBlock
@@ -134,6 +135,8 @@ class Hdf5Dataset(ImageDataset[_Handle]):
                     io.write_payloads(group, split.name, check, spool, options.encoding)
                 else:
                     io.write_images(group, split, check, options.element, rows, options.compression)
+        for split in one_by_one:
+            split.begin_again_if_killed()
         shutil.rmtree(spool, ignore_errors=True)
         return Written([FILE])
 
@@ -178,6 +181,7 @@ class Hdf5Dataset(ImageDataset[_Handle]):
             whole = (*data.shape, *data.dtype.shape) == (info.count, *info.shape)
         if not whole or labels.shape != (info.count,) or data.dtype.base != np.uint8:
             raise StoreError(f"{path} does not hold the {self.split} split of its manifest; {self._again}")
+        check_labels(labels, len(self.info.dataset.classes), self.split, path)
         gather, fetch = None, None
         if info.shape is None or options.encoding == "jpeg":
             fetch = io.fetch_union(data, offsets)

@@ -164,6 +164,11 @@ class Journal:
             beside.replace(self._place / "note.json")
             self._noted = time.perf_counter()
 
+    def drop_note(self) -> None:
+        """Forget how far the splits are, and note no more: what the note speaks of is about to go."""
+        self._notes.clear()
+        (self._place / "note.json").unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close its files."""
         self._life.close()

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from loaders.errors import OptionError
+from loaders.errors import LoaderFaultError, OptionError
 
 Encoding = Literal["raw", "jpeg"]
 O = TypeVar("O", bound="LoaderOptions")  # noqa: E741 - the customary letter for options
@@ -78,5 +78,5 @@ def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
 def _shapes_store(model: type[LoaderOptions], name: str) -> bool:
     extra = model.model_fields[name].json_schema_extra
     if not isinstance(extra, dict) or "store" not in extra:
-        raise TypeError(f"{model.__qualname__}.{name} must be declared with store_option or read_option")
+        raise LoaderFaultError(f"{model.__qualname__}.{name} must be declared with store_option or read_option")
     return bool(extra["store"])

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from loaders.errors import OptionError, UnavailableError
+from loaders.checksums import write_checksums
+from loaders.errors import LoaderFaultError, OptionError, UnavailableError
+from loaders.faults import blamed, raise_blamed
 from loaders.journal import StaleError
 from loaders.options import Encoding, LoaderOptions
 from loaders.pictures import Kind
 from loaders.ragged import write_sizes
 from loaders.space import check_space, estimate
 from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock
-from loaders.store import FORMAT_VERSION, StoreInfo, StoreWriter, Written
+from loaders.store import FORMAT_VERSION, REMEDIES, StoreInfo, StoreWriter, Written
 from loaders.streamed import StreamedSplit
 
 
@@ -32,7 +34,7 @@ class Format(Protocol):
         """Whether it keeps images of many sizes."""
         ...
 
-    def unavailable(self, options: LoaderOptions) -> str | None:
+    def reason_unavailable(self, options: LoaderOptions) -> str | None:
         """Why it cannot run here."""
         ...
 
@@ -51,20 +53,26 @@ def prepare_store(
     dataset: DatasetInfo,
     progress: Progress,
     on_corrupt: OnCorrupt,
+    anew: bool,
 ) -> StoreInfo:
     """Write a store of all splits, or leave what was there untouched; the arguments are those of ``prepare``."""
     encodings = {split.encoding for split in splits.values()}
     if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
         raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
-    if reason := format_.unavailable(options):
+    if reason := format_.reason_unavailable(options):
         raise UnavailableError(f"loader {format_.name} cannot run here: {reason}")
     if not format_.ragged and any(split.shape is None for split in splits.values()):
         raise OptionError(
             f"loader {format_.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
         )
     writer = StoreWriter(location)
-    needed = estimate(splits, len(dataset.classes), lambda block: format_._kept_bytes(block, options))
-    with writer.writing(_identity(format_.name, splits, options, dataset)) as journal:
+
+    def kept_bytes(block: StoredBlock) -> int | None:
+        with blamed(format_.name, "estimating the size of its store", location):
+            return format_._kept_bytes(block, options)
+
+    needed = estimate(splits, len(dataset.classes), kept_bytes)
+    with writer.writing(_identity(format_.name, splits, options, dataset), anew=anew) as journal:
         if on_corrupt == "fail" and any(past.skipped for past in journal.past.values()):
             journal.restart()
         check_space(writer, needed)
@@ -74,7 +82,7 @@ def prepare_store(
                 for name, split in splits.items()
             }
             try:
-                written = format_._write(streamed, writer.folder, options)
+                written = _written(format_, streamed, writer.folder, options)
                 break
             except StaleError:
                 journal.restart()
@@ -82,8 +90,25 @@ def prepare_store(
             if done.ragged:
                 described = done.descriptions(format_._kept_as(options, done.encoding))
                 written = written._replace(checked=[*written.checked, write_sizes(described, writer.folder, name)])
+            truth = write_checksums(done.checksums(), writer.folder, name)
+            written = written._replace(checked=[*written.checked, truth])
         infos = {name: done.info for name, done in streamed.items()}
         return writer.commit(format_.name, dataset, options.stored(), infos, written, journal)
+
+
+def _written(format_: Format, splits: Mapping[str, StreamedSplit], folder: Path, options: LoaderOptions) -> Written:
+    """Let the loader write, and blame it for what neither the source nor the disk is to blame for."""
+    try:
+        written: object = format_._write(splits, folder, options)
+    except StaleError:
+        raise
+    except Exception as error:
+        if any(split.failed is error for split in splits.values()) or getattr(error, "errno", None) in REMEDIES:
+            raise
+        raise_blamed(error, format_.name, "writing its store", folder)
+    if not isinstance(written, Written):
+        raise LoaderFaultError(f"loader {format_.name} did not say what it wrote, but gave {written!r}")
+    return written
 
 
 def _identity(loader: str, splits: Mapping[str, Split], options: LoaderOptions, dataset: DatasetInfo) -> str:

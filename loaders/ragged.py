@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.batch import Batch, BatchRequest, Indices
+from loaders.checksums import image_digest, shortened
 from loaders.crops import central_boxes, random_boxes, resize_into
 from loaders.decoding import Buffer
 from loaders.errors import DecodeError, StoreError
@@ -131,6 +132,19 @@ class RaggedReader:
 
         self._spread(work, len(indices))
         return found
+
+    def checksums(self, payloads: Payloads, indices: Indices) -> NDArray[np.uint64]:
+        """What `loaders.checksums` keeps of each of the images."""
+        rows = self._sizes[indices].tolist()
+        digests = np.empty((len(indices), 32), np.uint8)
+
+        def work(part: range) -> None:
+            for i in part:
+                image = self._decode(payloads.fetch(i), rows[i], None, 0, int(indices[i]))[0]
+                digests[i] = np.frombuffer(image_digest(np.ascontiguousarray(image), ragged=True), np.uint8)
+
+        self._spread(work, len(indices))
+        return shortened(digests)
 
     def _decode(
         self, data: Buffer, described: list[int], box: list[int] | None, size: int, index: int

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -15,12 +17,28 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from loaders.errors import LoaderError, StoreError
+from loaders.errors import LoaderError, LoaderFaultError, StoreError
 from loaders.journal import Journal
+from loaders.regular import read_regular
 from loaders.split import DatasetInfo, SplitInfo
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "store.json"
+
+REMEDIES = {
+    errno.ENOSPC: "free some space or choose another --store-dir",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another --store-dir",
+    errno.EDQUOT: "free some of your quota or choose another --store-dir",
+    errno.EROFS: "choose a --store-dir that can be written",
+    errno.EACCES: "choose a --store-dir that you may write",
+    errno.EPERM: "choose a --store-dir that you may write",
+    errno.ENOTDIR: "choose a --store-dir that is a folder",
+    errno.EEXIST: "choose a --store-dir that is a folder",
+    errno.ELOOP: "choose a --store-dir without a loop of symbolic links",
+    errno.ENAMETOOLONG: "choose a --store-dir with a shorter path",
+    errno.EIO: "check the disk or choose another --store-dir",
+}
+"""What to do about what a disk refuses while a store is written."""
 
 
 class StoreInfo(BaseModel):
@@ -40,6 +58,7 @@ class StoreInfo(BaseModel):
         prepare_s: seconds from the first sample read to the store durable on disk; of several attempts, those in which
             what was kept was done.
         attempts: how often the preparation was begun; more than 1 if it was killed and went on.
+        checksum: sha256 of all of the above: a changed mean or class list would train to other losses in silence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,34 +75,57 @@ class StoreInfo(BaseModel):
     allocated_bytes: int
     prepare_s: float
     attempts: int = 1
+    checksum: str = ""
 
     @property
     def samples(self) -> int:
         """Samples in all splits."""
         return sum(split.count for split in self.splits.values())
 
+    def signed(self) -> StoreInfo:
+        """The same with its checksum."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"checksum"}), sort_keys=True)
+        return self.model_copy(update={"checksum": hashlib.sha256(content.encode()).hexdigest()})
+
+
+def write_manifest(info: StoreInfo, folder: Path) -> None:
+    """Write the manifest of a store, with its checksum, to the disk."""
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(info.signed().model_dump_json(indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+
 
 def read_manifest(location: Path) -> StoreInfo:
     """Read the manifest alone.
 
     Raises:
-        StoreError: nothing there, or a manifest that is damaged or of another version.
+        StoreError: nothing there, no store, or a manifest that is damaged, changed or of another version.
     """
     path = location / MANIFEST
     again = f"remove {location} and prepare it again"
     try:
-        info = StoreInfo.model_validate_json(path.read_bytes())
+        info = StoreInfo.model_validate_json(read_regular(path))
     except FileNotFoundError:
+        if is_other_folder(location):
+            raise StoreError(f"{location} is no store, it has no {MANIFEST}; remove it and prepare it again") from None
         raise StoreError(f"no prepared store at {location}; run `bench prepare` first") from None
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}; mend its permissions or {again}") from None
+        raise StoreError(f"cannot read {path}: {error.strerror}; mend that or {again}") from None
     except ValidationError:
         raise StoreError(f"{path} is not a manifest of format version {FORMAT_VERSION}; {again}") from None
     if info.format_version != FORMAT_VERSION:
         raise StoreError(
             f"{location} has format version {info.format_version}, this program reads {FORMAT_VERSION}; {again}"
         )
+    if info != info.signed():
+        raise StoreError(f"{path} was changed after it was written; {again}")
     return info
+
+
+def is_other_folder(location: Path) -> bool:
+    """Whether a folder is there that is not empty and has no manifest."""
+    return location.is_dir() and not (location / MANIFEST).exists() and any(location.iterdir())
 
 
 def read_store(location: Path, loader: str) -> StoreInfo:
@@ -93,17 +135,29 @@ def read_store(location: Path, loader: str) -> StoreInfo:
         StoreError: nothing there, or a store that is incomplete, damaged, foreign or of another version.
     """
     info = read_manifest(location)
-    again = f"remove {location} and prepare it again"
     if info.loader != loader:
         raise StoreError(f"{location} was written by loader {info.loader}, not {loader}; choose another store folder")
-    for name, size in info.files.items():
+    check_files(location, info)
+    return info
+
+
+def check_files(location: Path, info: StoreInfo) -> None:
+    """See that every file that a manifest names is there, and those that are checked have their size.
+
+    Raises:
+        StoreError: one is not, or cannot be looked at.
+    """
+    again = f"remove {location} and prepare it again"
+    for name in {**info.files, **dict.fromkeys(info.data_files or ())}:
+        size = info.files.get(name)
         try:
             found = (location / name).stat().st_size
         except FileNotFoundError:
             raise StoreError(f"{location / name} is missing from its store; {again}") from None
-        if found != size:
+        except OSError as error:
+            raise StoreError(f"cannot read {location / name}: {error.strerror}; mend that or {again}") from None
+        if found != (size if name in info.files else found):
             raise StoreError(f"{location / name} has {found} bytes instead of {size}; {again}")
-    return info
 
 
 class Written(NamedTuple):
@@ -137,13 +191,14 @@ class StoreWriter:
         self._lock = location.with_name(f".{location.name}.lock")
 
     @contextlib.contextmanager
-    def writing(self, identity: str = "") -> Iterator[Journal]:
+    def writing(self, identity: str = "", *, anew: bool = False) -> Iterator[Journal]:
         """Hold the lock and give the notes of the work in ``folder``, which are new or those of an earlier attempt.
 
         The folder is removed again unless ``commit`` is reached, or there are notes to go on from.
 
         Args:
             identity: what is prepared from what; "": never to be taken up again.
+            anew: do not go on from what an earlier attempt left.
         """
         with _disk_errors(self.location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +206,7 @@ class StoreWriter:
                 self._restore_old()
                 self._refuse_what_is_no_store()
                 journal = Journal(self.folder, self._notes, identity, sync_filesystem)
-                if not (identity and journal.past and journal.whole() and self.folder.exists()):
+                if anew or not (identity and journal.past and journal.whole() and self.folder.exists()):
                     journal.remove()
                     remove_tree(self.folder)
                     self.folder.mkdir()
@@ -160,7 +215,7 @@ class StoreWriter:
                     with _disk_errors(self.location):
                         yield journal
                 except LoaderError as error:
-                    if identity and journal.kept:
+                    if identity and journal.kept and not anew:
                         error.args = (f"{error}; what was done is kept, and the same command goes on from there",)
                     raise
                 finally:
@@ -180,6 +235,7 @@ class StoreWriter:
     ) -> StoreInfo:
         """Make the folder durable, write its manifest and put it in its place."""
         journal.close()
+        self._check_written(loader, written)
         sync_filesystem(self.folder)
         size, allocated = folder_bytes(self.folder)
         info = StoreInfo(
@@ -196,10 +252,8 @@ class StoreWriter:
             prepare_s=journal.spent(),
             attempts=journal.attempts,
         )
-        with (self.folder / MANIFEST).open("w") as file:
-            file.write(info.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
+        info = info.signed()
+        write_manifest(info, self.folder)
         journal.remove()
         if self.location.exists():
             self.location.rename(self._old)
@@ -212,6 +266,13 @@ class StoreWriter:
         sync_filesystem(self.location)
         shutil.rmtree(self._old, ignore_errors=True)
         return info
+
+    def _check_written(self, loader: str, written: Written) -> None:
+        """What a loader says it wrote must be files of the store."""
+        for name in {*written.checked, *(written.data or ())}:
+            path = self.folder / name
+            if not (path.is_file() and path.resolve().is_relative_to(self.folder.resolve())):
+                raise LoaderFaultError(f"loader {loader} says that it wrote {name!r}, which is no file of its store")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -235,9 +296,9 @@ class StoreWriter:
     def _refuse_what_is_no_store(self) -> None:
         """What is replaced is deleted: it must be a store, or nothing."""
         if self.location.is_dir():
-            if (self.location / MANIFEST).exists() or not any(self.location.iterdir()):
+            if not is_other_folder(self.location):
                 return
-        elif not self.location.exists():
+        elif not os.path.lexists(self.location):
             return
         raise StoreError(
             f"{self.location} is there and is not a store; remove it or choose another --store-dir, "
@@ -276,22 +337,12 @@ def sync_filesystem(path: Path) -> None:
 @contextlib.contextmanager
 def _disk_errors(location: Path) -> Iterator[None]:
     """Turn what a disk refuses into one sentence; other errors pass."""
-    remedies = {
-        errno.ENOSPC: "free some space or choose another --store-dir",
-        errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another --store-dir",
-        errno.EDQUOT: "free some of your quota or choose another --store-dir",
-        errno.EROFS: "choose a --store-dir that can be written",
-        errno.EACCES: "choose a --store-dir that you may write",
-        errno.EPERM: "choose a --store-dir that you may write",
-        errno.ENOTDIR: "choose a --store-dir that is a folder",
-        errno.EEXIST: "choose a --store-dir that is a folder",
-    }
     try:
         yield
     except OSError as error:
-        if error.errno not in remedies:
+        if error.errno not in REMEDIES:
             raise
-        remedy = remedies[error.errno]
+        remedy = REMEDIES[error.errno]
         # The system's own words: HDF5, for one, puts a page of its internals into the message.
         raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
 

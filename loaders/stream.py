@@ -98,7 +98,13 @@ class BatchStream:
             BackendError: a worker process died.
             LoaderError: the store or its backend failed.
         """
-        requests = [BatchRequest(b, seed, epoch, self._size, train) for b in batches]
+        return self._read([BatchRequest(b, seed, epoch, self._size, train) for b in batches])
+
+    def checksums(self, batches: list[Indices]) -> Iterator[Batch]:
+        """The same, with the checksum of each whole image in its place, uint8 ``[B, 8]``, made where it is read."""
+        return self._read([BatchRequest(b, checksums=True) for b in batches])
+
+    def _read(self, requests: list[BatchRequest]) -> Iterator[Batch]:
         if self._loader is not None:
             self._requests.requests = requests
             return _explain_lost_worker(iter(self._loader))

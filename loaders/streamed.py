@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loaders.checksums import image_digest, shortened
 from loaders.decoding import ImageDecoder
-from loaders.errors import DecodeError, LoaderError
+from loaders.errors import DecodeError, LoaderError, LoaderFaultError
 from loaders.journal import ROW, Journal, Past, Rows
 from loaders.pictures import Kind, decode_picture
 from loaders.split import Block, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
@@ -21,18 +22,6 @@ from loaders.threads import Spread
 
 State = Mapping[str, int | str]
 """What a loader must know to go on with a half-written split."""
-
-
-def image_digest(image: NDArray[np.uint8], *, ragged: bool) -> bytes:
-    """The sha256 of one image's bytes, after its height and width if images have many sizes.
-
-    Args:
-        image: uint8, contiguous; ``[C, H, W]``, or ``[H, W, 3]`` if ragged.
-        ragged: whether the split is.
-    """
-    digest = hashlib.sha256(np.array(image.shape[:2], "<i4").data if ragged else b"")
-    digest.update(image.data)
-    return digest.digest()
 
 
 class StreamedSplit:
@@ -46,6 +35,7 @@ class StreamedSplit:
         ragged: whether the images have many sizes.
         stored: samples that an earlier attempt has stored already; ``blocks`` goes on after them.
         state: what the loader had noted then; empty if it begins.
+        failed: what the source or a sample of it raised, which is no fault of the loader.
     """
 
     def __init__(
@@ -76,6 +66,7 @@ class StreamedSplit:
         self._counts = np.array(self._past.counts or np.zeros((channels, 256)), np.int64)
         self._rows: Rows | None = None
         self._info: SplitInfo | None = None
+        self.failed: Exception | None = None
 
     def __len__(self) -> int:
         return len(self._split)
@@ -104,36 +95,45 @@ class StreamedSplit:
     def blocks(self) -> Iterator[StoredBlock]:
         """Yield every block once; ``info`` is known when the last one has been taken."""
         if self._rows is not None:
-            raise RuntimeError("a streamed split can be read only once")
+            raise LoaderFaultError("a streamed split can be read only once")
         self._rows = self._journal.rows(self.name) if self._journal else Rows(io.BytesIO(), 0)
         if self._taken:
             self._progress(self._taken)
-        with ImageDecoder() as decoder, contextlib.closing(Spread()) as spread:
-            for source in self._split.blocks(self._taken):
-                if self._shape is None:
-                    block, rows = self._pictures(source, spread)
-                else:
-                    block, rows = self._fixed(source, decoder, spread)
-                self._check_labels(block)
-                rows["label"] = block.labels
-                yield block
-                self._rows.append(rows)
-                self.stored += len(block.labels)
-                self._taken += len(source.labels)
-                self._progress(len(source.labels))
-                if self._journal is not None:
-                    self._journal.note_if_due()
+        for taken, block, rows in self._checked_blocks():
+            yield block
+            self._rows.append(rows)
+            self.stored += len(block.labels)
+            self._taken += taken
+            self._progress(taken)
+            if self._journal is not None:
+                self._journal.note_if_due()
         if self._taken != len(self):
             raise LoaderError(f"the source announced {len(self)} {self.name} samples and gave {self._taken}")
         if self.stored == 0:
             raise LoaderError(f"the source has no {self.name} samples")
         self._info = self._summary(self._rows)
 
+    def _checked_blocks(self) -> Iterator[tuple[int, StoredBlock, NDArray[Any]]]:
+        """How many samples the source gave at a time, what is stored of them, and their rows."""
+        try:
+            with ImageDecoder() as decoder, contextlib.closing(Spread()) as spread:
+                for source in self._split.blocks(self._taken):
+                    if self._shape is None:
+                        block, rows = self._pictures(source, spread)
+                    else:
+                        block, rows = self._fixed(source, decoder, spread)
+                    self._check_labels(block)
+                    rows["label"] = block.labels
+                    yield len(source.labels), block, rows
+        except Exception as error:
+            self.failed = error
+            raise
+
     @property
     def info(self) -> SplitInfo:
         """Counts and hashes of what was written."""
         if self._info is None:
-            raise RuntimeError(f"the loader did not take all blocks of the {self.name} split")
+            raise LoaderFaultError(f"the loader did not take all blocks of the {self.name} split")
         return self._info
 
     def descriptions(self, kind: Kind | None) -> Iterator[NDArray[np.int32]]:
@@ -146,6 +146,17 @@ class StreamedSplit:
         for rows in self._rows.chunks():
             kinds = rows["kind"] if kind is None else np.full(len(rows), kind, np.int32)
             yield np.stack([rows["height"], rows["width"], kinds], axis=1)
+
+    def checksums(self) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+        """Of a split that has been written: checksum and label of each sample, ``[n]`` each, some at a time."""
+        assert self._rows is not None
+        for rows in self._rows.chunks():
+            yield shortened(rows["digest"]), rows["label"].astype(np.int64)
+
+    def begin_again_if_killed(self) -> None:
+        """Say that what ``state`` speaks of is about to go: an attempt that is killed from here on begins anew."""
+        if self._journal is not None:
+            self._journal.drop_note()
 
     def _how_far(self, save: Callable[[], State]) -> Past:
         state = save()

@@ -39,7 +39,7 @@ from loaders import (
     StoreError,
     load,
 )
-from loaders.store import MANIFEST
+from loaders.store import MANIFEST, read_manifest, write_manifest
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Kind, any_splits, as_splits
 
@@ -488,20 +488,22 @@ class LoaderContract:
             ("format_version", 99, "format version 99"),
             ("loader", "another", "written by loader another"),
             ("options", {"strange": 1}, "was prepared with"),
-            ("files", "nonsense", "not a manifest"),
+            ("prepare_s", 1e9, "was changed after it was written"),
         ],
     )
     def test_refuses_a_foreign_store(self, copy: Prepared, key: str, value: Any, message: str) -> None:
         manifest = copy.location / MANIFEST
-        document = json.loads(manifest.read_bytes())
-        manifest.write_text(json.dumps({**document, key: value}))
+        changed = read_manifest(copy.location).model_copy(update={key: value})
+        write_manifest(changed, copy.location)
+        if key == "prepare_s":
+            manifest.write_text(changed.model_dump_json(), encoding="utf-8")
         with pytest.raises(StoreError, match=message):
             copy.open().open()
         manifest.write_text("{")
         with pytest.raises(StoreError, match="not a manifest"):
             copy.open().open()
         manifest.unlink()
-        with pytest.raises(StoreError, match="no prepared store"):
+        with pytest.raises(StoreError, match=f"is no store, it has no {MANIFEST}; remove it"):
             copy.open().open()
 
     def test_refuses_an_unknown_split(self, store: Prepared) -> None:

@@ -203,8 +203,8 @@ def test_a_store_of_another_dataset_or_version_or_cut(bench: Bench) -> None:
     refused(bench("run", "mmap", "digits", "--limit", "20"), 1, "test.pixels", "100 bytes")
 
     manifest = store / "store.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 3'))
-    refused(bench("run", "mmap", "digits", "--limit", "20"), 1, "format version 3")
+    manifest.write_text(manifest.read_text().replace('"format_version": 3', '"format_version": 4'))
+    refused(bench("run", "mmap", "digits", "--limit", "20"), 1, "format version 4")
 
 
 @pytest.fixture

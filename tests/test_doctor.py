@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.doctor import Finding, examine, verify
 from bench.sources.registry import SOURCES
 from bench.stores import Silent
-from loaders import load, loader_names
-from loaders.store import MANIFEST
+from loaders import StoreError, load, loader_names
+from loaders.store import MANIFEST, read_manifest, write_manifest
 from tests.samples import INFO, as_splits, make_splits
 
 
@@ -41,7 +43,7 @@ def test_one_flipped_bit_is_found(tmp_path: Path, file: str, position: int) -> N
     assert found["good"] == ("store good", "ok", "54 samples as prepared")
     assert found["set/bad"].state == "damaged"
     assert file.partition(".")[0] in found["set/bad"].detail
-    assert "prepare it again with --force" in found["set/bad"].detail
+    assert "prepare it again" in found["set/bad"].detail
 
 
 def test_every_loader_s_store_is_verified(tmp_path: Path) -> None:
@@ -72,9 +74,53 @@ def test_stores_that_are_torn_foreign_or_half_written(tmp_path: Path) -> None:
     assert "is missing from its store" in found["gone"].detail
 
 
-def test_a_store_whose_loader_is_not_here_is_not_damaged(tmp_path: Path) -> None:
+def test_folders_that_are_no_stores_are_named(tmp_path: Path) -> None:
+    (prepared(tmp_path / "set" / "mmap") / MANIFEST).unlink()
+    (tmp_path / "set" / "empty").mkdir()
+    assert verified(tmp_path) == {
+        "set/mmap": ("store set/mmap", "damaged", f"{tmp_path / 'set' / 'mmap'} is no store, it has no store.json; "
+                     f"remove it and prepare it again")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda info: info["splits"]["train"].update(mean=[0.1, 0.2, 0.3]),
+        lambda info: info["splits"]["test"].update(std=[1, 1, 1]),
+        lambda info: info["dataset"]["classes"].reverse(),
+        lambda info: info.update(prepare_s=0.001),
+        lambda info: info.update(data_files=["elsewhere"]),
+        lambda info: info.update(checksum=""),
+        lambda info: info.update(checksum="0" * 64),
+    ],
+)
+def test_a_manifest_that_was_changed_is_found(tmp_path: Path, change: Callable[[Any], None]) -> None:
     manifest = prepared(tmp_path / "store") / MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "loader": "tape"}))
+    document = json.loads(manifest.read_text())
+    change(document)
+    manifest.write_text(json.dumps(document))
+    found = verified(tmp_path)["store"]
+    assert found.state == "damaged"
+    assert found.detail.endswith(f"was changed after it was written; remove {manifest.parent} and prepare it again")
+    with pytest.raises(StoreError, match="was changed after it was written"):
+        load("mmap")(manifest.parent, "train").open()
+
+
+def test_a_manifest_may_be_formatted_otherwise(tmp_path: Path) -> None:
+    manifest = prepared(tmp_path / "store") / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()), sort_keys=True, indent=7))
+    assert verified(tmp_path)["store"].state == "ok"
+
+
+def test_checksums_that_were_changed_are_found(tmp_path: Path) -> None:
+    flip(prepared(tmp_path / "store") / "train.checksums", 12 * 7)
+    assert "1 of 41 samples of the train split are not as they were prepared" in verified(tmp_path)["store"].detail
+
+
+def test_a_store_whose_loader_is_not_here_is_not_damaged(tmp_path: Path) -> None:
+    location = prepared(tmp_path / "store")
+    write_manifest(read_manifest(location).model_copy(update={"loader": "tape"}), location)
     found = verified(tmp_path)["store"]
     assert found.state == "missing"
     assert found.detail.startswith("cannot be read here: no loader is called 'tape'")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 import resource
+import shutil
+import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -15,11 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.measure.idioms.hdf5 import idiom
-from loaders import DecodeError, ImageDataset, OptionError, StoreError
+from loaders import DecodeError, ImageDataset, OptionError, StoreError, StoreInfo
 from loaders.hdf5 import FILE, Hdf5Dataset, Hdf5Options
 from loaders.options import parse_options
-from tests.loader_contract import in_fork, same
-from tests.samples import INFO, Samples
+from loaders.store import read_manifest, write_manifest
+from tests.loader_contract import Breaking, in_fork, same
+from tests.ragged_samples import SIZE
+from tests.samples import INFO, Samples, any_splits
 
 COUNT = 41
 SHAPE = (3, 16, 12)
@@ -85,7 +90,7 @@ def test_gives_the_source_s_samples(tmp_path: Path, options: dict[str, Any]) -> 
         for dataset, samples in ((train, source(options)["train"]), (test, source(options)["test"])):
             for indices in (random.permutation(len(samples)), random.integers(0, len(samples), 30)):
                 assert same(dataset.batch(indices), samples.expect(indices.tolist()))
-    assert sorted(path.name for path in location.iterdir()) == [FILE, "store.json"]
+    assert sorted(path.name for path in location.iterdir()) == [FILE, "store.json", "test.checksums", "train.checksums"]
 
 
 def test_one_channel(tmp_path: Path) -> None:
@@ -227,8 +232,8 @@ def test_refuses_a_foreign_file(tmp_path: Path, options: dict[str, Any], damage:
             else:
                 del file[data]
                 file.create_dataset(data, (5,) if damage == "other shape" else (COUNT,), np.float32)
-        manifest = location / "store.json"
-        manifest.write_text(manifest.read_text().replace(str(size), str(path.stat().st_size)))
+        info = read_manifest(location)
+        write_manifest(info.model_copy(update={"files": {**info.files, FILE: path.stat().st_size}}), location)
     with pytest.raises(StoreError, match="prepare it again") as caught:
         opened(location, options).open()
     assert str(path) in str(caught.value)
@@ -278,3 +283,50 @@ def test_the_limit_gives_the_same(stores: Path, options: dict[str, Any]) -> None
             assert np.array_equal(labels, expected[1])
             images[:] = 0
         assert same(dataset.batch([7]), samples.expect([7]))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["jpeg", "ragged-raw"])
+def test_killed_at_its_end_it_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["jpeg", "ragged-raw"], when: str
+) -> None:
+    """The notes speak of the spool: they must not outlive it."""
+    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    samples = any_splits(kind)
+    options = Hdf5Dataset.Options.model_validate({"encoding": "jpeg"} if kind == "jpeg" else {})
+
+    def prepare() -> StoreInfo:
+        return Hdf5Dataset.prepare(samples, tmp_path / "store", options, dataset=INFO)
+
+    def killed() -> None:
+        remove = shutil.rmtree
+
+        def die(path: Any, **how: Any) -> None:
+            if Path(path).name == "spool":
+                if when == "after":
+                    remove(path, **how)
+                os.kill(os.getpid(), signal.SIGKILL)
+            remove(path, **how)
+
+        shutil.rmtree = die  # type: ignore[assignment]
+        prepare()
+
+    assert in_fork(killed) == -signal.SIGKILL
+    assert (tmp_path / ".store.partial" / FILE).exists()
+    info = prepare()
+    assert info.attempts == 1
+    with Hdf5Dataset(tmp_path / "store", "train", options, size=SIZE if kind != "jpeg" else None) as dataset:
+        assert same(dataset.batch(list(range(41))), samples["train"].expect(list(range(41))))
+
+
+def test_a_spool_that_is_gone_is_a_stale_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    samples = any_splits("ragged")
+    breaking = {**samples, "train": Breaking(samples["train"], lambda: os.kill(os.getpid(), signal.SIGKILL))}
+
+    def killed() -> None:
+        Hdf5Dataset.prepare(breaking, tmp_path / "store", dataset=INFO)
+
+    assert in_fork(killed) == -signal.SIGKILL
+    shutil.rmtree(tmp_path / ".store.partial" / "spool")
+    assert Hdf5Dataset.prepare(samples, tmp_path / "store", dataset=INFO).attempts == 1

@@ -124,6 +124,15 @@ def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
+def test_whoever_asks_for_a_new_store_gets_no_old_notes(tmp_path: Path) -> None:
+    splits = make_splits()
+    interrupted(tmp_path / "store", splits)
+    done: list[int] = []
+    assert prepare(tmp_path / "store", splits, anew=True, progress=done.append).attempts == 1
+    assert done == [16, 16, 9, 13]
+
+
+@pytest.mark.usefixtures("at_once")
 def test_data_that_nothing_identifies_is_prepared_anew(tmp_path: Path) -> None:
     splits = make_splits()
     unknown = INFO.model_copy(update={"fingerprint": ""})

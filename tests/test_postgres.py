@@ -219,7 +219,12 @@ def test_threads_read_on_connections_of_their_own(embedded: Stored) -> None:
 
 def test_rows_on_the_user_s_server(on_dsn: Stored, dsn: str) -> None:
     location, splits = on_dsn
-    assert sorted(path.name for path in location.iterdir()) == ["store.json", TABLES]
+    assert sorted(path.name for path in location.iterdir()) == [
+        "store.json",
+        TABLES,
+        "test.checksums",
+        "train.checksums",
+    ]
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
         assert same(dataset.batch([7, 3, 3, -1]), splits["train"].expect([7, 3, 3, -1]))
         assert dataset.connection_info().server_pid is None

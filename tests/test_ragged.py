@@ -13,7 +13,7 @@ import pytest
 
 from loaders import BatchRequest, DecodeError, OptionError, StoreError, load
 from loaders.ragged import sizes_name
-from loaders.store import MANIFEST
+from loaders.store import read_manifest, write_manifest
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO, as_splits, make_splits
 
@@ -42,11 +42,10 @@ def test_a_damaged_image_is_named(loader: str, tmp_path: Path) -> None:
 def test_sizes_of_another_split_are_refused(tmp_path: Path) -> None:
     location = tmp_path / "store"
     prepared(location)
-    document = json.loads((location / MANIFEST).read_text())
+    info = read_manifest(location)
     path = location / sizes_name("train")
     path.write_bytes(path.read_bytes() + bytes(12))
-    document["files"][path.name] += 12
-    (location / MANIFEST).write_text(json.dumps(document))
+    write_manifest(info.model_copy(update={"files": {**info.files, path.name: path.stat().st_size}}), location)
     with pytest.raises(StoreError, match=r"train\.sizes does not describe 41 images; remove"):
         load("mmap")(location, "train", size=SIZE).open()
 
@@ -138,10 +137,10 @@ def test_ten_million_images_take_little_memory(tmp_path: Path) -> None:
     described.tofile(location / sizes_name("train"))
     with (location / "train.pixels").open("wb") as file:
         file.truncate(count * each)  # sparse: nobody has 7.7 GB for a test
-    document = json.loads((location / MANIFEST).read_text())
-    document["splits"]["train"]["count"] = count
-    document["files"] = {name: (location / name).stat().st_size for name in document["files"]}
-    (location / MANIFEST).write_text(json.dumps(document))
+    info = read_manifest(location)
+    splits = {"train": info.splits["train"].model_copy(update={"count": count})}
+    files = {name: (location / name).stat().st_size for name in info.files}
+    write_manifest(info.model_copy(update={"splits": splits, "files": files}), location)
     done = subprocess.run([sys.executable, "-c", _HUGE, str(location)], capture_output=True, text=True, check=True)
     length, opened, drawn = json.loads(done.stdout)
     assert length == count

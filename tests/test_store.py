@@ -211,7 +211,7 @@ def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     info = prepare(tmp_path / "store")
     files = [path for path in (tmp_path / "store").iterdir() if path.name != MANIFEST]
     assert info.files == {path.name: path.stat().st_size for path in files}
-    assert info.bytes == sum(path.stat().st_size for path in files) == 54 * (3 * 16 * 12 + 8)
+    assert info.bytes == sum(path.stat().st_size for path in files) == 54 * (3 * 16 * 12 + 8 + 12)
     assert info.allocated_bytes == sum(path.stat().st_blocks * 512 for path in files)
     assert info.samples == 54
     assert info.prepare_s > 0
@@ -223,7 +223,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).unlink()
     (tmp_path / "store" / MANIFEST).mkdir()
-    with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; mend its permissions or remove"):
+    with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; mend that or remove"):
         MMAP(tmp_path / "store", "train").open()
 
 
@@ -231,7 +231,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
 def test_a_torn_manifest(tmp_path: Path, content: bytes) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).write_bytes(content)
-    with pytest.raises(StoreError, match=r"is not a manifest of format version 2; remove .* and prepare it again"):
+    with pytest.raises(StoreError, match=r"is not a manifest of format version 3; remove .* and prepare it again"):
         MMAP(tmp_path / "store", "train").open()
 
 
@@ -253,3 +253,74 @@ def test_errors_that_are_not_of_the_disk_pass(tmp_path: Path) -> None:
 
         prepare(tmp_path / "store", {"train": Short(5, (1, 2, 2))})
     assert beside(tmp_path / "store") == set()
+
+
+def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with pytest.raises(StoreError, match="no prepared store"):
+        MMAP(tmp_path / "store", "train").open()
+    prepare(tmp_path / "store")
+    (tmp_path / "store" / MANIFEST).unlink()
+    with pytest.raises(StoreError, match=r"store is no store, it has no store\.json; remove it and prepare it again"):
+        MMAP(tmp_path / "store", "train").open()
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_the_manifest(tmp_path: Path) -> None:
+    prepare(tmp_path / "store")
+    (tmp_path / "store" / MANIFEST).unlink()
+    os.mkfifo(tmp_path / "store" / MANIFEST)
+    with pytest.raises(StoreError, match="it is not a regular file; mend that or remove"):
+        MMAP(tmp_path / "store", "train").open()
+
+
+def test_a_loop_of_symbolic_links(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for location in (loop, loop / "store"):
+        with pytest.raises(StoreError, match=r"is not a store; remove it|choose a --store-dir that is a folder"):
+            prepare(location)
+        with pytest.raises(StoreError, match="Too many levels of symbolic links"):
+            MMAP(location, "train").open()
+    prepare(tmp_path / "good")
+    (tmp_path / "good" / "train.pixels").unlink()
+    (tmp_path / "good" / "train.pixels").symlink_to("train.pixels")
+    with pytest.raises(StoreError, match=r"cannot read .*train\.pixels: Too many levels of symbolic links"):
+        MMAP(tmp_path / "good", "train").open()
+
+
+@pytest.mark.parametrize("loader", ["mmap", "memory", "hdf5", "filesystem"])
+@pytest.mark.parametrize("label", [-281474976710655, 7, 2**62])
+def test_a_label_outside_the_classes_is_refused_at_open(tmp_path: Path, loader: str, label: int) -> None:
+    found = load(loader)
+    found.prepare(as_splits(make_splits()), tmp_path / "store", dataset=INFO)
+    name = {"hdf5": "images.h5", "filesystem": "train.png.index"}.get(loader, "train.labels")
+    path = tmp_path / "store" / name
+    content, good = path.read_bytes(), make_splits()["train"].labels.astype("<i8")
+    if loader == "filesystem":
+        changed = np.frombuffer(content, "<i8").copy()
+        changed[2 * 5] = label
+        path.write_bytes(changed.tobytes())
+    else:
+        bad = good.copy()
+        bad[5] = label
+        assert content.count(good.tobytes()) == 1
+        path.write_bytes(content.replace(good.tobytes(), bad.tobytes()))
+    with pytest.raises(
+        StoreError, match=rf"label of sample 5 of the train split in .* is {label}, outside 0\.\.6: the store"
+    ):
+        found(tmp_path / "store", "train").open()
+
+
+def test_a_map_of_a_file_that_is_cut_while_it_is_opened(tmp_path: Path) -> None:
+    """Sizes are looked at once more after the map: what lies beyond the end of a file ends the process."""
+    prepare(tmp_path / "store")
+    dataset = MMAP(tmp_path / "store", "train")
+    assert dataset.info.samples == 54  # sizes have been looked at
+    os.truncate(tmp_path / "store" / "train.pixels", 41 * 3 * 16 * 12 - 1)
+    with pytest.raises(StoreError, match=r"train\.pixels has 23615 bytes instead of 23616"):
+        dataset.open()
+    os.truncate(tmp_path / "store" / "train.pixels", 41 * 3 * 16 * 12)
+    os.truncate(tmp_path / "store" / "test.pixels", 1)  # one that this split does not map
+    with pytest.raises(StoreError, match=r"test\.pixels has 1 bytes instead of"):
+        dataset.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from bench.sources.base import Source
 from bench.sources.digits import ArraySplit
 from bench.stores import Wanted, prepare
 from loaders import DatasetInfo, Split, StoreError, load
+from loaders.store import MANIFEST
+from tests.loader_contract import in_fork
 from tests.samples import INFO, make_splits
 
 
@@ -153,3 +157,33 @@ def test_progress_ends_with_a_failure(source: Folder, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         prepare(wanted(source, tmp_path / "file"), steps)
     assert (len(steps.begun), steps.ended) == (1, 1)
+
+
+def test_an_empty_folder_becomes_a_store_and_another_is_left_alone(source: Folder, tmp_path: Path) -> None:
+    want = wanted(source, tmp_path)
+    want.location.mkdir(parents=True)
+    assert prepare(want)[1]
+    (want.location / MANIFEST).unlink()
+    for force in (False, True):
+        with pytest.raises(StoreError, match=r"is no store, .*; remove it|is not a store; remove it"):
+            prepare(want, force=force)
+    assert (want.location / "train.pixels").exists()
+
+
+def test_a_forced_preparation_goes_on_from_nothing(
+    source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    want = wanted(source, tmp_path)
+
+    class Dying(Steps):
+        def advance(self, samples: int) -> None:
+            super().advance(samples)
+            if self.done > 41:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed() -> None:
+        prepare(want, Dying())
+
+    assert in_fork(killed) == -signal.SIGKILL
+    assert prepare(want, force=True)[0].attempts == 1

@@ -75,5 +75,5 @@ def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator
     if has_files:
         yield Candidate("hdf5", {"encoding": "jpeg"}, (Way(),))
     postgres = load("postgres")
-    if postgres.unavailable(postgres.Options()) is None:
+    if postgres.reason_unavailable(postgres.Options()) is None:
         yield Candidate("postgres", {}, (Way(),))

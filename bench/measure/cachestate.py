@@ -8,6 +8,8 @@ from pathlib import Path
 from bench.measure.pagecache import evict, files_of, residency
 from bench.records import CacheEvidence, CachePart
 from loaders import StoreInfo
+from loaders.checksums import checksums_name
+from loaders.store import MANIFEST
 
 COLD_LIMIT = 0.01
 """Largest share of the samples' files that may be in memory where an epoch counts as cold."""
@@ -21,6 +23,7 @@ class CacheWatch:
     def __init__(self, location: Path, info: StoreInfo, wanted: str) -> None:
         self._location = location
         self._data = None if info.data_files is None else [location / name for name in info.data_files]
+        self._beside = {MANIFEST, *map(checksums_name, info.splits)}  # nothing that an epoch reads
         self._elsewhere = info.elsewhere_bytes
         self._wanted = wanted
         self._after_eviction: list[float | None] = []
@@ -60,7 +63,8 @@ class CacheWatch:
         return CachePart(wanted=self._wanted, state=state, evidence=evidence, reason=reason)
 
     def _look(self) -> float | None:
-        found = residency(files_of(self._location) if self._data is None else self._data)
+        samples = (path for path in files_of(self._location) if path.name not in self._beside)
+        found = residency(samples if self._data is None else self._data)
         self._method, self._bytes = found.method, found.bytes
         return found.fraction if found.files else None
 

@@ -22,7 +22,7 @@ from bench.measure.statistics import mean_interval
 from loaders import Block, DatasetInfo, ImageDataset, load
 from loaders.batch import BatchRequest
 from loaders.ragged import sizes_name
-from loaders.store import MANIFEST
+from loaders.store import write_manifest
 
 LARGE, SMALL = 10_000_000, 20_000
 SIDE, BATCH, BATCHES, ROUNDS = 64, 128, 100, 5
@@ -131,12 +131,11 @@ CASES = [
 
 def simulate(case: Case, location: Path, count: int) -> Path:
     """Make a store of so many images, or rather its index."""
-    load(case.loader).prepare({"train": _Few(case.ragged)}, location, dataset=INFO)
+    info = load(case.loader).prepare({"train": _Few(case.ragged)}, location, dataset=INFO)
     case.enlarge(location, count)
-    document = json.loads((location / MANIFEST).read_text())
-    document["splits"]["train"]["count"] = count
-    document["files"] = {name: (location / name).stat().st_size for name in document["files"]}
-    (location / MANIFEST).write_text(json.dumps(document))
+    splits = {"train": info.splits["train"].model_copy(update={"count": count})}
+    files = {name: (location / name).stat().st_size for name in info.files}
+    write_manifest(info.model_copy(update={"splits": splits, "files": files}), location)
     return location
 
 

@@ -175,7 +175,7 @@ def _cell(values: dict[str, Any], given: dict[str, Any], folders: Folders) -> Ce
     except UsageError as error:
         raise _WrongError("image_size", str(error)) from None
     config = RunConfig(**values, options=public)
-    reason = wanted.loader.unavailable(wanted.options)
+    reason = wanted.loader.reason_unavailable(wanted.options)
     if reason is None:
         _check_fit(config, wanted)
     return Cell(config, given, wanted, reason, dataset=dataset)
