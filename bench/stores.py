@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
 from loaders import DatasetInfo, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
-from loaders.store import read_store
+from loaders.store import is_empty_folder, read_store
 
 IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where nobody says another."""
@@ -117,8 +117,7 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
     """
     progress = progress or Silent()
     location = wanted.location
-    empty = location.is_dir() and not any(location.iterdir())
-    if not force and not empty and os.path.lexists(location):
+    if not force and os.path.lexists(location) and not is_empty_folder(location):
         info = read_store(wanted.location, wanted.loader.name)
         _check_source(wanted, info)
         return info, False

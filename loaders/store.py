@@ -123,9 +123,19 @@ def read_manifest(location: Path) -> StoreInfo:
     return info
 
 
+def is_empty_folder(location: Path) -> bool:
+    """Whether a folder is there in which nothing is."""
+    try:
+        with os.scandir(location) as entries:
+            return next(entries, None) is None
+    except OSError:  # whoever reads or writes there says why
+        return False
+
+
 def is_other_folder(location: Path) -> bool:
     """Whether a folder is there that is not empty and has no manifest."""
-    return location.is_dir() and not (location / MANIFEST).exists() and any(location.iterdir())
+    # os.path: a folder that may not be looked into is another one, rather than an error.
+    return os.path.isdir(location) and not os.path.lexists(location / MANIFEST) and not is_empty_folder(location)  # noqa: PTH112
 
 
 def read_store(location: Path, loader: str) -> StoreInfo:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,31 @@ def test_a_map_of_a_file_that_is_cut_while_it_is_opened(tmp_path: Path) -> None:
     os.truncate(tmp_path / "store" / "test.pixels", 1)  # one that this split does not map
     with pytest.raises(StoreError, match=r"test\.pixels has 1 bytes instead of"):
         dataset.open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's folders are made by root")
+@pytest.mark.parametrize("closed", [".", "store", "store/store.json", "store/train.pixels"])
+@pytest.mark.parametrize("mode", [0o000, 0o111])
+def test_what_may_not_be_read_is_named(closed: str, mode: int) -> None:
+    with tempfile.TemporaryDirectory() as place:  # not below pytest's own folder, which nobody else may enter
+        Path(place).chmod(0o755)
+        folder = Path(place, "data")
+        prepare(folder / "store")
+        (folder / closed).chmod(mode)
+
+        def as_somebody_else() -> None:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            if mode == 0o111 and closed in (".", "store"):  # may be entered, not listed
+                assert MMAP(folder / "store", "train").open().info.samples == 54
+                return
+            with pytest.raises(StoreError, match="Permission denied; mend that or remove"):
+                MMAP(folder / "store", "train").open()
+            with pytest.raises(StoreError, match="choose a --store-dir that you may write"):
+                prepare(folder / "store")
+
+        try:
+            assert in_fork(as_somebody_else) == 0
+        finally:
+            (folder / closed).chmod(0o755)
