@@ -37,8 +37,8 @@ def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
 
 def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoReturn:
     """The same for an error that was caught: a context manager would cost a batch a microsecond."""
-    # PyTorch notices a dead worker by a signal, and raises in whatever the main thread is just doing.
-    if isinstance(error, _PASSING) or "DataLoader worker" in str(error):
+    # PyTorch notices a dead worker by a signal, and a failed kernel late: both in whatever is just being done.
+    if isinstance(error, _PASSING) or "DataLoader worker" in str(error) or "CUDA error" in str(error):
         raise error
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _RESOURCES:

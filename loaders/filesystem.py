@@ -147,7 +147,7 @@ class FilesystemDataset(ImageDataset[_Files]):
     def _payloads(self, handle: _Files, indices: Indices) -> Payloads:
         """Files, each read when it is asked for, so that one thread reads while another decodes."""
         labels, sizes = (np.ascontiguousarray(column) for column in handle.index.take(indices, axis=0).T)
-        if len(indices) and min(labels.min(), sizes.min()) < 0:
+        if len(indices) and sizes.min() < 0:
             raise self._foreign(index_name(self.split, handle.codec))
         wanted = list(zip(labels.tolist(), indices.tolist(), sizes.tolist(), strict=True))
 

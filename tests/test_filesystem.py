@@ -139,7 +139,7 @@ def test_a_strange_index(tmp_path: Path, content: str) -> None:
     location = prepared(tmp_path)
     path = location / "train.png.index"
     if content == "negative":
-        path.write_bytes(np.full((COUNT, 2), -1, "<i8").tobytes())
+        path.write_bytes(np.tile(np.array([0, -1], "<i8"), (COUNT, 1)).tobytes())
     else:
         path.write_bytes(path.read_bytes()[:-16])
         info = read_manifest(location)

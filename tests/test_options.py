@@ -7,7 +7,16 @@ from typing import Literal, Self
 import pytest
 from pydantic import ValidationError, model_validator
 
-from loaders import LoaderOptions, OptionError, encoding_option, load, loader_names, read_option, store_option
+from loaders import (
+    LoaderFaultError,
+    LoaderOptions,
+    OptionError,
+    encoding_option,
+    load,
+    loader_names,
+    read_option,
+    store_option,
+)
 from loaders.options import Encoding, parse_options
 
 
@@ -71,7 +80,7 @@ def test_an_undeclared_option_is_found() -> None:
     class Forgotten(LoaderOptions):
         chunk: int = 3
 
-    with pytest.raises(TypeError, match=r"Forgotten\.chunk must be declared with store_option or read_option"):
+    with pytest.raises(LoaderFaultError, match=r"Forgotten\.chunk must be declared with store_option or read_option"):
         Forgotten().stored()
 
 

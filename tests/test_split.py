@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
-from loaders import Block, LoaderError
+from loaders import Block, LoaderError, LoaderFaultError
 from loaders.split import SplitInfo, between
 from loaders.streamed import StreamedSplit
 from tests.samples import Samples
@@ -101,11 +101,11 @@ def test_a_split_is_read_to_its_end_and_once() -> None:
     streamed = StreamedSplit("train", Blocks(random_images(4), [2, 2]), 4, lambda _: None)
     blocks = streamed.blocks()
     next(blocks)
-    with pytest.raises(RuntimeError, match="did not take all blocks of the train split"):
+    with pytest.raises(LoaderFaultError, match="did not take all blocks of the train split"):
         _ = streamed.info
     list(blocks)
     assert streamed.info.count == 4
-    with pytest.raises(RuntimeError, match="only once"):
+    with pytest.raises(LoaderFaultError, match="only once"):
         next(streamed.blocks())
 
 
