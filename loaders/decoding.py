@@ -19,6 +19,7 @@ from loaders.threads import Spread
 Buffer = bytes | memoryview | NDArray[np.uint8]
 Codec = Literal["jpeg", "png"]
 Library = Literal["fast", "pil"]
+_Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
 
 
 class ImageDecoder:
@@ -40,10 +41,11 @@ class ImageDecoder:
         """
         self._spread = Spread(threads)
         self.threads = self._spread.threads
-        self._into = {
+        ways: dict[Library, dict[Codec, _Into]] = {
             "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
             "pil": {"jpeg": _pil_into, "png": _pil_into},
-        }[library]
+        }
+        self._into = ways[library]
 
     def decode(
         self,
@@ -131,7 +133,7 @@ def _jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str],
     except MemoryError:
         raise
     except Exception:  # also what libjpeg only warns of, samplings without a name, an image too large: Pillow decides
-        _pil_into(data, out, name, i, ["JPEG"])
+        _pil_into(data, out, name, i, ("JPEG",))
         return
     if decoded.shape != out.shape:
         raise DecodeError(f"{name(i)} {_other_size(decoded.shape[1], decoded.shape[0], out)}")
@@ -153,7 +155,7 @@ def _pil_into(
     out: NDArray[np.uint8],
     name: Callable[[int], str],
     i: int,
-    formats: Sequence[str] | None = None,
+    formats: tuple[str, ...] | None = None,
 ) -> None:
     mode = "L" if out.shape[2] == 1 else "RGB"
     try:

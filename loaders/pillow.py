@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -17,7 +16,7 @@ _SILENT = ("ignore", None, Warning, re.compile(_MODULES), 0)
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
-def open_image(data: Any, size: tuple[int, int] | None = None, formats: Sequence[str] | None = None) -> Image.Image:
+def open_image(data: Any, size: tuple[int, int] | None = None, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Read the header of an image file. Pixels are decoded when they are asked for.
 
     Args:
