@@ -43,7 +43,7 @@ class ImageDecoder:
         self.threads = self._spread.threads
         ways: dict[Library, dict[Codec, _Into]] = {
             "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
-            "pil": {"jpeg": _pil_into, "png": _pil_into},
+            "pil": {"jpeg": pil_into, "png": pil_into},
         }
         self._into = ways[library]
 
@@ -133,7 +133,7 @@ def _jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str],
     except MemoryError:
         raise
     except Exception:  # also what libjpeg only warns of, samplings without a name, an image too large: Pillow decides
-        _pil_into(data, out, name, i, ("JPEG",))
+        pil_into(data, out, name, i, ("JPEG",))
         return
     if decoded.shape != out.shape:
         raise DecodeError(f"{name(i)} {_other_size(decoded.shape[1], decoded.shape[0], out)}")
@@ -150,13 +150,25 @@ def _png_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], 
         raise DecodeError(f"{name(i)} is not a readable PNG image ({reason(error)})") from None
 
 
-def _pil_into(
+def pil_into(
     data: Buffer,
     out: NDArray[np.uint8],
     name: Callable[[int], str],
     i: int,
     formats: tuple[str, ...] | None = None,
 ) -> None:
+    """Decode by Pillow into memory of the image's size.
+
+    Args:
+        data: a whole file.
+        out: uint8 ``[H, W, C]``; is filled.
+        name: what to call the i-th image in an error message.
+        i: which one it is.
+        formats: those of Pillow to try; None: all.
+
+    Raises:
+        DecodeError: not an image of this shape, neither colour nor grey, or not readable.
+    """
     mode = "L" if out.shape[2] == 1 else "RGB"
     try:
         with open_image(data, formats=formats) as image:

@@ -35,6 +35,7 @@ BATCH, SIZE, MOST_PIXELS = 100, 6, 2_000_000
 MARKERS = (0x00, 0x01, *range(0xC0, 0xE3), 0xED, 0xEE, 0xFE, 0xFF)
 LIBRARIES: tuple[Library, ...] = ("fast", "pil")
 NAME = "the name"
+COMMAND = [sys.executable, "-W", "always", "-m", "tests.fuzz"]
 OF_LIBTIFF = re.compile(r"(tempfile\.tif|\w+Decode): ")
 """libtiff, inside Pillow, writes to the process's stderr; nothing in Python can keep it quiet."""
 
@@ -232,8 +233,7 @@ def trial(seed: int, first: int, count: int) -> Iterator[tuple[int, str]]:
     start, end = first, first + count
     while start < end:
         stop = min(start + BATCH, end)
-        command = [sys.executable, "-W", "always", "-m", "tests.fuzz"]
-        command += [f"--seed={seed}", f"--first={start}", f"--count={stop - start}", "--child"]
+        command = [*COMMAND, f"--seed={seed}", f"--first={start}", f"--count={stop - start}", "--child"]
         environment = {**os.environ, "MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0"}
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
         lines = [line.partition(" ") for line in done.stdout.splitlines()]

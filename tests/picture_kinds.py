@@ -52,7 +52,7 @@ def frame_at(file: bytes) -> int:
     if file[:2] != b"\xff\xd8":
         raise IndexError
     while file[at + 1] not in (0xC0, 0xC1, 0xC2, 0xC3):
-        at += 2 + int.from_bytes(file[at + 2 : at + 4], "big")
+        at += 1 if file[at + 1] == 0xFF else 2 + int.from_bytes(file[at + 2 : at + 4], "big")
     return at
 
 
