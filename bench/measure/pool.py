@@ -18,12 +18,12 @@ Fetch = Callable[[int], Any]
 Into = Callable[[Any, NDArray[np.uint8]], object]
 
 
-def jpeg_into(data: Any, out: NDArray[np.uint8]) -> object:
+def jpeg_into(data: Any, out: NDArray[np.uint8]) -> None:
     """Decode into uint8 ``[H, W, C]`` by simplejpeg, or by Pillow what that refuses."""
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
+        simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
     except Exception:  # it refuses in many ways what loaders leave to Pillow, too
-        return pil_into(data, out, lambda _: "it", 0, ("JPEG",))
+        pil_into(data, out, lambda _: "it", 0, ("JPEG",))
 
 
 def slices(data: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> Fetch:
