@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
-from loaders import DatasetInfo, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
+from loaders import DatasetInfo, DecodeError, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
 from loaders.store import is_empty_folder, read_store
 
 IMAGE_SIZE = 160
@@ -133,9 +133,18 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
             on_corrupt=wanted.source.options.on_corrupt,
             anew=force,
         )
+    except DecodeError as error:
+        raise with_remedy(error, wanted.source) from None
     finally:
         progress.end()
     return written, True
+
+
+def with_remedy(error: DecodeError, source: Source) -> DecodeError:
+    """The error of a file of a source, with how to do without the file where the source can."""
+    if not source.ragged:
+        return error
+    return DecodeError(f"{error}; mend or remove it, or leave such files out by --on-corrupt skip")
 
 
 def _check_source(wanted: Wanted, info: StoreInfo) -> None:

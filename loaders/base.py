@@ -406,7 +406,14 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         options = self.options
         if self.split_info.shape is None:
             assert isinstance(options, DecodingOptions)
-            return RaggedReader(self.location, self.split, self.split_info, options.threads, options.scaled)
+            return RaggedReader(
+                self.location,
+                self.split,
+                self.split_info,
+                options.threads,
+                scaled=options.scaled,
+                library=options.library,
+            )
         if isinstance(options, DecodingOptions) and options.scaled:
             raise OptionError(f"scaled=true is for images of many sizes; those of {self.location} have one")
         return None

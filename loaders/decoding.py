@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -12,21 +11,23 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from loaders.errors import DecodeError
+from loaders.pillow import open_image, reason
 from loaders.threads import Spread
 
 Buffer = bytes | memoryview | NDArray[np.uint8]
 Codec = Literal["jpeg", "png"]
 Library = Literal["fast", "pil"]
+_Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
 
 
 class ImageDecoder:
     """Decoding threads, the caller's among them. Pixels are those of libjpeg's accurate DCT and fancy upsampling.
 
     ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the quickest that we measured; both let
-    other threads run meanwhile. ``pil`` is Pillow, which most programs use today; it gives the same pixels.
+    other threads run meanwhile. ``pil`` is Pillow, which most programs use today; it gives the same pixels, and decides
+    on JPEG files that simplejpeg refuses. No decoder makes more pixels than there is room for.
     """
 
     def __init__(self, threads: int = 0, library: Library = "fast", *, checked: bool = False) -> None:
@@ -40,10 +41,11 @@ class ImageDecoder:
         """
         self._spread = Spread(threads)
         self.threads = self._spread.threads
-        self._into = {
+        ways: dict[Library, dict[Codec, _Into]] = {
             "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
-            "pil": {"jpeg": _pil_into, "png": _pil_into},
-        }[library]
+            "pil": {"jpeg": pil_into, "png": pil_into},
+        }
+        self._into = ways[library]
 
     def decode(
         self,
@@ -116,8 +118,10 @@ class ImageDecoder:
 def _unknown_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
     try:
         space = simplejpeg.decode_jpeg_header(data)[2]
-    except ValueError as error:
-        raise DecodeError(f"{name(i)} is not a readable JPEG image ({error})") from None
+    except MemoryError:
+        raise
+    except Exception:  # as below
+        space = ""
     if space in ("CMYK", "YCCK"):  # would be converted without a word, and differently by each library
         raise DecodeError(f"{name(i)} is a {space} image, neither colour nor grey; convert it to RGB")
     _jpeg_into(data, out, name, i)
@@ -126,39 +130,61 @@ def _unknown_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int
 def _jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
     try:
         decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
-    except ValueError as error:  # also an image too large for the buffer
-        raise DecodeError(
-            f"{name(i)} is not a readable JPEG image of {out.shape[1]}x{out.shape[0]} pixels ({error})"
-        ) from None
+    except MemoryError:
+        raise
+    except Exception:  # also what libjpeg only warns of, samplings without a name, an image too large: Pillow decides
+        pil_into(data, out, name, i, ("JPEG",))
+        return
     if decoded.shape != out.shape:
-        _check_size(decoded.shape[1], decoded.shape[0], out, name, i)
+        raise DecodeError(f"{name(i)} {_other_size(decoded.shape[1], decoded.shape[0], out)}")
 
 
 def _png_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
     readable: Any = data  # takes any buffer; its annotation names fewer
     try:
         imagecodecs.spng_decode(readable, out=out if out.shape[2] > 1 else out[:, :, 0])
-    except imagecodecs.SpngError as error:
-        raise DecodeError(f"{name(i)} is not a readable PNG image ({error})") from None
-    except ValueError:  # libspng read a whole image and found that it does not fit
+    except ValueError:  # the header's size or channels do not fit; nothing was decoded
         height, width, channels = out.shape
         raise DecodeError(f"{name(i)} is not a PNG image of {width}x{height} pixels and {channels} channels") from None
+    except Exception as error:  # its own, or whatever a binding raises
+        raise DecodeError(f"{name(i)} is not a readable PNG image ({reason(error)})") from None
 
 
-def _pil_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
+def pil_into(
+    data: Buffer,
+    out: NDArray[np.uint8],
+    name: Callable[[int], str],
+    i: int,
+    formats: tuple[str, ...] | None = None,
+) -> None:
+    """Decode by Pillow into memory of the image's size.
+
+    Args:
+        data: a whole file.
+        out: uint8 ``[H, W, C]``; is filled.
+        name: what to call the i-th image in an error message.
+        i: which one it is.
+        formats: those of Pillow to try; None: all.
+
+    Raises:
+        DecodeError: not an image of this shape, neither colour nor grey, or not readable.
+    """
     mode = "L" if out.shape[2] == 1 else "RGB"
-    readable: Any = data
     try:
-        with Image.open(io.BytesIO(readable)) as image:
+        with open_image(data, formats=formats) as image:
+            unfit = ""
             if image.mode not in ("L", "RGB"):
-                raise DecodeError(f"{name(i)} is a {image.mode} image, neither colour nor grey; convert it to RGB")
-            _check_size(image.width, image.height, out, name, i)
-            image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as in the other library
-            out[:] = np.asarray(image.convert(mode)).reshape(out.shape)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's ways to refuse
-        raise DecodeError(f"{name(i)} is not a readable image ({error})") from None
+                unfit = f"is a {image.mode} image, neither colour nor grey; convert it to RGB"
+            elif image.size != (out.shape[1], out.shape[0]):
+                unfit = _other_size(image.width, image.height, out)
+            else:
+                image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as in the other library
+                out[:] = np.asarray(image.convert(mode)).reshape(out.shape)
+    except Exception as error:  # Pillow and its plug-ins raise whatever they like
+        raise DecodeError(f"{name(i)} is not a readable image ({reason(error)})") from None
+    if unfit:
+        raise DecodeError(f"{name(i)} {unfit}")
 
 
-def _check_size(width: int, height: int, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
-    if (height, width) != out.shape[:2]:
-        raise DecodeError(f"{name(i)} is {width}x{height} pixels, not {out.shape[1]}x{out.shape[0]}")
+def _other_size(width: int, height: int, out: NDArray[np.uint8]) -> str:
+    return f"is {width}x{height} pixels, not {out.shape[1]}x{out.shape[0]}"

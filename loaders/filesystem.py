@@ -6,18 +6,19 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Self, final
 
 import imagecodecs
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from loaders.appending import AppendedFiles
 from loaders.arrays import integers, map_bytes
 from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
-from loaders.decoding import Codec, ImageDecoder
+from loaders.decoding import Codec, ImageDecoder, Library
 from loaders.errors import DecodeError, LoaderError, StoreError
 from loaders.faults import check_labels
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, read_option, store_option
@@ -47,9 +48,20 @@ class FilesystemOptions(DecodingOptions):
     compression: int = store_option(
         6, ge=0, le=9, description="zlib level of PNG files, 6 being customary; JPEG originals are kept as they are"
     )
-    decoder: Literal["fast", "pil"] = read_option(
+    decoder: Library = read_option(
         "fast", description="fast: simplejpeg and libspng; pil: Pillow, what most programs use"
     )
+
+    @property
+    def library(self) -> Library:
+        """As the option says."""
+        return self.decoder
+
+    @model_validator(mode="after")
+    def _scaled_by_one(self) -> Self:
+        if self.scaled and self.decoder == "pil":
+            raise ValueError("scaled=true is for decoder=fast; Pillow decodes at other scales, to other pixels")
+        return self
 
 
 class _Files:

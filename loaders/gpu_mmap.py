@@ -170,7 +170,7 @@ class GatheredDataset(ImageDataset[_Open]):
         life.callback(reader.close)
         if self.split_info.shape is not None:
             return lambda indices: reader.read(indices).images.reshape(-1)
-        pictures = RaggedReader(self.location, self.split, self.split_info, threads, scaled=False)
+        pictures = RaggedReader(self.location, self.split, self.split_info, threads)
         life.callback(pictures.close)
 
         def decode(indices: Indices) -> torch.Tensor:

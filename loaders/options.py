@@ -54,6 +54,11 @@ class DecodingOptions(LoaderOptions):
         False, description="decode JPEG images of many sizes only as fine as a crop needs: quicker, other pixels"
     )
 
+    @property
+    def library(self) -> Literal["fast", "pil"]:
+        """What decodes images on the host."""
+        return "fast"
+
 
 def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
     """Build options from text or typed values.

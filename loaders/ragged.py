@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from loaders.batch import Batch, BatchRequest, Indices
 from loaders.checksums import image_digest, shortened
 from loaders.crops import central_boxes, random_boxes, resize_into
-from loaders.decoding import Buffer
+from loaders.decoding import Buffer, Library
 from loaders.errors import DecodeError, StoreError
-from loaders.pictures import Kind, decode_picture
+from loaders.headers import jpeg_size, png_size, require
+from loaders.pictures import Kind, picture_of_size
+from loaders.pillow import reason
 from loaders.split import SplitInfo
 from loaders.threads import Spread
 
@@ -58,7 +60,16 @@ def map_sizes(location: Path, split: str) -> NDArray[np.int32]:
 class RaggedReader:
     """Turns what a format keeps of samples into pixels."""
 
-    def __init__(self, location: Path, split: str, info: SplitInfo, threads: int, scaled: bool) -> None:
+    def __init__(
+        self,
+        location: Path,
+        split: str,
+        info: SplitInfo,
+        threads: int,
+        *,
+        scaled: bool = False,
+        library: Library = "fast",
+    ) -> None:
         """Map the sizes; of ten million images only those that are asked for are read.
 
         Args:
@@ -66,7 +77,8 @@ class RaggedReader:
             split: its name.
             info: of the split.
             threads: how many decode; 0: one per core.
-            scaled: let JPEG files be decoded only as fine as the crop needs.
+            scaled: let JPEG files be decoded only as fine as the crop needs; not with ``pil``.
+            library: what decodes JPEG and PNG files; the pixels are the same.
 
         Raises:
             StoreError: the file is not that of the split.
@@ -77,7 +89,7 @@ class RaggedReader:
         self._sizes = map_sizes(location, split)
         self._what = f"of the {split} split in {location}"
         self._again = f"remove {location} and prepare it again"
-        self._scaled = scaled
+        self._scaled, self._library = scaled, library
         self._spread = Spread(threads)
 
     def crops(self, payloads: Payloads, request: BatchRequest, size: int) -> Batch:
@@ -158,25 +170,26 @@ class RaggedReader:
                 raise self._damaged(index, f"it has {pixels.size} bytes instead of {3 * height * width}")
             return pixels.reshape(height, width, 3), box
         try:
+            if kind == Kind.FILE or self._library == "pil":
+                return picture_of_size(data, (height, width), plain=kind != Kind.FILE), box
             if kind == Kind.PNG:
+                require(png_size(data), height, width)
                 png: Any = data  # its annotation knows fewer kinds of buffers than it takes
-                image = imagecodecs.spng_decode(png)
-            elif kind != Kind.JPEG:
-                image, _ = decode_picture(data, "it")
-            elif self._scaled and size:
+                return imagecodecs.spng_decode(png), box
+            require(jpeg_size(data), height, width)
+            if self._scaled and size:
                 return self._decode_scaled(data, (height, width), box, size)
-            else:
-                image = simplejpeg.decode_jpeg(data, colorspace="RGB")
-        except (ValueError, DecodeError, imagecodecs.SpngError) as error:
-            raise self._damaged(index, str(error)) from None
-        if image.shape != (height, width, 3):
-            raise self._damaged(index, f"it is {image.shape[1]}x{image.shape[0]} pixels instead of {width}x{height}")
-        return image, box
+            return simplejpeg.decode_jpeg(data, colorspace="RGB"), box
+        except Exception as error:  # decoders raise whatever they like
+            raise self._damaged(index, reason(error)) from None
 
     def _decode_scaled(
         self, data: Buffer, whole: tuple[int, int], box: list[int], size: int
     ) -> tuple[NDArray[np.uint8], list[int]]:
-        """Decode at the smallest of libjpeg's scales at which the box has at least `size` pixels a side."""
+        """Decode at the smallest of libjpeg's scales at which the box has at least `size` pixels a side.
+
+        Only what `jpeg_size` knows may come here: of another frame libjpeg would write beyond the result.
+        """
         eighths = min(_DCT, -(-_DCT * size // min(box[2], box[3])))
         least = [-(-side * eighths // _DCT) for side in whole]
         image = simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=least[0], min_width=least[1], min_factor=1)

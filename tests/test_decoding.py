@@ -18,6 +18,7 @@ from PIL import Image
 from loaders import DecodeError, StoreError
 from loaders.decoding import Codec, ImageDecoder, Library
 from loaders.threads import default_threads
+from tests.picture_kinds import frame_at, jpeg_of_size, picture_files, with_byte
 
 HEIGHT, WIDTH = 12, 20
 SHAPE = (3, HEIGHT, WIDTH)
@@ -232,3 +233,31 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
             assert decoder.threads == expected
         with ImageDecoder(3) as decoder:
             assert decoder.threads == 3
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "name",
+    ["extraneous_before_eoi", "sampling_41_21", "sampling_441_64x64", "jpeg_jfif_0", "jpeg_lossless_grey", "jpeg_rgb"],
+)
+def test_jpeg_that_the_fast_decoder_refuses_is_as_pillow_reads_it(name: str, library: Library, checked: bool) -> None:
+    file = picture_files()[name]
+    wanted = opened(file)
+    with ImageDecoder(1, library, checked=checked) as decoder:
+        assert np.array_equal(decoder.decode([file], wanted.shape)[0], wanted)
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_more_is_decoded_than_there_is_room_for(library: Library, checked: bool) -> None:
+    for file in (jpeg_of_size(encoded("jpeg", picture()), 9000, 8000), encoded("jpeg", picture(0, 4, 4000))):
+        refused = pytest.raises(DecodeError, match=r"^x is \d+x\d+ pixels, not 20x12$")
+        with ImageDecoder(1, library, checked=checked) as decoder, refused:
+            decoder.decode([file], SHAPE, ["x"])
+
+
+def test_a_lossless_frame_that_is_none_is_refused_by_name() -> None:
+    file = encoded("jpeg", picture())
+    with ImageDecoder(1) as decoder, pytest.raises(DecodeError, match=r"^x is not a readable image"):
+        decoder.decode([with_byte(file, frame_at(file) + 1, 0xC3)], SHAPE, ["x"])

@@ -19,9 +19,11 @@ from bench.errors import BenchError
 from bench.measure import pool, rates
 from bench.measure.idioms import Crops, NoIdiomError, gpu_mmap
 from bench.measure.rates import find_idiom
-from loaders import BatchRequest, ImageDataset, load, loader_names
+from loaders import BatchRequest, DecodeError, ImageDataset, load, loader_names
+from loaders.pictures import decode_picture
 from tests.loader_contract import Case, Prepared
-from tests.ragged_samples import SIZE
+from tests.picture_kinds import frame_at, picture_files, with_byte
+from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO, Samples, any_splits, as_splits
 from tests.test_gpu_mmap import Fake, OnHost, jpegs
 
@@ -323,3 +325,37 @@ def test_what_is_on_its_way_is_not_overwritten(tmp_path: Path) -> None:
             expected = samples.expect(indices.tolist())
             assert torch.equal(images.cpu(), expected[0])
             assert torch.equal(labels.cpu(), expected[1])
+
+
+def test_a_scaled_decoding_of_what_has_become_lossless_is_refused(tmp_path: Path) -> None:
+    file = picture_files()["jpeg_rgb"]
+    samples = RaggedSamples(1)
+    samples.files = [file]
+    found = load("mmap")
+    found.prepare(
+        {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
+    )
+    lossless = with_byte(file, frame_at(file) + 1, 0xC3)
+    (tmp_path / "store" / "train.jpeg").write_bytes(lossless)
+    refused = pytest.raises(DecodeError, match="its header is not that of the image")
+    with (
+        found(tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=8) as dataset,
+        plain(dataset)(dataset, Crops(8)) as read,
+        refused,
+    ):
+        read(np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("name", ["sampling_41_21", "jpeg_jfif_0", "extraneous_before_eoi"])
+def test_images_of_one_size_that_only_pillow_reads_are_the_loader_s(tmp_path: Path, name: str) -> None:
+    file = picture_files()[name]
+    height, width, _ = decode_picture(file, name)[0].shape
+    samples = Samples(3, (3, height, width), "jpeg")
+    samples.files = [file] * 3
+    found = load("mmap")
+    found.prepare(
+        {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
+    )
+    with found(tmp_path / "store", "train", {"encoding": "jpeg"}) as dataset, plain(dataset)(dataset) as read:
+        wanted = dataset.batch([0, 2]).images.permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(read(np.array([0, 2]))[0], wanted)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import SourceOptions
@@ -234,6 +235,19 @@ def test_a_corrupt_file_ends_it_or_is_left_out_and_named(tmp_path: Path, resize:
                 with wanted.open(split) as dataset:
                     images, labels = dataset.whole(range(len(dataset)))
                     assert len(images) == len(labels) == len(dataset) == info.splits[split].count
+
+
+def test_a_picture_too_long_for_a_jpeg_file_is_made_smaller_all_the_same(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / "photos" / "one").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (70000, 9), (i, 2, 3)).save(tmp_path / "photos" / "one" / f"{i}.png")
+    source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path, SourceOptions(resize=8))
+    found = load("mmap")
+    wanted = Wanted(found, found.Options(), source, None, tmp_path / "stores")
+    prepare(wanted)
+    with wanted.open("test") as dataset:
+        images, _ = dataset.whole([0])
+    assert images[0].shape == (8, 62222, 3)
 
 
 def test_resize_gives_all_loaders_and_encodings_the_same_smaller_pictures(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def test_preparing_tells_what_was_left_out_and_verifying_finds_it_whole(bench: B
     try:
         done = bench("prepare", "mmap", f"folder:{photos}")
         assert done.code == 1
-        assert "class 2/broken.png is not a readable picture" in done.err
+        assert "class 2/broken.png is not a readable picture (not an image that Pillow knows)" in done.err
+        assert done.err.rstrip().endswith("; mend or remove it, or leave such files out by --on-corrupt skip")
         done = bench("prepare", "mmap", f"folder:{photos}", "--on-corrupt", "skip")
     finally:
         broken.unlink()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from loaders import DecodeError
 from loaders.pictures import Kind, decode_picture
+from tests.picture_kinds import ODD, by_pillow, jpeg_of_size, picture_files, turned
 
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.ascontiguousarray(RANDOM.integers(0, 256, (4, 5, 3), np.uint8).repeat(8, 0).repeat(8, 1))
@@ -128,3 +129,74 @@ def test_too_large_a_picture_is_a_sentence() -> None:
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     with pytest.raises(DecodeError, match=r"it is not a readable picture"):
         decode_picture(bytes(data), "it")
+
+
+@pytest.mark.parametrize("name", picture_files())
+def test_every_kind_is_as_pillow_reads_it_or_a_sentence(name: str) -> None:
+    file = picture_files()[name]
+    wanted = by_pillow(file)
+    if wanted is None:
+        with pytest.raises(DecodeError, match=rf"^{name} is not a readable picture \([^\n]+\)$"):
+            decode_picture(file, name)
+        return
+    pixels, _ = decode_picture(file, name)
+    assert np.array_equal(pixels, wanted)
+
+
+ONLY_BY_PILLOW = ("extraneous_before_eoi", "sampling_41_21", "lossless_rgb_4x4", "jpeg_jfif_0", "jpeg_lossless_grey")
+
+
+@pytest.mark.parametrize("name", ONLY_BY_PILLOW)
+def test_what_the_fast_decoder_must_not_have_is_kept_for_pillow(name: str) -> None:
+    assert decode_picture(picture_files()[name], "it")[1] == Kind.FILE
+
+
+def test_a_damaged_picture_under_another_ending_is_a_sentence() -> None:
+    file = (ODD / "avif_damaged_37.jpg").read_bytes()
+    with pytest.raises(DecodeError, match=r"^holiday\.jpg is not a readable picture \(Failed to decode frame 0: "):
+        decode_picture(file, "holiday.jpg")
+
+
+@given(tag=st.integers(0x100, 0x130), kind=st.integers(0, 20), orientation=st.integers(0, 9))
+@settings(max_examples=150, deadline=None)
+def test_a_tag_of_a_wrong_type_beside_it_does_not_matter_to_the_orientation(
+    tag: int, kind: int, orientation: int
+) -> None:
+    exif = turned(orientation)
+    exif[0x10F] = "a maker of cameras"
+    data = bytearray(encoded(colour(), "JPEG", exif=exif))
+    entry = data.index(b"Exif\0\0") + 6 + 8 + 2  # the first of two, by the tags' numbers
+    data[entry : entry + 8] = tag.to_bytes(2, "big") + kind.to_bytes(2, "big") + (1).to_bytes(4, "big")
+    wanted = by_pillow(bytes(data))
+    assert wanted is not None
+    assert np.array_equal(decode_picture(bytes(data), "it")[0], wanted)
+    if tag < 0x112 and 1 < orientation < 9:
+        assert (wanted.shape == SMOOTH.shape) == (orientation < 5)
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+def test_exif_that_cannot_be_read_turns_nothing(exif: bytes) -> None:
+    plain = encoded(colour(), "JPEG")
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    pixels, kind = decode_picture(plain[:2] + segment + plain[2:], "it")
+    assert kind == Kind.JPEG
+    assert np.array_equal(pixels, decode_picture(plain, "it")[0])
+
+
+def test_two_frames_of_which_the_second_is_small_do_not_hide_the_first() -> None:
+    # Pillow would believe the second one, libjpeg refuses both; nothing may be decoded by the first one's size.
+    large = jpeg_of_size(encoded(colour(), "JPEG"), 30000, 20000)
+    at = large.index(b"\xff\xc0")
+    frame = large[at : at + 19]
+    small = frame[:5] + (8).to_bytes(2, "big") * 2 + frame[9:]
+    with pytest.raises(DecodeError, match=r"^it is not a readable picture"):
+        decode_picture(large[: at + 19] + small + large[at + 19 :], "it")
+
+
+def test_a_lack_of_memory_is_not_the_file_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("loaders.pictures.simplejpeg.decode_jpeg", lacking)
+    with pytest.raises(MemoryError):
+        decode_picture(encoded(colour(), "JPEG"), "it")

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
 from loaders import BatchRequest, DecodeError, OptionError, StoreError, load
 from loaders.ragged import sizes_name
 from loaders.store import read_manifest, write_manifest
+from tests.picture_kinds import (
+    by_pillow,
+    encoded,
+    frame_at,
+    jpeg_of_size,
+    picture_files,
+    png_of_size,
+    smooth,
+    with_byte,
+)
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO, as_splits, make_splits
 
@@ -146,3 +160,140 @@ def test_ten_million_images_take_little_memory(tmp_path: Path) -> None:
     assert length == count
     assert opened < 200e6
     assert drawn < 200e6
+
+
+def stored_in(location: Path, files: dict[str, bytes], loader: str = "mmap", **options: Any) -> list[tuple[int, int]]:
+    """A store of these files, of which it gives each one's place in the data."""
+    samples = RaggedSamples(len(files))
+    samples.files = list(files.values())
+    found = load(loader)
+    found.prepare({"train": samples}, location, found.Options.model_validate(options), dataset=INFO)
+    ends = np.cumsum([0, *map(len, samples.files)]).tolist()
+    return list(itertools.pairwise(ends))
+
+
+def replaced(location: Path, place: tuple[int, int], by: bytes) -> None:
+    """Another file of the same length in the place of one that was stored."""
+    data = location / "train.jpeg"
+    content = data.read_bytes()
+    start, end = place
+    assert len(by) <= end - start
+    data.write_bytes(content[:start] + by.ljust(end - start, b"\0") + content[end:])
+
+
+_CROPS = """
+import sys
+from loaders import BatchRequest, DecodeError, load
+import numpy as np
+
+with load("mmap")(sys.argv[1], "train", {"encoding": "jpeg", "scaled": True, "threads": 1}, size=6) as dataset:
+    for turn in range(200):
+        try:
+            dataset.batch(BatchRequest(np.array([0]), turn, 0, 6, train=True))
+        except DecodeError as error:
+            assert "image 0 of the train split" in str(error), error
+            print("refused")
+"""
+
+
+def test_an_image_that_becomes_lossless_after_it_was_stored_is_a_sentence(tmp_path: Path) -> None:
+    file = picture_files()["jpeg_rgb"]
+    (place,) = stored_in(tmp_path / "store", {"it": file}, encoding="jpeg")
+    scan = file.index(b"\xff\xda")
+    file = with_byte(with_byte(with_byte(file, frame_at(file) + 1, 0xC3), scan + 11, 1), scan + 12, 0)
+    replaced(tmp_path / "store", place, file)
+    # Once it wrote beyond the result, so that the process died of it at some time or other.
+    environment = {**os.environ, "MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0"}
+    command = [sys.executable, "-c", _CROPS, str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("refused") == 200
+
+
+def test_lossless_images_are_stored_and_read_at_full_size(tmp_path: Path) -> None:
+    kinds = picture_files()
+    files = {name: kinds[name] for name in ("lossless_rgb_4x4", "jpeg_lossless_rgb", "jpeg_lossless_grey")}
+    stored_in(tmp_path / "store", files, encoding="jpeg")
+    with load("mmap")(tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=4) as dataset:
+        images, _ = dataset.whole(range(3))
+        for image, file in zip(images, files.values(), strict=True):
+            assert (image == by_pillow(file)).all()
+        for turn in range(20):
+            dataset.batch(BatchRequest(np.arange(3), turn, 0, 4, train=True))
+
+
+WAYS = [{}, {"scaled": True}, {"decoder": "pil"}]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("name", ["jpeg_420", "jpeg_grey", "jpeg_turned_6", "png_RGB", "webp_lossy", "bmp_RGB"])
+def test_another_picture_in_the_place_of_one_is_refused_before_it_is_decoded(
+    tmp_path: Path, name: str, way: dict[str, Any]
+) -> None:
+    file = picture_files()[name]
+    found = load("filesystem")
+    samples = RaggedSamples(1)
+    samples.files, samples.labels = [file], np.zeros(1, np.int64)
+    found.prepare({"train": samples}, tmp_path / "store", dataset=INFO)
+    (path,) = (tmp_path / "store" / "train").rglob("*.jpg")
+    others = [encoded(smooth(2, 22, 30), "JPEG", quality=10), encoded(smooth(2, 8, 8), "PNG")]
+    if name.startswith("jpeg"):
+        others += [jpeg_of_size(file, 8000, 9000), jpeg_of_size(file, 30000, 20000)]
+    if name.startswith("png"):
+        others += [png_of_size(file, 8000, 9000)]
+    for other in others:
+        if len(other) > len(file):
+            assert other is not others[1]
+            continue
+        path.write_bytes(other.ljust(len(file), b"\0"))
+        with found(tmp_path / "store", "train", way, size=8) as dataset:
+            for read in (lambda: dataset.batch([0]), lambda: dataset.whole([0])):
+                before = peak()
+                with pytest.raises(DecodeError, match=r"image 0 of the train split in .* cannot be read: .*; remove"):
+                    read()
+                assert peak() - before < 100e6
+
+
+def peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_pillow_decodes_what_is_said_to_be_decoded_by_it(tmp_path: Path) -> None:
+    kinds = picture_files()
+    location = tmp_path / "store"
+    found = load("filesystem")
+    samples = RaggedSamples(2)
+    samples.files = [kinds["jpeg_jfif_0"].replace(b"JFIF\0\0", b"JFIF\0\1", 1), kinds["jpeg_420"]]
+    samples.labels = np.zeros(2, np.int64)
+    found.prepare({"train": samples}, location, dataset=INFO)
+    # What simplejpeg refuses and Pillow reads tells one from the other.
+    (location / "train" / "0000" / "00000000.jpg").write_bytes(kinds["jpeg_jfif_0"])
+    for decoder in ("fast", "pil"):
+        with found(location, "train", {"decoder": decoder}, size=8) as dataset:
+            dataset.batch([1])
+            if decoder == "fast":
+                with pytest.raises(DecodeError, match="image 0 of the train split"):
+                    dataset.batch([0])
+            else:
+                dataset.batch([0])
+                assert (dataset.whole([0])[0][0] == by_pillow(kinds["jpeg_jfif_0"])).all()
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+def test_both_decoders_give_the_same_pixels(tmp_path: Path, encoding: Literal["jpeg", "raw"]) -> None:
+    samples = RaggedSamples(41, encoding, seed=5)
+    found = load("filesystem")
+    found.prepare({"train": samples}, tmp_path / "store", dataset=INFO)
+    request = BatchRequest(np.arange(41), 3, 1, SIZE, train=True)
+    batches = []
+    for decoder in ("fast", "pil"):
+        with found(tmp_path / "store", "train", {"decoder": decoder}, size=SIZE) as dataset:
+            batches.append(dataset.batch(request).images)
+            assert all(np.array_equal(*pair) for pair in zip(dataset.whole(range(41))[0], samples.images, strict=True))
+    assert torch.equal(*batches)
+
+
+def test_pillow_does_not_decode_at_a_scale() -> None:
+    with pytest.raises(OptionError, match=r"^loader filesystem: scaled=true is for decoder=fast; Pillow"):
+        load("filesystem")("nowhere", "train", {"decoder": "pil", "scaled": "true"})

@@ -19,7 +19,8 @@ from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.measure.statistics import Interval, mean_interval
 from bench.sources.base import LimitedSplit, Source
-from loaders import LoaderError
+from bench.stores import with_remedy
+from loaders import DecodeError, LoaderError
 from loaders.pictures import decode_picture
 
 FIXED_SAMPLE, RAGGED_SAMPLE = 4096, 512
@@ -214,9 +215,9 @@ def _facts(config: RunConfig, source: Source) -> Facts:
         for i, file in enumerate(block.files or ()):
             try:
                 sizes.append(decode_picture(file, block.names[i])[0].size)
-            except LoaderError:
+            except DecodeError as error:
                 if config.source.get("on_corrupt") != "skip":
-                    raise
+                    raise with_remedy(error, source) from None
     return Facts(train, test, round((train + test) * sum(sizes) / max(1, len(sizes))))
 
 

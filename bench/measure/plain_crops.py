@@ -1,7 +1,8 @@
 """Random square crops of images of many sizes as a bare pool makes them: decode, crop, resize.
 
 Loaders give the same bytes because boxes, resizing and the decoding of rare kinds of files have one implementation by
-name, in ``loaders``; what lies between is written here once more, without a loader's checks.
+name, in ``loaders``; what lies between is written here once more, without a loader's checks. The one check that is left
+is of the header before a scaled decoding, which would be unsafe without it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bench.measure.idioms import Crops
 from bench.measure.pool import Fetch, Pool
 from loaders import ImageDataset
 from loaders.crops import random_boxes, resize_into
+from loaders.headers import jpeg_size, require
 from loaders.pictures import Kind, decode_picture
 from loaders.ragged import map_sizes
 
@@ -92,6 +94,7 @@ class PlainCrops:
 
 def _scaled(data: Any, height: int, width: int, box: list[int], size: int) -> tuple[Picture, int, int, int, int]:
     """A JPEG file at the smallest of libjpeg's scales that a crop needs, and where the box lies in it."""
+    require(jpeg_size(data), height, width)  # else libjpeg might write beyond the result
     top, left, high, wide = box
     eighths = min(8, -(-8 * size // min(high, wide)))
     image: Picture = simplejpeg.decode_jpeg(

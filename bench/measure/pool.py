@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from loaders.decoding import pil_into
 from loaders.threads import default_threads
 
 Fetch = Callable[[int], Any]
@@ -17,9 +18,12 @@ Fetch = Callable[[int], Any]
 Into = Callable[[Any, NDArray[np.uint8]], object]
 
 
-def jpeg_into(data: Any, out: NDArray[np.uint8]) -> object:
-    """Decode into uint8 ``[H, W, C]`` by simplejpeg."""
-    return simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
+def jpeg_into(data: Any, out: NDArray[np.uint8]) -> None:
+    """Decode into uint8 ``[H, W, C]`` by simplejpeg, or by Pillow what that refuses."""
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
+    except Exception:  # it refuses in many ways what loaders leave to Pillow, too
+        pil_into(data, out, lambda _: "it", 0, ("JPEG",))
 
 
 def slices(data: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> Fetch:

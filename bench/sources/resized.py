@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import imagecodecs
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from loaders.threads import Spread
 
 QUALITY = 95
 """Of the JPEG files that stand for the smaller images: their pixels are what every loader and encoding then gives."""
+
+_MOST = 65500
+"""Pixels a side of a JPEG file; larger ones become PNG files."""
 
 
 def resized(split: Split, short_side: int | None) -> Split:
@@ -33,7 +37,7 @@ def splits_of(root: Path, found: Survey, short_side: int | None) -> dict[str, Sp
 
 
 class _Resized:
-    """JPEG files of images made smaller; what cannot be decoded is passed on, for ``prepare`` to judge."""
+    """JPEG files of images made smaller, PNG files of very long ones; what cannot be decoded is left to ``prepare``."""
 
     encoding: Literal["raw", "jpeg"] = "jpeg"
     shape = None
@@ -68,4 +72,6 @@ class _Resized:
             smaller: NDArray[np.uint8] = np.empty((*target, 3), np.uint8)
             resize_into(pixels, smaller)
             pixels = smaller
+        if max(pixels.shape) > _MOST:
+            return bytes(imagecodecs.spng_encode(pixels))
         return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420"))
