@@ -13,7 +13,7 @@ import torch
 
 from bench.devices import facts
 from bench.measure.environment import cpu_model
-from bench.sources.registry import SOURCES, open_source
+from bench.sources.registry import SOURCES, why_missing
 from bench.stores import Progress
 from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
 from loaders.checksums import Comparison, image_digest, shortened
@@ -39,7 +39,7 @@ def examine(data_dir: Path) -> Iterator[Finding]:
         reason = why_unavailable(name)
         yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
     for name in SOURCES:
-        reason = open_source(name, data_dir).missing()
+        reason = why_missing(name, data_dir)
         yield Finding(f"dataset {name}", "missing" if reason else "ok", reason or "")
 
 

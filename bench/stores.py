@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,10 @@ IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where nobody says another."""
 
 
+_LONGEST = 255
+"""Bytes that a name may have; beside a store lie `.<name>.journal` and others of no longer names."""
+
+
 class Wanted(NamedTuple):
     """A loader over a dataset, and the folder that its store has or will have."""
 
@@ -27,13 +32,20 @@ class Wanted(NamedTuple):
 
     @property
     def location(self) -> Path:
-        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
+        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out.
+
+        Names too long for a file system are cut, and end in a hash of the whole.
+        """
         dataset = self.source.store_name + ("" if self.limit is None else f"-limit{self.limit}")
         # Not an instance's values: those may follow the environment.
         defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
         parts = [self.loader.name]
         parts += [f"{k}={v}" for k, v in sorted(self.options.stored().items()) if v != defaults.get(k)]
-        return self.store_dir / dataset / re.sub(r"[^\w.=+-]+", "_", "-".join(parts))
+        return (
+            self.store_dir
+            / _fitting(dataset, _LONGEST)
+            / _fitting(re.sub(r"[^\w.=+-]+", "_", "-".join(parts)), _LONGEST - len("..journal"))
+        )
 
     @property
     def relative(self) -> str:
@@ -72,6 +84,15 @@ class Wanted(NamedTuple):
     def open(self, split: str) -> ImageDataset[Any]:
         """The dataset of one split; nothing is opened yet."""
         return self.loader(self.location, split, self.options)
+
+
+def _fitting(name: str, most: int) -> str:
+    """A name of at most so many bytes."""
+    data = name.encode()
+    if len(data) <= most:
+        return name
+    end = f"-{hashlib.sha256(data).hexdigest()[:12]}"
+    return data[: most - len(end)].decode(errors="ignore") + end
 
 
 class Progress(Protocol):

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from loaders.base import ImageDataset
 from loaders.batch import Batch
-from loaders.errors import LoaderError, OptionError
+from loaders.errors import OptionError
+from loaders.map_style import MapSplit, Samples, class_names
 from loaders.options import parse_options
 from loaders.registry import load
-from loaders.split import Block, DatasetInfo, Progress
+from loaders.split import DatasetInfo, Progress, check_split_names
 from loaders.store import StoreInfo, read_manifest
 from loaders.stream import BatchStream, StartMethod, cut, epoch_order
-
-_BLOCK = 64
-_PROBES = 64
 
 
 def prepare(
@@ -41,15 +36,16 @@ def prepare(
 ) -> StoreInfo:
     """Write a store of any map-style dataset of (image, label), such as torchvision's own.
 
-    An image is a PIL image, a uint8 tensor ``[C, H, W]`` or a uint8 array ``[H, W, C]``; a label an integer. A
-    transform to floats would be undone: store the pixels, and normalise on the device.
+    An image is a PIL image, a uint8 tensor ``[C, H, W]`` or a uint8 array ``[H, W, C]``; a label the number of
+    a class. A transform to floats would be undone: store the pixels, and normalise on the device.
 
     Args:
-        data: the dataset, whose split is then called "train", or datasets by the names of their splits.
+        data: the dataset, whose split is then called "train", or datasets by the names of their splits: letters,
+            digits, ``_`` and ``-``, 40 at most.
         loader: the format's name; see ``loader_names``.
         path: folder of the store; replaced when the new store is complete.
         name: what the manifest calls the data.
-        classes: their names or number; None: the dataset's attribute ``classes``, as torchvision's have it.
+        classes: their names or number; None: the datasets' attribute ``classes``, as torchvision's have it.
         ragged: whether the images have many sizes; None: as a sample of them has.
         workers: processes that read the dataset.
         progress: called with the number of samples done since the last call.
@@ -58,7 +54,8 @@ def prepare(
         options: of the loader.
 
     Raises:
-        LoaderError: images or labels that cannot be stored, a full disk.
+        OptionError: names, classes or a dataset that cannot be used.
+        LoaderError: a sample that cannot be read or stored, by its index; a full disk.
 
     Example:
         >>> from torchvision.datasets import ImageFolder  # doctest: +SKIP
@@ -67,10 +64,14 @@ def prepare(
     given = dict(data) if isinstance(data, Mapping) else {"train": data}
     if not given:
         raise OptionError("there is no split to prepare; give a dataset, or datasets by name")
-    names = _class_names(given, classes)
+    check_split_names(given)
+    if not isinstance(workers, int) or workers < 0:
+        raise OptionError(f"workers must be at least 0, not {workers!r}")
+    names = class_names(given, classes)
+    samples = [Samples(split, dataset, len(names)) for split, dataset in given.items()]
     if ragged is None:
-        ragged = len({_pixels(dataset[i][0]).shape for dataset in given.values() for i in _probes(dataset)}) > 1
-    splits = {split: _MapSplit(dataset, ragged, workers) for split, dataset in given.items()}
+        ragged = len({shape for each in samples for shape in each.shapes()}) > 1
+    splits = {each.split: MapSplit(each, ragged, workers) for each in samples}
     found = load(loader)
     info = DatasetInfo(name=name, official=False, synthetic=False, classes=names, fingerprint=fingerprint)
     return found.prepare(splits, path, parse_options(found.Options, options, loader), dataset=info, progress=progress)
@@ -176,101 +177,3 @@ def make_loader(
         size=size or dataset.size,
     )
     return Batches(dataset, stream, batch_size, train, seed, drop_last)
-
-
-class _MapSplit:
-    """A map-style dataset as a source of a store."""
-
-    encoding: Literal["raw", "jpeg"] = "raw"
-
-    def __init__(self, dataset: Dataset[Any], ragged: bool, workers: int) -> None:
-        self._dataset, self._workers = dataset, workers
-        self._ragged = ragged
-        self.shape: tuple[int, int, int] | None = None
-        if not ragged and len(self):
-            height, width, channels = _pixels(dataset[0][0]).shape
-            self.shape = (channels, height, width)
-
-    def __len__(self) -> int:
-        return _length(self._dataset)
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Blocks of 64 samples, read by worker processes if there are any."""
-        chosen = range(start, len(self) if stop is None else stop)
-        reader: DataLoader[Any] = DataLoader(
-            Subset(self._dataset, chosen),
-            batch_size=_BLOCK,
-            num_workers=self._workers if len(chosen) > _BLOCK else 0,
-            collate_fn=_uncollated,
-        )
-        done = start
-        for samples in reader:
-            images = [_pixels(image) for image, _ in samples]
-            labels = np.array([_label(label, done + i) for i, (_, label) in enumerate(samples)], np.int64)
-            if self.shape is None:
-                yield Block(None, None, labels, pictures=[_coloured(image) for image in images])
-            else:
-                wanted = (*self.shape[1:], self.shape[0])
-                for i, image in enumerate(images):
-                    if image.shape != wanted:
-                        raise LoaderError(
-                            f"sample {done + i} is {image.shape} where the first is {wanted}; say ragged=True"
-                        )
-                yield Block(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), None, labels)
-            done += len(samples)
-
-
-def _uncollated(samples: list[Any]) -> list[Any]:
-    return samples
-
-
-def _length(dataset: Dataset[Any]) -> int:
-    if not isinstance(dataset, Sized):
-        raise OptionError(f"{type(dataset).__name__} has no length; give a map-style dataset")
-    return len(dataset)
-
-
-def _probes(dataset: Dataset[Any]) -> list[int]:
-    count = _length(dataset)
-    return sorted({i * count // _PROBES for i in range(_PROBES)}) if count else []
-
-
-def _class_names(given: Mapping[str, Dataset[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
-    if classes is None:
-        classes = next((found for dataset in given.values() if (found := getattr(dataset, "classes", None))), None)
-    if classes is None:
-        raise OptionError("the dataset does not say its classes; give classes=… as names or as their number")
-    if isinstance(classes, int):
-        return tuple(str(label) for label in range(classes))
-    return tuple(name if isinstance(name, str) else " ".join(map(str, name)) for name in classes)
-
-
-def _label(label: Any, index: int) -> int:
-    if isinstance(label, torch.Tensor | np.ndarray | np.generic):
-        label = label.item()
-    if not isinstance(label, int):
-        raise LoaderError(f"the label of sample {index} is {label!r}, no integer; give a dataset of (image, label)")
-    return label
-
-
-def _pixels(image: Any) -> NDArray[np.uint8]:
-    """An image as uint8 ``[H, W, C]``."""
-    if isinstance(image, Image.Image):
-        pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    elif isinstance(image, torch.Tensor) and image.ndim == 3:
-        pixels = image.permute(1, 2, 0).numpy()
-    else:
-        pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    if pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise LoaderError(
-            f"an image is {pixels.dtype} {pixels.shape}, not uint8 of three dimensions; leave out transforms that make "
-            "floats, and normalise batches instead"
-        )
-    return pixels
-
-
-def _coloured(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Of a ragged split all images have three channels."""
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

@@ -16,7 +16,7 @@ from loaders.options import Encoding, LoaderOptions
 from loaders.pictures import Kind
 from loaders.ragged import write_sizes
 from loaders.space import check_space, estimate
-from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock
+from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock, check_split_names
 from loaders.store import FORMAT_VERSION, REMEDIES, StoreInfo, StoreWriter, Written
 from loaders.streamed import StreamedSplit
 
@@ -56,6 +56,7 @@ def prepare_store(
     anew: bool,
 ) -> StoreInfo:
     """Write a store of all splits, or leave what was there untouched; the arguments are those of ``prepare``."""
+    check_split_names(splits)
     encodings = {split.encoding for split in splits.values()}
     if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
         raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")

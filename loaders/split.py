@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from loaders.errors import OptionError
+
 OnCorrupt = Literal["fail", "skip"]
 Progress = Callable[[int], None]
 """Called with the number of samples done since the last call."""
+# Splits name files, folders and tables. A dot would let `a.labels` be one split's folder and another one's file, and
+# PostgreSQL cuts what is longer, with its token, than 63 bytes.
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
+
+
+def check_split_names(names: Iterable[Any]) -> None:
+    """Refuse what cannot name files in every store and on every disk.
+
+    Raises:
+        OptionError: a name that is no short plain word, or two that differ in case alone.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or not _SPLIT_NAME.fullmatch(name):
+            shown = repr(name)
+            raise OptionError(
+                f"{shown if len(shown) <= 50 else shown[:49] + '…'} cannot name a split; give 1 to 40 of A to Z, "
+                "a to z, 0 to 9, _ and -, not beginning with -"
+            )
+        other = taken.setdefault(name.casefold(), name)
+        if other != name:
+            raise OptionError(f"splits {other!r} and {name!r} differ in case alone; rename one of them")
 
 
 class Block(NamedTuple):

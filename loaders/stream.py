@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
@@ -17,6 +17,7 @@ from loaders.batch import Batch, BatchRequest, Indices, collate
 from loaders.errors import BackendError, LoaderError, OptionError
 
 StartMethod = Literal["fork", "spawn"]
+T = TypeVar("T")
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -107,7 +108,7 @@ class BatchStream:
     def _read(self, requests: list[BatchRequest]) -> Iterator[Batch]:
         if self._loader is not None:
             self._requests.requests = requests
-            return _explain_lost_worker(iter(self._loader))
+            return explain_workers(iter(self._loader))
         dataset = self._dataset  # not through self: the reading thread would keep an abandoned stream alive
         read = (dataset.batch(request) for request in requests)
         self._reading = _ahead(read, self._prefetch) if self._prefetch else read
@@ -146,7 +147,8 @@ class BatchStream:
             raise _lost_worker(error) from error
 
 
-def _explain_lost_worker(batches: Iterator[Batch]) -> Iterator[Batch]:
+def explain_workers(batches: Iterator[T]) -> Iterator[T]:
+    """Let what a DataLoader's worker process meets end in one sentence."""
     try:
         yield from batches
     except LoaderError as error:

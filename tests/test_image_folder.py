@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from bench.sources.base import SourceOptions
 from bench.sources.files import MARKER
 from bench.sources.folder import Folder
 from bench.sources.image_folder import Files, survey
-from bench.sources.registry import open_source
+from bench.sources.registry import open_source, why_missing
 from bench.stores import Wanted, prepare
 from loaders import DecodeError, load
 from tests.ragged_samples import RaggedSamples, a_file, write_folder
@@ -49,6 +50,86 @@ def test_a_folder_that_is_split_stays_so(tmp_path: Path, held_out: str) -> None:
     assert found.train.paths == ["train/cat/1.jpg", "train/dog/1.jpg"]
     assert (found.test.paths, found.test.labels.tolist()) == ([f"{held_out}/dog/2.jpg"], [1])
     assert found.notes == ["1 classes have no held-out image: cat"]
+
+
+@pytest.mark.parametrize(
+    ("training", "held_out"),
+    [("Train", "Val"), ("training", "testing"), ("TRAIN", "Validation"), ("Training", "eval"), ("train", "TEST")],
+)
+def test_splits_of_other_names_and_in_any_case(tmp_path: Path, training: str, held_out: str) -> None:
+    fill(tmp_path, [f"{training}/cat/1.jpg", f"{training}/dog/1.jpg", f"{held_out}/cat/2.jpg", f"{held_out}/dog/2.jpg"])
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("cat", "dog")
+    assert found.train.paths == [f"{training}/cat/1.jpg", f"{training}/dog/1.jpg"]
+    assert found.test.paths == [f"{held_out}/cat/2.jpg", f"{held_out}/dog/2.jpg"]
+    assert found.notes == []
+
+
+def test_a_lone_training_folder_is_split_and_that_is_said(tmp_path: Path) -> None:
+    fill(tmp_path / "lone", [f"Train/{name}/{i}.jpg" for name in ("cat", "dog") for i in range(5)])
+    found = survey(tmp_path / "lone", 0.2)
+    assert found.classes == ("cat", "dog")
+    assert np.bincount(found.train.labels).tolist() == [4, 4]
+    assert np.bincount(found.test.labels).tolist() == [1, 1]
+    said = "beside Train/ there is no val/ or test/; a share of 0.2 of each class is held out"
+    assert found.notes == [said]
+    fill(tmp_path / "lone", ["masks/sub/1.png"])
+    assert survey(tmp_path / "lone", 0.2).notes == [said, "masks beside Train are not used"]
+    # The same images are held out as of the class folders alone.
+    alone = survey(tmp_path / "lone" / "Train", 0.2)
+    assert [f"Train/{path}" for path in alone.test.paths] == found.test.paths
+
+
+def test_of_several_held_out_folders_one_is_used_and_that_is_said(tmp_path: Path) -> None:
+    fill(tmp_path, ["train/a/1.jpg", "val/a/2.jpg", "test/a/3.jpg", "testing/a/4.jpg"])
+    found = survey(tmp_path, 0.5)
+    assert found.test.paths == ["val/a/2.jpg"]
+    assert found.notes == ["test, testing beside train and val are not used"]
+
+
+@pytest.mark.parametrize("more", ["Train/cat/9.jpg", "VAL/cat/9.jpg"])
+def test_two_folders_for_one_split_are_refused(tmp_path: Path, more: str) -> None:
+    fill(tmp_path, ["train/cat/1.jpg", "val/cat/1.jpg", more])
+    with pytest.raises(DataError, match=r"has \w+ and \w+, one (train|val) too many; rename or move one away"):
+        survey(tmp_path, 0.5)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    names = [f"{name}/{i}.jpg" for name in ("bus", "car", "train") for i in range(2)]
+    fill(tmp_path, names)
+    found = survey(tmp_path, 0.5)
+    assert (found.classes, found.notes) == (("bus", "car", "train"), [])
+    (tmp_path / "train").rename(tmp_path / "aside")
+    fill(tmp_path, ["train/steam/1.jpg"])
+    with pytest.raises(
+        DataError, match=r"train/ holds folders, as a split does, and aside, bus, car images, as a class"
+    ):
+        survey(tmp_path, 0.5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["data/train/cat/1.jpg", "data/val/cat/1.jpg"],
+        ["cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg"],
+        ["photos/cat/1.jpg", "photos/dog/1.jpg"],
+        ["a/x/y/z/1.jpg", "a/x/y/z/2.jpg", "b/notes.txt"],
+        ["test/cat/1.jpg", "test/cat/2.jpg"],
+    ],
+)
+def test_images_that_all_lie_deeper_than_classes_may_are_refused(tmp_path: Path, names: list[str]) -> None:
+    fill(tmp_path, names)
+    with pytest.raises(
+        DataError, match=r"only in subfolders .* as \S+\.jpg, .* laid out as FOLDER/CLASS/IMAGE"
+    ) as caught:
+        survey(tmp_path, 0.5)
+    assert f"(perhaps folder:{tmp_path / names[0].split('/')[0]})" in str(caught.value)
+
+
+def test_names_that_only_look_equal_are_told_from_missing_ones(tmp_path: Path) -> None:
+    fill(tmp_path, ["train/\u0101bols/1.jpg", "val/a\u0304bols/2.jpg"])
+    with pytest.raises(DataError, match=r"looks like one of .*train but is written with other Unicode .* rename one"):
+        survey(tmp_path, 0.5)
 
 
 def test_a_class_that_is_only_held_out_is_refused(tmp_path: Path) -> None:
@@ -127,7 +208,63 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     assert "files/broken.jpg" in note
 
 
-@pytest.mark.parametrize("names", [[], ["a.jpg"], ["a/x.txt"], ["train/a/1.jpg", "val/a/x.txt"], ["a/1.jpg"]])
+def test_links_that_lead_nowhere_and_what_is_no_file_are_left_out_and_told(tmp_path: Path) -> None:
+    fill(tmp_path, ["a/1.jpg", "a/2.jpg", "outside.jpg"])
+    for place in (tmp_path, tmp_path / "a"):
+        (place / "loop").symlink_to("loop")
+        (place / "loop.jpg").symlink_to("loop.jpg")
+        (place / "nowhere.jpg").symlink_to("nothing")
+        os.mkfifo(place / "pipe.jpg")
+        (place / "to pipe.jpg").symlink_to("pipe.jpg")
+        (place / "device.jpg").symlink_to("/dev/zero")
+    found = survey(tmp_path, 0.5)
+    assert sorted([*found.train.paths, *found.test.paths]) == ["a/1.jpg", "a/2.jpg"]
+    outside, lost = found.notes
+    assert outside == "left out 1 files or folders that are images outside class folders: outside.jpg"
+    assert lost.startswith(
+        "left out 12 files or folders that are broken links, links back to a folder above, or no reg"
+    )
+
+
+@pytest.mark.timeout(30)
+def test_a_picture_that_became_a_pipe_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, ["a/1.jpg", "a/2.jpg"])
+    found = survey(tmp_path, 0.5)
+    gone = tmp_path / found.train.paths[0]
+    gone.unlink()
+    os.mkfifo(gone)
+    with pytest.raises(DataError, match=r"jpg: it is not a regular file; put a regular file in its place"):
+        list(Files(tmp_path, found.train).blocks())
+
+
+def test_a_name_of_several_lines_stays_one_line(tmp_path: Path) -> None:
+    fill(tmp_path, ["a\n\x1b[31mb/1.jpg", "a\n\x1b[31mb/2.jpg", "c/x\ny.txt"])
+    found = survey(tmp_path, 0.5)
+    assert found.classes == ("a\ufffd\ufffd[31mb", "c")
+    assert all(note.isprintable() for note in found.notes)
+    (tmp_path / "new\nline").mkdir()
+    with pytest.raises(DataError) as caught:
+        survey(tmp_path / "new\nline", 0.5)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tree_deeper_than_python_s_stack(tmp_path: Path) -> None:
+    fill(tmp_path, ["a/1.jpg"])
+    deep = f"{tmp_path}/a"
+    try:
+        for _ in range(1100):
+            deep += "/d"
+            Path(deep).mkdir()
+        os.link(tmp_path / "a" / "1.jpg", f"{deep}/2.jpg")
+        found = survey(tmp_path, 0.5)
+        assert len(found.train.paths) == len(found.test.paths) == 1
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "a"], check=True)  # which Python cannot
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["a.jpg"], ["a/x.txt"], ["train/a/1.jpg", "val/a/x.txt"], ["a/1.jpg"], ["train/1.jpg"]]
+)
 def test_a_folder_without_enough_images_says_what_is_expected(tmp_path: Path, names: list[str]) -> None:
     fill(tmp_path, names)
     with pytest.raises(DataError, match=r"has no (training|held-out) images .* expected is FOLDER/CLASS/IMAGE"):
@@ -139,6 +276,14 @@ def test_no_folder(tmp_path: Path) -> None:
     assert "there is no folder" in (source.missing() or "")
     with pytest.raises(DataError, match="there is no folder"):
         source.info()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    for name, what in (("file", "is no"), ("pipe", "is no"), ("loop", "there is no"), ("nowhere", "there is no")):
+        reason = open_source(f"folder:{tmp_path / name}", tmp_path).missing() or ""
+        assert what in reason and "laid out as FOLDER/CLASS/IMAGE" in reason
+    assert "File name too long; choose a shorter" in why_missing(f"folder:{tmp_path / ('x' * 256)}", tmp_path)  # type: ignore[operator]
     with pytest.raises(UsageError, match="names no folder"):
         open_source("folder:", tmp_path)
     with pytest.raises(UsageError, match="is your own data"):

@@ -104,10 +104,10 @@ def test_what_cannot_be_stored_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(LoaderError, match=r"float32.*leave out transforms that make floats"):
         loaders.prepare(Pictures(floats, LABELS), "mmap", tmp_path / "store")
     texts: Any = ["one"] * 150
-    with pytest.raises(LoaderError, match=r"label of sample 0 is 'one', no integer"):
+    with pytest.raises(LoaderError, match=r"label of sample 0 of the train split is 'one', no integer"):
         loaders.prepare(Pictures(list(ARRAYS), texts), "mmap", tmp_path / "store")
     odd = [*ARRAYS[:149], ARRAYS[0][:5]]
-    with pytest.raises(LoaderError, match=r"sample 149 is .* say ragged=True"):
+    with pytest.raises(LoaderError, match=r"sample 149 of the train split is .* say ragged=True"):
         loaders.prepare(Pictures(odd, LABELS), "mmap", tmp_path / "store", ragged=False)
     with pytest.raises(OptionError, match=r"does not say its classes"):
         loaders.prepare(TensorDataset(EXPECTED, torch.tensor(LABELS)), "mmap", tmp_path / "store")
@@ -120,11 +120,23 @@ def test_what_cannot_be_stored_is_a_sentence(tmp_path: Path) -> None:
         loaders.prepare(Endless(), "mmap", tmp_path / "store", classes=1)
     with pytest.raises(OptionError, match="no split"):
         loaders.prepare({}, "mmap", tmp_path / "store")
+    with pytest.raises(OptionError, match="workers must be at least 0, not -1"):
+        loaders.prepare(Pictures(list(ARRAYS), LABELS), "mmap", tmp_path / "store", workers=-1)
     with pytest.raises(OptionError, match="has no option 'speed'"):
         loaders.prepare(Pictures(list(ARRAYS), LABELS), "mmap", tmp_path / "store", speed=2)
     with pytest.raises(StoreError, match="no prepared store"):
         loaders.open_dataset(tmp_path / "store")
     assert list(tmp_path.glob("*/*")) == []
+
+
+@pytest.mark.parametrize("split", ["..", ".", "a/b", "/root", "", 3, None, "x" * 300, "tr\nain", "train.labels", "ž"])
+def test_a_split_s_name_cannot_lead_out_of_the_store(split: Any, tmp_path: Path) -> None:
+    data = Pictures(list(ARRAYS), LABELS)
+    with pytest.raises(OptionError) as caught:
+        loaders.prepare({"train": data, split: data}, "mmap", tmp_path / "in" / "store")
+    assert "cannot name a split; give 1 to 40 of" in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
-from loaders import Block, LoaderError, LoaderFaultError
-from loaders.split import SplitInfo, between
+from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, load
+from loaders.split import SplitInfo, between, check_split_names
 from loaders.streamed import StreamedSplit
 from tests.samples import Samples
 
@@ -172,3 +173,30 @@ def test_a_limited_split_of_files_keeps_names_and_bytes() -> None:
 def test_a_limit_below_one(limit: int) -> None:
     with pytest.raises(UsageError, match=f"--limit must be at least 1, not {limit}"):
         LimitedSplit(Samples(5, (1, 2, 2)), limit)
+
+
+@given(st.text(max_size=60) | st.sampled_from(["..", "a/b", "x\0y", "a" * 41, "-a", "a.b"]))
+def test_a_split_s_name_is_refused_or_names_files_in_its_folder(name: str) -> None:
+    try:
+        check_split_names([name])
+    except OptionError:
+        assert (
+            not name.isascii() or not name.replace("-", "").isidentifier() or len(name) > 40 or name[0] in "-0123456789"
+        )
+    else:
+        path = Path("/store") / f"{name}.labels"
+        assert (path.parent, path.stem, len(name) + 17 <= 63) == (Path("/store"), name, True)
+
+
+def test_names_of_splits_that_a_disk_may_confuse() -> None:
+    check_split_names(["train", "test", "Val-2", "fold_10", "3"])
+    with pytest.raises(OptionError, match="splits 'Train' and 'train' differ in case alone; rename one of them"):
+        check_split_names(["Train", "test", "train"])
+
+
+@pytest.mark.parametrize("loader", ["filesystem", "mmap", "hdf5"])
+def test_no_format_takes_a_name_that_leads_out_of_its_store(loader: str, tmp_path: Path) -> None:
+    about = DatasetInfo(name="x", official=False, synthetic=False, classes=("a", "b", "c", "d"))
+    with pytest.raises(OptionError, match=r"'\.\.' cannot name a split"):
+        load(loader).prepare({"..": Blocks(random_images(4), [4])}, tmp_path / "in" / "store", dataset=about)
+    assert list(tmp_path.iterdir()) == []

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from bench.errors import DataError
-from bench.sources.base import Source
+from bench.sources.base import Source, SourceOptions
 from bench.sources.digits import ArraySplit
+from bench.sources.registry import open_source
 from bench.stores import Wanted, prepare
-from loaders import DatasetInfo, Split, StoreError, load
+from loaders import DatasetInfo, LoaderOptions, Split, StoreError, load
+from loaders.options import store_option
 from loaders.store import MANIFEST
 from tests.loader_contract import in_fork
+from tests.ragged_samples import RaggedSamples, write_folder
 from tests.samples import INFO, make_splits
 
 
@@ -87,6 +90,43 @@ def test_locations(
     found = wanted(source, tmp_path / "stores", loader, limit, **options)
     assert found.location == tmp_path / "stores" / location
     assert found.relative == location
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u0161" * 127, "x" + "\u732b" * 84, "y" * 240])
+@pytest.mark.parametrize("limit", [None, 7])
+def test_names_too_long_for_a_file_system_are_cut_and_stay_apart(tmp_path: Path, name: str, limit: int | None) -> None:
+    write_folder(RaggedSamples(20, seed=1), tmp_path / name)
+    places = set()
+    for options in ({}, {"test_share": 0.3}, {"resize": 16, "on_corrupt": "skip", "test_share": 0.123456789}):
+        photos = open_source(f"folder:{tmp_path / name}", tmp_path, SourceOptions.model_validate(options))
+        want = wanted(photos, tmp_path / "stores", limit=limit, encoding="raw")
+        info, written = prepare(want)
+        assert written and not prepare(want)[1]
+        assert info.dataset.name == f"folder:{name}"
+        assert all(len(part.encode()) <= 255 for part in want.location.parts)
+        places.add(want.location)
+    assert len(places) == 3
+
+
+def test_options_too_long_for_a_file_system_are_cut_and_stay_apart(source: Folder, tmp_path: Path) -> None:
+    class Options(LoaderOptions):
+        place: str = store_option("")
+
+    class Elsewhere(load("mmap")):  # type: ignore[misc]
+        name = "elsewhere"
+
+    Elsewhere.Options = Options
+    made = [Wanted(Elsewhere, Options(place="p" * 300 + end), source, None, tmp_path).location for end in "ab"]
+    assert made[0] != made[1]
+    for location in made:
+        location.parent.mkdir(exist_ok=True)
+        for sibling in ("partial", "journal", "lock", "old"):
+            location.with_name(f".{location.name}.{sibling}").mkdir()
+
+
+def test_a_store_folder_that_cannot_be(source: Folder, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="File name too long; choose a shorter name or path"):
+        prepare(wanted(source, tmp_path / ("x" * 300)))
 
 
 def test_a_store_is_prepared_once(source: Folder, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -48,14 +48,15 @@ def advise(
     from bench.advise import words
     from bench.advise.advise import advise as measure
     from bench.runner import fix_arithmetic, resolve_device
+    from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
 
     if budget < 10:
         raise UsageError(f"--budget must be at least 10 seconds, not {budget:g}")
     if epochs < 1:
         raise UsageError(f"--epochs must be at least 1, not {epochs}")
-    if dataset not in SOURCES and ":" not in dataset and Path(dataset).is_dir():
-        dataset = f"folder:{dataset}"
+    if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
+        dataset = f"{PREFIX}{dataset}"
     how = source_options(resize, on_corrupt, test_share)
     first, _ = wanted_store("filesystem", dataset, None, None, data_dir, store_dir, how)
     config = build(

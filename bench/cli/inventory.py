@@ -29,12 +29,11 @@ def loaders(debug: Debug = False) -> None:
 
 def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
     """List the datasets and which of them are there."""
-    from bench.sources.registry import SOURCES, open_source
+    from bench.sources.registry import SOURCES, open_source, why_missing
 
     for name in SOURCES:
-        source = open_source(name, data_dir)
-        say(f"{name}: {source.summary}")
-        say(f"    {source.missing() or 'present'}")
+        say(f"{name}: {open_source(name, data_dir).summary}")
+        say(f"    {why_missing(name, data_dir) or 'present'}")
 
 
 def doctor(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bench.errors import DataError
 from bench.sources.files import MARKER, exists, read_bytes, unreadable
 from bench.sources.unpickle import load_pickle
+from loaders.regular import open_regular
 
 CLASSES: tuple[str, ...] = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
@@ -238,13 +239,13 @@ class TarArchive:
         Raises:
             DataError: a damaged archive.
         """
-        with self._errors(), gzip.open(self.path) as file:
+        with self._errors(), open_regular(self.path) as packed, gzip.open(packed) as file:
             while file.read(1 << 20):
                 pass
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]]:
-        with self._errors(), tarfile.open(self.path, "r:gz") as archive:
+        with self._errors(), open_regular(self.path) as packed, tarfile.open(fileobj=packed, mode="r:gz") as archive:
             prefix = self._folder + "/"
             named = ((member.name.removeprefix("./"), member) for member in archive)
             yield archive, {name.removeprefix(prefix): m for name, m in named if name.startswith(prefix)}

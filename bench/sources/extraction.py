@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from bench.errors import DataError
 from bench.sources.base import Report
 from bench.sources.files import disk_errors, need_space, new_tree, unreadable
+from loaders.regular import open_regular
 
 _BLOCK = 4096
 
@@ -29,7 +30,7 @@ def extract(archive: Path, folder: Path, top: str, report: Report) -> Path:
             which nothing is kept; a full disk.
     """
     try:
-        with zipfile.ZipFile(archive) as opened, disk_errors(folder):
+        with open_regular(archive) as file, zipfile.ZipFile(file) as opened, disk_errors(folder):
             members = opened.infolist()
             places = [member_path(member, archive, top) for member in members]
             _check_distinct(archive, [place for m, place in zip(members, places, strict=True) if not m.is_dir()])
@@ -42,8 +43,8 @@ def extract(archive: Path, folder: Path, top: str, report: Report) -> Path:
                         target.mkdir(parents=True, exist_ok=True)
                         continue
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    with opened.open(member) as source, target.open("xb") as file:
-                        shutil.copyfileobj(source, file)
+                    with opened.open(member) as source, target.open("xb") as made:
+                        shutil.copyfileobj(source, made)
                     if done % 1000 == 0 or done == len(members):
                         report(f"extracting {archive.name}", done, len(members))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:

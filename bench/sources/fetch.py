@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Archive, Report, Source
-from bench.sources.files import disk_errors, file_md5, need_space, sole_writer
+from bench.sources.files import disk_errors, file_md5, need_space, refuse_special, sole_writer
 
 TRIES = 4
 """Attempts in a row that may bring nothing new before the download is given up."""
@@ -72,6 +72,7 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
         report(f"{archive.name} has another checksum than the official file; renamed to {spare.name}", 0, 0)
         with disk_errors(folder):
             target.replace(spare)
+    refuse_special(part)
     _complete(archive, part, report)
     found = file_md5(part)
     if found != archive.md5:

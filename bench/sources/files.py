@@ -7,12 +7,15 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import DataError, UsageError
+from loaders.regular import open_regular
 from loaders.store import sync_filesystem
 
 MARKER = "SYNTHETIC.json"
@@ -28,12 +31,36 @@ _REMEDIES = {
     errno.EPERM: "choose a --data-dir that you may read and write",
     errno.ENOTDIR: "choose a --data-dir that is a folder",
     errno.EEXIST: "choose a --data-dir that is a folder",
+    errno.ELOOP: "choose a --data-dir that is a folder",
+    errno.ENAMETOOLONG: "choose a --data-dir of a shorter name",
 }
 
 
+_READING = {
+    errno.EACCES: "let this user read it, and every folder on the way to it",
+    errno.EPERM: "let this user read it, and every folder on the way to it",
+    errno.ELOOP: "remove the link that leads back to itself",
+    errno.ENAMETOOLONG: "choose a shorter name or path",
+    errno.EINVAL: "put a regular file in its place",
+}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def shown(path: Path | str) -> str:
+    """A path as text of one line that can be printed and kept, whatever bytes the file system has."""
+    return _CONTROLS.sub("\ufffd", os.fsencode(path).decode(errors="replace"))
+
+
 def unreadable(path: Path | str, error: OSError, remedy: str = "mend it or fetch the dataset again") -> NoReturn:
-    """Say in one sentence that a file cannot be read."""
-    raise DataError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+    """Say in one sentence that a file cannot be read.
+
+    Args:
+        path: of the file.
+        error: what the system said.
+        remedy: where the error itself does not tell a better one.
+    """
+    remedy = _READING.get(error.errno or 0, remedy)
+    raise DataError(f"cannot read {shown(path)}: {error.strerror or error}; {remedy}") from error
 
 
 def exists(path: Path) -> bool:
@@ -46,6 +73,24 @@ def exists(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         unreadable(path, error)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; errors as of `exists`."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        unreadable(path, error)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse to write into a pipe or device: it would be waited for without end.
+
+    Raises:
+        DataError: something is there, and it is no regular file.
+    """
+    if exists(path) and not path.is_file():
+        raise DataError(f"{shown(path)} is not a regular file; remove it")
 
 
 @contextlib.contextmanager
@@ -67,7 +112,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         DataError: a file that is missing, unreadable or larger.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(most + 1)
     except OSError as error:
         unreadable(path, error)
@@ -83,7 +128,7 @@ def file_md5(path: Path) -> str:
         DataError: a file that cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         unreadable(path, error)
@@ -117,7 +162,12 @@ def is_verified(tree: Path, archive_md5: str, fingerprint: str, dataset: str) ->
 
 
 def write_marker(path: Path, content: dict[str, Any]) -> None:
-    """Write a small JSON file."""
+    """Write a small JSON file.
+
+    Raises:
+        DataError: a pipe or device lies in its place.
+    """
+    refuse_special(path)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -130,6 +180,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_special(folder / ".lock")
         with (folder / ".lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
-from bench.sources.files import MARKER, exists
-from bench.sources.image_folder import Survey, shown, survey
+from bench.sources.files import MARKER, exists, shown
+from bench.sources.image_folder import Survey, no_folder, survey
 from bench.sources.resized import splits_of
 from loaders import DatasetInfo, Split
 
@@ -19,7 +19,7 @@ PREFIX = "folder:"
 
 
 class Folder(Source):
-    """Images of any size and of the formats of `image_folder.SUFFIXES`, by the rule of `loaders.pictures`.
+    """Images of any size and of the formats of `picture_tree.SUFFIXES`, by the rule of `loaders.pictures`.
 
     The fingerprint covers every image's path below the folder and its size, not its content.
     """
@@ -43,7 +43,7 @@ class Folder(Source):
 
     def missing(self) -> str | None:
         """None as soon as there is such a folder."""
-        return None if self.folder.is_dir() else f"there is no folder {self.folder}; give folder:PATH of your images"
+        return no_folder(self.folder)
 
     def info(self) -> DatasetInfo:
         """Never official, and synthetic only where it is a twin's tree."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import DataError, UsageError
-from bench.sources.files import unreadable
+from bench.sources.files import exists, is_folder, shown, unreadable
+from bench.sources.picture_tree import SUFFIXES, LeftOut, below, folders, has_images, nothing_left_out
 from loaders import Block
+from loaders.regular import read_regular
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-TRAINING, HELD_OUT = "train", ("val", "valid", "validation", "test")
+TRAINING = ("train", "training")
+HELD_OUT = ("val", "valid", "validation", "eval", "test", "testing")
+"""Names of the folders of a tree that is split, in any case; where there are several, the first is taken."""
+LAYOUT = "FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE beside FOLDER/val/CLASS/IMAGE"
 _BLOCK_BYTES = 64 << 20
 _MOST_FILES = 512
 _SHOWN = 3
@@ -86,21 +91,16 @@ class Files:
 
     def _read(self, path: str) -> bytes:
         try:
-            return (self._root / path).read_bytes()
+            return read_regular(self._root / path)
         except OSError as error:
             unreadable(self._root / path, error)
 
 
-def shown(path: str) -> str:
-    """A path as text that can be printed and kept, whatever bytes the file system has."""
-    return os.fsencode(path).decode(errors="replace")
-
-
 def survey(root: Path, test_share: float, seed: int = 0) -> Survey:
-    """List a tree: ``train/`` and ``val/`` (or ``valid/``, ``validation/``, ``test/``), or class folders to be split.
+    """List a tree: a folder of training images beside a held-out one, or one of these alone, or class folders.
 
-    Symbolic links are followed, each folder once. Files that are hidden or have another ending than `SUFFIXES` are
-    left out and counted.
+    What is not split is split here. Symbolic links are followed, each folder once. Files that are hidden or have
+    another ending than `SUFFIXES` are left out and counted.
 
     Args:
         root: the tree.
@@ -108,100 +108,115 @@ def survey(root: Path, test_share: float, seed: int = 0) -> Survey:
         seed: of that choice.
 
     Raises:
-        DataError: no such folder, no images, or a class that is only held out.
+        DataError: no such folder, no images, images deeper than the classes may be, or a class that is only held out.
         UsageError: a share outside (0, 1).
     """
     if not 0 < test_share < 1:
         raise UsageError(f"--test-share must lie between 0 and 1, not at {test_share}")
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}; give the folder that holds the class folders")
-    left_out: list[str] = []
-    top = list(_folders(root, left_out))
-    held_out = [name for name in HELD_OUT if name in top]
-    if TRAINING in top and held_out:
-        test_name = held_out[0]
-        classes = tuple(_folders(root / TRAINING, left_out))
-        if foreign := set(_folders(root / test_name, left_out)) - set(classes):
+    if reason := no_folder(root):
+        raise DataError(reason)
+    left_out = nothing_left_out()
+    top = folders(root, left_out)
+    training, test_name = _named(root, top, TRAINING), _named(root, top, HELD_OUT)
+    if test_name is None and training is not None and len(top) > 1:
+        with_images = [name for name in top if has_images(root / name)]
+        if training in with_images:
+            training = None  # a class of this name among others
+        elif with_images:
             raise DataError(
-                f"{root / test_name} has classes that {root / TRAINING} lacks: "
-                f"{', '.join(shown(name) for name in sorted(foreign)[:_SHOWN])}; add them or move them away"
+                f"in {shown(root)}, {training}/ holds folders, as a split does, and {_few(with_images)} images, as a "
+                f"class does; move one of them away, so that it is laid out as {LAYOUT}"
             )
-        train, test = (_images(root, name, classes, left_out) for name in (TRAINING, test_name))
-        ignored = [name for name in top if name not in (TRAINING, test_name)]
-        left_out += [f"{name}/" for name in ignored]
+    said = []
+    if training is not None and test_name is not None:
+        classes = tuple(folders(root / training, left_out))
+        _check_classes(root / training, classes, root / test_name, folders(root / test_name, left_out))
+        train, test = (_images(root, name, classes, left_out) for name in (training, test_name))
     else:
-        classes = tuple(top)
-        every = _images(root, "", classes, left_out)
+        classes = tuple(top if training is None else folders(root / training, left_out))
+        every = _images(root, training or "", classes, left_out)
+        if training is None:
+            _check_depth(root, every)
+        else:
+            said.append(
+                f"beside {training}/ there is no val/ or test/; a share of {test_share:g} of each class is held out"
+            )
         chosen = _held_out(every.labels, len(classes), test_share, seed)
         train, test = every.part(~chosen), every.part(chosen)
+    if training is not None and (unused := [name for name in top if name not in (training, test_name)]):
+        said.append(f"{_few(unused)} beside {' and '.join(n for n in (training, test_name) if n)} are not used")
     for name, found in (("training", train), ("held-out", test)):
         if not found.paths:
             raise DataError(
-                f"{root} has no {name} images ({', '.join(sorted(SUFFIXES))}) in class folders; "
-                "expected is FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE beside FOLDER/val/CLASS/IMAGE"
+                f"{shown(root)} has no {name} images ({', '.join(sorted(SUFFIXES))}) in class folders; "
+                f"expected is {LAYOUT}"
             )
     digest = hashlib.sha256()
     for found in (train, test):
         for path, size, label in zip(found.paths, found.sizes.tolist(), found.labels.tolist(), strict=True):
             digest.update(os.fsencode(path) + f"\0{size}\0{label}\n".encode())
         digest.update(b"\n")
-    return Survey(tuple(map(shown, classes)), train, test, digest.hexdigest(), _notes(classes, train, test, left_out))
+    notes = said + _notes(classes, train, test, left_out)
+    return Survey(tuple(map(shown, classes)), train, test, digest.hexdigest(), notes)
 
 
-def _folders(place: Path, left_out: list[str]) -> list[str]:
-    """Class folders in byte order; files beside them are left out."""
-    found = []
-    for entry in _entries(place):
-        if entry.is_dir() and not entry.name.startswith("."):
-            found.append(entry.name)
-        else:
-            left_out.append(entry.name)
-    return sorted(found, key=os.fsencode)
+def no_folder(root: Path) -> str | None:
+    """Why this is no folder of images, with the remedy; None if it is one."""
+    if not exists(root):
+        return f"there is no folder {shown(root)}; give folder:PATH of your images, laid out as {LAYOUT}"
+    if not root.is_dir():
+        return f"{shown(root)} is no folder; give folder:PATH of your images, laid out as {LAYOUT}"
+    return None
 
 
-def _entries(place: Path | str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(place) as entries:
-            return list(entries)
-    except OSError as error:
-        unreadable(Path(place), error)
+def _named(root: Path, top: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first folder that has one of the names, in whatever case."""
+    for name in names:
+        found = [folder for folder in top if folder.casefold() == name]
+        if len(found) > 1:
+            raise DataError(f"{shown(root)} has {' and '.join(found)}, one {name} too many; rename or move one away")
+        if found:
+            return found[0]
+    return None
 
 
-def _images(root: Path, split: str, classes: Sequence[str], left_out: list[str]) -> Found:
+def _check_classes(training: Path, classes: Sequence[str], place: Path, held_out: Sequence[str]) -> None:
+    """Refuse classes that are only held out."""
+    foreign = [name for name in held_out if name not in set(classes)]
+    alike = {unicodedata.normalize("NFC", name) for name in classes}
+    if twin := next((name for name in foreign if unicodedata.normalize("NFC", name) in alike), None):
+        raise DataError(
+            f"the class {shown(twin)} of {shown(place)} looks like one of {shown(training)} but is written with other "
+            "Unicode characters (composed or decomposed accents); rename one of the two"
+        )
+    if foreign:
+        raise DataError(
+            f"{shown(place)} has classes that {shown(training)} lacks: {_few(foreign)}; add them or move them away"
+        )
+
+
+def _check_depth(root: Path, found: Found) -> None:
+    """Refuse a tree whose top folders may be anything but classes: all images lie deeper."""
+    if found.paths and all(path.count("/") > 1 for path in found.paths):
+        example = found.paths[0]
+        raise DataError(
+            f"{shown(root)} holds images only in subfolders of its folders, as {shown(example)}, so that its classes "
+            f"are not known; give the folder that holds the class folders (perhaps folder:"
+            f"{shown(root / example.split('/')[0])}), laid out as {LAYOUT}"
+        )
+
+
+def _images(root: Path, split: str, classes: Sequence[str], left_out: LeftOut) -> Found:
     paths, sizes, labels = [], [], []
     for label, name in enumerate(classes):
         mine: list[tuple[str, int]] = []
-        if (root / split / name).is_dir():  # the held-out part may lack a class
-            _walk(root, f"{split}/{name}" if split else name, mine, left_out, set())
+        if is_folder(root / split / name):  # the held-out part may lack a class
+            mine = below(root, f"{split}/{name}" if split else name, left_out)
         mine.sort(key=lambda item: os.fsencode(item[0]))
         paths += [path for path, _ in mine]
         sizes += [size for _, size in mine]
         labels += [label] * len(mine)
     return Found(paths, np.array(sizes, np.int64), np.array(labels, np.int64))
-
-
-def _walk(
-    root: Path, below: str, into: list[tuple[str, int]], left_out: list[str], above: set[tuple[int, int]]
-) -> None:
-    """Add all images below a folder; `above` are the folders on the way here, so that a link to one of them ends."""
-    status = (root / below).stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        left_out.append(below)
-        return
-    for entry in _entries(root / below):
-        path = f"{below}/{entry.name}"
-        try:
-            if entry.name.startswith("."):
-                left_out.append(path)
-            elif entry.is_dir():
-                _walk(root, path, into, left_out, above | {identity})
-            elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
-                into.append((path, entry.stat().st_size))
-            else:
-                left_out.append(path)
-        except OSError as error:
-            unreadable(root / path, error)
 
 
 def _held_out(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> NDArray[np.bool_]:
@@ -215,13 +230,8 @@ def _held_out(labels: NDArray[np.int64], classes: int, share: float, seed: int) 
     return chosen
 
 
-def _notes(classes: Sequence[str], train: Found, test: Found, left_out: Sequence[str]) -> list[str]:
-    notes = []
-    hidden = [path for path in left_out if path.rstrip("/").rpartition("/")[2].startswith(".")]
-    other = [path for path in left_out if path not in set(hidden)]
-    for what, some in (("hidden", hidden), ("no images by their names", other)):
-        if some:
-            notes.append(f"left out {len(some):,} files or folders that are {what}: {_few(some)}")
+def _notes(classes: Sequence[str], train: Found, test: Found, left_out: LeftOut) -> list[str]:
+    notes = [f"left out {len(some):,} files or folders {why}: {_few(some)}" for why, some in left_out.items() if some]
     counts = [np.bincount(found.labels, minlength=len(classes)) for found in (train, test)]
     for what, lacking in (("no images", counts[0] + counts[1] == 0), ("no held-out image", counts[1] == 0)):
         names = [classes[int(i)] for i in np.flatnonzero(lacking & ((counts[0] > 0) | (what == "no images")))]

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from bench.errors import UsageError
 from bench.sources.base import Archive, Report, Source, SourceOptions
-from bench.sources.files import MARKER, VERIFIED, exists, is_verified, write_marker
+from bench.sources.files import MARKER, VERIFIED, exists, is_folder, is_verified, write_marker
 from bench.sources.image_folder import Survey, survey
 from bench.sources.resized import splits_of
 from loaders import DatasetInfo, Split
@@ -54,7 +54,7 @@ class Imagenette(Source):
 
     def missing(self) -> str | None:
         """None as soon as there is a tree with both splits."""
-        if all(exists(self._tree / split) for split in ("train", "val")):
+        if all(is_folder(self._tree / split) for split in ("train", "val")):
             return None
         remedy = f"run `bench fetch {self.name}`, or `bench fetch {self.name} --synthetic` for a stand-in"
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from bench.errors import UsageError
+from bench.errors import DataError, UsageError
 from bench.sources.base import Source, SourceOptions
 from bench.sources.folder import PREFIX, Folder
 
@@ -40,3 +40,11 @@ def open_source(name: str, data_dir: Path, options: SourceOptions | None = None)
     module, _, attribute = SOURCES[name].partition(":")
     source: Source = getattr(importlib.import_module(module), attribute)(data_dir, options)
     return source
+
+
+def why_missing(name: str, data_dir: Path) -> str | None:
+    """Why a dataset cannot be read, for a list of all; None if it is there."""
+    try:
+        return open_source(name, data_dir).missing()
+    except DataError as error:  # nobody may look there
+        return str(error)

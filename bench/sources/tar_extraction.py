@@ -12,6 +12,7 @@ from bench.errors import DataError
 from bench.sources.base import Report
 from bench.sources.extraction import safe_path
 from bench.sources.files import disk_errors, need_space, new_tree, unreadable
+from loaders.regular import open_regular
 
 _GROWTH = 1.3
 """What JPEG files take on disk over their size in a compressed archive, blocks included."""
@@ -35,7 +36,8 @@ def extract_tar(archive: Path, folder: Path, top: str, report: Report) -> Path:
             need_space(folder, round(archive.stat().st_size * _GROWTH), "free some, or choose another --data-dir")
             with (
                 new_tree(folder / top) as tree,
-                gzip.open(archive) as stream,
+                open_regular(archive) as packed,
+                gzip.open(packed) as stream,
                 tarfile.open(fileobj=stream, mode="r|") as opened,
             ):
                 done = 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench.errors import DataError
 from bench.sources.files import MARKER, exists, read_bytes, unreadable
+from loaders.regular import open_regular
 
 TOP = "tiny-imagenet-200"
 ARCHIVE = "tiny-imagenet-200.zip"
@@ -127,15 +128,15 @@ class ZipTree:
 
     @contextlib.contextmanager
     def _zip(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            archive = zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
-            raise DataError(
-                f"{self.path} is cut short or damaged ({error}); remove it and run `bench fetch tiny-imagenet`"
-            ) from error
-        except OSError as error:
-            unreadable(self.path, error)
-        with archive:
+        with contextlib.ExitStack() as life:
+            try:
+                archive = life.enter_context(zipfile.ZipFile(life.enter_context(open_regular(self.path))))
+            except zipfile.BadZipFile as error:
+                raise DataError(
+                    f"{self.path} is cut short or damaged ({error}); remove it and run `bench fetch tiny-imagenet`"
+                ) from error
+            except OSError as error:
+                unreadable(self.path, error)
             yield archive
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Source
-from bench.sources.files import MARKER
+from bench.sources.files import MARKER, exists
 from bench.sources.registry import SOURCES, open_source
 from bench.stores import prepare
 from bench.sweep.config import DataConfig, SweepFile
@@ -75,7 +75,7 @@ def unprepared(cells: Iterable[Cell]) -> tuple[list[Cell], dict[Path, str]]:
     missing, unusable = [], {}
     for location, cell in first.items():
         assert cell.wanted is not None
-        if not location.exists():
+        if not exists(location):
             missing.append(cell)
             continue
         try:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bench.config import RunConfig
 from bench.errors import BenchError, DataError
 from bench.runner import RATE_REPEATS
+from bench.sources.files import exists
 from bench.sources.registry import open_source
 from bench.sweep.calibrate import Calibration, Workload
 from bench.sweep.child import Hold, run_task
@@ -150,7 +151,7 @@ def _stores_s(cells: Iterable[Cell], facts: Mapping[str, Facts], start_s: float)
     missing = {
         cell.wanted.location: sum(_cut(facts[cell.dataset], cell.config.limit))
         for cell in cells
-        if cell.wanted is not None and cell.unavailable is None and not cell.wanted.location.exists()
+        if cell.wanted is not None and cell.unavailable is None and not exists(cell.wanted.location)
     }
     return sum(start_s + samples / PREPARE_PER_S for samples in missing.values())
 
