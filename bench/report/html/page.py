@@ -185,7 +185,7 @@ def _lede(records: Sequence[Record], words: Words) -> str:
 
 def _group(group: Group, baseline: str, links: Links, words: Words) -> dict[str, Any]:
     language = words.language
-    given = digests(group, baseline)
+    given = digests(group)
     trained = [part for part in parts(group, baseline, language) if part.key.command == "run"]
     found = [advice for part in trained for advice in advise(part, given, words)]
     return {
