@@ -58,8 +58,11 @@ class Metric(NamedTuple):
             return found if self.signed else found.above_zero, [record for record, _ in used]
         *sides, factor = self.parts
         above, below = ({i: v for i, r in enumerate(records) if (v := side(r)) is not None} for side in sides)
-        ratio = ratio_of(paired_means({i: factor * value for i, value in above.items()}, below))
-        return None if ratio is None else (ratio, [records[i] for i in sorted(above | below)])
+        ratio = ratio_of(paired_means(above, below))
+        if ratio is None:
+            return None
+        low, high = (None if limit is None else factor * limit for limit in (ratio.low, ratio.high))
+        return Interval(factor * ratio.mean, low, high, ratio.n), [records[i] for i in sorted(above | below)]
 
 
 def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str, signed: bool = False) -> Metric:
