@@ -73,7 +73,7 @@ def _sentences(made: Recommendation, baseline: str, words: Words) -> tuple[str, 
     if made.outcome == "alone":
         first = words.fill("alone", best=best.cell.label)
         return first, words.fill("alone_cost", cost=_cost(made, words))
-    if made.outcome in ("too few runs", "contradiction"):
+    if made.outcome == "too few runs":
         first = words.fill(made.outcome, needed=MIN_RUNS, rounds=made.rounds)
         return first, words.fill("by_mean", best=best.cell.label, cost=_cost(made, words))
     left = [*made.best, *made.equal]

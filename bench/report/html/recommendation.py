@@ -16,9 +16,7 @@ from bench.report.metrics import METRICS, Metric
 from bench.report.tables.cells import difference
 from bench.report.tables.part import Digests, Part
 
-Outcome: TypeAlias = Literal[
-    "winner", "several", "baseline", "too few runs", "contradiction", "samples differ", "alone", "nothing"
-]
+Outcome: TypeAlias = Literal["winner", "several", "baseline", "too few runs", "samples differ", "alone", "nothing"]
 Pair: TypeAlias = tuple[Cell, Cell]
 Compared: TypeAlias = dict[Pair, Comparison]
 
@@ -54,8 +52,7 @@ class Recommendation:
         metric: what was compared: the epoch, or with a cold cache the epoch with the opening before it.
         outcome: "winner": every other loader compared was found slower than ``best[0]``. "several": more than one is
             left; each of ``best`` was found faster than the baseline, if there is one. "baseline": no loader was found
-            faster than it. "too few runs": nothing can be claimed. "contradiction": neither, since comparisons over
-            different rounds found each slower than another. "samples differ": the times do not
+            faster than it. "too few runs": nothing can be claimed. "samples differ": the times do not
             compare. "alone": one loader only. "nothing": none.
         best: the loaders to take, that whose conversion pays first at the head; all by their means where none is named.
         equal: loaders beside them that no loader was found faster than.
@@ -182,8 +179,6 @@ def _decide(
     above = _faster_ones(compared, tested)
     left = [c for c in found if c.cell in tested and not above[c.cell]]
     best = [c for c in left if c is base] or [c for c in left if base is None or c.cell in above[base.cell]]
-    if not best:
-        return dataclasses.replace(made, outcome="contradiction")
     best.sort(key=lambda c: break_even(c, base) or math.inf)  # stable: by mean where none pays
     return dataclasses.replace(
         made,

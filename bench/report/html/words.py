@@ -145,10 +145,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Neviens ielādētājs netiek ieteikts: salīdzinājumam vajag vismaz {needed} kārtas, bet bija ne vairāk kā "
         "{rounds}.",
     ),
-    "contradiction": (
-        "No loader is recommended: the comparisons rest on different rounds and contradict one another.",
-        "Neviens ielādētājs netiek ieteikts: salīdzinājumi balstās uz dažādām kārtām un runā viens otram pretī.",
-    ),
     "samples differ": (
         "No loader is recommended: they did not train on the same samples, so that their times do not compare.",
         "Neviens ielādētājs netiek ieteikts: tie nemācījās no tiem pašiem paraugiem, tāpēc to laiki nav salīdzināmi.",

@@ -136,8 +136,9 @@ def _notes(part: Part, digests: Digests) -> list[str]:
     if any(_is_flagged(part, cell, digests) for cell in part.cells):
         notes.append(f"{FLAGGED} {say('flagged; the table of statistics says why', language)}")
     if names := digests.listed(part.cells, name_of):
-        told = "samples differ, so these rows do not compare; by their sha256: {names}"
-        notes.append(say(told, language, names=names))
+        notes.append(
+            say("samples differ, so these rows do not compare; by their sha256: {names}", language, names=names)
+        )
     return [*notes, *loss_notes(part), *_detectable(part), *group_notes(part.group, language)]
 
 
