@@ -125,11 +125,13 @@ COLUMNS = {
     "runs that ended well": "sekmīgi pabeigtās izpildes",
     "runs that have a rate": "izpildes, kurās ātrums ir izmērīts",
     "module of the plain idiom": "tiešās lasīšanas modulis",
-    "epoch over the baseline's epoch, paired by round, with its 95% interval by Fieller's method": (
-        "epoha pret atskaites epohu, sapārota pa kārtām, ar 95 % intervālu pēc Fīlera metodes"
+    "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's method": (
+        "vidējā epoha pret atskaites vidējo, sapārota pa kārtām, ar šīs rindas 95 % intervālu pēc Fīlera metodes"
     ),
-    "of the paired t test of the two means, Holm-corrected over this table at {alpha}": (
-        "pēc abu vidējo sapārotā t testa ar Holma korekciju visai tabulai, līmenī {alpha}"
+    "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more than an "
+    "interval that misses 1": (
+        "pēc abu vidējo sapārotā t testa ar Holma korekciju visai tabulai, līmenī {alpha}; tas prasa vairāk nekā "
+        "intervāls, kurā nav 1"
     ),
     "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this one's": (
         "vai visi ielādētāji deva tos pašus apmācības paraugus pēc to sha256; ja ne, šī ielādētāja sha256 sākums"

@@ -29,6 +29,7 @@ from bench.report.language import say
 from bench.report.table import Language, Table
 from bench.report.tables import BASELINE
 from bench.report.tables.part import digests, parts
+from bench.whole import write_whole
 
 NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
 FIRST = 6
@@ -93,8 +94,7 @@ def write_html(
             foreign=foreign,
             audit=audit,
         )
-        path = folder / NAMES[language]
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path = write_whole(folder / NAMES[language], text)
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
     return path

@@ -41,7 +41,8 @@ def main(part: Part, digests: Digests) -> Table:
             "ratio",
             say("ratio", language),
             definition=say(
-                "epoch over the baseline's epoch, paired by round, with its 95% interval by Fieller's method",
+                "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+                "method",
                 language,
             ),
             spread="limits",
@@ -52,7 +53,8 @@ def main(part: Part, digests: Digests) -> Table:
             say("verdict", language),
             kind="text",
             definition=say(
-                "of the paired t test of the two means, Holm-corrected over this table at {alpha}",
+                "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
+                "than an interval that misses 1",
                 language,
                 alpha=number(FAMILY_ALPHA, "g", language),
             ),
