@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator, MaxNLocator, NullLocator
+
+from bench.whole import write_whole
 
 TEXT_WIDTH = 6.3
 """Inches: a thesis' text width, which every figure fills without being scaled."""
@@ -37,10 +40,10 @@ PLAIN = (0.001, 10_000.0)
 PLAIN_FEW = 1e6
 """Up to here numbers are written out where decades have ticks within."""
 
-FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("pdf", {"metadata": {"CreationDate": None}}),  # a date would make the same figure differ from run to run
-    ("png", {"dpi": 200}),
-)
+FORMATS: dict[str, dict[str, Any]] = {
+    "pdf": {"metadata": {"CreationDate": None}},  # a date would make the same figure differ from run to run
+    "png": {"dpi": 200},
+}
 
 _RC: dict[str, Any] = {
     # STIX comes with Matplotlib: the same glyphs everywhere, near to Times and with the mathematics to match.
@@ -177,10 +180,16 @@ def scientific(value: float) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.pdf`` and ``name.png`` into ``folder`` and return their paths."""
-    paths = []
-    for suffix, options in FORMATS:
-        path = folder / f"{name}.{suffix}"
-        figure.savefig(path, format=suffix, **options)
-        paths.append(path)
-    return paths
+    """Write ``name.pdf`` and ``name.png`` into ``folder`` and return their paths.
+
+    Raises:
+        OSError: they cannot be written. What draws them meets no disk: its errors on a full one tell nothing.
+    """
+    return [write_whole(folder / f"{name}.{suffix}", drawn(figure, suffix)) for suffix in FORMATS]
+
+
+def drawn(figure: Figure, suffix: str) -> bytes:
+    """The file of a figure: "pdf" or "png"."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, **FORMATS[suffix])
+    return buffer.getvalue()

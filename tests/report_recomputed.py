@@ -95,7 +95,7 @@ RUN: dict[str, Callable[[Document], float | None]] = {
     "au_pct": lambda run: float(100 * run["ceiling"]["epoch_s"] / epochs_of(run).wall_s.mean()),
     "loader_rate": lambda run: float(np.median(run["rates"]["loader"])),
     "raw_rate": lambda run: float(np.median(run["rates"]["raw"])),
-    "efficiency": lambda run: float(np.median(np.divide(run["rates"]["loader"], run["rates"]["raw"]))),
+    "efficiency": lambda run: float(np.median(run["rates"]["loader"]) / np.median(run["rates"]["raw"])),
     "open_s": opening("open_s"),
     "first_batch_s": opening("first_batch_s"),
     "close_s": lambda run: float(run["setup"]["close_s"]),
@@ -125,6 +125,18 @@ RUN: dict[str, Callable[[Document], float | None]] = {
 }
 
 
+QUOTIENTS: dict[str, tuple[float, Callable[[Document], float | None], Callable[[Document], float | None]]] = {
+    "images_per_s": (1, lambda run: float(epochs_of(run).images.mean()), RUN["epoch_s"]),
+    "fetch_pct": (100, RUN["fetch_s"], RUN["epoch_s"]),
+    "stall_pct": (100, stall, RUN["epoch_s"]),
+    "au_pct": (100, RUN["ceiling_s"], RUN["epoch_s"]),
+    "device_busy_pct": (100, RUN["device_compute_s"], RUN["epoch_s"]),
+    "efficiency": (1, RUN["loader_rate"], RUN["raw_rate"]),
+}
+"""Factor, what is divided, and by what: each as its mean over runs."""
+SIGNED = {"over_ceiling_s"}
+
+
 _KNOWN: dict[tuple[str, str], float | None] = {}
 
 
@@ -141,6 +153,48 @@ def seconds(run: Document) -> float:
     found = number("epoch_s", run)
     assert found is not None
     return found
+
+
+def over(key: str, runs: Sequence[Document]) -> Expected:
+    """A metric over runs, as a table has it."""
+    if key not in QUOTIENTS:
+        found = interval([number(key, run) for run in runs])
+        return found if key in SIGNED else positive(found)
+    factor, above, below = QUOTIENTS[key]
+    pairs = [(above(run), below(run)) for run in runs]
+    if any(None in pair for pair in pairs):
+        return NOTHING
+    found = ratio([pair[0] or 0.0 for pair in pairs], [pair[1] or 0.0 for pair in pairs])
+    mean, low, high = (None if value is None else factor * value for value in found)
+    return mean, low, high
+
+
+def positive(found: Expected) -> Expected:
+    """The lower limit cut at 0."""
+    mean, low, high = found
+    return mean, None if low is None else max(0.0, low), high
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> Expected:
+    """Of the means, with Fieller's limits as Wikipedia writes them, by the covariance matrix of both."""
+    n = len(above)
+    mean = float(np.mean(above) / np.mean(below))
+    if n < 2 or not mean:
+        return mean, *((None, None) if n < 2 else (0.0, 0.0))
+    (v11, v12), (_, v22) = np.cov(above, below) / n
+    t, b = stats.t.ppf(0.975, n - 1), np.mean(below)
+    g = t**2 * v22 / b**2
+    if g >= 1:  # all but what is between two ends; the piece that is shown holds the ratio, if the other holds no 1
+        square = v11 - 2 * mean * v12 + mean**2 * v22 - g * (v11 - v12**2 / v22)
+        ends = sorted((mean - g * v12 / v22 + sign * t / b * max(0.0, square) ** 0.5) / (1 - g) for sign in (-1, 1))
+        if square <= 0 or (ends[0] > 0 and not ends[0] < 1 < ends[1]):
+            return mean, 0.0, None
+        return (mean, max(0.0, ends[1]), None) if mean >= ends[1] else (mean, 0.0, ends[0])
+    if not v22:
+        return mean, max(0.0, mean - t / b * v11**0.5), mean + t / b * v11**0.5
+    root = np.sqrt(max(0.0, v11 - 2 * mean * v12 + mean**2 * v22 - g * (v11 - v12**2 / v22)))
+    low, high = ((mean - g * v12 / v22 + sign * t / b * root) / (1 - g) for sign in (-1, 1))
+    return mean, float(max(0.0, low)), float(high)
 
 
 def interval(values: Sequence[float | None]) -> Expected:

@@ -13,6 +13,7 @@ import torch
 from bench.advise.advise import Advice, Facts, Forecast, _forecast
 from bench.advise.candidates import Candidate, Way, candidates
 from bench.advise.trial import Trial
+from bench.advise.words import table
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
 from bench.sources.image_folder import survey
@@ -45,18 +46,39 @@ def trial(label: str, seconds: list[float], prepare_s: float) -> Trial:
 
 def test_a_forecast_is_the_sample_scaled_to_the_whole() -> None:
     facts = Facts(train=1000, test=500, raw_bytes=1)
-    slow = _forecast(trial("filesystem", [0.02, 0.02, 0.02], 0.0), facts, None)
-    quick = _forecast(trial("mmap", [0.009, 0.011, 0.010], 0.004), facts, slow)
+    slow = _forecast(trial("filesystem", [0.02, 0.02, 0.02], 0.0), facts)
+    quick = _forecast(trial("mmap", [0.009, 0.011, 0.010], 0.004), facts)
     assert slow.epoch_s.mean == pytest.approx(20)
-    assert slow.break_even is None
+    assert slow.break_even(slow) is None
     assert quick.epoch_s.mean == pytest.approx(10)
     assert quick.prepare_s == pytest.approx(6)
     assert quick.store_bytes == 150_000
-    assert quick.break_even == pytest.approx(0.6)
-    assert _forecast(trial("hdf5", [0.03] * 3, 0.0), facts, slow).break_even is None
+    assert quick.break_even(slow) == pytest.approx(0.6)
+    assert quick.break_even(None) is None
+    assert _forecast(trial("hdf5", [0.03] * 3, 0.0), facts).break_even(slow) is None
     advice = Advice(facts, 1.0, [quick, slow], 1, [], [], [])
+    assert advice.baseline is slow
+    assert Advice(facts, 1.0, [quick], 1, [], [], []).baseline is None
     assert [forecast.total_s(1) for forecast in advice.forecasts] == pytest.approx([16, 20])
     assert isinstance(slow, Forecast)
+
+
+def test_the_table_s_neighbours_give_the_third() -> None:
+    """Of the forecasts as they are shown, of which the best, and so the baseline, may have been measured again."""
+    facts = Facts(train=1000, test=500, raw_bytes=1)
+    trials = {"mmap": [0.3, 0.5, 0.2], "filesystem": [0.6, 0.5, 0.9], "hdf5": [0.7, 0.7, 2.0]}
+    forecasts = [_forecast(trial(label, seconds, 2.0), facts) for label, seconds in trials.items()]
+    forecasts = [
+        f._replace(stall_s=share * f.epoch_s.mean) for f, share in zip(forecasts, (0.1, 0.5, 0.9), strict=True)
+    ]
+    columns = table(Advice(facts, 1.0, forecasts, 1, [], [], [])).columns
+    rows = list(zip(*([str(cell) for cell in column.cells] for column in columns), strict=True))
+    epochs = [float(row[2].partition(" ")[0].replace(",", "")) for row in rows]
+    for row, forecast, epoch in zip(rows, forecasts, epochs, strict=True):
+        assert float(row[3]) == pytest.approx(100 * forecast.stall_s / epoch, abs=0.06)
+    paid = float(rows[0][5].replace(",", "")) / (epochs[1] - epochs[0])
+    assert [row[7] for row in rows] == [f"{paid:,.1f}", "", ""]
+    assert rows[2][2].partition(" ")[2].startswith("[0.00, "), "no epoch takes less than nothing"
 
 
 def said(bench: Bench, *arguments: str) -> list[str]:

@@ -31,9 +31,9 @@ from tests.test_statistics import binomial_bounds
 ROUNDS, PAIRED_SD, SWEEPS = 10, 0.02, 1_000
 SECONDS = st.floats(1e-3, 1e3)
 PAIRS = st.dictionaries(st.integers(0, 30), st.tuples(SECONDS, SECONDS), min_size=2, max_size=20).filter(
-    lambda pairs: np.std([math.log(a / b) for a, b in pairs.values()]) > 1e-6
+    lambda pairs: np.std([a - b for a, b in pairs.values()]) > 1e-6 * max(map(max, pairs.values()))
 )
-SETS = st.lists(SECONDS, min_size=2, max_size=20).filter(lambda v: np.std(np.log(v)) > 1e-6)
+SETS = st.lists(SECONDS, min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-6 * max(v))
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 Loaders = dict[str, dict[int, float]]
 
@@ -45,14 +45,14 @@ def numbered(values: Any) -> dict[int, float]:
 
 
 def numbers(ratio: Ratio) -> list[float]:
-    found = (ratio.ratio, ratio.low, ratio.high, ratio.p, ratio.sd)
+    found = (ratio.ratio, ratio.low, ratio.high, ratio.p)
     assert None not in found
     return [float(number) for number in found if number is not None]
 
 
 def normal_ratio(n: int, sd: float) -> Ratio:
-    """Of pairs whose log ratios have the sd given."""
-    return Ratio(1.0, n=n, sd=sd, errors=(SquaredError(sd**2 / n, n - 1),))
+    """Of pairs whose differences have the sd given, in parts of the baseline's mean."""
+    return Ratio(1.0, n=n, errors=(SquaredError(sd**2 / n, n - 1),))
 
 
 def sweeps(count: int, loaders: int, slowdown: float = 0.0, round_sd: float = 0.05) -> Iterator[Loaders]:
@@ -72,36 +72,66 @@ def verdicts(sweep: Loaders, compare: Callable[[Any, Any], Ratio] = paired_ratio
 
 @steady
 @given(PAIRS)
-def test_the_paired_ratio_is_scipys_test_on_logarithms(pairs: dict[int, tuple[float, float]]) -> None:
+def test_the_paired_ratio_is_that_of_the_means_and_scipys_test(pairs: dict[int, tuple[float, float]]) -> None:
     ours, baseline = ({r: pair[side] for r, pair in pairs.items()} for side in (0, 1))
     ratio = paired_ratio(ours, baseline)
-    logs = np.log(list(ours.values())) - np.log(list(baseline.values()))
-    expected = stats.ttest_rel(np.log(list(ours.values())), np.log(list(baseline.values())))
-    interval = expected.confidence_interval(0.95)
-    with np.errstate(over="ignore"):
-        low, high = np.exp([interval.low, interval.high])
-    assert ratio.ratio == pytest.approx(stats.gmean([a / b for a, b in pairs.values()]))
+    expected = stats.ttest_rel(list(ours.values()), list(baseline.values()))
+    base = np.mean(list(baseline.values()))
+    assert ratio.ratio == pytest.approx(np.mean(list(ours.values())) / base)
     assert ratio.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
-    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-6)
     assert ratio.n == len(pairs)
-    assert ratio.sd == pytest.approx(np.std(logs, ddof=1))
+    apart = np.subtract(list(ours.values()), list(baseline.values()))
+    assert [e.value for e in ratio.errors] == pytest.approx([(stats.sem(apart) / base) ** 2])
     assert satterthwaite(ratio.errors) == pytest.approx(expected.df)
 
 
 @steady
 @given(SETS, SETS)
-def test_the_unpaired_ratio_is_scipys_welch_test_on_logarithms(ours: list[float], baseline: list[float]) -> None:
+def test_the_unpaired_ratio_is_that_of_the_means_and_scipys_welch_test(
+    ours: list[float], baseline: list[float]
+) -> None:
     ratio = unpaired_ratio(ours, baseline)
-    expected = stats.ttest_ind(np.log(ours), np.log(baseline), equal_var=False)
-    interval = expected.confidence_interval(0.95)
-    with np.errstate(over="ignore"):
-        low, high = np.exp([interval.low, interval.high])
-    assert ratio.ratio == pytest.approx(stats.gmean(ours) / stats.gmean(baseline))
+    expected = stats.ttest_ind(ours, baseline, equal_var=False)
+    assert ratio.ratio == pytest.approx(np.mean(ours) / np.mean(baseline))
     assert ratio.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
-    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-6)
     assert ratio.n == min(len(ours), len(baseline))
     assert satterthwaite(ratio.errors) == pytest.approx(expected.df)
-    assert ratio.sd == pytest.approx(math.hypot(np.std(np.log(ours), ddof=1), np.std(np.log(baseline), ddof=1)))
+
+
+@steady
+@given(PAIRS, st.floats(0.01, 100))
+def test_the_interval_holds_every_ratio_that_a_t_test_keeps(
+    pairs: dict[int, tuple[float, float]], times: float
+) -> None:
+    """Fieller's definition, by scipy's test of ours less so many times the baseline."""
+    ours, baseline = (np.array([pair[side] for pair in pairs.values()]) for side in (0, 1))
+    ratio = paired_ratio(numbered(ours), numbered(baseline))
+    _, low, high, _ = numbers(ratio)
+    if np.std(ours - times * baseline) < 1e-6 * max(ours.max(), times * baseline.max()):
+        return
+    p = stats.ttest_1samp(ours - times * baseline, 0).pvalue
+    if p > 0.0501:
+        assert low <= times <= high or _has_a_gap(ours, baseline)
+    elif p < 0.0499 and math.isfinite(high):
+        assert not low <= times <= high
+
+
+def _has_a_gap(*sides: Any) -> bool:
+    """Whether neither mean is told from 0: then the ratios kept are two pieces, of which one may be shown."""
+    return all(stats.ttest_1samp(side, 0).pvalue > 0.0499 for side in sides)
+
+
+def test_a_baseline_that_is_not_told_from_0_leaves_the_ratio_without_an_upper_limit() -> None:
+    wild = [10.0, 11.0, 9.0, 10.0, 90.0]
+    ratio = paired_ratio(numbered([8.0, 8.1, 7.9, 8.0, 8.2]), numbered(wild))
+    assert stats.ttest_1samp(wild, 0).pvalue > 0.05
+    assert ratio.low is not None
+    assert 0 < ratio.low < 0.31 == pytest.approx(ratio.ratio, abs=0.005)
+    assert ratio.high == math.inf
+    assert compare_all({0: ratio})[0].verdict == "no difference found"
+    turned = paired_ratio(numbered(wild), numbered([8.0, 8.1, 7.9, 8.0, 8.2]))
+    assert turned.low == 0  # what is positive has no negative ratio
+    assert turned.high == pytest.approx(1 / ratio.low)
 
 
 @steady
@@ -116,8 +146,8 @@ def test_ratios_have_no_unit_and_turn_round(
     forth, back = kind(*sides), kind(*reversed(sides))
     assert numbers(kind(*scaled)) == pytest.approx(numbers(forth), rel=1e-6, abs=1e-12)
     ratio, low, high, *rest = numbers(forth)
-    turned = [1 / ratio, 1 / high if high < math.inf else 0.0, 1 / low if low > 0 else math.inf, *rest]
-    assert numbers(back) == pytest.approx(turned, rel=1e-6, abs=1e-12)
+    turned = [1 / ratio, 1 / high if 0 < high < math.inf else 0.0, 1 / low if low > 0 else math.inf, *rest]
+    assert numbers(back) == pytest.approx(turned, rel=1e-4, abs=1e-9)
 
 
 @steady
@@ -132,10 +162,27 @@ def test_the_interval_misses_1_where_p_says_so(pairs: dict[int, tuple[float, flo
         assert (ratio.p < 1 - level) == (not ratio.low <= 1 <= ratio.high)
 
 
-def test_only_rounds_of_both_count() -> None:
-    ratio = paired_ratio({0: 2.0, 1: 4.0, 2: 9.0, 7: -1.0}, {1: 2.0, 2: 3.0, 0: 1.0, 5: 0.0})
+def test_rounds_of_one_side_count_for_its_mean_and_for_no_pair() -> None:
+    ours, baseline = {0: 2.0, 1: 4.0, 2: 9.0, 7: 5.0}, {1: 2.0, 2: 3.0, 0: 1.0, 5: 2.0}
+    ratio = paired_ratio(ours, baseline)
     assert ratio.n == 3
-    assert ratio.ratio == pytest.approx((2 * 2 * 3) ** (1 / 3))
+    assert ratio.ratio == pytest.approx(5 / 2)
+    # By hand: a side's share in the error of its mean is 5/4 of the distance from it in the four of five rounds it has.
+    far = 5 / 4 * np.array([2 - 5, 4 - 5, 9 - 5, 0, 0])
+    near = 5 / 4 * np.array([1 - 2, 0, 3 - 2, 0, 0])
+    (error,) = ratio.errors
+    assert error.value == pytest.approx(np.sum((far - near) ** 2) / (5 * 4) / 2**2)
+    assert error.degrees == 2
+
+
+def test_a_round_that_one_side_lacks_widens_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    rounds = np.exp(rng.normal(0, 0.3, 12))
+    ours, baseline = (numbered(rounds * np.exp(rng.normal(0, 0.01, 12))) for _ in range(2))
+    whole, part = paired_ratio(ours, baseline), paired_ratio({r: v for r, v in ours.items() if r}, baseline)
+    assert whole.low is not None and whole.high is not None and part.low is not None and part.high is not None
+    assert part.high - part.low > 2 * (whole.high - whole.low)
+    assert part.low < 1 < part.high
 
 
 @pytest.mark.parametrize(
@@ -143,7 +190,7 @@ def test_only_rounds_of_both_count() -> None:
     [
         (paired_ratio({}, {}), Ratio(None)),
         (paired_ratio({0: 1.0}, {1: 1.0}), Ratio(None)),
-        (paired_ratio({0: 3.0, 1: 1.0}, {0: 2.0}), Ratio(1.5, n=1)),
+        (paired_ratio({0: 3.0, 1: 1.0}, {0: 2.0}), Ratio(1.0, n=1)),
         (unpaired_ratio([], [1.0, 2.0]), Ratio(None)),
         (unpaired_ratio([1.0], []), Ratio(None)),
         (unpaired_ratio([3.0], [2.0, 2.0, 2.0]), Ratio(1.5, n=1)),
@@ -154,30 +201,31 @@ def test_what_too_few_runs_cannot_say_is_none(ratio: Ratio, expected: Ratio) -> 
     assert ratio.ratio == (None if expected.ratio is None else pytest.approx(expected.ratio))
 
 
-@pytest.mark.parametrize(("factor", "p"), [(1.0, 1.0), (1 + 1e-15, 1.0), (1.05, 0.0), (0.9, 0.0)])
-def test_ratios_that_do_not_differ_are_sure(factor: float, p: float) -> None:
+@pytest.mark.parametrize(("apart", "p"), [(0.0, 1.0), (1e-15, 1.0), (0.05, 0.0), (-0.1, 0.0)])
+def test_differences_that_do_not_vary_are_sure(apart: float, p: float) -> None:
     values = np.random.default_rng(0).uniform(1, 2, 6)
-    paired = paired_ratio(numbered(factor * values), numbered(values))
-    unpaired = unpaired_ratio([factor * 0.1] * 6, [0.1] * 5)
+    paired = paired_ratio(numbered(values + apart), numbered(values))
+    unpaired = unpaired_ratio([1 + apart] * 6, [1.0] * 5)
+    assert (unpaired.ratio, unpaired.low, unpaired.high) == pytest.approx((1 + apart,) * 3)
     for ratio in (paired, unpaired):
-        assert (ratio.ratio, ratio.low, ratio.high) == pytest.approx((factor, factor, factor))
-        assert (ratio.p, ratio.sd, {e.value for e in ratio.errors}) == (p, 0, {0})
-    expected = {1.05: "slower", 0.9: "faster"}.get(factor, "no difference found")
+        assert (ratio.p, {e.value for e in ratio.errors}) == (p, {0})
+    expected = {0.05: "slower", -0.1: "faster"}.get(apart, "no difference found")
     for comparison in compare_all({"paired": paired, "unpaired": unpaired}).values():
         assert (comparison.verdict, comparison.detectable) == (expected, 0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.05])
+def test_a_ratio_that_does_not_vary_is_its_own_interval(factor: float) -> None:
+    values = np.random.default_rng(0).uniform(1, 2, 6)
+    ratio = paired_ratio(numbered(factor * values), numbered(values))
+    assert (ratio.ratio, ratio.low, ratio.high) == pytest.approx((factor, factor, factor))
 
 
 def test_one_set_without_spread_leaves_the_other_ones_degrees() -> None:
     ratio = unpaired_ratio([1.0] * 9, [1.0, 1.1, 1.2, 1.1, 1.0])
     assert satterthwaite(ratio.errors) == pytest.approx(4)
-    assert ratio.errors[1].value ** 0.5 == pytest.approx(stats.sem(np.log([1.0, 1.1, 1.2, 1.1, 1.0])))
+    assert ratio.errors[1].value ** 0.5 == pytest.approx(stats.sem([1.0, 1.1, 1.2, 1.1, 1.0]) / 1.08)
     assert compare_all({0: ratio})[0].detectable is not None
-
-
-def test_an_interval_beyond_floating_point_is_open() -> None:
-    ratio = paired_ratio({0: 1e300, 1: 1.0}, {0: 1.0, 1: 1e300})
-    assert ratio.ratio == pytest.approx(1)
-    assert (ratio.low, ratio.high) == (0, math.inf)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
@@ -305,7 +353,7 @@ def test_a_planted_slowdown_is_found(loaders: int) -> None:
 
 @pytest.mark.parametrize("comparisons", range(1, 9))
 def test_the_level_leaves_the_power_that_it_claims(comparisons: int) -> None:
-    noncentrality = math.log(1.05) * ROUNDS**0.5 / PAIRED_SD
+    noncentrality = 0.05 * ROUNDS**0.5 / (PAIRED_SD * ((1 + 1.05**2) / 2) ** 0.5)
     threshold = stats.t.isf(FAMILY_ALPHA / comparisons / 2, ROUNDS - 1)
     assert stats.nct.sf(threshold, ROUNDS - 1, noncentrality) > 0.955
     detectable = detectable_difference(normal_ratio(ROUNDS, PAIRED_SD), FAMILY_ALPHA / comparisons)
@@ -356,8 +404,8 @@ def test_the_detectable_difference_is_found_with_its_power(n: int, comparisons: 
     alpha, trials = FAMILY_ALPHA / comparisons, 20_000
     detectable = detectable_difference(normal_ratio(n, 0.02), alpha)
     assert detectable is not None
-    logs = np.random.default_rng(n).normal(math.log1p(detectable), 0.02, (trials, n))
-    assert _found(stats.ttest_1samp(logs, 0, axis=1), alpha) == pytest.approx(POWER, abs=_noise(trials))
+    apart = np.random.default_rng(n).normal(detectable, 0.02, (trials, n))
+    assert _found(stats.ttest_1samp(apart, 0, axis=1), alpha) == pytest.approx(POWER, abs=_noise(trials))
 
 
 @pytest.mark.parametrize("comparisons", [1, 5])
@@ -375,10 +423,10 @@ def test_the_detectable_difference_of_unpaired_runs_is_found_with_its_power(
     sizes: tuple[int, int], sds: tuple[float, float], comparisons: int
 ) -> None:
     rng, alpha, trials = np.random.default_rng(5), FAMILY_ALPHA / comparisons, 20_000
-    exact = [np.exp(_with_sd(rng, n, sd)) for n, sd in zip(sizes, sds, strict=True)]
+    exact = [1 + _with_sd(rng, n, sd) for n, sd in zip(sizes, sds, strict=True)]
     detectable = detectable_difference(unpaired_ratio(exact[0], exact[1]), alpha)
     assert detectable is not None
-    ours = rng.normal(math.log1p(detectable), sds[0], (trials, sizes[0]))
+    ours = rng.normal(detectable, sds[0], (trials, sizes[0]))
     baseline = rng.normal(0, sds[1], (trials, sizes[1]))
     found = _found(stats.ttest_ind(ours, baseline, axis=1, equal_var=False), alpha)
     assert found == pytest.approx(POWER, abs=_noise(trials))

@@ -27,7 +27,7 @@ from tests.simulated_runs import a_dataset, a_run, a_sweep
 
 def the_parts(records: Sequence[Record], language: Language = "en") -> list[tuple[Part, Any]]:
     return [
-        (part, digests(group, "filesystem"))
+        (part, digests(group))
         for group in groups(records, language=language)
         for part in parts(group, "filesystem", language)
     ]
@@ -179,19 +179,19 @@ def test_faster_than_faster_is_faster() -> None:
     assert (made.outcome, loaders(made.best), loaders(made.slower)) == ("winner", ["mmap"], ["hdf5", "filesystem"])
 
 
-def test_comparisons_that_contradict_one_another_name_none() -> None:
-    rounds = {"early": range(6), "middle": range(6, 12), "late": range(12, 18)}
+def test_comparisons_over_different_rounds_cannot_contradict_one_another() -> None:
+    """Over shared rounds alone each of the three would be slower than another; the means have one order."""
+    early, middle, late = range(6), range(6, 12), range(12, 18)
     records = in_rounds(
         {
-            "hdf5": {**dict.fromkeys(rounds["early"], 5.0), **dict.fromkeys(rounds["late"], 7.0)},
-            "mmap": {**dict.fromkeys(rounds["early"], 7.0), **dict.fromkeys(rounds["middle"], 5.0)},
-            "memory": {**dict.fromkeys(rounds["middle"], 7.0), **dict.fromkeys(rounds["late"], 5.0)},
+            "hdf5": {**dict.fromkeys(early, 5.0), **dict.fromkeys(late, 7.0)},
+            "mmap": {**dict.fromkeys(early, 7.0), **dict.fromkeys(middle, 5.0)},
+            "memory": {**dict.fromkeys(middle, 7.0), **dict.fromkeys(late, 5.0)},
         }
     )
-    made, told = the_recommendation(records), the_advice(records)
-    assert (made.outcome, made.pairs) == ("contradiction", 3)
-    assert told.pick == "None can be named" and not told.is_decided
-    assert "contradict one another" in told.sentences[0]
+    made = the_recommendation(records)
+    assert (made.outcome, made.pairs, made.slower) == ("several", 3, [])
+    assert sorted(loaders(made.best)) == ["hdf5", "memory", "mmap"]
 
 
 def test_one_loader_alone() -> None:
@@ -257,11 +257,16 @@ def test_a_cold_epoch_counts_with_the_opening_that_a_resident_format_pays_at() -
     assert loaders(the_recommendation(warm).best) == ["memory"]
 
 
-def test_a_loader_with_other_samples_is_no_candidate() -> None:
-    records = a_sweep(CLEAR, digest=lambda loader: {**DIGEST, "combined": ("a" if loader == "mmap" else "b") * 64})
-    made = the_recommendation(records)
-    assert (loaders(made.best), [cell.loader for cell in made.differing]) == (["hdf5"], ["mmap"])
-    assert "Left out, since their samples differ from the others': mmap." in the_advice(records).basis
+@pytest.mark.parametrize("other", ["filesystem", "mmap"])
+def test_where_samples_differ_nobody_is_recommended_and_nobody_blamed(other: str) -> None:
+    records = a_sweep(CLEAR, digest=lambda loader: {**DIGEST, "combined": ("a" if loader == other else "b") * 64})
+    made, told = the_recommendation(records), the_advice(records)
+    assert made.outcome == "samples differ" and not told.is_decided
+    assert told.pick == "None can be named"
+    assert "did not train on the same samples" in told.sentences[0]
+    listed = {part.partition(": ")[0]: set(part.partition(": ")[2].split(", ")) for part in made.samples.split("; ")}
+    assert listed == {"a" * 8: {other}, "b" * 8: CLEAR.keys() - {other}}
+    assert made.samples in told.sentences[1]
 
 
 def test_datasets_have_recommendations_of_their_own() -> None:
@@ -331,8 +336,7 @@ def test_every_loader_is_in_one_place_and_a_named_one_is_the_fastest_by_its_mean
     if made.outcome == "winner":
         (best,) = made.best
         for slower in made.slower:
-            shared = best.cost.keys() & slower.cost.keys()
-            assert sum(math.log(best.cost[r] / slower.cost[r]) for r in shared) < 0 or len(shared) < 5
+            assert best.interval.mean < slower.interval.mean
     if made.outcome in ("winner", "several") and made.baseline is not None:
         assert made.baseline in made.slower
     advice = the_advice(records)

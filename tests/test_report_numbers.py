@@ -29,6 +29,9 @@ from tests.report_recomputed import (
     epochs_of,
     interval,
     number,
+    over,
+    positive,
+    ratio,
     seconds,
     time_to,
     total,
@@ -86,16 +89,18 @@ def sweep(request: pytest.FixtureRequest) -> Sweep:
 def side(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     """Cold against warm."""
     cache, _, metric = key.partition("_")
-    return interval([number(metric, run) for run in sweep.runs(table, row, cache=cache)])
+    return over(metric, sweep.runs(table, row, cache=cache))
 
 
 def paired(ours: Sequence[Document], theirs: Sequence[Document], of: Callable[[Document], Any]) -> Expected:
     return interval([of(a) - of(b) for a, b in zip(ours, theirs, strict=True)])
 
 
-def logs(table: Table, row: Row, sweep: Sweep) -> np.ndarray[Any, np.dtype[np.float64]]:
-    ours, theirs = sweep.runs(table, row), sweep.runs(table, row, loader="filesystem")
-    return np.log([seconds(run) for run in ours]) - np.log([seconds(run) for run in theirs])
+def both(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float]]:
+    """Epoch times of the row's runs and of the baseline's."""
+    sides = (sweep.runs(table, row), sweep.runs(table, row, loader="filesystem"))
+    ours, theirs = ([seconds(run) for run in side] for side in sides)
+    return ours, theirs
 
 
 def p_values(table: Table, sweep: Sweep, cache: str) -> dict[tuple[str, str], float]:
@@ -105,7 +110,7 @@ def p_values(table: Table, sweep: Sweep, cache: str) -> dict[tuple[str, str], fl
     main = next(t for t in sweep.tables if t.key == f"main-convnet-{cache}")
     rows = [row for row in main.rows if row["loader"].text != "filesystem" and sweep.runs(main, row)]
     raw = {
-        (row["dataset"].text, row["loader"].text): float(stats.ttest_1samp(logs(main, row, sweep), 0).pvalue)
+        (row["dataset"].text, row["loader"].text): float(stats.ttest_rel(*both(main, row, sweep)).pvalue)
         for row in rows
     }
     corrected, worst = sweep.corrected.setdefault(cache, {}), 0.0
@@ -115,12 +120,12 @@ def p_values(table: Table, sweep: Sweep, cache: str) -> dict[tuple[str, str], fl
     return corrected
 
 
-def detectable(differences: np.ndarray[Any, np.dtype[np.float64]], family: int) -> float:
-    """By scipy's noncentral t, as a percentage."""
-    n = len(differences)
+def detectable(ours: list[float], theirs: list[float], family: int) -> float:
+    """By scipy's noncentral t, as a percentage of the baseline's mean."""
+    differences, n = np.subtract(ours, theirs) / np.mean(theirs), len(ours)
     threshold = stats.t.isf(ALPHA / family / 2, n - 1)
     noncentrality = optimize.brentq(lambda nc: stats.nct.sf(threshold, n - 1, nc) - 0.95, 0, 100)
-    return float(100 * np.expm1(noncentrality * differences.std(ddof=1) / n**0.5))
+    return float(100 * noncentrality * differences.std(ddof=1) / n**0.5)
 
 
 def of_main(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
@@ -128,16 +133,14 @@ def of_main(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     if key == "runs":
         return float(len(runs)), None, None
     if key == "ratio":
-        found = NOTHING if row["loader"].text == "filesystem" else interval(logs(table, row, sweep).tolist())
-        mean, low, high = (None if value is None else math.exp(value) for value in found)
-        return mean, low, high
-    return interval([number(key, run) for run in runs])
+        return NOTHING if row["loader"].text == "filesystem" else ratio(*both(table, row, sweep))
+    return over(key, runs)
 
 
 def of_cold_warm(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     warm, cold = sweep.runs(table, row, cache="warm"), sweep.runs(table, row, cache="cold")
     if key == "prep_stall_s":
-        mean, low, high = interval([number("over_ceiling_s", run) for run in warm])
+        mean, low, high = over("over_ceiling_s", warm)
     elif key == "fetch_stall_s":
         mean, low, high = paired(cold, warm, total)
     else:
@@ -150,11 +153,11 @@ def of_cold_warm(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
 
 def of_rates(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     runs = sweep.runs(table, row)  # within training runs: of both states of the cache
-    return (float(len(runs)), None, None) if key == "runs" else interval([number(key, run) for run in runs])
+    return (float(len(runs)), None, None) if key == "runs" else over(key, runs)
 
 
 def of_stages(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
-    found = interval([number(key, run) for run in sweep.runs(table, row)])
+    found = over(key, sweep.runs(table, row))
     if key == "over_ceiling_s":
         _, low, high = found
         assert row[key].text.startswith("< res") == (low is not None and high is not None and low <= 0 <= high)
@@ -163,11 +166,11 @@ def of_stages(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
 
 def of_cost(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     ours, theirs = sweep.runs(table, row), sweep.runs(table, row, loader="filesystem")
-    prepare = interval(sorted({run["store"]["prepare_s"] for run in ours}))
+    prepare = positive(interval(sorted({run["store"]["prepare_s"] for run in ours})))
     if key == "prepare_s":
         return prepare
     if key not in ("saved_s", "break_even_epochs"):
-        return interval([number(key, run) for run in ours])
+        return over(key, ours)
     if row["loader"].text == "filesystem":
         return NOTHING
     saved = paired(theirs, ours, seconds)
@@ -183,11 +186,11 @@ def of_cost(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
 def of_setup(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     runs = sweep.runs(table, row)
     if key != "time_to_accuracy_s":
-        return interval([number(key, run) for run in runs])
+        return over(key, runs)
     everyone = [run for other in table.rows if other["dataset"] == row["dataset"] for run in sweep.runs(table, other)]
     target = math.floor(100 * min(epochs_of(run).test_accuracy.max() for run in everyone)) / 100
     assert f"{row['dataset'].text} {target:.2f}" in table.notes[0]
-    return interval([time_to(run, target) for run in runs])
+    return positive(interval([time_to(run, target) for run in runs]))
 
 
 def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
@@ -198,7 +201,7 @@ def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     if key == "runs":
         return float(n), None, None
     if key == "mean":
-        return interval(values)
+        return positive(interval(values))
     if key == "sd":
         return (pd.Series(values).std() if n > 1 else None), None, None
     if key == "spread_pct":
@@ -210,13 +213,13 @@ def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
             limits = (float(resampled.confidence_interval.low), float(resampled.confidence_interval.high))
         return float(np.median(values)), *limits
     if key not in ("p", "detectable_pct"):
-        return interval([number(key, run) for run in runs])
+        return over(key, runs)
     if row["loader"].text == "filesystem" or n < 5:
         return NOTHING
     corrected = p_values(table, sweep, row["cache"].text)
     if key == "p":
         return corrected[row["dataset"].text, row["loader"].text], None, None
-    return detectable(logs(table, row, sweep), len(corrected)), None, None
+    return detectable(*both(table, row, sweep), len(corrected)), None, None
 
 
 KINDS: dict[str, Callable[[Table, Row, Sweep, str], Expected]] = {
@@ -225,7 +228,7 @@ KINDS: dict[str, Callable[[Table, Row, Sweep, str], Expected]] = {
     "rates": of_rates,
     "stages": of_stages,
     "cost": of_cost,
-    "resources": lambda table, row, sweep, key: interval([number(key, run) for run in sweep.runs(table, row)]),
+    "resources": lambda table, row, sweep, key: over(key, sweep.runs(table, row)),
     "setup": of_setup,
     "statistics": of_statistics,
 }
@@ -301,7 +304,7 @@ def _named(table: Table, row: Row, column: Column, by_id: dict[str, Document]) -
     compared = column.key in ("ratio", "saved_s", "break_even_epochs", "verdict")
     assert {c["loader"] for c in configs} == {row["loader"].text} | ({"filesystem"} if compared else set())
     if column.key in RUN:
-        assert value.number == pytest.approx(interval([RUN[column.key](by_id[run]) for run in value.runs])[0])
+        assert value.number == pytest.approx(over(column.key, [by_id[run] for run in value.runs])[0])
 
 
 def test_verdicts_follow_from_the_numbers(sweep: Sweep) -> None:

@@ -57,8 +57,6 @@ class Forecast(NamedTuple):
         stall_s: the part of it that training waits for data.
         prepare_s: of the preparation.
         store_bytes: of the store.
-        break_even: epochs after which it has paid for its preparation against the baseline; None: never, or it is the
-            baseline.
     """
 
     trial: Trial
@@ -66,11 +64,15 @@ class Forecast(NamedTuple):
     stall_s: float
     prepare_s: float
     store_bytes: float
-    break_even: float | None = None
 
     def total_s(self, epochs: int) -> float:
         """Of preparation and so many epochs."""
         return self.prepare_s + epochs * self.epoch_s.mean
+
+    def break_even(self, baseline: Forecast | None) -> float | None:
+        """Epochs after which it has paid for its preparation; None where never, or without a baseline."""
+        saved = 0.0 if baseline is None else baseline.epoch_s.mean - self.epoch_s.mean
+        return self.prepare_s / saved if saved > 0 else None
 
 
 class Advice(NamedTuple):
@@ -93,6 +95,11 @@ class Advice(NamedTuple):
     refused: list[tuple[Candidate, str]]
     untried: list[Candidate]
     notes: list[str]
+
+    @property
+    def baseline(self) -> Forecast | None:
+        """What the others must pay against: as it is shown, which may be from a second measurement."""
+        return next((f for f in self.forecasts if f.trial.candidate.label == BASELINE), None)
 
 
 def advise(
@@ -144,7 +151,7 @@ def advise(
                     if time.perf_counter() > first_end:
                         break
                 assert best is not None
-                forecasts[candidate.label] = _forecast(best, facts, forecasts.get(BASELINE))
+                forecasts[candidate.label] = _forecast(best, facts)
             except LoaderError as error:
                 refused.append((candidate, str(error)))
             finally:
@@ -165,8 +172,7 @@ def advise(
                 sampled = bench.store(candidate, more)
                 seconds = max(_LEAST_S, 0.8 * (left - (time.perf_counter() - began)))
                 again = bench.attempt(candidate, sampled, way, seconds)
-                baseline = None if candidate.label == BASELINE else forecasts.get(BASELINE)
-                ordered[number] = _forecast(again, facts, baseline)
+                ordered[number] = _forecast(again, facts)
             except LoaderError as error:
                 refused.append((candidate, str(error)))
             finally:
@@ -193,15 +199,11 @@ def _empty(place: Path) -> None:
     place.mkdir(exist_ok=True)
 
 
-def _forecast(trial: Trial, facts: Facts, baseline: Forecast | None) -> Forecast:
+def _forecast(trial: Trial, facts: Facts) -> Forecast:
     samples = facts.train + facts.test
-    epoch = mean_interval([seconds * facts.train for seconds in trial.image_s])
-    prepare_s = trial.prepare_s * samples
-    break_even = None
-    if baseline is not None and epoch.mean < baseline.epoch_s.mean:
-        break_even = prepare_s / (baseline.epoch_s.mean - epoch.mean)
+    epoch = mean_interval([seconds * facts.train for seconds in trial.image_s]).above_zero
     stall = facts.train * sum(trial.stall_s) / BLOCKS
-    return Forecast(trial, epoch, stall, prepare_s, trial.store_bytes * samples, break_even)
+    return Forecast(trial, epoch, stall, trial.prepare_s * samples, trial.store_bytes * samples)
 
 
 def _facts(config: RunConfig, source: Source) -> Facts:

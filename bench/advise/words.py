@@ -21,6 +21,7 @@ def table(advice: Advice) -> Table:
     for heading in ("epoch, s", "waiting, %", "rate, images/s", "prepare, s", "disk, MB", "pays from epoch"):
         shown.add_column(heading, justify="right")
     for forecast in advice.forecasts:
+        pays = forecast.break_even(advice.baseline)
         shown.add_row(
             forecast.trial.candidate.label,
             forecast.trial.way.words or "this process",
@@ -29,7 +30,7 @@ def table(advice: Advice) -> Table:
             f"{forecast.trial.rate:,.0f}",
             f"{forecast.prepare_s:,.1f}",
             f"{forecast.store_bytes / 1e6:,.1f}",
-            "" if forecast.break_even is None else f"{forecast.break_even:,.1f}",
+            "" if pays is None else f"{pays:,.1f}",
         )
     return shown
 
@@ -47,12 +48,12 @@ def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -
     yield (
         f"For {advice.epochs} epochs of {config.model} at batch {config.batch_size} on this machine: "
         f"{best.trial.candidate.label}, read by {best.trial.way.words or 'the training process'}. "
-        f"Expected is an epoch of {_epoch(best)} s, of which {best.stall_s:.1f} s waiting for data; "
+        f"Expected is an epoch of {_epoch(best)} s, of which {best.stall_s:,.2f} s waiting for data; "
         f"the network alone takes {advice.ceiling_s:,.1f} s. "
         f"Preparing takes about {best.prepare_s:,.0f} s and {best.store_bytes / 1e6:,.0f} MB."
     )
-    if best.break_even is not None:
-        yield f"Against image files it pays from {best.break_even:,.1f} epochs on."
+    if (pays := best.break_even(advice.baseline)) is not None:
+        yield f"Against image files it pays from {pays:,.1f} epochs on."
     for note in advice.notes:
         yield f"- {note}"
     for candidate, why in advice.refused:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -37,11 +39,15 @@ HIDDEN = (sweeps.job,)
 
 app = typer.Typer(
     help="Which storage format should feed my PyTorch image classifier, on my machine, and what does each cost?",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
+
+
+_WRONG_WORDS = typer.BadParameter.__mro__[1]
+"""Click's UsageError: of its kinds typer has names for this one alone."""
 
 
 class _InterruptedError(Exception):
@@ -69,7 +75,7 @@ def main() -> None:
     """Entry point: turns errors into one sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        code = app(standalone_mode=False)
     except _InterruptedError:
         _fail("interrupted; what was recorded and prepared before is kept", 130)
     except Exception as error:
@@ -78,11 +84,24 @@ def main() -> None:
 
         if os.environ.get("BENCH_DEBUG"):
             traceback.print_exc()
+        if isinstance(error, _WRONG_WORDS):
+            _refuse(error)
         if isinstance(error, UsageError | OptionError | UnknownLoaderError):
             _fail(str(error), 2)
         if isinstance(error, BenchError | LoaderError):
             _fail(str(error), 1)
         _fail(f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where", 1)
+    raise SystemExit(code)
+
+
+def _refuse(error: Any) -> None:
+    """Say what click says of wrong words as this program says it; to no words at all, the help."""
+    if not sys.argv[1:]:
+        error.show()
+        raise SystemExit(error.exit_code)
+    told = re.sub(r"^Invalid value for '(.+?)': (Value error, )?", r"\1: ", error.format_message()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else "bench"
+    _fail(f"{told[:1].lower()}{told[1:]}; `{command} --help` shows what there is", error.exit_code)
 
 
 def _fail(message: str, code: int) -> None:

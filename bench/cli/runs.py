@@ -82,6 +82,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Train on one loader and dataset, and write the record. Prepares a store that is missing."""
+    from bench.report.metrics import METRICS
     from bench.runner import run as train
 
     wanted, settings = _subject(locals())
@@ -103,12 +104,11 @@ def run(
         rate_batches=rate_batches,
     )
     record = _recorded(lambda: train(config, wanted, Bar(), say), out_dir)
-    mean = sum(epoch.wall_s for epoch in record.epochs) / len(record.epochs)
-    fetched = sum(epoch.fetch_s for epoch in record.epochs) / sum(epoch.wall_s for epoch in record.epochs)
+    seconds, speed, fetched = (METRICS[key].of(record) for key in ("epoch_s", "images_per_s", "fetch_pct"))
     last = record.epochs[-1]
     say(
-        f"{loader} on {dataset}: {mean:.3f} s an epoch, {last.images / mean:,.0f} images/s, {fetched:.1%} waiting for "
-        f"data, accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; record {record.run_id}.json"
+        f"{loader} on {dataset}: {seconds:.3f} s an epoch, {speed:,.0f} images/s, {fetched:.1f}% waiting for data, "
+        f"accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; record {record.run_id}.json"
     )
 
 
@@ -137,18 +137,16 @@ def rate(
     debug: Debug = False,
 ) -> None:
     """Measure the data path alone, beside the format's fastest plain idiom."""
-    import statistics
-
     from bench.rate import rate as measure
+    from bench.report.metrics import METRICS
 
     wanted, settings = _subject(locals())
     config = build(RateConfig, **settings, batches=batches, repeats=repeats)
-    rates = _recorded(lambda: measure(config, wanted, Bar(), say), out_dir).rates
-    assert rates is not None
-    text = f"{loader} on {dataset}: {statistics.median(rates.loader):,.0f} images/s"
-    if rates.raw is not None:
-        ratio = statistics.median(a / b for a, b in zip(rates.loader, rates.raw, strict=True))
-        text += f", {ratio:.2f} of the plain idiom's {statistics.median(rates.raw):,.0f} ({rates.idiom})"
+    record = _recorded(lambda: measure(config, wanted, Bar(), say), out_dir)
+    mine, raw, ratio = (METRICS[key].of(record) for key in ("loader_rate", "raw_rate", "efficiency"))
+    text = f"{loader} on {dataset}: {mine:,.0f} images/s"
+    if record.rates is not None and raw is not None:
+        text += f", {ratio:.2f} of the plain idiom's {raw:,.0f} ({record.rates.idiom})"
     say(text)
 
 

@@ -7,27 +7,25 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from bench.measure.power import SquaredError, satterthwaite, smallest_difference
-from bench.measure.statistics import LEVEL, MIN_RUNS, Values, checked, checked_level, quantile
+from bench.measure.power import SquaredError, smallest_difference
+from bench.measure.ratio import Means, paired_means, ratio_of, unpaired_means
+from bench.measure.statistics import LEVEL, MIN_RUNS, ROUNDING, Values, checked, checked_level
 
 FAMILY_ALPHA = 0.005
 """Probability that a family of comparisons without any difference raises an alarm, at most.
 
-It lies between two demands on a sweep of ten rounds whose log ratios have sd 2%. At most 1% of null sweeps may raise
-any alarm: Holm's correction keeps the rate at or under FAMILY_ALPHA whatever the dependence between comparisons (they
-share a baseline), so 0.005 leaves half of it as margin. At least 95% of sweeps must show a planted slowdown of 5%:
-tested at FAMILY_ALPHA / m, with 9 degrees of freedom and noncentrality ln(1.05) √10 / 0.02 = 7.71, the power is 99.9%
-for m = 1 comparison, 97.7% for 5, 95.7% for 8, and falls under 95% beyond 9. With 0.004 it would do so beyond 7.
+It lies between two demands on a sweep of ten rounds in which two equal loaders differ with sd 2%. At most 1% of null
+sweeps may raise any alarm: Holm's correction keeps the rate at or under FAMILY_ALPHA whatever the dependence between
+comparisons (they share a baseline), so 0.005 leaves half of it as margin. At least 95% of sweeps must show a planted
+slowdown of 5%, which makes the sd 2.05%: tested at FAMILY_ALPHA / m, with 9 degrees of freedom and noncentrality
+0.05 √10 / 0.0205 = 7.71, the power is 99.9% for m = 1 comparison, 97.7% for 5, 95.7% for 8, and falls under 95% beyond
+9. With 0.004 it would do so beyond 7.
 """
 
 POWER = 0.95
 """Power at which the smallest detectable difference is stated."""
-
-RESOLUTION = 1e-12
-"""Log ratios that differ by no more than this do so by rounding."""
 
 Key = TypeVar("Key", bound=Hashable)
 Verdict: TypeAlias = Literal["slower", "faster", "no difference found", "too few runs"]
@@ -35,11 +33,12 @@ Verdict: TypeAlias = Literal["slower", "faster", "no difference found", "too few
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """Ours over the baseline, as a ratio of geometric means; what cannot be known from so few runs is None.
+    """Mean of ours over mean of the baseline; what cannot be known from so few runs is None.
 
-    `sd` is that of ln(ours / baseline) for one run of each. The p value is two-sided, against a ratio of 1, for this
-    ratio alone; so is the interval. `n` counts pairs, or is the size of the smaller set. `errors` are those of the mean
-    log ratio: one for pairs, one a set otherwise.
+    The p value is two-sided, of the t test of the difference of the two means; it and the interval are for this ratio
+    alone. An interval may have no upper limit, which is infinity then (`bench.measure.ratio.ratio_of`). `n` counts
+    pairs, or is the size of the smaller set. `errors` are those of the difference of the means over the baseline's: one
+    for pairs, one a set otherwise.
     """
 
     ratio: float | None
@@ -47,7 +46,6 @@ class Ratio:
     high: float | None = None
     p: float | None = None
     n: int = 0
-    sd: float | None = None
     errors: tuple[SquaredError, ...] = ()
 
 
@@ -66,10 +64,11 @@ class Comparison:
 
 
 def paired_ratio(ours: Mapping[int, float], baseline: Mapping[int, float], level: float = LEVEL) -> Ratio:
-    """Ratio from pairs of one round: what disturbs a whole round cancels. The paired t test on logarithms.
+    """Ratio of the two means, paired by round: what disturbs both of a round alike cancels. The paired t test.
 
-    Rounds that only one side has are left out. No pair: n is 0, the rest unknown. One pair: the ratio alone. Ratios
-    equal up to `RESOLUTION`: the interval is the ratio itself; p is the t test's limit, 0, or 1 if the ratio is 1.
+    The means are over all rounds that a side has, those included that the other lacks: a table shows them
+    (`paired_means`). No shared round: n is 0, the rest unknown. One: the ratio alone. Differences that are equal up to
+    `ROUNDING`: p is the t test's limit, 0, or 1 if the means are equal.
 
     Args:
         ours: round -> a positive cost, such as seconds.
@@ -77,22 +76,18 @@ def paired_ratio(ours: Mapping[int, float], baseline: Mapping[int, float], level
         level: confidence of the interval, between 0 and 1.
 
     Raises:
-        ValueError: a value of a shared round is not positive and finite, or a level outside (0, 1).
+        ValueError: a value is not positive and finite, or a level outside (0, 1).
     """
     checked_level(level)
-    rounds = sorted(ours.keys() & baseline.keys())
-    if not rounds:
+    if not ours.keys() & baseline.keys():
         return Ratio(None)
-    logs = _logarithms([ours[r] for r in rounds]) - _logarithms([baseline[r] for r in rounds])
-    mean, n = float(logs.mean()), logs.size
-    if n == 1:
-        return Ratio(_exponential(mean), n=1)
-    variance = float(logs.var(ddof=1))
-    return _tested(mean, n, variance, (SquaredError(variance / n, n - 1),), level)
+    for side in (ours, baseline):
+        _positive(list(side.values()))
+    return _tested(paired_means(ours, baseline), level)
 
 
 def unpaired_ratio(ours: Values, baseline: Values, level: float = LEVEL) -> Ratio:
-    """Ratio between runs whose rounds do not pair, as of two machines or commits: Welch's t test on logarithms.
+    """Ratio of the means of runs whose rounds do not pair, as of two machines or commits: Welch's t test.
 
     An empty set: n is 0, the rest unknown. A set of one run: the ratio alone. No spread in either set: as
     `paired_ratio`.
@@ -112,13 +107,9 @@ def unpaired_ratio(ours: Values, baseline: Values, level: float = LEVEL) -> Rati
     checked_level(level)
     if not len(ours) or not len(baseline):
         return Ratio(None)
-    sets = (_logarithms(ours), _logarithms(baseline))
-    mean, n = float(sets[0].mean() - sets[1].mean()), min(s.size for s in sets)
-    if n == 1:
-        return Ratio(_exponential(mean), n=1)
-    variances = [float(s.var(ddof=1)) for s in sets]
-    errors = tuple(SquaredError(v / s.size, s.size - 1) for v, s in zip(variances, sets, strict=True))
-    return _tested(mean, n, sum(variances), errors, level)
+    for side in (ours, baseline):
+        _positive(side)
+    return _tested(unpaired_means(ours, baseline), level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -145,8 +136,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def detectable_difference(ratio: Ratio, alpha: float, power: float = POWER) -> float | None:
     """The smallest relative slowdown d that the test behind a ratio finds at level `alpha` with the power given.
 
-    The speedup found as surely is d / (1 + d), which is as much in logarithms. The sd observed stands for the true one,
-    which is 0.6 to 2.9 times that of five pairs (95%, by chi-squared).
+    A speedup of as much is found as surely. The sd observed stands for the true one, which is 0.6 to 2.9 times that of
+    five pairs (95%, by chi-squared).
 
     Returns:
         Relative, 0.031 for 3.1%; 0 where the runs do not vary at all; None with fewer than `MIN_RUNS` runs.
@@ -156,7 +147,7 @@ def detectable_difference(ratio: Ratio, alpha: float, power: float = POWER) -> f
     """
     if ratio.n < MIN_RUNS:
         return None
-    return _exponential(smallest_difference(ratio.errors, alpha, power), np.expm1)
+    return smallest_difference(ratio.errors, alpha, power)
 
 
 def compare_all(ratios: Mapping[Key, Ratio], alpha: float = FAMILY_ALPHA) -> dict[Key, Comparison]:
@@ -191,24 +182,21 @@ def _comparison(ratio: Ratio, p: float | None, alpha: float, family: int) -> Com
     return Comparison(ratio, p, verdict, detectable_difference(ratio, alpha / family))
 
 
-def _logarithms(values: Values) -> NDArray[np.float64]:
-    runs = checked(values)
-    if (runs <= 0).any():
+def _positive(values: Values) -> None:
+    if (runs := checked(values)).min() <= 0:
         raise ValueError(f"a ratio needs positive values, not {runs.min()}")
-    return np.log(runs)
 
 
-def _tested(mean: float, n: int, variance: float, errors: tuple[SquaredError, ...], level: float) -> Ratio:
-    """The t test of a mean log ratio against 0, given the variance of one log ratio and the errors of the mean."""
-    ratio = _exponential(mean)
-    if variance**0.5 <= RESOLUTION:
+def _tested(means: Means, level: float) -> Ratio:
+    """The t test of the difference of the means against 0, and the interval of their ratio."""
+    found = ratio_of(means, level)
+    assert found is not None  # both means are positive
+    if found.low is None:
+        return Ratio(found.mean, n=means.n)
+    apart, noise = means.above - means.below, ROUNDING * means.below
+    errors = tuple(SquaredError(e.value / means.below**2, e.degrees) for e in means.errors)
+    if means.error <= noise:
         none = tuple(SquaredError(0.0, e.degrees) for e in errors)
-        return Ratio(ratio, ratio, ratio, float(abs(mean) <= RESOLUTION), n, 0.0, none)
-    error, degrees = sum(e.value for e in errors) ** 0.5, satterthwaite(errors)
-    p, half = 2 * float(special.stdtr(degrees, -abs(mean) / error)), quantile(degrees, level) * error
-    return Ratio(ratio, _exponential(mean - half), _exponential(mean + half), p, n, variance**0.5, errors)
-
-
-def _exponential(logarithm: float, function: np.ufunc = np.exp) -> float:
-    with np.errstate(over="ignore"):
-        return float(function(logarithm))
+        return Ratio(found.mean, found.low, found.high, float(abs(apart) <= noise), means.n, none)
+    p = 2 * float(special.stdtr(means.degrees, -abs(apart) / means.error))
+    return Ratio(found.mean, found.low, found.high, p, means.n, errors)

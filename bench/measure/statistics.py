@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -27,13 +28,16 @@ BOOTSTRAP_MIN_RUNS = 10
 
 RESAMPLES = 9_999
 
+ROUNDING = 1e-12
+"""Relative differences that are no larger come from rounding."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over runs and its t interval, in the unit of the values.
+    """A mean over runs and its t interval, in the unit of the values; or a ratio or difference of two means.
 
     One run has a mean but no interval: `low` and `high` are then None and not NaN, so that a table cannot print them,
-    or a comparison pass over them, unnoticed.
+    or a comparison pass over them, unnoticed. A ratio without an upper limit has infinity there.
     """
 
     mean: float
@@ -43,8 +47,21 @@ class Interval:
 
     @property
     def half_width(self) -> float | None:
-        """What stands behind the ± in a table; None for one run."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        """What stands behind the ± in a table; None for one run, and where the limits are not as far from the mean."""
+        return half_width(self.mean, self.low, self.high)
+
+    @property
+    def above_zero(self) -> Interval:
+        """The same of what cannot be negative, as no time is: a lower limit below 0 is cut there."""
+        return self if self.low is None or self.mean < 0 else dataclasses.replace(self, low=max(0.0, self.low))
+
+
+def half_width(mean: float | None, low: float | None, high: float | None) -> float | None:
+    """Half the width of an interval that is symmetric about its mean; None for any other, or none."""
+    if mean is None or low is None or high is None or math.isinf(high):
+        return None
+    half = (high - low) / 2
+    return half if abs((low + high) / 2 - mean) <= ROUNDING * max(half, abs(mean)) else None
 
 
 def mean_interval(values: Values, level: float = LEVEL) -> Interval:

@@ -13,6 +13,7 @@ from bench.report.latex import fragment, preview
 from bench.report.markdown import markdown
 from bench.report.table import Language, Table
 from bench.report.tables.against import Side, against
+from bench.whole import write_whole
 
 FORMATS = ("md", "csv", "latex")
 
@@ -69,7 +70,7 @@ def write(made: Sequence[Table], folder: Path, formats: Collection[str], command
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_whole(folder / name, text)
     except OSError as error:
         raise BenchError(
             f"cannot write the comparison into {folder}: {error.strerror}; choose another --out"

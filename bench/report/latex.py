@@ -106,7 +106,7 @@ def _fields(column: Column, table: Table) -> Iterator[_Field]:
         _heading(column),
         lambda value: _number(value, column),
     )
-    if column.spread == "half" and any(value.half_width is not None and not value.text for value in values):
+    if column.spread == "half" and any(value.low is not None and not value.text for value in values):
         yield _Field("@{~}r", "", lambda value: _half(value, column))
     if column.spread == "limits" and any(value.low is not None for value in values):
         yield _Field("r", "", lambda value: _limits(value, column))
@@ -129,7 +129,7 @@ def _number(value: Value, column: Column) -> str:
 
 def _half(value: Value, column: Column) -> str:
     if value.half_width is None or value.text:
-        return ""
+        return "" if value.text else _limits(value, column)
     return rf"$\pm$ {_num(value.half_width, column)}"
 
 

@@ -201,7 +201,7 @@ _NOTES = {
     ),
     "fewer than {limit} runs": "mazāk nekā {limit} izpildes",
     "spread of {spread}%": "izkliede {spread} %",
-    "samples differ from the other loaders'": "paraugi atšķiras no citu ielādētāju paraugiem",
+    "samples differ between loaders": "ielādētāju paraugi atšķiras",
     "loss not finite in {count} of {total} runs": "zudums nav galīgs skaitlis {count} no {total} izpildēm",
     "up to {worst}% of an epoch in no part, in {count} of {total} runs": (
         "līdz {worst} % epohas nav nevienā posmā, {count} no {total} izpildēm"
@@ -216,8 +216,8 @@ _NOTES = {
         "hipervizors atņēma līdz {worst} % kodolu laika, {count} no {total} izpildēm"
     ),
     "flagged; the table of statistics says why": "ir brīdinājums; iemesls minēts statistikas tabulā",
-    "other samples than the rest, so their rows do not compare: {names}": (
-        "citi paraugi nekā pārējiem, tāpēc šīs rindas nav salīdzināmas: {names}"
+    "samples differ, so these rows do not compare; by their sha256: {names}": (
+        "paraugi atšķiras, tāpēc šīs rindas nav salīdzināmas; pēc to sha256: {names}"
     ),
     "{count} comparisons; each would most likely (95%) have found a slowdown of {low}% to {high}%, by its runs": (
         "{count} salīdzinājumi; katrs pēc savām izpildēm visdrīzāk (95 %) būtu atradis palēninājumu no {low} % līdz "
@@ -243,11 +243,11 @@ _AGAINST = {
         "A ir {a}, B ir {b}; vidējie pa izpildēm ar 95 % intervāliem. Attiecība virs 1: B ir lēnāks."
     ),
     "time, B/A": "laiks, B/A",
-    "ratio of geometric means over runs, not paired, with its 95% interval": (
-        "ģeometrisko vidējo attiecība pa izpildēm, bez pārošanas, ar 95 % intervālu"
+    "ratio of the two means, not paired, with its 95% interval by Fieller's method": (
+        "abu vidējo attiecība, bez pārošanas, ar 95 % intervālu pēc Fīlera metodes"
     ),
-    "of Welch's t test on logarithms, Holm-corrected over this table": (
-        "logaritmu Velča t testā, ar Holma korekciju visai tabulai"
+    "of Welch's t test of the two means, Holm-corrected over this table": (
+        "abu vidējo Velča t testā, ar Holma korekciju visai tabulai"
     ),
     "what B is, where the corrected p is at most {alpha}": "kāds ir B, ja koriģētais p nepārsniedz {alpha}",
     "whether both sides trained on the same bytes in the same order, by their sha256": (

@@ -6,6 +6,8 @@ _CPU = "apmācības epohu CPU sekundes uz 1000 attēliem"
 _CPU_EN = "CPU seconds of the training epochs per 1000 images"
 _WAIT = "katras paketes gaidīšanas laikam; vidējais pa epohām"
 _WAIT_EN = "of the seconds that each batch was waited for; mean over epochs"
+_MEANS = ", kā abu vidējo attiecība"
+_MEANS_EN = ", as the ratio of their means over runs"
 
 METRICS = {
     "wall time of one training epoch, from the first request of a batch to the final device synchronise; evaluation "
@@ -13,7 +15,7 @@ METRICS = {
         "vienas apmācības epohas reālais laiks no pirmās paketes pieprasījuma līdz ierīces beigu sinhronizācijai, bez "
         "novērtēšanas; vidējais pa izpildes epohām"
     ),
-    "training images of all epochs over their wall time": "visu epohu apmācības attēli pret to reālo laiku",
+    f"training images of an epoch over the epoch{_MEANS_EN}": f"epohas apmācības attēli pret epohas laiku{_MEANS}",
     "host blocked on the next batch, per epoch": "laiks, ko resursdators gaida nākamo paketi, epohā",
     "host issuing the copy to the device or waiting for it, per epoch": (
         "laiks, kurā resursdators sāk kopēšanu uz ierīci vai to gaida, epohā"
@@ -25,9 +27,7 @@ METRICS = {
     "share of the wall time that is in none of the four parts; the epoch where it is largest": (
         "reālā laika daļa, kas nav nevienā no četriem posmiem; epohā, kurā tā ir lielākā"
     ),
-    "share of the epochs' wall time in which the host was blocked on the next batch": (
-        "epohu reālā laika daļa, kurā resursdators gaidīja nākamo paketi"
-    ),
+    f"fetch over epoch{_MEANS_EN}": f"izgūšana pret epohu{_MEANS}",
     "copying on the device's own clock (CUDA events), per epoch; overlaps with computing and the host's parts": (
         "kopēšana pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar aprēķiniem un resursdatora posmiem"
     ),
@@ -37,9 +37,7 @@ METRICS = {
     "time in which the device's computing queue had nothing to do (CUDA events), per epoch": (
         "laiks, kurā ierīces aprēķinu rindai nebija ko darīt (CUDA notikumi), epohā"
     ),
-    "share of the epoch in which the device computed (CUDA events)": (
-        "epohas daļa, kurā ierīce rēķināja (CUDA notikumi)"
-    ),
+    f"device compute over epoch{_MEANS_EN}": f"ierīces aprēķini pret epohu{_MEANS}",
     f"median {_WAIT_EN}": f"mediāna {_WAIT}",
     f"95% quantile {_WAIT_EN}": f"95 % kvantile {_WAIT}",
     f"99% quantile {_WAIT_EN}": f"99 % kvantile {_WAIT}",
@@ -53,16 +51,16 @@ METRICS = {
     "on CUDA epoch less ceiling, clipped at 0; on the CPU, where data and compute share the cores, fetch + transfer": (
         "ar CUDA epoha mīnus robeža, apcirsta pie 0; ar CPU, kur dati un aprēķini dala kodolus, izgūšana + pārsūtīšana"
     ),
-    "data stall over epoch time": "datu dīkstāve pret epohas laiku",
-    "accelerator utilisation: ceiling over epoch time": "paātrinātāja izmantojums: robeža pret epohas laiku",
+    f"data stall over epoch{_MEANS_EN}": f"datu dīkstāve pret epohu{_MEANS}",
+    f"accelerator utilisation: ceiling over epoch{_MEANS_EN}": f"paātrinātāja izmantojums: robeža pret epohu{_MEANS}",
     "batches drawn and consumed byte for byte, no training; median of the run's repetitions": (
         "paketes izgūtas un nolasītas līdz pēdējam baitam, bez apmācības; izpildes atkārtojumu mediāna"
     ),
     "the format's fastest plain idiom on the same batches in the same process; median of the repetitions": (
         "formāta ātrākais tiešās lasīšanas veids tām pašām paketēm tajā pašā procesā; atkārtojumu mediāna"
     ),
-    "loader rate over the plain idiom's; median of the ratios of each repetition": (
-        "ielādes ātrums pret tiešās lasīšanas ātrumu; atkārtojumu attiecību mediāna"
+    f"loader rate over plain idiom{_MEANS_EN}; with its 95% interval by Fieller's method": (
+        f"ielādes ātrums pret tiešo lasīšanu{_MEANS}; ar 95 % intervālu pēc Fīlera metodes"
     ),
     "opening the store, apart from the epoch; mean over the openings of a cold run": (
         "krātuves atvēršana, ārpus epohas; aukstai izpildei vidējais pa atvēršanām"
@@ -127,14 +125,16 @@ COLUMNS = {
     "runs that ended well": "sekmīgi pabeigtās izpildes",
     "runs that have a rate": "izpildes, kurās ātrums ir izmērīts",
     "module of the plain idiom": "tiešās lasīšanas modulis",
-    "epoch time over the baseline's: ratio of geometric means, paired by round, with its 95% interval": (
-        "epohas laiks pret atskaites laiku: ģeometrisko vidējo attiecība, sapārota pa kārtām, ar 95 % intervālu"
+    "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's method": (
+        "vidējā epoha pret atskaites vidējo, sapārota pa kārtām, ar šīs rindas 95 % intervālu pēc Fīlera metodes"
     ),
-    "of the paired t test on logarithms, Holm-corrected over this table at {alpha}": (
-        "pēc logaritmu sapārotā t testa ar Holma korekciju visai tabulai, līmenī {alpha}"
+    "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more than an "
+    "interval that misses 1": (
+        "pēc abu vidējo sapārotā t testa ar Holma korekciju visai tabulai, līmenī {alpha}; tas prasa vairāk nekā "
+        "intervāls, kurā nav 1"
     ),
-    "whether the sha256 of all training samples is that of the other loaders": (
-        "vai visu apmācības paraugu sha256 sakrīt ar citu ielādētāju sha256"
+    "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this one's": (
+        "vai visi ielādētāji deva tos pašus apmācības paraugus pēc to sha256; ja ne, šī ielādētāja sha256 sākums"
     ),
     'warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0': (
         'silta epoha mīnus robeža, apcirsta pie 0; "< izšķirtspēja", ja tās 95 % intervāls ietver 0'

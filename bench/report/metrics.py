@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from bench.measure.ratio import paired_means, ratio_of
+from bench.measure.statistics import Interval, mean_interval
 from bench.records import Record
 from bench.report import values
 from bench.report.values import Of
@@ -26,6 +29,10 @@ class Metric(NamedTuple):
         better: which direction is good; None where neither is.
         of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
             version, a part that was switched off), and where the value is NaN or beyond ``LARGEST``.
+        parts: of a rate or a share what is divided by what, and the factor of its unit. Over runs it is the one's mean
+            over the other's: what a reader gets who divides the two. The mean of the runs' own ratios is another
+            number. None for what is no ratio.
+        signed: whether it may be negative.
     """
 
     key: str
@@ -34,14 +41,52 @@ class Metric(NamedTuple):
     definition: str
     better: Better
     of: Of
+    parts: tuple[Of, Of, float] | None = None
+    signed: bool = False
+
+    def over(self, records: Iterable[Record]) -> tuple[Interval, Sequence[Record]] | None:
+        """Mean over runs with its 95% interval, or the ratio of two such means, and the runs that it comes from.
+
+        None where no run has the metric.
+        """
+        records = list(records)
+        used = [(record, value) for record in records if (value := self.of(record)) is not None]
+        if not used:
+            return None
+        if self.parts is None:
+            found = mean_interval([value for _, value in used])
+            return found if self.signed else found.above_zero, [record for record, _ in used]
+        *sides, factor = self.parts
+        above, below = ({i: v for i, r in enumerate(records) if (v := side(r)) is not None} for side in sides)
+        ratio = ratio_of(paired_means(above, below))
+        if ratio is None:
+            return None
+        low, high = (None if limit is None else factor * limit for limit in (ratio.low, ratio.high))
+        return Interval(factor * ratio.mean, low, high, ratio.n), [records[i] for i in sorted(above | below)]
 
 
-def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str) -> Metric:
+def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str, signed: bool = False) -> Metric:
+    return Metric(key, name, unit, definition, better, _guarded(of), signed=signed)
+
+
+def _ratio(
+    key: str, name: str, unit: str, better: Better, above: Of, below: Of, definition: str, factor: float = 1.0
+) -> Metric:
+    above, below = _guarded(above), _guarded(below)
+
+    def of(record: Record) -> float | None:
+        mine, base = above(record), below(record)
+        return None if mine is None or not base else factor * mine / base
+
+    return Metric(key, name, unit, definition, better, _guarded(of), (above, below, factor))
+
+
+def _guarded(of: Of) -> Of:
     def guarded(record: Record) -> float | None:
         value = of(record) if record.status == "ok" else None
         return float(value) if value is not None and abs(value) < LARGEST else None
 
-    return Metric(key, name, unit, definition, better, guarded)
+    return guarded
 
 
 def time_to_accuracy(target: float) -> Metric:
@@ -57,13 +102,14 @@ def time_to_accuracy(target: float) -> Metric:
 _WAIT = "of the seconds that each batch was waited for; mean over epochs"
 _PSS = "peak of the summed proportional set sizes (PSS: a page shared by n processes counts 1/n in each)"
 _CPU = "CPU seconds of the training epochs per 1000 images"
+_MEANS = ", as the ratio of their means over runs"
 
 _ALL = (
     _metric("epoch_s", "epoch", "s", "lower", values.epoch_s,
             "wall time of one training epoch, from the first request of a batch to the final device synchronise; "
             "evaluation outside; mean over the run's epochs"),
-    _metric("images_per_s", "images/s", "images/s", "higher", values.images_per_s,
-            "training images of all epochs over their wall time"),
+    _ratio("images_per_s", "images/s", "images/s", "higher", values.images, values.epoch_s,
+           f"training images of an epoch over the epoch{_MEANS}"),
     _metric("fetch_s", "fetch", "s", "lower", values.per_epoch("fetch_s"),
             "host blocked on the next batch, per epoch"),
     _metric("transfer_s", "transfer", "s", "lower", values.per_epoch("transfer_s"),
@@ -74,16 +120,16 @@ _ALL = (
             "the rest of the training loop, timed too, per epoch"),
     _metric("gap_pct", "gap", "%", "lower", values.gap_pct,
             "share of the wall time that is in none of the four parts; the epoch where it is largest"),
-    _metric("fetch_pct", "fetch", "%", "lower", values.fetch_pct,
-            "share of the epochs' wall time in which the host was blocked on the next batch"),
+    _ratio("fetch_pct", "fetch", "%", "lower", values.per_epoch("fetch_s"), values.epoch_s,
+           f"fetch over epoch{_MEANS}", 100),
     _metric("device_copy_s", "device copy", "s", None, values.per_epoch("device_copy_s"),
             "copying on the device's own clock (CUDA events), per epoch; overlaps with computing and the host's parts"),
     _metric("device_compute_s", "device compute", "s", None, values.per_epoch("device_compute_s"),
             "computing on the device's own clock (CUDA events), per epoch; overlaps with the host's parts"),
     _metric("device_idle_s", "device idle", "s", "lower", values.per_epoch("device_idle_s"),
             "time in which the device's computing queue had nothing to do (CUDA events), per epoch"),
-    _metric("device_busy_pct", "device busy", "%", "higher", values.device_busy_pct,
-            "share of the epoch in which the device computed (CUDA events)"),
+    _ratio("device_busy_pct", "device busy", "%", "higher", values.per_epoch("device_compute_s"), values.epoch_s,
+           f"device compute over epoch{_MEANS}", 100),
     _metric("wait_p50_ms", "wait p50", "ms", "lower", values.wait_ms("p50"), f"median {_WAIT}"),
     _metric("wait_p95_ms", "wait p95", "ms", "lower", values.wait_ms("p95"), f"95% quantile {_WAIT}"),
     _metric("wait_p99_ms", "wait p99", "ms", "lower", values.wait_ms("p99"), f"99% quantile {_WAIT}"),
@@ -91,18 +137,20 @@ _ALL = (
     _metric("ceiling_s", "ceiling", "s", None, values.ceiling_s,
             "the same steps on batches that lie on the device already, in the same process, scaled to the epoch"),
     _metric("over_ceiling_s", "epoch - ceiling", "s", "lower", values.over_ceiling_s,
-            "epoch less ceiling, not clipped; \"< resolution\" where its 95% interval holds 0"),
+            "epoch less ceiling, not clipped; \"< resolution\" where its 95% interval holds 0", signed=True),
     _metric("stall_s", "data stall", "s", "lower", values.stall_s,
             "on CUDA epoch less ceiling, clipped at 0; on the CPU, where data and compute share the cores, "
             "fetch + transfer"),
-    _metric("stall_pct", "data stall", "%", "lower", values.stall_pct, "data stall over epoch time"),
-    _metric("au_pct", "AU", "%", "higher", values.au_pct, "accelerator utilisation: ceiling over epoch time"),
+    _ratio("stall_pct", "data stall", "%", "lower", values.stall_s, values.epoch_s,
+           f"data stall over epoch{_MEANS}", 100),
+    _ratio("au_pct", "AU", "%", "higher", values.ceiling_s, values.epoch_s,
+           f"accelerator utilisation: ceiling over epoch{_MEANS}", 100),
     _metric("loader_rate", "loader rate", "images/s", "higher", values.loader_rate,
             "batches drawn and consumed byte for byte, no training; median of the run's repetitions"),
     _metric("raw_rate", "plain idiom", "images/s", None, values.raw_rate,
             "the format's fastest plain idiom on the same batches in the same process; median of the repetitions"),
-    _metric("efficiency", "efficiency", "", "higher", values.efficiency,
-            "loader rate over the plain idiom's; median of the ratios of each repetition"),
+    _ratio("efficiency", "efficiency", "", "higher", values.loader_rate, values.raw_rate,
+           f"loader rate over plain idiom{_MEANS}; with its 95% interval by Fieller's method"),
     _metric("open_s", "open", "s", "lower", values.opening("open_s"),
             "opening the store, apart from the epoch; mean over the openings of a cold run"),
     _metric("first_batch_s", "first batch", "s", "lower", values.opening("first_batch_s"),

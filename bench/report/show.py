@@ -21,10 +21,10 @@ def rounded(raw: float, column: Column, language: Language) -> str:
 
 
 def spread(value: Value, column: Column, language: Language) -> str:
-    """`` ± 0.012`` or `` [0.98, 1.02]``, as the column has it; "" where there is no interval."""
+    """`` ± 0.012``, or `` [0.98, 1.02]`` where it is not symmetric or the column has it so; "" where there is none."""
     if column.spread == "half" and value.half_width is not None:
         return f" ± {rounded(value.half_width, column, language)}"
-    if column.spread == "limits" and value.low is not None:
+    if column.spread and value.low is not None:
         return f" {limits(value.low, value.high, column, language)}"
     return ""
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from bench.measure.statistics import half_width
+
 Kind: TypeAlias = Literal["text", "number"]
 Spread: TypeAlias = Literal["", "half", "limits"]
 Language: TypeAlias = Literal["en", "lv"]
@@ -40,7 +42,7 @@ class Value:
     @property
     def half_width(self) -> float | None:
         """What stands behind ± where the interval is symmetric."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        return half_width(self.number, self.low, self.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Column:
         kind: whether it holds numbers or text.
         format: Python's format of a number as shown: ",.3f".
         scale: what the raw number is multiplied by to be shown in `unit`.
-        spread: how the interval is shown: "half" as ± half its width, "limits" as [low, high], "" not at all.
+        spread: how the interval is shown: "half" as ± half its width where it is symmetric, else and by "limits" as
+            [low, high], by "" not at all.
         better: which direction is good, for a reader's eye or a sort; None where neither is.
         optional: left out where every cell is empty or 0, as worker processes where there are none.
     """

@@ -34,14 +34,9 @@ def epoch_s(record: Record) -> float | None:
     return _mean(epoch.wall_s for epoch in record.epochs)
 
 
-def images_per_s(record: Record) -> float | None:
-    """Images of all epochs over their wall time."""
-    return _over(_images(record), _sum(record, "wall_s"))
-
-
-def fetch_pct(record: Record) -> float | None:
-    """Share of the wall time spent waiting for batches."""
-    return _percent(per_epoch("fetch_s")(record), epoch_s(record))
+def images(record: Record) -> float | None:
+    """Images of an epoch, mean over the run's epochs."""
+    return _mean(epoch.images for epoch in record.epochs)
 
 
 def gap_pct(record: Record) -> float | None:
@@ -57,11 +52,6 @@ def gap_pct(record: Record) -> float | None:
 def wait_ms(quantile: str) -> Of:
     """Mean over the epochs of a quantile of the waits."""
     return lambda record: _times(_mean(epoch.wait_s.get(quantile) for epoch in record.epochs), 1e3)
-
-
-def device_busy_pct(record: Record) -> float | None:
-    """Share of the wall time in which the device computed; copies overlap with that, or keep it from computing."""
-    return _percent(per_epoch("device_compute_s")(record), epoch_s(record))
 
 
 def ceiling_s(record: Record) -> float | None:
@@ -81,16 +71,6 @@ def stall_s(record: Record) -> float | None:
         over = over_ceiling_s(record)
         return None if over is None else max(0.0, over)
     return _plus(per_epoch("fetch_s")(record), per_epoch("transfer_s")(record))
-
-
-def stall_pct(record: Record) -> float | None:
-    """Data stall over epoch time."""
-    return _percent(stall_s(record), epoch_s(record))
-
-
-def au_pct(record: Record) -> float | None:
-    """Ceiling over epoch time."""
-    return _percent(ceiling_s(record), epoch_s(record))
 
 
 def opening(field: Literal["open_s", "first_batch_s"]) -> Of:
@@ -134,14 +114,6 @@ def raw_rate(record: Record) -> float | None:
     return None if record.rates is None else _median(record.rates.raw)
 
 
-def efficiency(record: Record) -> float | None:
-    """Median over the repetitions of the loader's rate over the idiom's."""
-    if record.rates is None or not record.rates.raw:
-        return None
-    pairs = zip(record.rates.loader, record.rates.raw, strict=False)
-    return _median([mine / raw for mine, raw in pairs if raw])
-
-
 def store(field: str) -> Of:
     """What the store costs."""
     return lambda record: None if record.store is None else float(getattr(record.store, field))
@@ -162,7 +134,7 @@ def cpu_per_1000(group: str | None = None) -> Of:
 
     def of(record: Record) -> float | None:
         mean = _mean(spent(epoch) for epoch in record.epochs)
-        return _over(_times(mean, 1000 * len(record.epochs)), _images(record))
+        return _over(_times(mean, 1000), images(record))
 
     return of
 
@@ -226,10 +198,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _sum(record: Record, field: str) -> float | None:
     return _times(per_epoch(field)(record), len(record.epochs))
-
-
-def _images(record: Record) -> float:
-    return float(sum(epoch.images for epoch in record.epochs))
 
 
 def _times(value: float | None, factor: float) -> float | None:

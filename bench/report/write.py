@@ -16,6 +16,7 @@ from bench.report.markdown import Drawing, markdown
 from bench.report.table import Language, Table
 from bench.report.tables import BASELINE, tables
 from bench.report.text import one_line, plain
+from bench.whole import write_whole
 
 if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
     from bench.report.figures import Picture
@@ -108,9 +109,8 @@ def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Pa
     pictures = report.pictures if "figures" in formats else []
     place = PurePosixPath(report.place("figures"))
     drawings = [Drawing(p.environment, p.title, p.caption, str(place / f"{p.key}.png")) for p in pictures]
-    path = folder / report.place("report.md")
-    path.write_text(markdown(report.tables, report.command, report.language, drawings), encoding="utf-8")
-    return [path]
+    page = markdown(report.tables, report.command, report.language, drawings)
+    return [write_whole(folder / report.place("report.md"), page)]
 
 
 def _html(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
@@ -145,10 +145,7 @@ FORMATS = ("md", "csv", "latex", "html", "figures")
 
 def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:
     place.mkdir(exist_ok=True)
-    written = []
-    for name, text in texts.items():
-        written.append(place / f"{name}{ending}")
-        written[-1].write_text(text, encoding="utf-8")
+    written = [write_whole(place / f"{name}{ending}", text) for name, text in texts.items()]
     _remove_others(place, (ending,), written)
     return written
 

@@ -15,6 +15,7 @@ from bench.gradients.figures import draw
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.report import latex, markdown, tables
 from bench.report.write import one_line
+from bench.whole import write_whole
 
 _ENDINGS = {"md": "md", "csv": "csv", "tex": "latex"}
 FORMATS = tuple(_ENDINGS.values())
@@ -97,7 +98,7 @@ def _publish(stage: Path, folder: Path, formats: Collection[str], texts: Mapping
     """Write the texts of these formats, then put them and the figures into place, each at once."""
     names = [name for name in texts if _ENDINGS[name.rpartition(".")[2]] in formats]
     for name in names:
-        (stage / name).write_text(texts[name], encoding="utf-8")
+        write_whole(stage / name, texts[name])
     written = [(stage / name).replace(folder / name) for name in names]
     if (stage / FIGURES).exists():
         with contextlib.suppress(FileNotFoundError):

@@ -18,8 +18,6 @@ from bench.report.figures.numbers import wrapped
 from bench.report.figures.rows import LINE, LINESPACING, title_of
 from bench.report.figures.scene import Panel, Scene, in_order
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
-from bench.report.tables.cells import difference
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
@@ -45,19 +43,16 @@ class Cost(NamedTuple):
 
 
 def costs_of(scene: Scene, panel: Panel) -> dict[str, Cost]:
-    """By label, the baseline first; empty where there is none, or no other loader to compare with it.
-
-    An epoch of a loader takes what one of the baseline takes, less the time saved, which is paired by round.
-    """
+    """By label, the baseline first; empty where there is none, or no other loader to compare with it."""
     base = scene.base(panel)
     mean = None if base is None else scene.mean(base, "epoch_s")
     if base is None or mean is None:
         return {}
     costs = {base.label: Cost(0.0, mean.mean)}
     for cell in panel.rows.values():
-        prepare, saved = preparation(scene, cell), difference(_epochs(scene, base), _epochs(scene, cell))
-        if cell != base and prepare is not None and saved is not None:
-            costs[cell.label] = Cost(prepare, mean.mean - saved.mean)
+        prepare, epoch = preparation(scene, cell), scene.mean(cell, "epoch_s")
+        if cell != base and prepare is not None and epoch is not None:
+            costs[cell.label] = Cost(prepare, epoch.mean)
     return costs if len(costs) > 1 else {}
 
 
@@ -109,10 +104,6 @@ def breakeven(scene: Scene) -> Figure:
     circle = Line2D([], [], markeredgecolor=BLACK, **CROSSING, label=mark)
     loaders_legend(scene, figure, labels, [circle] if marked else [])
     return figure
-
-
-def _epochs(scene: Scene, cell: Cell) -> dict[int, float]:
-    return scene.group.by_round(cell, METRICS["epoch_s"].of)
 
 
 def _lines(scene: Scene, axes: Axes, costs: Mapping[str, Cost], less: Cost, last: int) -> None:

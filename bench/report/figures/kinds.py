@@ -122,7 +122,7 @@ _RUN = (
         "Break-even",
         "Preparation and training of each loader over the number of epochs, beside the baseline, whose preparation "
         "does not count; at the right, the difference between the two. Circles mark where the time saved has paid for "
-        "the preparation. Times saved are paired by round.",
+        "the preparation.",
         "there is no baseline, or no loader beside it with a time of preparation",
         _of_scene(breakeven.breakeven, lambda scene: any(breakeven.costs_of(scene, panel) for panel in scene.panels)),
     ),

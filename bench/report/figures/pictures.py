@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from bench.figurestyle import save, thesis
+from bench.figurestyle import drawn, save, thesis
 from bench.records import Record
 from bench.report.figures.kinds import KINDS, Kind, Variant
 from bench.report.figures.looks import looks
@@ -53,6 +53,11 @@ class Picture:
         made = self.make()
         localise(made, self.language)
         return made
+
+    def png(self) -> bytes:
+        """It as a PNG file."""
+        with thesis():
+            return drawn(self.figure(), "png")
 
     def save(self, folder: Path) -> list[Path]:
         """Write it as PDF and PNG into a folder that exists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from bench.figurestyle import BLACK, GREY, PALE, fit_scale
 from bench.records import Record
 from bench.report.figures.numbers import written
 from bench.report.figures.rows import placed, row_panels
-from bench.report.figures.scene import Panel, Scene, known
+from bench.report.figures.scene import Panel, Scene
 from bench.report.groups import Cell
 
 RATE: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linestyle": "none", "zorder": 4}
@@ -53,16 +54,15 @@ def rates(scene: Scene) -> Figure:
 
 
 def needed_rate(scene: Scene, panel: Panel) -> float | None:
-    """Images/s of training whose data path costs nothing: the mean over all runs of the panel."""
-    found = [rate for cell in panel.rows.values() for rate in known(scene.group.done(cell), ceiling_rate)]
-    return sum(found) / len(found) if found else None
+    """Images/s of training whose data path costs nothing, over all runs of the panel."""
+    return ceiling_rate(record for cell in panel.rows.values() for record in scene.group.done(cell))
 
 
-def ceiling_rate(record: Record) -> float | None:
-    """Images/s of one run, had its data path cost nothing."""
-    if record.ceiling is None or record.dataset is None or record.ceiling.epoch_s <= 0:
-        return None
-    return record.dataset.train / record.ceiling.epoch_s
+def ceiling_rate(records: Iterable[Record]) -> float | None:
+    """Images of an epoch over its ceiling, in all these runs together, had their data path cost nothing."""
+    found = [(r.dataset.train, r.ceiling.epoch_s) for r in records if r.dataset and r.ceiling and r.ceiling.epoch_s > 0]
+    images, seconds = (sum(side) for side in zip(*found, strict=True)) if found else (0.0, 0.0)
+    return images / seconds if seconds else None
 
 
 def _row(scene: Scene, axes: Axes, i: int, cell: Cell) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,10 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from bench.figurestyle import GREY
+from bench.records import Record
 from bench.report.figures.curves import CURVE, curve_panels, loaders_legend
 from bench.report.figures.rates import ceiling_rate
 from bench.report.figures.rows import grid_of
-from bench.report.figures.scene import Scene, known, panels_of
+from bench.report.figures.scene import Scene, panels_of
 from bench.report.groups import Cell
 from bench.report.tables.assemble import setting_name
 
@@ -71,16 +73,16 @@ def _curve(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> None:
     x, y = [at for at, _ in points], [mean.mean for _, mean in points]
     axes.plot(x, y, **CURVE, **look.line, zorder=3)
     for at, mean in points:
-        if mean.low is not None and mean.high is not None:
+        if mean.low is not None and mean.high is not None and math.isfinite(mean.high):
             axes.vlines(at, mean.low, mean.high, color=look.colour, linewidth=0.9, zorder=2.5)
 
 
 def _ceiling(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> bool:
-    """The speed of training whose data path costs nothing: the mean over all loaders' runs at each value."""
-    found: dict[int, list[float]] = {}
+    """The speed of training whose data path costs nothing, over all loaders' runs at each value."""
+    found: dict[int, list[Record]] = {}
     for cell in cells:
-        found.setdefault(getattr(cell, name), []).extend(known(scene.group.done(cell), ceiling_rate))
-    points = sorted((at, sum(rates) / len(rates)) for at, rates in found.items() if rates)
+        found.setdefault(getattr(cell, name), []).extend(scene.group.done(cell))
+    points = sorted((at, rate) for at, records in found.items() if (rate := ceiling_rate(records)) is not None)
     if points:
         axes.plot(*zip(*points, strict=True), **CEILING)
     return bool(points)

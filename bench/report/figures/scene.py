@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from bench.measure.statistics import Interval, mean_interval
+from bench.measure.statistics import Interval
 from bench.records import Record
 from bench.report.figures.looks import Look, Looks
 from bench.report.figures.words import say
@@ -142,8 +142,8 @@ class Scene:
 
     def mean(self, cell: Cell, metric: str) -> Interval | None:
         """Its mean over the runs; None where no run has it."""
-        found = self.values(cell, metric)
-        return mean_interval(found) if found else None
+        found = METRICS[metric].over(self.group.done(cell))
+        return None if found is None else found[0]
 
     def base(self, panel: Panel) -> Cell | None:
         """The panel's baseline: by its label, or else the only one of its loader."""

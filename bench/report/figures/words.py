@@ -67,10 +67,9 @@ LATVIAN: dict[str, str] = {
     "Break-even": "Atmaksāšanās",
     "Preparation and training of each loader over the number of epochs, beside the baseline, whose preparation does "
     "not count; at the right, the difference between the two. Circles mark where the time saved has paid for the "
-    "preparation. Times saved are paired by round.": (
+    "preparation.": (
         "Katra ielādētāja sagatavošana un apmācība atkarībā no epohu skaita blakus atskaitei, kuras sagatavošana "
-        "netiek skaitīta; pa labi abu starpība. Aplīši rāda, kur ietaupītais laiks atsvēris sagatavošanu. Ietaupītais "
-        "laiks sapārots pa kārtām."
+        "netiek skaitīta; pa labi abu starpība. Aplīši rāda, kur ietaupītais laiks atsvēris sagatavošanu."
     ),
     "there is no baseline, or no loader beside it with a time of preparation": (
         "nav atskaites, vai blakus tai nav ielādētāja ar sagatavošanas laiku"

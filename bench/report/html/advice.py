@@ -68,10 +68,12 @@ def _sentences(made: Recommendation, baseline: str, words: Words) -> tuple[str, 
     if made.outcome == "nothing":
         return words["nothing"], words["nothing_why"]
     best = made.best[0]
+    if made.outcome == "samples differ":
+        return words["samples differ"], words.fill("samples_differ_by", samples=made.samples)
     if made.outcome == "alone":
         first = words.fill("alone", best=best.cell.label)
         return first, words.fill("alone_cost", cost=_cost(made, words))
-    if made.outcome in ("too few runs", "contradiction"):
+    if made.outcome == "too few runs":
         first = words.fill(made.outcome, needed=MIN_RUNS, rounds=made.rounds)
         return first, words.fill("by_mean", best=best.cell.label, cost=_cost(made, words))
     left = [*made.best, *made.equal]
@@ -105,7 +107,9 @@ def _cost(made: Recommendation, words: Words) -> str:
     ratio = made.ratio.ratio if made.ratio else None
     if ratio is None or ratio.ratio is None or ratio.low is None or ratio.high is None or made.baseline is None:
         return text
-    low, middle, high = (words.number(value, ",.3f") for value in (ratio.low, ratio.ratio, ratio.high))
+    low, middle, high = (
+        words.number(value, ",.3f") if math.isfinite(value) else "∞" for value in (ratio.low, ratio.ratio, ratio.high)
+    )
     return f"{text}, {words.fill('times', ratio=middle, low=low, high=high, baseline=made.baseline.cell.label)}"
 
 
@@ -136,7 +140,6 @@ def _basis(part: Part, made: Recommendation, words: Words) -> str:
     parts = [words.fill("basis", rounds=made.rounds, pairs=made.pairs)] if made.pairs else []
     lists = {
         "untested": _labels(made.untested),
-        "differing": [cell.label for cell in made.differing],
         "lost": [cell.label for cell in made.lost],
     }
     parts += [words.fill(name, list=words.listed(labels, "and")) for name, labels in lists.items() if labels]

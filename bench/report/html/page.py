@@ -29,6 +29,7 @@ from bench.report.language import say
 from bench.report.table import Language, Table
 from bench.report.tables import BASELINE
 from bench.report.tables.part import digests, parts
+from bench.whole import write_whole
 
 NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
 FIRST = 6
@@ -93,8 +94,7 @@ def write_html(
             foreign=foreign,
             audit=audit,
         )
-        path = folder / NAMES[language]
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path = write_whole(folder / NAMES[language], text)
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
     return path
@@ -185,7 +185,7 @@ def _lede(records: Sequence[Record], words: Words) -> str:
 
 def _group(group: Group, baseline: str, links: Links, words: Words) -> dict[str, Any]:
     language = words.language
-    given = digests(group, baseline)
+    given = digests(group)
     trained = [part for part in parts(group, baseline, language) if part.key.command == "run"]
     found = [advice for part in trained for advice in advise(part, given, words)]
     return {

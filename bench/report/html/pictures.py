@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,11 +30,8 @@ def inline(pictures: Iterable[Picture], drawn: Path | None) -> Iterator[Inline]:
         pictures: what to show.
         drawn: folder that already has each as ``<key>.png``, as `Picture.save` writes it; None: they are drawn now.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        for picture in pictures:
-            if drawn is None:
-                picture.save(Path(scratch))
-            data = ((drawn or Path(scratch)) / f"{picture.key}.png").read_bytes()
-            width, height = struct.unpack(">II", data[16:24])  # of a PNG's first chunk
-            uri = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
-            yield Inline(picture.key, picture.title, picture.caption, picture.alt, uri, width, height)
+    for picture in pictures:
+        data = picture.png() if drawn is None else (drawn / f"{picture.key}.png").read_bytes()
+        width, height = struct.unpack(">II", data[16:24])  # of a PNG's first chunk
+        uri = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+        yield Inline(picture.key, picture.title, picture.caption, picture.alt, uri, width, height)

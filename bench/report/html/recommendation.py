@@ -16,7 +16,7 @@ from bench.report.metrics import METRICS, Metric
 from bench.report.tables.cells import difference
 from bench.report.tables.part import Digests, Part
 
-Outcome: TypeAlias = Literal["winner", "several", "baseline", "too few runs", "contradiction", "alone", "nothing"]
+Outcome: TypeAlias = Literal["winner", "several", "baseline", "too few runs", "samples differ", "alone", "nothing"]
 Pair: TypeAlias = tuple[Cell, Cell]
 Compared: TypeAlias = dict[Pair, Comparison]
 
@@ -40,7 +40,7 @@ class Candidate:
     @property
     def interval(self) -> Interval:
         """Mean cost with its 95% interval."""
-        return mean_interval(list(self.cost.values()))
+        return mean_interval(list(self.cost.values())).above_zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Recommendation:
         metric: what was compared: the epoch, or with a cold cache the epoch with the opening before it.
         outcome: "winner": every other loader compared was found slower than ``best[0]``. "several": more than one is
             left; each of ``best`` was found faster than the baseline, if there is one. "baseline": no loader was found
-            faster than it. "too few runs": nothing can be claimed. "contradiction": neither, since comparisons over
-            different rounds found each slower than another. "alone": one loader only. "nothing": none.
+            faster than it. "too few runs": nothing can be claimed. "samples differ": the times do not
+            compare. "alone": one loader only. "nothing": none.
         best: the loaders to take, that whose conversion pays first at the head; all by their means where none is named.
         equal: loaders beside them that no loader was found faster than.
         slower: loaders that another one was found faster than.
@@ -66,7 +66,7 @@ class Recommendation:
         pairs: how many pairs of these loaders had enough runs to be compared.
         rounds: the most that any compared pair shares; with a baseline, that the baseline and another share.
         lost: loaders without a result.
-        differing: loaders that gave other samples than the rest, so that their times do not count.
+        samples: which loaders gave which samples, where those differ; "" where they do not.
     """
 
     cell: Cell
@@ -83,7 +83,7 @@ class Recommendation:
     pairs: int = 0
     rounds: int = 0
     lost: Sequence[Cell] = ()
-    differing: Sequence[Cell] = ()
+    samples: str = ""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -111,14 +111,15 @@ def recommend(part: Part, given: Digests) -> list[Recommendation]:
     metric = _metric(part)
     strata: dict[Cell, list[Candidate]] = {_stratum(cell): [] for cell in part.cells}
     for cell in part.cells:
-        if cell not in given.differ and (candidate := _candidate(part, cell, metric)):
+        if candidate := _candidate(part, cell, metric):
             strata[_stratum(cell)].append(candidate)
     bases = {key: _baseline(part, found) for key, found in strata.items()}
+    samples = {key: given.listed((c.cell for c in found), lambda cell: cell.label) for key, found in strata.items()}
     against: list[tuple[Candidate, Candidate]] = []
     among: list[tuple[Candidate, Candidate]] = []
     for key, found in strata.items():
         base = bases[key]
-        others = [candidate for candidate in found if candidate is not base]
+        others = [] if samples[key] else [candidate for candidate in found if candidate is not base]
         against += [] if base is None else [(other, base) for other in others]
         among += itertools.combinations(others, 2)
     compared = {**_compare(against), **_compare(among)}
@@ -126,10 +127,12 @@ def recommend(part: Part, given: Digests) -> list[Recommendation]:
     for key, found in strata.items():
         results = {candidate.cell for candidate in found}
         mine = {pair: comparison for pair, comparison in compared.items() if results.issuperset(pair)}
-        decided = _decide(key, metric, sorted(found, key=lambda c: c.interval.mean), bases[key], mine)
-        rest = [cell for cell in part.cells if _stratum(cell) == key and cell not in results]
-        lost, differing = ([c for c in rest if (c in given.differ) == differs] for differs in (False, True))
-        made.append(dataclasses.replace(decided, lost=lost, differing=differing))
+        ordered = sorted(found, key=lambda c: c.interval.mean)
+        decided = _decide(key, metric, ordered, bases[key], mine)
+        if samples[key]:
+            decided = Recommendation(key, metric, "samples differ", best=ordered, samples=samples[key])
+        lost = [cell for cell in part.cells if _stratum(cell) == key and cell not in results]
+        made.append(dataclasses.replace(decided, lost=lost))
     return made
 
 
@@ -176,8 +179,6 @@ def _decide(
     above = _faster_ones(compared, tested)
     left = [c for c in found if c.cell in tested and not above[c.cell]]
     best = [c for c in left if c is base] or [c for c in left if base is None or c.cell in above[base.cell]]
-    if not best:
-        return dataclasses.replace(made, outcome="contradiction")
     best.sort(key=lambda c: break_even(c, base) or math.inf)  # stable: by mean where none pays
     return dataclasses.replace(
         made,

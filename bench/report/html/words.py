@@ -7,7 +7,8 @@ from typing import Any
 
 from bench.measure.statistics import Interval
 from bench.report.language import number
-from bench.report.table import Language
+from bench.report.show import cell
+from bench.report.table import Column, Language, Value
 
 TEXTS: dict[str, tuple[str, str]] = {
     # the page
@@ -144,10 +145,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Neviens ielādētājs netiek ieteikts: salīdzinājumam vajag vismaz {needed} kārtas, bet bija ne vairāk kā "
         "{rounds}.",
     ),
-    "contradiction": (
-        "No loader is recommended: the comparisons rest on different rounds and contradict one another.",
-        "Neviens ielādētājs netiek ieteikts: salīdzinājumi balstās uz dažādām kārtām un runā viens otram pretī.",
+    "samples differ": (
+        "No loader is recommended: they did not train on the same samples, so that their times do not compare.",
+        "Neviens ielādētājs netiek ieteikts: tie nemācījās no tiem pašiem paraugiem, tāpēc to laiki nav salīdzināmi.",
     ),
+    "samples_differ_by": ("Samples by their sha256: {samples}.", "Paraugi pēc to sha256: {samples}."),
     "by_mean": (
         "By its mean {best} was the fastest, since {cost}; that may be chance.",
         "Pēc vidējā ātrākais bija {best}, jo {cost}; tā var būt nejaušība.",
@@ -167,10 +169,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Kārtas: {rounds}; salīdzināti pāri: {pairs}, ar Holma labojumu.",
     ),
     "untested": ("Too few runs to compare: {list}.", "Par maz izpilžu salīdzinājumam: {list}."),
-    "differing": (
-        "Left out, since their samples differ from the others': {list}.",
-        "Izlaisti, jo to paraugi atšķiras no pārējo: {list}.",
-    ),
     "unverified": (
         "In {count} of {total} runs nothing shows the state of the cache.",
         "{count} no {total} izpildēm nekas neapliecina kešatmiņas stāvokli.",
@@ -224,11 +222,11 @@ class Words:
         return self[key].format(**shown)
 
     def seconds(self, interval: Interval) -> str:
-        """A mean to three significant digits, with what stands behind ± to as many decimals."""
+        """A mean to three significant digits, with its interval to as many decimals."""
         decimals = next((places for limit, places in ((100, 0), (10, 1), (1, 2)) if abs(interval.mean) >= limit), 3)
-        numbers = [interval.mean] if interval.half_width is None else [interval.mean, interval.half_width]
-        shown = " ± ".join(number(value, f",.{decimals}f", self.language) for value in numbers)
-        return f"{shown}\N{NO-BREAK SPACE}s"
+        column = Column("", "", format=f",.{decimals}f", spread="half")
+        value = Value(interval.mean, interval.low, interval.high)
+        return f"{cell(value, column, self.language)}\N{NO-BREAK SPACE}s"
 
     def number(self, value: float, format_: str) -> str:
         """A number in the language's way."""

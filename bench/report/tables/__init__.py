@@ -40,7 +40,7 @@ def tables(
 def _of_group(group: Group, baseline: str, language: Language) -> Iterator[Table]:
     made = parts(group, baseline, language)
     trained = [part for part in made if part.key.command == "run"]
-    given = digests(group, baseline)
+    given = digests(group)
     for part in trained:
         yield main(part, given)
     yield from cold_against_warm(group, language)

@@ -143,11 +143,11 @@ def _columns(shown: Shown, language: Language) -> Iterator[Column]:
     yield Column(
         "ratio",
         say("time, B/A", language),
-        definition=say("ratio of geometric means over runs, not paired, with its 95% interval", language),
+        definition=say("ratio of the two means, not paired, with its 95% interval by Fieller's method", language),
         spread="limits",
         better="lower",
     )
-    yield Column("p", "p", "", say("of Welch's t test on logarithms, Holm-corrected over this table", language),
+    yield Column("p", "p", "", say("of Welch's t test of the two means, Holm-corrected over this table", language),
                  format=".4f")  # fmt: skip
     yield Column(
         "detectable_pct",
@@ -187,7 +187,7 @@ def _row(
         values["cache"] = text(say(str(cell.cache), language))
     for side, runs in zip("ab", work.runs, strict=True):
         values[f"runs_{side}"] = Value(float(len(runs)), runs=tuple(record.run_id for record in runs))
-        values[f"{shown.key}_{side}"] = over_runs(runs, METRICS[shown.key].of)
+        values[f"{shown.key}_{side}"] = over_runs(runs, METRICS[shown.key])
     detectable = finite(comparison.detectable)
     values |= {
         "ratio": from_ratio(comparison.ratio, ids),
@@ -202,13 +202,10 @@ def _row(
 
 
 def _ratio(work: _Work, shown: Shown) -> Ratio:
-    """Of costs: seconds, or seconds an image."""
-    sides = []
-    for runs in work.runs:
-        found = (METRICS[shown.key].of(record) for record in runs)
-        values = [value for value in found if value is not None and value > 0]
-        sides.append([1 / value for value in values] if shown is _RATE else values)
-    return unpaired_ratio(sides[1], sides[0])
+    """B's time over A's: of their seconds, or the other way round of their images/s."""
+    found = [[METRICS[shown.key].of(record) for record in runs] for runs in work.runs]
+    a, b = ([value for value in values if value is not None and value > 0] for values in found)
+    return unpaired_ratio(a, b) if shown is _RATE else unpaired_ratio(b, a)
 
 
 def _samples(work: _Work, language: Language) -> Value:
@@ -223,7 +220,7 @@ def _samples(work: _Work, language: Language) -> Value:
 
 def _flags(side: Side, language: Language) -> dict[str, str]:
     """What is to be said against the cell of each training run, by the run."""
-    given = digests(side.group, "")
+    given = digests(side.group)
     return {
         record.run_id: "; ".join(flags(part, cell, "epoch_s", given))
         for part in parts(side.group, "", language)

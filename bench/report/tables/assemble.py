@@ -108,7 +108,7 @@ def metric_table(
     first = first_columns(cells, part.language)
     rows = []
     for cell in cells:
-        found = {shown.key: over_runs(part.done(cell), METRICS[shown.key].of) for shown in metrics}
+        found = {shown.key: over_runs(part.done(cell), METRICS[shown.key]) for shown in metrics}
         if any(not value.is_empty for value in found.values()):
             rows.append(row(part, cell, {**first_cells(cell, first), **found, **of_more(cell)}))
     columns = [*first, *(column(shown, part.language) for shown in metrics), *more]

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.measure.comparison import Ratio
-from bench.measure.statistics import Interval, mean_interval
+from bench.measure.ratio import difference_of, paired_means
+from bench.measure.statistics import Interval
 from bench.records import Record
 from bench.report.groups import Round
 from bench.report.language import number, say
+from bench.report.metrics import Metric
 from bench.report.table import Language, Value
 
 CLIPPED = "§"
 """Mark of a number that is 0 because it would be below."""
 
 
-def over_runs(records: Iterable[Record], of: Callable[[Record], float | None]) -> Value:
-    """Mean over the runs that have the metric, with its t interval."""
-    found = [(record.run_id, value) for record in records if (value := of(record)) is not None]
-    return from_interval(mean_interval([value for _, value in found]), [run for run, _ in found]) if found else Value()
+def over_runs(records: Iterable[Record], metric: Metric) -> Value:
+    """A metric over the runs that have it, with its interval."""
+    found = metric.over(records)
+    return Value() if found is None else from_interval(found[0], [record.run_id for record in found[1]])
 
 
 def from_interval(interval: Interval, runs: Sequence[str]) -> Value:
-    """A mean with its limits."""
-    return Value(interval.mean, interval.low, interval.high, runs=tuple(runs))
+    """A mean with its limits; one that is infinite is none."""
+    return Value(interval.mean, finite(interval.low), finite(interval.high), runs=tuple(runs))
 
 
 def from_ratio(ratio: Ratio, runs: Sequence[str]) -> Value:
@@ -38,12 +40,8 @@ def finite(value: float | None) -> float | None:
 
 
 def difference(left: Mapping[Round, float], right: Mapping[Round, float]) -> Interval | None:
-    """Mean of left less right: paired by round; where no round is shared, of the means and without an interval."""
-    if not left or not right:
-        return None
-    if rounds := sorted(left.keys() & right.keys()):
-        return mean_interval([left[r] - right[r] for r in rounds])
-    return Interval(sum(left.values()) / len(left) - sum(right.values()) / len(right), None, None, 0)
+    """Mean of left less mean of right, paired by round; None where a side has none."""
+    return difference_of(paired_means(left, right)) if left and right else None
 
 
 def above_resolution(value: Value, format_: str, language: Language) -> Value:

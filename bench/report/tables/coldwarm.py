@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.records import Record
 from bench.report.groups import Cell, Group, varying
 from bench.report.language import number, say
 from bench.report.metrics import METRICS
@@ -134,7 +133,7 @@ def _columns(language: Language) -> Iterator[Column]:
 
 def _sides(group: Group, pair: Pair) -> dict[str, Value]:
     return {
-        f"{side}_{shown.key}": cells.over_runs(group.done(cell), METRICS[shown.key].of)
+        f"{side}_{shown.key}": cells.over_runs(group.done(cell), METRICS[shown.key])
         for side, cell in (("warm", pair.warm), ("cold", pair.cold))
         if cell is not None
         for shown in _SIDES[side]
@@ -145,7 +144,7 @@ def _stalls(group: Group, pair: Pair, language: Language) -> tuple[dict[str, Val
     """Both stalls, and notes on those that were clipped."""
     prep = fetch = Value()
     if pair.warm is not None:
-        prep = cells.over_runs(group.done(pair.warm), METRICS["over_ceiling_s"].of)
+        prep = cells.over_runs(group.done(pair.warm), METRICS["over_ceiling_s"])
     if pair.warm is not None and pair.cold is not None:
         of = METRICS["total_s"].of
         apart = cells.difference(group.by_round(pair.cold, of), group.by_round(pair.warm, of))
@@ -163,10 +162,6 @@ def _stalls(group: Group, pair: Pair, language: Language) -> tuple[dict[str, Val
 
 
 def _runs(group: Group, pair: Pair) -> list[str]:
-    """Ids of the runs behind a difference: those of the shared rounds, or all."""
+    """Ids of the runs behind a difference."""
     of = METRICS["total_s"].of
-    assert pair.warm is not None
-    assert pair.cold is not None
-    shared = group.by_round(pair.warm, of).keys() & group.by_round(pair.cold, of).keys()
-    records: list[Record] = [r for cell in pair if cell is not None for r in group.done(cell) if of(r) is not None]
-    return [record.run_id for record in records if not shared or group.round_of(record) in shared]
+    return [r.run_id for cell in pair if cell is not None for r in group.done(cell) if of(r) is not None]

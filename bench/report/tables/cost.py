@@ -55,7 +55,7 @@ def cost(part: Part) -> Table | None:
         ]
     rows: list[Row] = []
     for cell in cells:
-        values = {shown.key: over_runs(part.done(cell), METRICS[shown.key].of) for shown in _STORE}
+        values = {shown.key: over_runs(part.done(cell), METRICS[shown.key]) for shown in _STORE}
         values[_PREPARE.key] = _preparations(part, cell)
         rows.append(row(part, cell, {**first_cells(cell, first), **values, **_break_even(part, cell)}))
     caption = say(
@@ -71,7 +71,8 @@ def _preparations(part: Part, cell: Cell) -> Value:
     times = [(r.run_id, value) for r in part.done(cell) if (value := METRICS["prepare_s"].of(r)) is not None]
     if not times:
         return Value()
-    return from_interval(mean_interval(list(dict.fromkeys(value for _, value in times))), [run for run, _ in times])
+    mean = mean_interval(list(dict.fromkeys(value for _, value in times)))
+    return from_interval(mean.above_zero, [run for run, _ in times])
 
 
 def _break_even(part: Part, cell: Cell) -> dict[str, Value]:

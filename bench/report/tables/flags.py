@@ -77,7 +77,7 @@ def _of_runs(part: Part, cell: Cell, digests: Digests) -> Iterator[str]:
     if told := unverified(done, language):
         yield told
     if cell in digests.differ:
-        yield say("samples differ from the other loaders'", language)
+        yield f"{say('samples differ between loaders', language)} ({', '.join(digests.differ[cell])})"
     if seen := _above(done, METRICS["gap_pct"].of, GAP_LIMIT, language):
         yield say("up to {worst}% of an epoch in no part, in {count} of {total} runs", language, **seen)
     if seen := _above(done, METRICS["stopwatch_pct"].of, GAP_LIMIT, language):

@@ -41,7 +41,8 @@ def main(part: Part, digests: Digests) -> Table:
             "ratio",
             say("ratio", language),
             definition=say(
-                "epoch time over the baseline's: ratio of geometric means, paired by round, with its 95% interval",
+                "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+                "method",
                 language,
             ),
             spread="limits",
@@ -52,7 +53,8 @@ def main(part: Part, digests: Digests) -> Table:
             say("verdict", language),
             kind="text",
             definition=say(
-                "of the paired t test on logarithms, Holm-corrected over this table at {alpha}",
+                "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
+                "than an interval that misses 1",
                 language,
                 alpha=number(FAMILY_ALPHA, "g", language),
             ),
@@ -62,7 +64,11 @@ def main(part: Part, digests: Digests) -> Table:
             "digest",
             say("samples", language),
             kind="text",
-            definition=say("whether the sha256 of all training samples is that of the other loaders", language),
+            definition=say(
+                "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this "
+                "one's",
+                language,
+            ),
         ),
         Column("remark", say("remark", language), kind="text"),
     ]
@@ -72,7 +78,7 @@ def main(part: Part, digests: Digests) -> Table:
         values = {
             **first_cells(cell, first),
             "runs": Value(float(len(done)), runs=tuple(record.run_id for record in done)),
-            **{shown.key: over_runs(done, METRICS[shown.key].of) for shown in (*_TIMES, *_SCORES)},
+            **{shown.key: over_runs(done, METRICS[shown.key]) for shown in (*_TIMES, *_SCORES)},
             **_compared(part, cell),
             "digest": _samples(cell, digests, part),
             "remark": text(reasons(part.group.cells[cell], language)),
@@ -92,17 +98,16 @@ def _compared(part: Part, cell: Cell) -> dict[str, Value]:
     comparison = part.comparisons.get(cell)
     if comparison is None or base is None or not part.done(cell):
         return {}
-    shared = part.by_round(cell, "epoch_s").keys() & part.by_round(base, "epoch_s").keys()
-    records = [*part.done(cell), *part.done(base)]
-    runs = [record.run_id for record in records if part.group.round_of(record) in shared]
+    runs = [record.run_id for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record)]
     verdict = text(say(comparison.verdict, part.language), runs)
-    return {"ratio": from_ratio(comparison.ratio, runs) if runs else Value(), "verdict": verdict}
+    ratio = Value() if comparison.ratio.ratio is None else from_ratio(comparison.ratio, runs)
+    return {"ratio": ratio, "verdict": verdict}
 
 
 def _samples(cell: Cell, digests: Digests, part: Part) -> Value:
     runs = [record.run_id for record in part.done(cell) if record.digest is not None]
     if cell in digests.differ:
-        return text(say("differ", part.language), runs)
+        return text(f"{say('differ', part.language)} ({', '.join(digests.differ[cell])})", runs)
     return text(say("agree", part.language), runs) if cell in digests.agree else Value()
 
 
@@ -132,9 +137,10 @@ def _notes(part: Part, digests: Digests) -> list[str]:
         notes.append(say("no run of {baseline} to compare with: {names}", language, **filled))
     if any(_is_flagged(part, cell, digests) for cell in part.cells):
         notes.append(f"{FLAGGED} {say('flagged; the table of statistics says why', language)}")
-    if differing := [name_of(cell) for cell in part.cells if cell in digests.differ]:
-        names = "; ".join(differing)
-        notes.append(say("other samples than the rest, so their rows do not compare: {names}", language, names=names))
+    if names := digests.listed(part.cells, name_of):
+        notes.append(
+            say("samples differ, so these rows do not compare; by their sha256: {names}", language, names=names)
+        )
     return [*notes, *loss_notes(part), *_detectable(part), *group_notes(part.group, language)]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.measure.comparison import Comparison, Ratio, compare_all, paired_ratio
@@ -13,6 +12,9 @@ from bench.records import Record
 from bench.report.groups import Cell, Group, Round
 from bench.report.metrics import METRICS
 from bench.report.table import Language
+
+SHOWN = 8
+"""Hex digits of a sha256 by which samples are told apart."""
 
 
 class Key(NamedTuple):
@@ -80,33 +82,46 @@ def parts(group: Group, baseline: str, language: Language) -> list[Part]:
 
 
 class Digests(NamedTuple):
-    """Who gave which samples: cells whose samples agree with the others', and those whose samples differ."""
+    """Who gave which samples.
+
+    Attributes:
+        agree: cells that gave the same samples as all others.
+        differ: cells of which not all gave the same, each with the beginnings of the sha256 of its own. None of them is
+            right because more agree with it.
+    """
 
     agree: frozenset[Cell]
-    differ: frozenset[Cell]
+    differ: Mapping[Cell, Sequence[str]]
+
+    def listed(self, cells: Iterable[Cell], name: Callable[[Cell], str]) -> str:
+        """Which of these cells gave what, ``1a2b3c4d: mmap, hdf5; 5e6f7a8b: memory``; "" where none differs."""
+        names: dict[str, list[str]] = {}
+        for cell in cells:
+            for digest in self.differ.get(cell, ()):
+                names.setdefault(digest, []).append(name(cell))
+        return "; ".join(f"{digest}: {', '.join(found)}" for digest, found in names.items())
 
 
-def digests(group: Group, baseline: str) -> Digests:
+def digests(group: Group) -> Digests:
     """Compare the samples that all cells of a dataset gave for the same seed.
 
-    The reference is what the baseline gave, or else what most runs gave. A cell that has nothing to be compared with is
-    in neither set.
+    A cell that has nothing to be compared with is in neither set.
     """
-    given: dict[tuple[str, int], list[tuple[Cell, str]]] = {}
+    given: dict[tuple[str, int], dict[Cell, dict[str, None]]] = {}
     for cell in group.cells:
         for record in group.done(cell):
             if record.digest is not None:
-                given.setdefault((cell.dataset, record.config.seed), []).append((cell, record.digest.combined))
+                cells = given.setdefault((cell.dataset, record.config.seed), {})
+                cells.setdefault(cell, {})[record.digest.combined[:SHOWN]] = None
     agree: set[Cell] = set()
-    differ: set[Cell] = set()
-    for pairs in given.values():
-        if len({cell for cell, _ in pairs}) < 2 and len({digest for _, digest in pairs}) < 2:
-            continue
-        mine = [digest for cell, digest in pairs if baseline in (cell.loader, cell.label)]
-        reference, _ = Counter(mine or [digest for _, digest in pairs]).most_common(1)[0]
-        for cell, digest in pairs:
-            (agree if digest == reference else differ).add(cell)
-    return Digests(frozenset(agree - differ), frozenset(differ))
+    differ: dict[Cell, dict[str, None]] = {}
+    for cells in given.values():
+        if len({digest for found in cells.values() for digest in found}) > 1:
+            for cell, found in cells.items():
+                differ.setdefault(cell, {}).update(found)
+        elif len(cells) > 1:
+            agree |= cells.keys()
+    return Digests(frozenset(agree - differ.keys()), {cell: list(found) for cell, found in differ.items()})
 
 
 def _apart_from_loader(cell: Cell) -> Cell:

@@ -25,7 +25,7 @@ from bench.report.tables.cells import over_runs, text
 _METRICS = (
     Shown("loader_rate", ",.0f", spread="half"),
     Shown("raw_rate", ",.0f", spread="half"),
-    Shown("efficiency", ".2f", spread="half"),
+    Shown("efficiency", ".2f", spread="limits"),
 )
 
 
@@ -87,7 +87,7 @@ def _row(cell: Cell, records: Sequence[Record], first: Sequence[Column], languag
     values = {
         **first_cells(cell, first),
         "runs": Value(float(len(measured)), runs=tuple(record.run_id for record in measured)),
-        **{shown.key: over_runs(measured, METRICS[shown.key].of) for shown in _METRICS},
+        **{shown.key: over_runs(measured, METRICS[shown.key]) for shown in _METRICS},
         "idiom": text(", ".join(name.rpartition(".")[2] for name in idioms)),
         "remark": text(reasons(records, language)),
     }

@@ -85,7 +85,7 @@ def setup(part: Part) -> Table | None:
 
     def time_to(cell: Cell) -> dict[str, Value]:
         target = targets.get(_task(cell))
-        return {} if target is None else {metric.key: over_runs(part.done(cell), time_to_accuracy(target).of)}
+        return {} if target is None else {metric.key: over_runs(part.done(cell), time_to_accuracy(target))}
 
     caption = say("Opening, waiting for batches, and learning, means over runs.", language)
     title = say("Opening, waiting and learning", language)

@@ -42,7 +42,7 @@ def stages(part: Part) -> Table | None:
     rows: list[Row] = []
     notes: list[str] = []
     for cell in cells:
-        values = {shown.key: over_runs(part.done(cell), METRICS[shown.key].of) for shown in _METRICS}
+        values = {shown.key: over_runs(part.done(cell), METRICS[shown.key]) for shown in _METRICS}
         values[_OVER.key] = above_resolution(values[_OVER.key], _FORMAT, language)
         count = sum(map(is_stall_clipped, part.done(cell)))
         for key in ("stall_s", "stall_pct"):

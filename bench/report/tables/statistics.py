@@ -146,7 +146,7 @@ def _row(part: Part, cell: Cell, digests: Digests, metric: str, columns: Sequenc
         values["cache"] = text(say(cell.cache, language))
     values["runs"] = Value(float(len(done)), runs=tuple(record.run_id for record in done))
     values |= _numbers(part, cell, metric)
-    values |= {shown.key: over_runs(done, METRICS[shown.key].of) for shown in _WORST if metric == "epoch_s"}
+    values |= {shown.key: over_runs(done, METRICS[shown.key]) for shown in _WORST if metric == "epoch_s"}
     told = flags(part, cell, metric, digests)
     unavailable = reasons([r for r in part.group.cells[cell] if r.status == "unavailable"], language)
     values["flags"] = text("; ".join([*told, unavailable] if unavailable else told))
@@ -162,7 +162,7 @@ def _numbers(part: Part, cell: Cell, metric: str) -> dict[str, Value]:
     if not found:
         return {}
     runs, values = tuple(run for run, _ in found), [value for _, value in found]
-    mean = mean_interval(values)
+    mean = mean_interval(values).above_zero
     spread = relative_spread(values)
     numbers = {"mean": Value(mean.mean, mean.low, mean.high, runs=runs), "median": _median(values, runs)}
     if len(values) > 1:
