@@ -257,6 +257,9 @@ def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:
         raise BenchError(f"there is no folder {folder}; give the --out folder of earlier runs")
     for path in sorted(folder.rglob("*.json")):
         try:
+            if not path.is_file():  # opening a pipe would wait for somebody who writes
+                yield Foreign(path, "not a regular file")
+                continue
             document = json.loads(path.read_bytes())
         except (ValueError, OSError, RecursionError) as error:
             yield Foreign(path, f"not readable as JSON ({error})")
