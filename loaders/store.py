@@ -196,7 +196,7 @@ class StoreWriter:
             prepare_s=journal.spent(),
             attempts=journal.attempts,
         )
-        with (self.folder / MANIFEST).open("w") as file:
+        with (self.folder / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(info.model_dump_json(indent=1))
             file.flush()
             os.fsync(file.fileno())
@@ -215,7 +215,7 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock.open("a") as lock:
+        with self._lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

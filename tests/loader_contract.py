@@ -494,10 +494,10 @@ class LoaderContract:
     def test_refuses_a_foreign_store(self, copy: Prepared, key: str, value: Any, message: str) -> None:
         manifest = copy.location / MANIFEST
         document = json.loads(manifest.read_bytes())
-        manifest.write_text(json.dumps({**document, key: value}))
+        manifest.write_text(json.dumps({**document, key: value}), encoding="utf-8")
         with pytest.raises(StoreError, match=message):
             copy.open().open()
-        manifest.write_text("{")
+        manifest.write_bytes(b"{")
         with pytest.raises(StoreError, match="not a manifest"):
             copy.open().open()
         manifest.unlink()

@@ -36,11 +36,11 @@ from pathlib import Path
 from loaders import load
 
 def peak():
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
 
 dataset = load(sys.argv[1])(sys.argv[2], "train", size=64)
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
 before, started = peak(), time.perf_counter()
 dataset.open()
 print(json.dumps([time.perf_counter() - started, peak() - before]))
@@ -133,17 +133,17 @@ def simulate(case: Case, location: Path, count: int) -> Path:
     """Make a store of so many images, or rather its index."""
     load(case.loader).prepare({"train": _Few(case.ragged)}, location, dataset=INFO)
     case.enlarge(location, count)
-    document = json.loads((location / MANIFEST).read_text())
+    document = json.loads((location / MANIFEST).read_text(encoding="utf-8"))
     document["splits"]["train"]["count"] = count
     document["files"] = {name: (location / name).stat().st_size for name in document["files"]}
-    (location / MANIFEST).write_text(json.dumps(document))
+    (location / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
     return location
 
 
 def opening(case: Case, location: Path) -> tuple[float, int]:
     """Seconds and peak bytes of opening it in a new process."""
     done = subprocess.run(
-        [sys.executable, "-c", _OPENING, case.loader, str(location)], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", _OPENING, case.loader, str(location)], stdout=subprocess.PIPE, encoding="utf-8", check=True
     )
     seconds, peak = json.loads(done.stdout)
     return seconds, peak

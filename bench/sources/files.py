@@ -118,7 +118,7 @@ def is_verified(tree: Path, archive_md5: str, fingerprint: str, dataset: str) ->
 
 def write_marker(path: Path, content: dict[str, Any]) -> None:
     """Write a small JSON file."""
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -130,7 +130,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("a") as lock:
+        with (folder / ".lock").open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
