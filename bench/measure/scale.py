@@ -143,7 +143,10 @@ def simulate(case: Case, location: Path, count: int) -> Path:
 def opening(case: Case, location: Path) -> tuple[float, int]:
     """Seconds and peak bytes of opening it in a new process."""
     done = subprocess.run(
-        [sys.executable, "-c", _OPENING, case.loader, str(location)], stdout=subprocess.PIPE, encoding="utf-8", check=True
+        [sys.executable, "-c", _OPENING, case.loader, str(location)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
     )
     seconds, peak = json.loads(done.stdout)
     return seconds, peak
