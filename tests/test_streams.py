@@ -98,16 +98,16 @@ def test_names_are_printed_as_they_are_or_escaped(tmp_path: Path) -> None:
         (folder / name).mkdir(parents=True)
         for number in range(3):
             Image.new("RGB", (16, 16), (50 * number, 0, 0)).save(folder / name / f"{number}.png")
-    (folder / "猫" / ":dog:.png").write_bytes((folder / "猫" / "0.png").read_bytes()[:60])
-    (folder / "猫" / os.fsdecode(b"\xff.png")).write_bytes((folder / "猫" / "0.png").read_bytes()[:60])
+    (folder / "猫" / ":dog:.png").write_bytes((folder / "猫" / "0.png").read_bytes()[:40])
+    (folder / "猫" / os.fsdecode(b"\xff.png")).write_bytes((folder / "猫" / "0.png").read_bytes()[:40])
     quick = QUICK.replace("--limit 64 ", "")  # which might leave out the damaged ones
     command = f"bench run mmap 'folder:{folder}' {quick} --image-size 16 --data-dir '{tmp_path}' --out '{tmp_path}'"
     code, out, err = shell(f"{command} --on-corrupt fail", LC_ALL="C.UTF-8")
     assert (code, "猫/:dog:.png" in err, "Traceback" in err) == (1, True, False)
     code, out, err = shell(f"{command} --on-corrupt skip", LC_ALL="C.UTF-8")
-    assert (code, "mmap on folder::cat: [red]ün: " in out) == (0, True), err
+    assert (code, "/:cat: [red]ün: 0." in out) == (0, True), err
     code, out, err = shell(f"{command} --on-corrupt skip", PYTHONIOENCODING="ascii")
-    assert (code, "mmap on folder::cat: [red]\\xfcn: " in out) == (0, True), err
+    assert (code, "/:cat: [red]\\xfcn: 0." in out) == (0, True), err
     code, out, err = shell(f"bench report '{tmp_path}' --format md", LC_ALL="C.UTF-8")
     assert (":cat: [red]ün" in out, "🐱" in out, "Traceback" in err) == (True, False, False)
 
