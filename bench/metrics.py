@@ -22,6 +22,7 @@ def score(predicted: torch.Tensor, labels: torch.Tensor, classes: int) -> Scores
     F1. A class that is neither present nor predicted does not enter the mean (torchmetrics).
     """
     predicted, labels = predicted.cpu(), labels.cpu()
+    classes = max(classes, 2)  # torchmetrics takes no single class; one that never occurs beside it changes nothing
     # Counting is exact in any order. In deterministic mode torchmetrics would count by a table of samples x classes
     # squared: 3 GB for Tiny ImageNet.
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.text import Text
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from bench.streams import ERR, Stream
+
+
+def console(stream: Stream, **how: Any) -> Console:
+    """A console that prints text as it is: names may hold ``[red]`` and ``:cat:``."""
+    return Console(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False, **how)
+
+
+err = console(ERR, soft_wrap=True)
 
 
 def _columns() -> Iterator[Any]:
-    return iter((TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
+    what = TextColumn("{task.description}", markup=False)
+    return iter((what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
 
 
 class Bar:
@@ -26,7 +35,7 @@ class Bar:
     def begin(self, what: str, total: int) -> None:
         """A step of so many samples begins."""
         if not err.is_terminal:
-            err.print(f"{what}: {total:,} samples", markup=False)
+            err.print(f"{what}: {total:,} samples")
             return
         self._progress = Progress(*_columns(), console=err, transient=True)
         self._progress.start()
@@ -62,7 +71,7 @@ class Steps:
         tenth = done * 10 // total if total else 0
         if tenth > self._tenths.get(step, -1):
             self._tenths[step] = tenth
-            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}", markup=False)
+            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}")
 
     def __enter__(self) -> Steps:
         self._progress.start()
@@ -76,7 +85,7 @@ class Doing:
     """What is being done, on a terminal; nothing elsewhere."""
 
     def __init__(self) -> None:
-        self._status = Status("", console=err)
+        self._status = Status("", console=err, spinner="dots" if err.encoding.startswith("utf") else "line")
 
     def __call__(self, what: str) -> None:
         """This is being done now."""

@@ -217,6 +217,10 @@ class Record(_Part):
     finished_at: str
 
 
+class TakenError(BenchError):
+    """There is a record in the place of another."""
+
+
 class Foreign(NamedTuple):
     """A JSON file that is not a record of a known version, and why."""
 
@@ -224,10 +228,11 @@ class Foreign(NamedTuple):
     reason: str
 
 
-def write_record(record: Record, out: Path) -> Path:
-    """Write ``<out>/<run_id>.json``, replacing an earlier record of the same run at once.
+def write_record(record: Record, out: Path, *, replace: bool = True) -> Path:
+    """Write ``<out>/<run_id>.json``, at once; an earlier record of the same run is replaced, or left as it is.
 
     Raises:
+        TakenError: there is one, and it is not to be replaced.
         BenchError: the folder cannot be written.
     """
     path = out / f"{record.run_id}.json"
@@ -239,12 +244,22 @@ def write_record(record: Record, out: Path) -> Path:
                 file.write(record.model_dump_json(indent=1) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if not replace:
+                _take(path)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise BenchError(f"cannot write the record {path}: {error.strerror}; choose another --out") from error
     return path
+
+
+def _take(path: Path) -> None:
+    """Make it ours, whoever else writes; a link in place of a file and its replacing is not for every file system."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        raise TakenError(f"there is a record {path} already") from None
 
 
 def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:
@@ -257,6 +272,9 @@ def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:
         raise BenchError(f"there is no folder {folder}; give the --out folder of earlier runs")
     for path in sorted(folder.rglob("*.json")):
         try:
+            if not path.is_file():  # opening a pipe would wait for somebody who writes
+                yield Foreign(path, "not a regular file")
+                continue
             document = json.loads(path.read_bytes())
         except (ValueError, OSError, RecursionError) as error:
             yield Foreign(path, f"not readable as JSON ({error})")

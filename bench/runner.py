@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,9 +37,10 @@ from bench.records import (
     SetupPart,
     StorePart,
 )
+from bench.sentences import sentence
 from bench.stores import Progress, Wanted, prepare
 from bench.training import Trainer
-from loaders import DatasetInfo, LoaderError, OptionError, SplitInfo, StoreInfo, UnavailableError
+from loaders import DatasetInfo, OptionError, SplitInfo, StoreInfo, UnavailableError
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
@@ -203,18 +203,6 @@ def _check_fit(config: Settings, wanted: Wanted) -> None:
         raise UsageError(f"loader {loader.name} takes at most {loader.max_workers} workers; lower --workers")
 
 
-def sentence(error: Exception) -> str:
-    """What to tell the user of an error: our own say it themselves, others are named."""
-    if isinstance(error, BenchError | LoaderError):
-        return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
-        what = f" ({tried[1]} more were asked for)" if tried else ""
-        return f"the device ran out of memory{what}; lower --batch-size or take a smaller --model"
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    return f"{type(error).__name__}: {lines[-1].strip()}"  # a worker's error has its traceback before its last line
-
-
 def publishable(text: str, wanted: Wanted) -> str:
     """An error as a record may show it: no folder of this machine, and nothing that options keep to themselves."""
     hidden = {str(wanted.store_dir): "STORES", str(wanted.source.folder): f"DATA/{wanted.source.name}"}
@@ -223,7 +211,7 @@ def publishable(text: str, wanted: Wanted) -> str:
     for secret in sorted(hidden, key=len, reverse=True):
         if len(secret) > 1:
             text = text.replace(secret, hidden[secret])
-    return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # names may have bytes that are no text
 
 
 def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, device: torch.device, draft: Draft) -> None:

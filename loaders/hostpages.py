@@ -128,7 +128,7 @@ def forget_last_error(maps: Path = Path("/proc/self/maps"), load: Callable[[str]
     """
     if not maps.exists():
         return 0
-    fields = [line.split(maxsplit=5) for line in maps.read_text().splitlines()]
+    fields = [line.split(maxsplit=5) for line in maps.read_text(encoding="utf-8", errors="replace").splitlines()]
     files = {each[5].removesuffix(" (deleted)") for each in fields if len(each) == 6}
     runtimes = sorted(file for file in files if Path(file).name.startswith("libcudart"))
     for runtime in runtimes:

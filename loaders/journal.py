@@ -160,7 +160,7 @@ class Journal:
             note = _Note(identity=self._identity, spent_s=self.spent(), attempts=self.attempts, splits=splits)
             self._sync(self._folder)
             beside = self._place / "note.partial"
-            beside.write_text(note.model_dump_json())
+            beside.write_text(note.model_dump_json(), encoding="utf-8")
             beside.replace(self._place / "note.json")
             self._noted = time.perf_counter()
 

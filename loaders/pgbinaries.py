@@ -58,7 +58,7 @@ def programs_for(data: Path) -> Programs:
     """
     again = "prepare the store again"
     try:
-        major = int((data / "PG_VERSION").read_text())
+        major = int((data / "PG_VERSION").read_text(encoding="ascii"))
         owner = data.stat()
     except (OSError, ValueError):
         raise StoreError(f"{data} is not a PostgreSQL data directory that can be read; {again}") from None
@@ -150,7 +150,7 @@ def _probe(folder: Path, identity: Identity) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         timeout=60,
         check=False,

@@ -83,7 +83,7 @@ class EmbeddedServer:
             raise BackendError(f"cannot start a PostgreSQL server: {found.reason}")
         password = store / _PASSWORD
         password.touch(0o600, exist_ok=False)
-        password.write_text(secrets.token_hex(32))
+        password.write_text(secrets.token_hex(32), encoding="ascii")
         return cls._start(store, found.programs, new=True)
 
     @classmethod
@@ -133,7 +133,7 @@ class EmbeddedServer:
         }
         if transport == "socket":
             return {**common, "host": str(self._ready["directory"]), "password": ""}
-        return {**common, "host": "127.0.0.1", "password": (self._store / _PASSWORD).read_text()}
+        return {**common, "host": "127.0.0.1", "password": (self._store / _PASSWORD).read_text(encoding="ascii")}
 
     def close(self, *, keep_data: bool = True) -> None:
         """Let go; if this was the last hold, return when the server has ended.

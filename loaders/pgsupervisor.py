@@ -156,7 +156,7 @@ class Supervisor:
         server = self.child
         status = os.path.join(self.config["data"], "postmaster.pid")  # noqa: PTH118
         while self._reaped() is None:
-            with contextlib.suppress(FileNotFoundError), open(status) as file:  # noqa: PTH123
+            with contextlib.suppress(FileNotFoundError), open(status, encoding="utf-8") as file:  # noqa: PTH123
                 lines = file.read().split("\n")
                 if len(lines) > 7 and lines[0] == str(server) and lines[7].strip() == "ready":
                     ready = {"directory": self.runtime, "port": port, "tcp": self.config["tcp"], "pid": server}
@@ -250,7 +250,7 @@ class Supervisor:
 
     def _log_tail(self) -> str:
         try:
-            with open(f"{self.runtime}/log", errors="replace") as file:  # noqa: PTH123
+            with open(f"{self.runtime}/log", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 lines = file.read()[-4000:].strip().splitlines()
         except FileNotFoundError:
             return "it wrote no log"
@@ -305,7 +305,7 @@ def take_identity(identity: dict[str, Any]) -> None:
             ("uid_map", f"{_MAPPED_ID} {user} 1"),
             ("gid_map", f"{_MAPPED_ID} {group} 1"),
         ):
-            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
                 file.write(text)
     elif identity["kind"] == "switch":
         os.setgroups([])

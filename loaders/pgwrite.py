@@ -136,7 +136,7 @@ def write_tables(
         for name in names.values()
     ]
     tables = Tables(token=token, names=names, bytes=sum(size[0] for size in sizes if size))
-    (folder / TABLES).write_text(tables.model_dump_json(indent=1))
+    (folder / TABLES).write_text(tables.model_dump_json(indent=1), encoding="utf-8")
     return tables
 
 

@@ -286,7 +286,7 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock.open("a") as lock:
+        with self._lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -26,7 +26,7 @@ def compiled(document: Path) -> str:
             [program, "-interaction=nonstopmode", "-halt-on-error", document.name],
             cwd=document.parent,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         assert done.returncode == 0, done.stdout[-3000:]

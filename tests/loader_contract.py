@@ -499,7 +499,7 @@ class LoaderContract:
             manifest.write_text(changed.model_dump_json(), encoding="utf-8")
         with pytest.raises(StoreError, match=message):
             copy.open().open()
-        manifest.write_text("{")
+        manifest.write_bytes(b"{")
         with pytest.raises(StoreError, match="not a manifest"):
             copy.open().open()
         manifest.unlink()

@@ -28,7 +28,7 @@ device = "cpu"
 def write(path: Path, *blocks: str, head: str = HEAD, repeats: int = 1) -> Path:
     """A file of a small sweep: each block is the body of a ``[[matrix]]``."""
     matrix = "\n".join(f"[[matrix]]\n{block}" for block in blocks)
-    path.write_text(f"repeats = {repeats}\n{head}\n{matrix}\n")
+    path.write_text(f"repeats = {repeats}\n{head}\n{matrix}\n", encoding="utf-8")
     return path
 
 
@@ -41,9 +41,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **loaders: str) -> No
     """Make loaders known by entry points, here and in every process that is started, as an installed package does."""
     info = folder / "trouble-0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 0\n", encoding="utf-8")
     lines = "\n".join(f"{name} = {target}" for name, target in loaders.items())
-    (info / "entry_points.txt").write_text(f"[bench.loaders]\n{lines}\n")
+    (info / "entry_points.txt").write_text(f"[bench.loaders]\n{lines}\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
     monkeypatch.syspath_prepend(str(folder))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.command import Bench
 
@@ -96,10 +97,52 @@ def test_report_takes_language_baseline_and_formats(bench: Bench) -> None:
     assert (done.code, done.err) == (2, "bench: --baseline floppy: no record is of that loader; there are: mmap\n")
 
 
-def test_the_same_run_replaces_its_record_and_another_does_not(bench: Bench) -> None:
-    for extra in ((), (), ("--seed", "1"), ("--repeat", "1")):
-        assert bench("run", "memory", "digits", *QUICK, *extra).code == 0
-    assert len(list(bench.out.glob("*.json"))) == 3
+def repeats_in(folder: Path) -> list[int]:
+    return sorted(json.loads(path.read_bytes())["config"]["repeat"] for path in folder.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "memory", "digits", *QUICK), ("rate", "memory", "digits", "--limit", "64", "--repeats", "1")]
+)
+def test_a_run_that_is_repeated_gets_the_next_free_number(bench: Bench, command: tuple[str, ...]) -> None:
+    for number, extra in enumerate(((), (), ("--repeat", "3"), ())):
+        assert bench(*command, *extra).code == 0
+        assert repeats_in(bench.out) == [[0], [0, 1], [0, 1, 3], [0, 1, 2, 3]][number]
+
+
+def test_a_record_is_overwritten_on_demand_alone(bench: Bench) -> None:
+    assert bench("run", "memory", "digits", *QUICK).code == 0
+    (path,) = bench.out.glob("*.json")
+    before = path.read_bytes()
+    done = bench("run", "hdf5", "digits", *QUICK, "--repeat", "0")
+    assert done.code == 0, "another loader has numbers of its own"
+    done = bench("run", "memory", "digits", *QUICK, "--repeat", "0")
+    refusal = f"bench: --repeat 0: {path} is there already; leave it out for the next free number, or add --overwrite\n"
+    assert (done.code, done.err, path.read_bytes()) == (2, refusal, before)
+    done = bench("run", "memory", "digits", *QUICK, "--overwrite")
+    assert (done.code, "--overwrite goes with --repeat" in done.err, path.read_bytes()) == (2, True, before)
+    assert bench("run", "memory", "digits", *QUICK, "--repeat", "0", "--overwrite").code == 0
+    assert path.read_bytes() != before
+    assert repeats_in(bench.out) == [0, 0]
+
+
+def test_a_failed_run_keeps_its_number_and_its_record(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("bench.runner.build_model", lambda: None)  # which takes no arguments
+        assert bench("run", "memory", "digits", *QUICK).code == 1
+    assert bench("run", "memory", "digits", *QUICK).code == 0
+    found = {json.loads(path.read_bytes())["config"]["repeat"]: path for path in bench.out.glob("*.json")}
+    assert [json.loads(found[number].read_bytes())["status"] for number in (0, 1)] == ["failed", "ok"]
+
+
+def test_a_data_set_of_one_class_is_trained_on_and_reported(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "own" / "only").mkdir(parents=True)
+    for number in range(10):
+        Image.new("RGB", (40, 48), (20 * number, 9, 200)).save(tmp_path / "own" / "only" / f"{number}.png")
+    done = bench("run", "mmap", f"folder:{tmp_path / 'own'}", "--epochs", "1", "--device", "cpu", "--image-size", "32")
+    assert (done.code, "accuracy 1.0000, macro-F1 1.0000; record" in done.out) == (0, True), done
+    assert bench("report", str(bench.out)).code == 0
+    assert "1.0000" in (bench.out / "report.md").read_text(encoding="utf-8")
 
 
 def test_every_setting_of_training_can_be_given(bench: Bench) -> None:

@@ -63,7 +63,7 @@ def test_tables_are_the_records(key: str, heading: str, dataset: str) -> None:
 
 
 def test_commands_exist() -> None:
-    from bench.cli import app
+    from bench.cli.commands import app
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
     named = set(re.findall(r"\bbench (\w+)", README)) - {"loaders"}

@@ -179,11 +179,14 @@ def test_what_is_no_record_is_named_and_skipped(tmp_path: Path) -> None:
     for name, (content, _) in FOREIGN.items():
         (tmp_path / f"{name}.json").write_bytes(content)
     (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "dangling.json").symlink_to("nowhere")
     (tmp_path / "notes.txt").write_text("not looked at")
     write_record(a_record(), tmp_path / "deep" / "down")
     found = list(read_records(tmp_path))
     reasons = {item.path.stem: item.reason for item in found if isinstance(item, Foreign)}
-    assert reasons.keys() == FOREIGN.keys() | {"folder"}
+    assert reasons.keys() == FOREIGN.keys() | {"folder", "pipe", "dangling"}
+    assert {reasons[name] for name in ("folder", "pipe", "dangling")} == {"not a regular file"}
     for name, (_, reason) in FOREIGN.items():
         assert reasons[name].startswith(reason), name
     (whole,) = [item for item in found if not isinstance(item, Foreign)]

@@ -216,6 +216,15 @@ def test_data_of_another_kind_is_refused(tmp_path: Path) -> None:
         wanted_twins(tmp_path, digits)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"fraction": "much"}'])
+def test_a_damaged_mark_of_a_twin_is_named(tmp_path: Path, content: str) -> None:
+    open_source("cifar10", tmp_path / "data").make_twin(0.002, lambda *_: None)
+    (marker,) = (tmp_path / "data").rglob("SYNTHETIC.json")
+    marker.write_text(content)
+    with pytest.raises(DataError, match=r"SYNTHETIC.json is damaged; remove .*, and the twin is made anew"):
+        wanted_twins(tmp_path, DATA.format(TWIN))
+
+
 @pytest.mark.parametrize(
     ("extra", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -159,7 +160,18 @@ WRONG = [
     ('name = "whole"', 'name = "../x"', 1, "name: string should match"),
     ('name = "whole"', 'name = "whole"\ncolour = "red"', 2, "no key 'colour'"),
     ("repeats = 3", "repeats = 0", 3, "repeats: input should be greater"),
+    ("repeats = 3", "repeats = true", 3, "repeats: input should be a valid integer"),
+    ("repeats = 3", "repeats = 3.0", 3, "repeats: input should be a valid integer"),
     ("timeout_s = 60", "timeout_s = -1", 5, "timeout_s"),
+    ("timeout_s = 60", "timeout_s = true", 5, "timeout_s: input should be a valid number"),
+    ("epochs = 2", "epochs = true", 8, "run.epochs: input should be a valid integer"),
+    ("epochs = 2", "lr = '0.1'", 8, "run.lr: input should be a valid number"),
+    ("epochs = 2", "amp = 1", 8, "run.amp: input should be a valid boolean"),
+    ("epochs = 2", "source = {resize = true}", 8, "resize True: input should be a valid integer"),
+    ("synthetic = true", "synthetic = 1", 14, "data.synthetic: input should be a valid boolean"),
+    ("workers = 0", "workers = [0, true]", 21, "matrix.workers: input should be a valid integer"),
+    ("workers = 0", "skip_unfitting = 1", 21, "matrix.skip_unfitting: input should be a valid boolean"),
+    ("threads = 2", "threads = true", 26, "option 'threads' of loader memory: input should be a valid integer"),
     ("epochs = 2", "epochs = [2]", 8, "run.epochs"),
     ("epochs = 2", "repeat = 2", 8, "no key 'repeat' in run"),
     ("synthetic = true\n", "", 12, "fraction goes with synthetic"),
@@ -203,6 +215,27 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes('name = "caf\xe9"'.encode("latin-1"))
     with pytest.raises(UsageError, match="not UTF-8"):
         read_sweep(tmp_path / "latin.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(UsageError, match=r"cannot read .*pipe.toml: it is not a regular file; give the file"):
+        read_sweep(tmp_path / "pipe.toml")
+    with pytest.raises(UsageError, match=r"cannot read .*: Is a directory; give the file of a sweep"):
+        read_sweep(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["[" * 3000, "{a=" * 3000, "9" * 5000], ids=["brackets", "braces", "digits"])
+def test_what_python_cannot_read_is_one_sentence(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match=r"some.toml has a number too long or brackets too deep to be read; shorten"):
+        read(tmp_path, f"seed = {value}")
+
+
+def test_a_byte_order_mark_and_any_line_ends_are_read(tmp_path: Path) -> None:
+    text = WHOLE.replace("\n", "\r\n").encode("utf-8-sig")
+    (tmp_path / "marked.toml").write_bytes(text)
+    assert read_sweep(tmp_path / "marked.toml").config == read(tmp_path, WHOLE).config
+
+
+def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
+    assert read(tmp_path, WHOLE.replace("epochs = 2", "lr = 1")).config.run.given()["lr"] == 1.0
 
 
 def test_what_is_missing_at_the_top_has_no_line(tmp_path: Path) -> None:

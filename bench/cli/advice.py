@@ -23,6 +23,7 @@ from bench.cli.options import (
     Threads,
 )
 from bench.cli.output import out, say
+from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
 from bench.errors import BenchError, UsageError
 from bench.progress import Doing
@@ -73,6 +74,7 @@ def advise(
     if reason := first.source.missing():
         raise BenchError(reason)
     fix_arithmetic(config)
+    end_by_exception()
     with Doing() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
     best = advice.forecasts[0].trial.candidate

@@ -21,6 +21,7 @@ from bench.cli.options import (
     TestShare,
 )
 from bench.cli.output import say
+from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
 from bench.progress import Bar, Steps
 
@@ -39,6 +40,7 @@ def fetch(
     source = open_source(dataset, data_dir)
     if not synthetic and fraction != 1.0:
         raise UsageError("--fraction goes with --synthetic; the official files come whole")
+    end_by_exception()
     with Steps() as steps:
         if synthetic:
             source.make_twin(fraction, steps)
@@ -65,6 +67,7 @@ def prepare(
 
     how = source_options(resize, on_corrupt, test_share)
     wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, how)
+    end_by_exception()
     info, written = make(wanted, Bar(), force=force)
     for note in wanted.source.notes() if not wanted.source.missing() else ():
         say(f"{wanted.source.name}: {note}")

@@ -10,6 +10,7 @@ import typer
 from bench.cli.arguments import check_out, chosen_formats
 from bench.cli.options import Debug, TableFormats
 from bench.cli.output import out, say
+from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
 from bench.progress import Doing, err
 
@@ -42,6 +43,7 @@ def gradcheck(
     )
     if out_dir is not None:
         write.check(out_dir)
+    end_by_exception()
     made: outcome.Planting | outcome.Outcome
     with Doing() as doing:
         made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
@@ -51,7 +53,7 @@ def gradcheck(
         for path in write.write(made, out_dir, wanted, command):
             say(f"wrote {path}")
     for fault in made.faults:
-        err.print(f"bench: {fault}", markup=False)
+        err.print(f"bench: {fault}")
     say(f"{made.summary()}; {made.seconds:.1f} s")
     if made.faults:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from bench.cli.arguments import store_folder
 from bench.cli.options import DATA, DataDir, Debug, StoreDir
 from bench.cli.output import say
+from bench.cli.signals import end_by_exception
 from bench.progress import Bar
 
 
@@ -45,6 +46,7 @@ def doctor(
     """Tell what this machine can run, what is missing and why. Exits 1 if a store is damaged."""
     from bench import doctor as rounds
 
+    end_by_exception()
     findings = list(rounds.examine(data_dir))
     if verify:
         findings += rounds.verify(store_folder(data_dir, store_dir), Bar())

@@ -57,7 +57,11 @@ Start = Annotated[StartMethod, typer.Option("--start-method", help="How worker p
 Prefetch = Annotated[int, typer.Option("--prefetch", help="Batches read ahead, by a thread or by each worker.")]
 Threads = Annotated[int, typer.Option("--threads", help="Threads of PyTorch's operators; 0: one per core.")]
 DeviceName = Annotated[Device, typer.Option("--device")]
-Repeat = Annotated[int, typer.Option("--repeat", help="Number of this repetition; part of the record's name.")]
+Repeat = Annotated[
+    int | None,
+    typer.Option("--repeat", help="Number of this repetition; default: the first without a record in --out."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the record that --repeat names.")]
 
 # What is made of records or of an audit.
 TableFormats = Annotated[str | None, typer.Option("--format", help="What --out gets: md, csv, latex; default all.")]

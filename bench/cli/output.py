@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from bench.progress import console
+from bench.streams import OUT
 
-out = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, width=None if sys.stdout.isatty() else 240)
+out = console(OUT, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 240)
 
 
 def say(line: str) -> None:
     """Print a line as it is."""
-    out.print(line, markup=False)
+    out.print(line)

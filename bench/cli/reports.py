@@ -11,6 +11,7 @@ import typer
 from bench.cli.arguments import check_out, chosen_formats
 from bench.cli.options import Debug, Language, Mix, TableFormats
 from bench.cli.output import out, say
+from bench.cli.signals import end_by_exception
 from bench.errors import BenchError, UsageError
 from bench.progress import err
 
@@ -38,6 +39,7 @@ def report(
     from bench.report import write
 
     wanted = chosen_formats(formats, write.FORMATS)
+    end_by_exception()
     records, foreign = _records(folder)
     known = sorted({record.loader.name for record in records})
     if baseline.partition(" ")[0] not in (*known, "filesystem"):
@@ -71,6 +73,7 @@ def compare(
 
     check_out(formats, out_dir)
     wanted = chosen_formats(formats, comparing.FORMATS)
+    end_by_exception()
     sides = [(str(folder), _records(folder)[0]) for folder in (a, b)]
     made = comparing.compare(sides[0], sides[1], language, mix)
     _show(made)
@@ -87,7 +90,7 @@ def _records(folder: Path) -> tuple[list[Record], list[Foreign]]:
     found = list(read_records(folder))
     foreign = [item for item in found if isinstance(item, Foreign)]
     for item in foreign:
-        err.print(f"skipped {item.path}: {item.reason}", markup=False)
+        err.print(f"skipped {item.path}: {item.reason}")
     records = [item[1] for item in found if not isinstance(item, Foreign)]
     if not records:
         raise BenchError(f"there are no records in {folder}; make some with `bench run … --out {folder}`")

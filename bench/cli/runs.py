@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,7 @@ from bench.cli.options import (
     Loader,
     LoaderOptions,
     Network,
+    Overwrite,
     Prefetch,
     RecordDir,
     Repeat,
@@ -35,6 +36,7 @@ from bench.cli.options import (
     Workers,
 )
 from bench.cli.output import say
+from bench.cli.signals import end_by_exception
 from bench.config import CacheState, RateConfig, RunConfig, Settings, build
 from bench.errors import BenchError
 from bench.progress import Bar
@@ -42,6 +44,8 @@ from bench.progress import Bar
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
     from bench.records import Record
     from bench.stores import Wanted
+
+C = TypeVar("C", bound=Settings)
 
 
 def run(
@@ -69,7 +73,8 @@ def run(
     in_flight: Annotated[int, typer.Option("--in-flight", help="Batches on a CUDA device at once.")] = 2,
     ceiling_steps: Annotated[int, typer.Option("--ceiling-steps", help="Steps without a data path; 0: none.")] = 50,
     rate_batches: Annotated[int, typer.Option("--rate-batches", help="Batches without training; 0: none.")] = 200,
-    repeat: Repeat = 0,
+    repeat: Repeat = None,
+    overwrite: Overwrite = False,
     image_size: ImageSize = None,
     option: LoaderOptions = None,
     limit: Limit = None,
@@ -103,7 +108,7 @@ def run(
         ceiling_steps=ceiling_steps,
         rate_batches=rate_batches,
     )
-    record = _recorded(lambda: train(config, wanted, Bar(), say), out_dir)
+    record = _recorded(config, repeat, overwrite, out_dir, lambda config: train(config, wanted, Bar(), say))
     seconds, speed, fetched = (METRICS[key].of(record) for key in ("epoch_s", "images_per_s", "fetch_pct"))
     last = record.epochs[-1]
     say(
@@ -124,7 +129,8 @@ def rate(
     prefetch: Prefetch = 0,
     threads: Threads = 0,
     device: DeviceName = "auto",
-    repeat: Repeat = 0,
+    repeat: Repeat = None,
+    overwrite: Overwrite = False,
     image_size: ImageSize = None,
     option: LoaderOptions = None,
     limit: Limit = None,
@@ -142,7 +148,7 @@ def rate(
 
     wanted, settings = _subject(locals())
     config = build(RateConfig, **settings, batches=batches, repeats=repeats)
-    record = _recorded(lambda: measure(config, wanted, Bar(), say), out_dir)
+    record = _recorded(config, repeat, overwrite, out_dir, lambda config: measure(config, wanted, Bar(), say))
     mine, raw, ratio = (METRICS[key].of(record) for key in ("loader_rate", "raw_rate", "efficiency"))
     text = f"{loader} on {dataset}: {mine:,.0f} images/s"
     if record.rates is not None and raw is not None:
@@ -162,22 +168,27 @@ def _subject(given: Mapping[str, Any]) -> tuple[Wanted, dict[str, Any]]:
         "image_size": wanted.image_size(given["image_size"]),
         "source": how.given(),
         "options": options,
+        "repeat": given["repeat"] or 0,
         "device": resolve_device(given["device"]).type,
     }
     return wanted, {name: given[name] for name in Settings.model_fields if name in given} | translated
 
 
-def _recorded(work: Callable[[], Record], folder: Path) -> Record:
-    """Do the work and keep its record, whatever became of it."""
-    from bench.records import write_record
+def _recorded(config: C, repeat: int | None, overwrite: bool, folder: Path, work: Callable[[C], Record]) -> Record:
+    """Do the work under a number of its own and keep its record, whatever became of it."""
+    from bench.repeats import keep, numbered
     from bench.runner import RunFailedError
 
+    config = numbered(config, repeat, overwrite, folder)
+    end_by_exception()
     try:
-        record = work()
+        record = work(config)
     except RunFailedError as error:
-        write_record(error.record, folder)
+        keep(error.record, overwrite, folder)
         raise
-    write_record(record, folder)
-    if record.status == "unavailable":
-        raise BenchError(f"loader {record.loader.name} is unavailable: {record.error}")
-    return record
+    kept = keep(record, overwrite, folder)
+    if kept.run_id != record.run_id:
+        say(f"a record of repeat {record.config.repeat} came meanwhile; this one is repeat {kept.config.repeat}")
+    if kept.status == "unavailable":
+        raise BenchError(f"loader {kept.loader.name} is unavailable: {kept.error}")
+    return kept

@@ -13,6 +13,7 @@ from bench.cli.arguments import check_limit, store_folder
 from bench.cli.options import DATA, RUNS, DataDir, Debug, Limit, StoreDir
 from bench.cli.output import out, say
 from bench.cli.reports import report
+from bench.cli.signals import end_by_exception
 from bench.progress import Bar, err
 
 
@@ -44,6 +45,7 @@ def sweep(
     folder = out_dir or RUNS / file.config.name
     folders = Folders(data_dir.absolute(), store_folder(data_dir, store_dir))
     plan = make_plan(file, folders, limit)
+    end_by_exception()
     if dry_run:
         from bench.sweep.estimate import dry_run_lines
 
@@ -60,7 +62,7 @@ def sweep(
     with contextlib.suppress(typer.Exit):  # older records in the folder are not this sweep's failures
         report(folder)
     for line in failed:
-        err.print(f"failed: {line}", markup=False)
+        err.print(f"failed: {line}")
     if failed:
         raise typer.Exit(1)
 
@@ -69,4 +71,5 @@ def job() -> None:
     """Do one step of a sweep, which `bench sweep` describes on standard input."""
     from bench.sweep.job import perform
 
+    end_by_exception()
     perform(sys.stdin.read(), Bar(), say)

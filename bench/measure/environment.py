@@ -55,7 +55,7 @@ def cpu_model() -> str:
     """The processor's name as the kernel gives it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -66,13 +66,13 @@ def is_virtual() -> bool | None:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return None
-    flags = re.search(r"^flags\s*:(.*)$", info.read_text(), re.MULTILINE)
+    flags = re.search(r"^flags\s*:(.*)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return None if flags is None else "hypervisor" in flags[1].split()
 
 
 def _first_line(path: Path) -> str | None:
     """What a small file of the kernel says, if it is there."""
-    return path.read_text().partition("\n")[0] if path.exists() else None
+    return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if path.exists() else None
 
 
 def gpu(device: torch.device, nvml: Nvml = pynvml) -> dict[str, Any] | None:
@@ -108,11 +108,13 @@ def git_state() -> dict[str, Any] | None:
     if not (root / ".git").exists():
         return None
     try:
-        commit = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        commit = subprocess.run(
+            ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=True
+        )
         status = subprocess.run(
             ["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):  # no git here, or a tree that git does not trust

@@ -36,11 +36,11 @@ from pathlib import Path
 from loaders import load
 
 def peak():
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
 
 dataset = load(sys.argv[1])(sys.argv[2], "train", size=64)
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
 before, started = peak(), time.perf_counter()
 dataset.open()
 print(json.dumps([time.perf_counter() - started, peak() - before]))
@@ -142,7 +142,10 @@ def simulate(case: Case, location: Path, count: int) -> Path:
 def opening(case: Case, location: Path) -> tuple[float, int]:
     """Seconds and peak bytes of opening it in a new process."""
     done = subprocess.run(
-        [sys.executable, "-c", _OPENING, case.loader, str(location)], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", _OPENING, case.loader, str(location)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
     )
     seconds, peak = json.loads(done.stdout)
     return seconds, peak

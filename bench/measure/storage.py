@@ -30,7 +30,7 @@ def _filesystem(folder: Path, mounts: Path) -> str | None:
     if not mounts.exists():
         return None
     best, kind = "", None
-    for line in mounts.read_text().splitlines():
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
         before, _, after = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
         if (folder.as_posix() + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
@@ -52,4 +52,4 @@ def _device(folder: Path, devices: Path) -> str | None:
     rotational = disk / "queue" / "rotational"
     if not rotational.exists():
         return None
-    return "disk" if rotational.read_text().strip() == "1" else "ssd"
+    return "disk" if rotational.read_text(encoding="ascii").strip() == "1" else "ssd"

@@ -43,7 +43,7 @@ class SourceOptions(BaseModel):
         test_share: share of each class that is held out where the source is not split.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     resize: int | None = Field(default=None, ge=8, le=16384)
     on_corrupt: Literal["fail", "skip"] = "fail"

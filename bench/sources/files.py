@@ -168,7 +168,7 @@ def write_marker(path: Path, content: dict[str, Any]) -> None:
         DataError: a pipe or device lies in its place.
     """
     refuse_special(path)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         refuse_special(folder / ".lock")
-        with (folder / ".lock").open("a") as lock:
+        with (folder / ".lock").open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

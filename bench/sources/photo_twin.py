@@ -55,7 +55,7 @@ def make_imagenette_twin(folder: Path, top: str, archive: str, longest: int, fra
             except BaseException:  # an interrupt too: the other classes need not be drawn
                 pool.shutdown(cancel_futures=True)
                 raise
-        (tree / "noisy_imagenette.csv").write_text("path,noisy_labels_0,is_valid\n")
+        (tree / "noisy_imagenette.csv").write_text("path,noisy_labels_0,is_valid\n", encoding="utf-8")
 
 
 def _write_class(tree: Path, split: str, label: int, count: int, longest: int, photographs: list[Image.Image]) -> int:

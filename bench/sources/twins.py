@@ -69,9 +69,9 @@ def make_tiny_imagenet_twin(folder: Path, top: str, archive: str, fraction: floa
         # Identifiers of WordNet's form that WordNet does not use; listed out of order, as in the official file.
         wnids = [f"n99{label:06d}" for label in range(_TINY_CLASSES)]
         words = (f"{wnid}\ttwin class {label}, made up\n" for label, wnid in enumerate(wnids))
-        (tree / "words.txt").write_text("".join(words))
+        (tree / "words.txt").write_text("".join(words), encoding="utf-8")
         listed = np.random.Philox(key=1).random_raw(_TINY_CLASSES).argsort(kind="stable")
-        (tree / "wnids.txt").write_text("".join(f"{wnids[label]}\n" for label in listed))
+        (tree / "wnids.txt").write_text("".join(f"{wnids[label]}\n" for label in listed), encoding="utf-8")
         (tree / "val" / "images").mkdir(parents=True)
         held_out = _shuffled(_TINY_CLASSES, test, 1)
         lines = [""] * len(held_out)
@@ -82,7 +82,7 @@ def make_tiny_imagenet_twin(folder: Path, top: str, archive: str, fraction: floa
             names = [f"{wnids[label]}_{i}.JPEG" for i in range(train)]
             boxes = _write_images(renderer.render(label, 0, np.arange(train)), train_folder / "images", names)
             (train_folder / f"{wnids[label]}_boxes.txt").write_text(
-                "".join(f"{name}\t{box}\n" for name, box in zip(names, boxes, strict=True))
+                "".join(f"{name}\t{box}\n" for name, box in zip(names, boxes, strict=True)), encoding="utf-8"
             )
             ranks = np.flatnonzero(held_out[:, 0] == label)
             names = [f"val_{rank}.JPEG" for rank in ranks]
@@ -100,7 +100,7 @@ def make_tiny_imagenet_twin(folder: Path, top: str, archive: str, fraction: floa
             except BaseException:  # an interrupt too: the other classes need not be drawn
                 pool.shutdown(cancel_futures=True)
                 raise
-        (tree / "val" / "val_annotations.txt").write_text("".join(lines))
+        (tree / "val" / "val_annotations.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def twin_share(full: int, fraction: float) -> int:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bench.config import RunConfig
 from bench.errors import UsageError
+from loaders.regular import read_regular
 
 ALL = "*"
 """In place of a loader's name: every loader that is registered."""
@@ -21,11 +22,16 @@ _NOT_SETTINGS = ("loader", "options", "dataset", "command", "repeat")
 
 
 def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+_Tables = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""TOML has lists in place of tuples."""
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict, since TOML has types of its own: ``true`` is not 1, and "3" is not 3.
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _run_settings(*, lists: bool) -> dict[str, Any]:
@@ -118,8 +124,8 @@ class SweepConfig(_Strict):
     time_limit_s: float | None = Field(default=None, gt=0)
     process: Literal["own", "shared"] = "own"
     run: Shared = Shared()
-    data: tuple[DataConfig, ...] = ()
-    matrix: tuple[Block, ...] = Field(min_length=1)
+    data: Annotated[tuple[DataConfig, ...], _Tables] = ()
+    matrix: Annotated[tuple[Block, ...], Field(min_length=1), _Tables]
 
 
 class SweepFile(NamedTuple):
@@ -141,7 +147,7 @@ def read_sweep(path: Path) -> SweepFile:
         UsageError: it cannot be read, or something in it is wrong; says where.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).partition(" (at ")
@@ -150,6 +156,8 @@ def read_sweep(path: Path) -> SweepFile:
         raise UsageError(f"{path}{place}: {_lower(what)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text; save it as such") from None
+    except (ValueError, RecursionError):  # Python's own limits
+        raise UsageError(f"{path} has a number too long or brackets too deep to be read; shorten it") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give the file of a sweep") from None
     try:

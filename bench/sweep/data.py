@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Source
-from bench.sources.files import MARKER, exists
+from bench.sources.files import MARKER, exists, read_bytes
 from bench.sources.registry import SOURCES, open_source
 from bench.stores import prepare
 from bench.sweep.config import DataConfig, SweepFile
@@ -53,8 +53,11 @@ def _check(source: Source, wanted: DataConfig) -> None:
     there, fraction = "files that are not a twin", None
     for marker in source.folder.glob(f"*/{MARKER}"):
         if source.info().synthetic:
-            fraction = json.loads(marker.read_bytes()).get("fraction")
-            there = f"a twin of fraction {fraction:g}"
+            try:
+                fraction = json.loads(read_bytes(marker, 10_000))["fraction"]
+                there = f"a twin of fraction {fraction:g}"
+            except (ValueError, TypeError, LookupError) as error:
+                raise DataError(f"{marker} is damaged; remove {marker.parent}, and the twin is made anew") from error
     asked = f"a twin of fraction {wanted.fraction:g}" if wanted.synthetic else "the files themselves"
     if (fraction is None) == wanted.synthetic or (wanted.synthetic and fraction != wanted.fraction):
         raise UsageError(

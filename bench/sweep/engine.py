@@ -164,7 +164,7 @@ class Sweep:
         timeout_s = min(self._timeout_s, self._clock.left_s)
         ended = run_task(task, log, self._folder.hold, timeout_s)
         if ended.timed_out or ended.code:
-            said = lost.reason(ended, log.read_text(errors="replace"), timeout_s)
+            said = lost.reason(ended, log.read_text(encoding="utf-8", errors="replace"), timeout_s)
             raise (UsageError if ended.code == USAGE else BenchError)(f"the {what} could not be made: {said}")
         if isinstance(task, TwinTask | PrepareTask):
             self._listener.say(f"made the {what} in {ended.seconds:.0f} s")

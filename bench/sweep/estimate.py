@@ -141,7 +141,7 @@ def _calibrated(cells: Iterable[Cell], facts: Mapping[str, Facts]) -> tuple[floa
         task = CalibrateTask(workloads=tuple(workloads.values()), started=time.time(), answer=answer)
         ended = run_task(task, log, Hold(Path(folder) / "running"), _PATIENCE_S)
         if ended.timed_out or ended.code:
-            said = reason(ended, log.read_text(errors="replace"), _PATIENCE_S)
+            said = reason(ended, log.read_text(encoding="utf-8", errors="replace"), _PATIENCE_S)
             raise BenchError(f"cannot time training steps for the estimate: {said}")
         found = Calibration.model_validate_json(answer.read_bytes())
     return found.start_s, dict(zip(workloads, found.sample_s, strict=True))

@@ -38,7 +38,7 @@ class Folder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a")
+            lock = (self.path / ".lock").open("ab")
         except OSError as error:
             raise BenchError(f"cannot write into {self.path}: {error.strerror}; choose another --out") from error
         with lock:

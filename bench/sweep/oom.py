@@ -23,7 +23,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 def _group_files(root: Path) -> list[Path]:
     """Where the kernel counts for this process's group: version 2's hierarchy, then version 1's."""
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     found = []
@@ -42,7 +42,7 @@ def _group_files(root: Path) -> list[Path]:
 
 def _counter(path: Path) -> int | None:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError:
         return None
     for line in text.splitlines():

@@ -89,7 +89,9 @@ def wanted_of(
         UnavailableError: the loader cannot be imported.
     """
     found = load(loader)
-    parsed = parse_options(found.Options, options, loader)
+    # As text, which alone is no integer: true would be taken for 1.
+    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
+    parsed = parse_options(found.Options, given, loader)
     public = parsed.public()
     return Wanted(found, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
 

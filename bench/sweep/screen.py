@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
@@ -16,7 +15,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         # Once a second: drawing takes processor time from what is measured.
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         live = console.is_terminal
         self._bar = Progress(*columns, console=console, refresh_per_second=1, transient=True, disable=not live)
         self._task = self._bar.add_task("", total=None)
@@ -24,7 +23,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._console.print(line, markup=False)
+        self._console.print(line, markup=False, emoji=False)
 
     def doing(self, what: str) -> None:
         """Show what is under way, on a terminal."""
@@ -38,7 +37,7 @@ class Screen:
         self._show()
 
     def _show(self) -> None:
-        self._bar.update(self._task, description=escape(self._left + self._what))
+        self._bar.update(self._task, description=self._left + self._what)
 
     def __enter__(self) -> Self:
         self._bar.start()

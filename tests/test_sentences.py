@@ -1,0 +1,117 @@
+"""Memory, processes and descriptors that run out are a sentence each, with what helps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.sentences import ran_out, sentence
+from loaders.errors import DecodeError, StoreError
+
+MEMORY, PROCESSES, FILES = "the machine's memory ran out", "no more threads or processes", "too many files are open"
+
+
+def caught(work: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as error:
+        work()
+    return error.value
+
+
+def test_memory_that_is_refused() -> None:
+    for work in (
+        lambda: np.zeros(2**60, "u1"),
+        lambda: torch.zeros(2**60, dtype=torch.uint8),
+        lambda: bytearray(2**62),
+    ):
+        assert sentence(caught(work)).startswith(MEMORY)
+
+
+def test_descriptors_that_have_run_out(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))  # noqa: PTH208
+    opened: list[int] = []
+
+    def work() -> None:
+        while True:
+            opened.append(os.open(tmp_path, os.O_RDONLY))
+
+    try:
+        error = caught(work)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in opened:
+            os.close(descriptor)
+    assert sentence(error) == "too many files are open; lower --workers or --prefetch, or raise the limit (`ulimit -n`)"
+
+
+@pytest.mark.parametrize(
+    ("error", "begins"),
+    [
+        (MemoryError(), MEMORY),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MEMORY),
+        (RuntimeError("std::bad_alloc"), MEMORY),
+        (ImportError("libx.so: failed to map segment from shared object"), MEMORY),
+        (RuntimeError("can't start new thread"), PROCESSES),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), PROCESSES),
+        (OSError(errno.ENFILE, "Too many open files in system"), FILES),
+        (RuntimeError("… by calling `torch.multiprocessing.set_sharing_strategy('file_system')` at the …"), FILES),
+        (RuntimeError("unable to open shared memory object </torch_1>: Too many open files (24)"), FILES),
+        (MemoryError("Caught MemoryError in DataLoader worker process 0.\nTraceback …"), MEMORY),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            "the device ran out of memory (2.00",
+        ),
+    ],
+    ids=str,
+)
+def test_what_has_run_out(error: Exception, begins: str) -> None:
+    assert sentence(error).startswith(begins)
+
+
+def test_an_error_of_our_own_that_came_from_it_is_about_it() -> None:
+    wrapped = StoreError("x cannot be opened; prepare it again")
+    wrapped.__cause__ = OSError(errno.EMFILE, "Too many open files")
+    assert sentence(wrapped).startswith(FILES)
+    wrapped.__cause__ = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")  # a lock that is held
+    assert sentence(wrapped) == str(wrapped)
+
+
+@pytest.mark.parametrize("error", [BenchError("a sentence"), DecodeError("too many open files are in a.png")], ids=str)
+def test_others_of_our_own_say_it_themselves(error: Exception) -> None:
+    assert (sentence(error), ran_out(error)) == (str(error), None)
+
+
+def test_any_other_is_named_with_its_last_line() -> None:
+    assert sentence(KeyError("x")) == "KeyError: 'x'"
+    assert sentence(ValueError("Traceback …\n\nValueError: no\n")) == "ValueError: ValueError: no"
+
+
+@pytest.mark.parametrize(
+    ("limit", "begins"),
+    [("-v 1500000", MEMORY), ("-n 12", FILES)],
+    ids=["memory", "descriptors"],
+)
+def test_a_program_with_too_little_says_so(limit: str, begins: str, tmp_path: Path) -> None:
+    line = (
+        f"ulimit {limit}; '{sys.executable}' -m bench run mmap digits --device cpu --data-dir '{tmp_path}' --workers 2"
+    )
+    done = subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("prepare ")]
+    assert (done.returncode, len(said), said[-1].startswith(f"bench: {begins}")) == (1, 1, True), done.stderr
