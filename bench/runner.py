@@ -44,6 +44,8 @@ from loaders import DatasetInfo, LoaderError, OptionError, SplitInfo, StoreInfo,
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
+# What else full memory looks like: to the driver, to cuBLAS, and to cuDNN, none of whose algorithms found workspace.
+_FULL = re.compile(r"CUDA error: out of memory|ALLOC_FAILED|unable to find an engine to execute this computation")
 Say = Callable[[str], None]
 
 
@@ -132,6 +134,8 @@ def fix_arithmetic(config: Settings) -> None:
     if isinstance(config, RunConfig):
         torch.use_deterministic_algorithms(config.deterministic)
         torch.backends.cudnn.benchmark = not config.deterministic
+        # Else every `empty` would be filled, batches among them, which costs time and decides no bit.
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
@@ -207,7 +211,7 @@ def sentence(error: Exception) -> str:
     """What to tell the user of an error: our own say it themselves, others are named."""
     if isinstance(error, BenchError | LoaderError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or _FULL.search(str(error)):
         tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
         what = f" ({tried[1]} more were asked for)" if tried else ""
         return f"the device ran out of memory{what}; lower --batch-size or take a smaller --model"

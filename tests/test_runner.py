@@ -17,7 +17,7 @@ from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
-from bench.runner import RunFailedError, resolve_device, run
+from bench.runner import RunFailedError, resolve_device, run, sentence
 from bench.sources.registry import open_source
 from bench.stores import Silent, Wanted
 from bench.training import Trainer
@@ -262,12 +262,37 @@ def test_memory_that_runs_out_is_one_sentence_and_comes_back(folder: Path, monke
     assert held[0]() is None  # although the error is still there
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_memory_that_a_library_lacks_is_the_same_sentence(words: str) -> None:
+    assert sentence(RuntimeError(words)) == (
+        "the device ran out of memory; lower --batch-size or take a smaller --model"
+    )
+    assert sentence(RuntimeError("CUDA error: an illegal memory access")) == (
+        "RuntimeError: CUDA error: an illegal memory access"
+    )
+
+
+def test_a_deterministic_run_fills_no_memory(baseline: Record, folder: Path) -> None:
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    again = do(folder, "memory")
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert outcome(again) == outcome(baseline)
+
+
 @pytest.mark.cuda
 def test_cuda_memory_that_runs_out_is_a_failed_record(folder: Path) -> None:
     total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(0.5e9 / total)
     try:
-        with pytest.raises(RunFailedError, match=r"the device ran out of memory .*; lower --batch-size") as caught:
+        with pytest.raises(RunFailedError, match=r"the device ran out of memory.*; lower --batch-size") as caught:
             do(folder, "mmap", device="cuda", model="densenet121", limit=1500, batch_size=1500, image_size=None)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
