@@ -257,7 +257,9 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         cuda_graphs=config.cuda_graphs,
         in_flight=config.in_flight,
     )
-    trainer.warm_up(shape, sorted({len(b) for b in first}, reverse=True), classes)
+    test = cut(np.arange(info.splits["test"].count), config.batch_size)
+    sizes, test_sizes = (sorted({len(b) for b in batches}, reverse=True) for batches in (first, test))
+    trainer.warm_up(shape, sizes, classes, test_sizes)
     ceiling = Ceiling(trainer, shape, len(first[0]), classes)
     ceiling.measure(config.ceiling_steps // 2)
     reset_peak_memory(device)
@@ -276,7 +278,6 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
         draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, stopwatch_s)
-        test = cut(np.arange(info.splits["test"].count), config.batch_size)
         draft.fields["digest"] = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
