@@ -314,18 +314,17 @@ def test_the_functions_that_are_used_are_the_module_s() -> None:
 @pytest.mark.cuda
 def test_a_real_device_tells_of_its_work() -> None:
     with GpuSampler(CUDA, interval=0.02) as sampler:
-        before = sampler.energy_j()
+        start, before = time.perf_counter(), sampler.energy_j()
         a = torch.randn(4096, 4096, device=CUDA)
-        until = time.monotonic() + 1.0
-        while time.monotonic() < until:
+        while time.perf_counter() - start < 2:
             a = torch.nn.functional.normalize(a @ a)
-        torch.cuda.synchronize()
-        after = sampler.energy_j()
+            torch.cuda.synchronize()  # else a thousand products would still wait to be computed
+        after, seconds = sampler.energy_j(), time.perf_counter() - start
     found = sampler.result()
     assert found is not None
     assert found["trouble"] is None
     assert found["samples"] > 10
-    assert found["cost_s"] / found["samples"] < 0.01
+    assert found["cost_s"] < 0.5 * seconds
     assert found["peak_memory_bytes"] > a.nbytes
     if before is not None and after is not None:  # a MIG slice does not tell
-        assert 0 < after - before < 2000
+        assert 0 < after - before < 1500 * seconds
