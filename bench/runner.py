@@ -44,6 +44,7 @@ from loaders import DatasetInfo, LoaderError, OptionError, SplitInfo, StoreInfo,
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
+RESIDENT = "memory is resident, not proportional, which this kernel does not tell: shared pages count in each process"
 # What else full memory looks like: to the driver, to cuBLAS, and to cuDNN, none of whose algorithms found workspace.
 _FULL = re.compile(r"CUDA error: out of memory|ALLOC_FAILED|unable to find an engine to execute this computation")
 Say = Callable[[str], None]
@@ -277,7 +278,11 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                 )
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
-        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, stopwatch_s)
+        draft.fields["resources"] = _resources(
+            draft.fields["epochs"], epochs.energy_j(), sampler, gpu, device, stopwatch_s
+        )
+        if sampler.result().resident:
+            draft.fields["flags"].append(RESIDENT)
         draft.fields["digest"] = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
@@ -300,17 +305,21 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
 
 
 def _resources(
-    epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, stopwatch_s: float
+    epochs: list[EpochPart],
+    energy_j: float | None,
+    sampler: MemorySampler,
+    gpu: GpuSampler,
+    device: torch.device,
+    stopwatch_s: float,
 ) -> ResourcesPart:
     seen = sampler.result()
-    energy = [epoch.energy_j for epoch in epochs]
     groups: dict[str, float] = {}
     for epoch in epochs:
         for group, seconds in (epoch.cpu_s or {}).items():
             groups[group] = groups.get(group, 0.0) + seconds
     return ResourcesPart(
         cpu_s=groups,
-        energy_j=None if None in energy else sum(joules for joules in energy if joules is not None),
+        energy_j=energy_j,
         gpu=gpu.result(),
         memory={
             "tree_peak_pss": seen.peak,
@@ -322,6 +331,7 @@ def _resources(
             "interval_s": INTERVAL,
             "cost_s": seen.cost_s,
             "unreadable": seen.unreadable,
+            "resident": seen.resident,
             "stopwatch_s": stopwatch_s,
         },
     )
