@@ -22,6 +22,8 @@ from loaders import StoreInfo
 
 N = TypeVar("N", int, float)
 
+SHORTEST_METERED_S = 2.0
+"""Seconds below which a stretch has no energy of its own: the device renews its meters about ten times a second."""
 LARGEST_GAP = 0.01
 """Share of the wall time that may lie in no part of the timeline before the epoch is flagged."""
 
@@ -87,6 +89,12 @@ class Epochs:
         self._test_batches = cut(np.arange(info.splits["test"].count), config.batch_size)
         self.read_bytes: list[int | None] = []
         self.elsewhere_read_bytes: list[int | None] = []
+        self._metered: list[tuple[float, float | None]] = []  # seconds and joules of each epoch
+
+    def energy_j(self) -> float | None:
+        """Joules of the device in all epochs so far; ``None`` where it does not tell or they are too short."""
+        seconds, joules = zip(*self._metered, strict=True)
+        return None if None in joules or sum(seconds) < SHORTEST_METERED_S else sum(joules)
 
     def run(self) -> Iterator[tuple[EpochPart, list[str]]]:
         """Every epoch's measurements, and what is to be flagged about it.
@@ -136,6 +144,8 @@ class Epochs:
         self.elsewhere_read_bytes.append(_difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes))
         self._sampler.look()
         scores = self._trainer.evaluate(reading.test_stream.epoch(self._test_batches), self._classes)
+        wall_s, energy_j = result.host.wall.seconds, _difference(after.energy_j, before.energy_j)
+        self._metered.append((wall_s, energy_j))
         gap = result.host.gap
         flags = [f"epoch {epoch}: {gap:.1%} of the wall time is in no part"] if gap > LARGEST_GAP else []
         cpu = {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s}
@@ -145,7 +155,7 @@ class Epochs:
                 # Both counters go in steps of 10 ms.
                 "others_cpu_s": max(0.0, after.machine.busy - before.machine.busy - sum(cpu.values())),
                 "stolen_cpu_s": _difference(after.machine.stolen, before.machine.stolen),
-                "energy_j": _difference(after.energy_j, before.energy_j),
+                "energy_j": energy_j if wall_s >= SHORTEST_METERED_S else None,
                 "open_s": None if opened is None else opened[0],
                 "first_batch_s": None if opened is None else opened[1],
             }

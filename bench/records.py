@@ -109,7 +109,8 @@ class EpochPart(_Part):
         cpu_s: CPU seconds of the epoch by group of processes: process, workers, server, ended.
         others_cpu_s: CPU seconds that the machine spent in the epoch on anything but this run.
         stolen_cpu_s: CPU seconds that a hypervisor kept from the machine in the epoch; ``None`` where it is not told.
-        energy_j: joules that the device used in the epoch, where it tells.
+        energy_j: joules that the device used in the epoch, where it tells; ``None`` below two seconds, for which its
+            meters are too slow.
         open_s, first_batch_s: of the opening before this epoch, where the store was opened anew for it (cold runs).
     """
 
@@ -163,14 +164,16 @@ class ResourcesPart(_Part):
 
     Attributes:
         cpu_s: CPU seconds of all training epochs by group of processes; evaluation is in it in version 1 only.
-        energy_j: joules of the device over all training epochs.
+        energy_j: joules of the device over all training epochs, those included that are too short for one of their own;
+            ``None`` below two seconds in all.
         gpu: the device's use as NVML tells it, evaluation included; the keys of ``GpuSampler.result``.
         memory: bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``,
             ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
             PyTorch had allocated on the device.
         sampling: how often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
-            (``cost_s``); ``unreadable`` counts processes that could not be looked at; ``stopwatch_s`` is what the
-            timelines of an epoch cost, measured on empty steps in the same process.
+            (``cost_s``); ``unreadable`` counts processes that could not be looked at, ``resident`` those whose kernel
+            tells no proportional size, so that the resident one stands for it; ``stopwatch_s`` is what the timelines of
+            an epoch cost, measured on empty steps in the same process.
     """
 
     cpu_s: dict[str, float]

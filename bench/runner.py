@@ -44,7 +44,10 @@ from loaders import DatasetInfo, OptionError, SplitInfo, StoreInfo, UnavailableE
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
+RESIDENT = "memory is resident, not proportional, which this kernel does not tell: shared pages count in each process"
 Say = Callable[[str], None]
+FILLING: Any = torch.utils.deterministic
+"""The module with PyTorch's setting for uninitialised memory, which PyTorch's stubs do not know."""
 
 
 class RunFailedError(BenchError):
@@ -132,6 +135,8 @@ def fix_arithmetic(config: Settings) -> None:
     if isinstance(config, RunConfig):
         torch.use_deterministic_algorithms(config.deterministic)
         torch.backends.cudnn.benchmark = not config.deterministic
+        # Else every `empty` would be filled, batches among them, which costs time and decides no bit.
+        FILLING.fill_uninitialized_memory = False
 
 
 def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
@@ -241,7 +246,9 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
         cuda_graphs=config.cuda_graphs,
         in_flight=config.in_flight,
     )
-    trainer.warm_up(shape, sorted({len(b) for b in first}, reverse=True), classes)
+    test = cut(np.arange(info.splits["test"].count), config.batch_size)
+    sizes, test_sizes = (sorted({len(b) for b in batches}, reverse=True) for batches in (first, test))
+    trainer.warm_up(shape, sizes, classes, test_sizes)
     ceiling = Ceiling(trainer, shape, len(first[0]), classes)
     ceiling.measure(config.ceiling_steps // 2)
     reset_peak_memory(device)
@@ -259,8 +266,11 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                 )
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
-        draft.fields["resources"] = _resources(draft.fields["epochs"], sampler, gpu, device, stopwatch_s)
-        test = cut(np.arange(info.splits["test"].count), config.batch_size)
+        draft.fields["resources"] = _resources(
+            draft.fields["epochs"], epochs.energy_j(), sampler, gpu, device, stopwatch_s
+        )
+        if sampler.result().resident:
+            draft.fields["flags"].append(RESIDENT)
         draft.fields["digest"] = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
@@ -283,17 +293,21 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
 
 
 def _resources(
-    epochs: list[EpochPart], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, stopwatch_s: float
+    epochs: list[EpochPart],
+    energy_j: float | None,
+    sampler: MemorySampler,
+    gpu: GpuSampler,
+    device: torch.device,
+    stopwatch_s: float,
 ) -> ResourcesPart:
     seen = sampler.result()
-    energy = [epoch.energy_j for epoch in epochs]
     groups: dict[str, float] = {}
     for epoch in epochs:
         for group, seconds in (epoch.cpu_s or {}).items():
             groups[group] = groups.get(group, 0.0) + seconds
     return ResourcesPart(
         cpu_s=groups,
-        energy_j=None if None in energy else sum(joules for joules in energy if joules is not None),
+        energy_j=energy_j,
         gpu=gpu.result(),
         memory={
             "tree_peak_pss": seen.peak,
@@ -305,6 +319,7 @@ def _resources(
             "interval_s": INTERVAL,
             "cost_s": seen.cost_s,
             "unreadable": seen.unreadable,
+            "resident": seen.resident,
             "stopwatch_s": stopwatch_s,
         },
     )

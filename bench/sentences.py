@@ -30,6 +30,10 @@ _BY_WORDS = {
     r"[Tt]oo many open files|set_sharing_strategy": _DESCRIPTORS,
 }
 
+# What full memory of a device looks like beside PyTorch's own error: to the driver, to cuBLAS, and to cuDNN, none of
+# whose algorithms found workspace.
+_FULL = re.compile(r"CUDA error: out of memory|ALLOC_FAILED|unable to find an engine to execute this computation")
+
 
 def sentence(error: BaseException) -> str:
     """What to tell the user of an error: our own say it themselves, others are named."""
@@ -60,7 +64,7 @@ def ran_out(error: BaseException) -> str | None:
         # A lock that another process holds is an error of the same number as a refused process.
         known = isinstance(cause, OSError | MemoryError) and not isinstance(cause, BlockingIOError)
         return ran_out(cause) if cause is not None and known else None
-    if type(error).__name__ == "OutOfMemoryError" and isinstance(error, RuntimeError):  # PyTorch's, of a device
+    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and _FULL.search(str(error))):
         tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
         what = f" ({tried[1]} more were asked for)" if tried else ""
         return f"the device ran out of memory{what}; lower --batch-size or take a smaller --model"

@@ -98,16 +98,24 @@ class Trainer:
 
         return forward
 
-    def warm_up(self, shape: tuple[int, int, int], batch_sizes: Sequence[int], classes: int, steps: int = 3) -> None:
+    def warm_up(
+        self,
+        shape: tuple[int, int, int],
+        batch_sizes: Sequence[int],
+        classes: int,
+        test_sizes: Sequence[int] = (),
+        steps: int = 3,
+    ) -> None:
         """Run steps on made-up batches and undo them, so that the first real epoch can be timed.
 
-        Compiles what is to be compiled, captures what is to be replayed (for the first of the sizes), and allocates
-        the memory of the transfer.
+        Compiles what is to be compiled, captures what is to be replayed (for the first of the sizes), allocates the
+        memory of the transfer, and evaluates batches of the test sizes: cuDNN tries its algorithms, some of which take
+        much memory, for each size of batch, and for evaluation anew.
 
         Raises:
             BenchError: PyTorch's compiler cannot work here.
         """
-        largest = max(batch_sizes)
+        largest = max((*batch_sizes, *test_sizes))
         kinds = (((largest, *shape), torch.uint8), ((largest,), torch.int64), ((3, largest), torch.int32))
         self.way.reserve(kinds)
         with self._plain.undone(), _explained(self._compiled):
@@ -119,6 +127,8 @@ class Trainer:
                     self._step = Captured(self._plain, example, steps)
                 for _ in range(steps):
                     self._step(*example)
+            if test_sizes:
+                self.evaluate((self._made_up(size, shape, classes) for size in test_sizes), classes)
             self.synchronise()
         if self._compiled:  # its processes would stay, and count as the run's memory
             from torch._inductor.async_compile import shutdown_compile_workers

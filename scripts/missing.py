@@ -1,6 +1,10 @@
-"""Tells which packages that the project needs this Python lacks, or which wheels of a folder would bring some.
+r"""Tells which packages that the project needs this Python lacks, which wheels would bring some, and which to carry.
 
-Usage: ``missing.py`` prints names, ``missing.py DIR`` paths of wheels. Nothing but Python itself is needed for it.
+Usage: ``missing.py`` prints names, ``missing.py DIR`` paths of wheels; nothing but Python itself is needed for these.
+``missing.py --carry``, where the project is installed, prints what a machine with PyTorch alone lacks:
+
+    pip download --no-deps --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 --dest WHEELS \
+        $(.venv/bin/python scripts/missing.py --carry)
 """
 
 from __future__ import annotations
@@ -9,12 +13,28 @@ import importlib.metadata
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
-TESTS = ("hypothesis", "pytest", "pytest-timeout")
+TESTS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
 """What tests on a device need of the optional packages."""
 # A machine's own build for its device must stay: another one may not know the device, and is gigabytes.
 KEPT = re.compile(r"(torch|torchvision|triton|pytorch-triton|nvidia-(?!ml-py$).*|cuda-.*)$")
+
+
+THERE = ("torch", "torchvision", "numpy")
+"""What the other machine has, with all that these need."""
+TARGET = {
+    "python_version": "3.12",
+    "python_full_version": "3.12.0",
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "platform_machine": "x86_64",
+    "sys_platform": "linux",
+}
+"""The other machine, as requirements ask for it."""
 
 
 def is_here(name: str) -> bool:
@@ -39,6 +59,31 @@ def wheels(folder: Path) -> list[str]:
     return [str(path) for path, name in named.items() if not is_here(name) and not KEPT.match(name)]
 
 
+def carried() -> list[str]:
+    """What to bring to a machine that has PyTorch: ``name==version`` as it is here, or a name that is not here."""
+    names = needed(("loader-bench", *TESTS)) - needed(THERE) - {"loader-bench"}
+    return [f"{name}=={importlib.metadata.version(name)}" if is_here(name) else name for name in sorted(names)]
+
+
+def needed(lines: Iterable[str]) -> set[str]:
+    """Names of the packages that requirements ask for on the other machine, and of all that these ask for in turn."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    seen: set[tuple[str, frozenset[str]]] = set()
+    left = [(Requirement(line), frozenset[str]()) for line in lines]
+    while left:
+        wanted, extras = left.pop()
+        marker, what = wanted.marker, (canonicalize_name(wanted.name), frozenset(wanted.extras))
+        fits = marker is None or any(marker.evaluate({**TARGET, "extra": extra}) for extra in extras | {""})
+        if fits and what not in seen:
+            seen.add(what)
+            asked = importlib.metadata.requires(what[0]) if is_here(what[0]) else None
+            left += [(Requirement(line), what[1]) for line in asked or ()]
+    return {name for name, _ in seen}
+
+
 if __name__ == "__main__":
-    found = wheels(Path(sys.argv[1])) if len(sys.argv) > 1 else missing()
+    given = sys.argv[1:]
+    found = carried() if given == ["--carry"] else wheels(Path(given[0])) if given else missing()
     sys.stdout.write("".join(f"{line}\n" for line in found))

@@ -148,7 +148,7 @@ def a_whole_document(rng: np.random.Generator, loader: str = "mmap", **changes: 
         },
         "resources": {
             "cpu_s": {"process": 3.0},
-            "energy_j": 100.0 if cuda else None,
+            "energy_j": sum(epoch["energy_j"] for epoch in made) if cuda else None,
             "gpu": {
                 "utilisation_pct": rng.uniform(50, 99),
                 "power_w": rng.uniform(99, 300),

@@ -113,7 +113,9 @@ RUN: dict[str, Callable[[Document], float | None]] = {
     },
     "cpu_s_per_1000": cpu(None),
     **{f"cpu_{group}_s_per_1000": cpu(group) for group in ("process", "workers", "server", "ended")},
-    "energy_j_per_epoch": mean_of("energy_j"),
+    "energy_j_per_epoch": lambda run: (
+        None if run["resources"]["energy_j"] is None else run["resources"]["energy_j"] / len(run["epochs"])
+    ),
     "gpu_utilisation_pct": lambda run: (run["resources"]["gpu"] or {}).get("utilisation_pct"),
     "gpu_power_w": lambda run: (run["resources"]["gpu"] or {}).get("power_w"),
     "gpu_peak_power_w": lambda run: (run["resources"]["gpu"] or {}).get("peak_power_w"),

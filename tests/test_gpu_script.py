@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from bench.sweep.config import read_sweep
-from bench.sweep.plan import Folders, make_plan
 from loaders import loader_names
+from tests.test_sweep_configs import planned
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "gpu"
@@ -44,7 +47,7 @@ def test_a_part_runs_without_a_device_and_leaves_an_archive(tree: Path, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert last.startswith(f"gpu speed: {tmp_path}/gpu-speed.tar.gz in ")
-    for mode in (" mode=pinned", " mode=mapped", " mode=gds"):
+    for mode in (" mode=pinned", " mode=mapped"):
         assert f"gpu_mmap{mode} cifar10: unavailable: no CUDA device" in last
     with tarfile.open(tmp_path / "gpu-speed.tar.gz") as archive:
         names = archive.getnames()
@@ -87,17 +90,19 @@ def test_both_sweeps_fit_into_a_part() -> None:
         assert config.process == "shared"
         assert config.time_limit_s is not None
         assert config.time_limit_s <= 360
+        assert config.repeats == 3
         assert config.timeout_s < config.time_limit_s
 
 
 def test_every_loader_and_every_way_to_the_device_is_asked_for() -> None:
-    folders = Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores")
-    plan = make_plan(read_sweep(ROOT / "configs" / "gpu-speed.toml"), folders)
+    plan = planned(ROOT / "configs" / "gpu-speed.toml")
     found = {(c.config.loader, c.config.options.get("mode"), c.config.model) for c in plan.cells}
-    loaders = [(name, None) for name in loader_names()]
-    modes = [("gpu_mmap", mode) for mode in ("pinned", "mapped", "gds")]
-    assert found == {(*what, model) for what in (*loaders, *modes) for model in ("resnet9", "convnet")}
-    deep = make_plan(read_sweep(ROOT / "configs" / "gpu-deep.toml"), folders)
+    assert found == {
+        *((name, None, "resnet9") for name in loader_names()),
+        *(("gpu_mmap", mode, "resnet9") for mode in ("pinned", "mapped")),
+        *((name, None, "convnet") for name in ("mmap", "gpu_mmap")),
+    }
+    deep = planned(ROOT / "configs" / "gpu-deep.toml")
     assert {(c.config.loader, c.config.dataset, c.config.model) for c in deep.cells} == {
         *((name, "cifar10", "resnet18") for name in ("filesystem", "mmap", "gpu_mmap")),
         *((name, "tiny-imagenet", "resnet9") for name in loader_names()),
@@ -108,6 +113,7 @@ def test_the_fast_recipe_is_the_one_of_speed() -> None:
     """But for the number of epochs."""
     wanted = read_sweep(ROOT / "configs" / "speed.toml").config.run.given()
     wanted.pop("epochs")
+    assert wanted["cuda_graphs"]  # else gaps between launches would count as the device's computing
     speed = read_sweep(ROOT / "configs" / "gpu-speed.toml").config.run.given()
     assert wanted.items() <= speed.items()
     deep = read_sweep(ROOT / "configs" / "gpu-deep.toml").config
@@ -137,6 +143,49 @@ def test_wheels_bring_what_is_not_here_and_never_pytorch(missing: ModuleType, tm
     (tmp_path / "notes.txt").touch()
     assert missing.wheels(tmp_path) == [str(tmp_path / f"no_such_package-1.0-{tags}.whl")]
     assert missing.KEPT.match("nvidia-ml-py") is None  # NVML's own module is no part of the driver
+
+
+def test_what_to_carry_is_all_that_pytorch_does_not_bring(missing: ModuleType) -> None:
+    versions = dict(line.split("==") for line in missing.carried())
+    assert {"h5py", "psycopg-binary", "pydantic-core", "nvidia-ml-py", "execnet", "iniconfig"} <= set(versions)
+    assert {name: importlib.metadata.version(name) for name in versions} == versions
+    # PyTorch's own, what only writing the project takes, and what another Python or system would need.
+    theirs = {"torch", "torchvision", "numpy", "sympy", "pillow", "jinja2", "markupsafe", "typing-extensions", "triton"}
+    others = {"mypy", "ruff", "lightning", "loader-bench", "exceptiongroup", "colorama"}
+    assert not {name for name in versions if name in theirs | others or missing.KEPT.match(name)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("fails", [True, False])
+def test_tests_that_ran_out_of_time_count_as_failed_if_some_had(
+    tmp_path: Path, number: signal.Signals, fails: bool
+) -> None:
+    """The script's own pattern, on what pytest leaves when it is ended."""
+    begun = tmp_path / "begun"
+    (tmp_path / "test_some.py").write_text(
+        f"import pathlib, time\ndef test_one(): assert {not fails}\n"
+        f"def test_two(): print('E'); pathlib.Path({str(begun)!r}).touch(); time.sleep(60)\n"
+    )
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=-ra", "-c", "/dev/null"]
+    with subprocess.Popen([*run, tmp_path], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        end = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        log, _ = process.communicate(timeout=60)
+    (pattern,) = re.findall(r"! grep -Eq '(.*)' \"\$log\" \|\| failed=1", SCRIPT.read_text())
+    found = subprocess.run(["grep", "-Eq", pattern], input=log, text=True)
+    assert begun.exists()
+    assert (found.returncode == 0) == fails, log
+
+
+def test_a_machine_that_lacks_more_is_told_how_to_bring_it_and_nothing_is_fetched(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")  # the project itself is not there
+    done = scripted("speed", "--device", "cpu", cwd=tmp_path, PYTHON="", PATH="/usr/bin:/bin")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gpu: no Python here has all that is needed (")
+    assert line.endswith("); bring the rest by --wheels DIR, or run scripts/setup")
 
 
 def test_here_nothing_is_missing_and_names_are_bare(missing: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

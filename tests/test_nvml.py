@@ -11,7 +11,6 @@ import pynvml
 import pytest
 import torch
 
-from bench.measure.energy import EnergyMeter
 from bench.measure.nvml import GpuSampler, Look, summarise
 from bench.measure.nvml_device import UnclearDeviceError, find
 from tests.fake_nvml import GPU, SLICES, UUID, FakeNvml, a_slice, counting
@@ -84,48 +83,6 @@ def test_a_look_that_lacks_something_does_not_spoil_the_rest() -> None:
     assert (found["power_w"], found["utilisation_pct"]) == (50.0, None)
 
 
-# Energy
-
-
-def test_the_counter_goes_before_the_power() -> None:
-    meter = EnergyMeter()
-    for seconds in range(5):
-        meter.power(seconds, 100.0)
-    assert [meter.total(counter) for counter in (1000.0, 1003.0, 1010.0)] == [0.0, 3.0, 10.0]
-    assert meter.source == "counter"
-
-
-def test_without_a_counter_power_is_summed_over_time() -> None:
-    meter = EnergyMeter()
-    meter.power(0.0, 100.0)
-    assert meter.total(None) == 0.0
-    meter.power(2.0, 300.0)
-    assert meter.total(None) == 400.0
-    meter.power(2.5, None)  # a look without power is bridged
-    meter.power(3.0, 100.0)
-    assert meter.total(None) == 600.0
-    assert meter.source == "sampled power"
-
-
-def test_a_counter_that_went_back_costs_one_stretch_alone() -> None:
-    meter = EnergyMeter()
-    meter.power(0.0, 100.0)
-    assert meter.total(5000.0) == 0.0
-    meter.power(1.0, 100.0)
-    assert meter.total(5100.0) == 100.0
-    meter.power(2.0, 120.0)
-    assert meter.total(3.0) == 210.0
-    meter.power(3.0, 120.0)
-    assert meter.total(130.0) == 337.0
-    assert meter.source == "counter and sampled power"
-
-
-@pytest.mark.parametrize("counters", [(None, None), (5.0, None), (5.0, 4.0), (5.0, 4.0, 6.0)], ids=str)
-def test_energy_that_nothing_tells_is_unknown_from_then_on(counters: tuple[float | None, ...]) -> None:
-    meter = EnergyMeter()
-    assert [meter.total(counter) for counter in counters][-1] is None
-
-
 # The sampler
 
 
@@ -137,7 +94,7 @@ def test_a_device_is_looked_at_from_a_thread_and_left() -> None:
         after = sampler.energy_j()
         assert (threads(), nvml.started) == (1, 1)
     assert (threads(), nvml.started) == (0, 0)
-    assert (before, after) == (0.0, 2.5)
+    assert (before, after) == (7.0, 9.5)
     found = sampler.result()
     assert found is not None
     assert found["utilisation_pct"] == pytest.approx(50)
@@ -218,7 +175,7 @@ def test_a_device_that_is_lost_in_the_middle_ends_the_looking_and_not_the_run() 
 def test_a_device_lost_between_two_epochs_leaves_their_energy_unknown() -> None:
     nvml = FakeNvml({f"GPU-{UUID}": {**GPU, "TotalEnergyConsumption": counting(1000, pynvml.NVMLError_GpuIsLost)}})
     with a_sampler(nvml, interval=60.0) as sampler:
-        assert [sampler.energy_j() for _ in range(3)] == [0.0, None, None]
+        assert [sampler.energy_j() for _ in range(3)] == [1.0, None, None]
     assert sampler.result()["trouble"] == "NVML: GPU is lost"  # type: ignore[index]
 
 
@@ -314,18 +271,17 @@ def test_the_functions_that_are_used_are_the_module_s() -> None:
 @pytest.mark.cuda
 def test_a_real_device_tells_of_its_work() -> None:
     with GpuSampler(CUDA, interval=0.02) as sampler:
-        before = sampler.energy_j()
+        start, before = time.perf_counter(), sampler.energy_j()
         a = torch.randn(4096, 4096, device=CUDA)
-        until = time.monotonic() + 1.0
-        while time.monotonic() < until:
+        while time.perf_counter() - start < 2:
             a = torch.nn.functional.normalize(a @ a)
-        torch.cuda.synchronize()
-        after = sampler.energy_j()
+            torch.cuda.synchronize()  # else a thousand products would still wait to be computed
+        after, seconds = sampler.energy_j(), time.perf_counter() - start
     found = sampler.result()
     assert found is not None
     assert found["trouble"] is None
     assert found["samples"] > 10
-    assert found["cost_s"] / found["samples"] < 0.01
+    assert found["cost_s"] < 0.5 * seconds
     assert found["peak_memory_bytes"] > a.nbytes
     if before is not None and after is not None:  # a MIG slice does not tell
-        assert 0 < after - before < 2000
+        assert 0 < after - before < 1500 * seconds

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.measure.pagecache import evict, residency
@@ -51,10 +52,10 @@ def child(size: int = 0, seconds: float = 0.0, program: str = CHILD) -> Iterator
 
 
 def test_memory_of_workers_and_of_a_server_stand_apart() -> None:
-    before, _ = proportional_bytes()  # an earlier test may have left PyTorch's resource tracker
+    before = proportional_bytes().groups  # an earlier test may have left PyTorch's resource tracker
     with child(40 * MB) as worker, child(80 * MB):
-        found, unreadable = proportional_bytes({worker.pid})
-    assert unreadable == 0
+        found, unreadable, resident = proportional_bytes({worker.pid})
+    assert (unreadable, resident) == (0, 0)
     assert 40 * MB < found["workers"] < 70 * MB
     assert 80 * MB < found["server"] - before["server"] < 110 * MB
     assert found["process"] > 10 * MB
@@ -62,11 +63,23 @@ def test_memory_of_workers_and_of_a_server_stand_apart() -> None:
 
 def test_a_workers_children_are_workers() -> None:
     with child(40 * MB, program=GRANDCHILD) as worker:
-        found, _ = proportional_bytes({worker.pid})
-        without, _ = proportional_bytes()
+        found = proportional_bytes({worker.pid}).groups
+        without = proportional_bytes().groups
     assert found["workers"] > 40 * MB
     assert without["workers"] == 0
     assert without["server"] - found["server"] > 40 * MB
+
+
+def test_without_smaps_the_resident_size_stands_for_the_proportional_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil decides so when it is imported, by whether the kernel has the file."""
+    monkeypatch.setattr(psutil._pslinux.Process, "memory_full_info", psutil._pslinux.Process.memory_info)
+    with child(40 * MB) as worker, MemorySampler(lambda: [worker.pid]) as sampler:
+        now = psutil.Process(worker.pid).memory_info().rss
+        found = proportional_bytes({worker.pid})
+    assert found.groups["workers"] == now > 40 * MB
+    assert found.unreadable == 0
+    assert found.resident >= 2
+    assert sampler.result().resident >= 2
 
 
 def test_cpu_time_goes_to_who_spent_it() -> None:
@@ -113,7 +126,7 @@ def test_the_sampler_finds_a_peak_that_has_gone() -> None:
         sampler.look()
         assert held.sum() > 0
         del held
-    after, _ = proportional_bytes()
+    after = proportional_bytes().groups
     found = sampler.result()
     assert found.peak > sum(after.values()) + 90 * MB
     assert found.samples >= 3

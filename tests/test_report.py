@@ -68,6 +68,20 @@ def test_records_of_unlike_machines_never_share_a_table(change: dict[str, Any]) 
     assert len({table.key for table in made}) == len(made)
 
 
+def test_a_virtual_machine_s_memory_may_grow_within_a_table() -> None:
+    """A hypervisor gives and takes it while a sweep runs; every other field keeps records apart."""
+    grown = [{"virtual": True, "ram_bytes": size * 10**9} for size in (16, 24, 64)]
+    made = tables(
+        [a_record(loader, environment=e) for loader, e in zip(("mmap", "hdf5", "memory"), grown, strict=True)]
+    )
+    for table in made:
+        assert {row["loader"].text for row in table.rows} == {"mmap", "hdf5", "memory"}
+        assert not any("mixed" in note for note in table.notes)
+    (main,) = (table for table in made if table.kind == "main")
+    assert "the machine's RAM was not always the same: 16, 24, 64 GB" in main.notes
+    assert len({table.environment for table in tables([a_record(), a_record(environment=grown[0])])}) == 2
+
+
 @pytest.mark.parametrize("change", UNLIKE, ids=str)
 def test_mixed_by_wish_every_table_warns_and_says_how_they_differ(change: dict[str, Any]) -> None:
     made = tables([a_record(), a_record("hdf5", environment=change)], mix=True)

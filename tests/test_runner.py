@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from bench.batching import epoch_order
 from bench.config import RunConfig
 from bench.errors import UsageError
+from bench.measure.nvml import GpuSampler
 from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
-from bench.runner import RunFailedError, resolve_device, run
+from bench.report.metrics import METRICS
+from bench.runner import FILLING, RunFailedError, resolve_device, run
+from bench.sentences import sentence
 from bench.sources.registry import open_source
 from bench.stores import Silent, Wanted
-from bench.training import Trainer
+from bench.training import EpochResult, Trainer
 from loaders import load, loader_names
 
 SMALL: dict[str, Any] = {
@@ -262,12 +267,72 @@ def test_memory_that_runs_out_is_one_sentence_and_comes_back(folder: Path, monke
     assert held[0]() is None  # although the error is still there
 
 
+@pytest.mark.parametrize(
+    ("seconds", "joules", "whole"), [(0.5, None, None), (1.5, None, 100.0), (2.5, 50.0, 100.0)], ids=str
+)
+def test_a_short_epoch_s_energy_counts_in_the_run_s(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, joules: float | None, whole: float | None
+) -> None:
+    """The device's meters are renewed about ten times a second, too seldom for a short epoch."""
+    counter, train = itertools.count(1000.0, 50.0), Trainer.train_epoch
+
+    def lasting(*arguments: Any, **named: Any) -> EpochResult:
+        result = train(*arguments, **named)
+        result.host.wall.total = int(seconds * 1e9)
+        return result
+
+    monkeypatch.setattr(GpuSampler, "energy_j", lambda _: next(counter))
+    monkeypatch.setattr(Trainer, "train_epoch", lasting)
+    record = do(folder, "memory", limit=32, ceiling_steps=0, rate_batches=0)
+    assert [epoch.energy_j for epoch in record.epochs] == [joules, joules]
+    assert record.resources is not None
+    assert record.resources.energy_j == whole
+    assert METRICS["energy_j_per_epoch"].of(record) == (None if whole is None else 50.0)
+
+
+def test_memory_that_is_not_proportional_is_flagged(
+    folder: Path, baseline: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not [flag for flag in baseline.flags if flag.startswith("memory")]
+    monkeypatch.setattr(psutil._pslinux.Process, "memory_full_info", psutil._pslinux.Process.memory_info)
+    record = do(folder, "memory", limit=32, epochs=1, ceiling_steps=0, rate_batches=0)
+    assert [flag for flag in record.flags if flag.startswith("memory is resident, not proportional")]
+    assert record.resources is not None
+    assert record.resources.sampling is not None
+    assert record.resources.sampling["resident"] >= 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_memory_that_a_library_lacks_is_the_same_sentence(words: str) -> None:
+    assert sentence(RuntimeError(words)) == (
+        "the device ran out of memory; lower --batch-size or take a smaller --model"
+    )
+    assert sentence(RuntimeError("CUDA error: an illegal memory access")) == (
+        "RuntimeError: CUDA error: an illegal memory access"
+    )
+
+
+def test_a_deterministic_run_fills_no_memory(baseline: Record, folder: Path) -> None:
+    FILLING.fill_uninitialized_memory = True
+    again = do(folder, "memory")
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not FILLING.fill_uninitialized_memory
+    assert outcome(again) == outcome(baseline)
+
+
 @pytest.mark.cuda
 def test_cuda_memory_that_runs_out_is_a_failed_record(folder: Path) -> None:
     total = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(0.5e9 / total)
     try:
-        with pytest.raises(RunFailedError, match=r"the device ran out of memory .*; lower --batch-size") as caught:
+        with pytest.raises(RunFailedError, match=r"the device ran out of memory.*; lower --batch-size") as caught:
             do(folder, "mmap", device="cuda", model="densenet121", limit=1500, batch_size=1500, image_size=None)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench.errors import UsageError
 from bench.sources.registry import open_source
-from bench.sweep.config import read_sweep
+from bench.sweep.config import SweepConfig, SweepFile, read_sweep
 from bench.sweep.data import missing_twins
 from bench.sweep.plan import Folders, Plan, make_plan
 from loaders import loader_names
@@ -18,8 +21,19 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 
 
+def read(path: Path) -> SweepFile:
+    """A file as it can be planned here: captured steps want a CUDA device."""
+    file = read_sweep(path)
+    if torch.cuda.is_available():
+        return file
+    config = json.loads(file.config.model_dump_json(exclude_unset=True))
+    for part in (config.get("run", {}), *config["matrix"]):
+        part.pop("cuda_graphs", None)
+    return file._replace(config=SweepConfig.model_validate(config))
+
+
 def planned(path: Path) -> Plan:
-    return make_plan(read_sweep(path), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
+    return make_plan(read(path), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
 
 
 def test_there_is_one_for_each_question() -> None:
@@ -75,7 +89,7 @@ OFFICIAL = {"thesis", "speed"}
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in OFFICIAL], ids=lambda path: path.stem)
 def test_its_data_can_be_made(path: Path, tmp_path: Path) -> None:
     folders = Folders(tmp_path, tmp_path / "stores")
-    file = read_sweep(path)
+    file = read(path)
     plan = make_plan(file, folders)
     twins = [twin.dataset for twin in missing_twins(file, plan.cells, folders)]
     assert set(twins) == {cell.config.dataset for cell in plan.cells} - {"digits"}
@@ -120,6 +134,13 @@ def test_the_fast_training() -> None:
     }
     assert how == {("cifar10", 512, True, True, False)}
     assert len(plan.rounds) == 5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_the_fast_training_wants_a_cuda_device() -> None:
+    sentence = r"speed.toml, line \d+: CUDA graphs are for a CUDA device, not for cpu"
+    with pytest.raises(UsageError, match=sentence):
+        make_plan(read_sweep(ROOT / "configs" / "speed.toml"), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
 
 
 def test_the_demo_is_a_sweep() -> None:

@@ -280,6 +280,8 @@ def test_records_from_elsewhere_are_told(tmp_path: Path) -> None:
     told = elsewhere([a_record(), a_record(environment={"cpu": "X", "ram_bytes": 1})], ENVIRONMENT)
     assert told is not None
     assert told.startswith("1 record from elsewhere (other cpu, ram)")
+    grown = [{**ENVIRONMENT, "virtual": True, "ram_bytes": size * 10**9} for size in (16, 64)]
+    assert elsewhere([a_record(environment=grown[0])], grown[1]) is None
     assert elsewhere([a_record(environment={"packages": {"torch": "1.0"}})] * 2, ENVIRONMENT) is not None
     assert elsewhere([a_record(environment={"device": "cuda", "gpu": {"name": "G"}})], ENVIRONMENT) is None
     gpu = {**ENVIRONMENT, "device": "cuda", "gpu": {"name": "H"}}

@@ -14,6 +14,7 @@ from rich.console import Console
 from bench.errors import BenchError
 from bench.records import Foreign, Record, read_records
 from bench.report.tables import tables
+from bench.runner import FILLING
 from bench.sweep.attempt import Clock
 from bench.sweep.config import read_sweep
 from bench.sweep.engine import Sweep
@@ -148,9 +149,10 @@ def test_marks_are_read_as_far_as_they_are_whole(tmp_path: Path) -> None:
     assert read_marks(path) == Marks(["a", "b"], None)
 
 
-def settings() -> tuple[int, bool, int, bool]:
+def settings() -> tuple[int, bool, int, bool, bool]:
     deterministic = torch.are_deterministic_algorithms_enabled()
-    return torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.initial_seed(), deterministic
+    filled = FILLING.fill_uninitialized_memory
+    return torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.initial_seed(), deterministic, filled
 
 
 def test_what_a_run_changes_for_the_process_is_set_back() -> None:
@@ -161,6 +163,7 @@ def test_what_a_run_changes_for_the_process_is_set_back() -> None:
     torch.set_num_threads(before[0] + 1)
     torch.use_deterministic_algorithms(not before[3])
     torch.backends.cudnn.benchmark = not before[1]
+    FILLING.fill_uninitialized_memory = not before[4]
     torch.manual_seed(7)
     cycle: list[object] = []
     cycle.append(cycle)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.batching import Direct, cut, way_to
+from bench.carrier import CudaCarrier
 from bench.measure.stopwatch import DeviceTimeline
 from bench.transfer import Staging, Tensors, _Slot
 from tests.slow_device import SlowDevice
@@ -320,6 +321,34 @@ def test_the_clock_of_two_queues() -> None:
     assert 0 < found["device_compute_s"] <= wall
     assert found["device_idle_s"] >= 0
     assert found["device_compute_s"] + found["device_idle_s"] <= wall
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("broken", [None, "hold", "wait"])
+def test_cuda_batches_arrive_whole_and_would_not_without_the_waits(
+    broken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies take a millisecond; computing begins at once, or is twenty times as late."""
+    if broken == "hold":
+        monkeypatch.setattr(CudaCarrier, "hold", lambda *_: None)
+    if broken == "wait":
+        monkeypatch.setattr(_Slot, "wait", lambda _: None)
+    cuda = torch.device("cuda")
+    batches = [(torch.full((32 * 2**20,), number, dtype=torch.uint8),) for number in range(1, 9)]
+    way = way_to(cuda, 2)
+    way.reserve([(batches[0][0].shape, torch.uint8)])
+    got = [torch.zeros_like(batch[0], device=cuda) for batch in batches]
+    torch.cuda.synchronize()
+    for number, (batch, place) in enumerate(zip(batches, got, strict=True)):
+        way.room()
+        with way.send(batch, NOTHING) as (there,):
+            if number % 3 == 2:
+                torch.cuda._sleep(40_000_000)
+            place.copy_(there)
+    way.drain()
+    torch.cuda.synchronize()
+    arrived = [torch.equal(place.cpu(), batch[0]) for place, batch in zip(got, batches, strict=True)]
+    assert all(arrived) == (broken is None)
 
 
 def test_the_way_to_the_processor_is_none() -> None:

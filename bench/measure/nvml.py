@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pynvml
 import torch
 
-from bench.measure.energy import EnergyMeter
 from bench.measure.nvml_device import SILENT, Found, Nvml, find, started, told, uuid_of
 
 INTERVAL = 0.1
@@ -113,28 +112,36 @@ class GpuSampler:
         self._thread = threading.Thread(target=self._work, name="nvml", daemon=True)
         self._asking = threading.Lock()
         self._looks: list[Look] = []
-        self._energy = EnergyMeter()
+        self._energy_source: Literal["counter", "sampled power"] | None = None
         self._cost_s = 0.0
         self._process_bytes: int | None = None
         self._trouble: str | None = None
         self._failure: BaseException | None = None
 
     def energy_j(self) -> float | None:
-        """Joules since the beginning; differences are a part's energy. ``None`` where it is not told."""
+        """Joules by the device's counter, else by its power up to now; differences are a part's energy.
+
+        Either is renewed about ten times a second, and may be that much late. ``None`` where neither is told.
+        """
         found = self._found
-        if found is None:
+        if found is None or self._trouble is not None:
             return None
-        with self._asking:
-            if self._trouble is not None:
-                return None
-            try:
+        try:
+            with self._asking:
                 millijoules = told(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(found.handle))
-                if millijoules is None:  # the integral is to reach up to now
-                    self._energy.power(time.perf_counter(), self._watts(found))
-            except pynvml.NVMLError as error:
-                self._trouble = _silence(error)
-                return None
-            return self._energy.total(None if millijoules is None else millijoules / 1e3)
+            if millijoules is not None:
+                self._energy_source = "counter"
+                return millijoules / 1e3
+            self._look(found)
+        except pynvml.NVMLError as error:
+            self._trouble = _silence(error)
+            return None
+        powers = [(look.seconds, look.power_w) for look in self._looks if look.power_w is not None]
+        watts = _mean_over_time(powers)
+        if watts is None:
+            return None
+        self._energy_source = "sampled power"
+        return watts * (powers[-1][0] - powers[0][0])
 
     def result(self) -> dict[str, Any] | None:
         """What was seen so far; ``None`` without CUDA.
@@ -156,7 +163,7 @@ class GpuSampler:
             "interval_s": self._interval,
             "cost_s": self._cost_s,
             "mig": None if self._found is None else self._found.is_slice,
-            "energy_source": self._energy.source,
+            "energy_source": self._energy_source,
             "process_bytes": self._process_bytes,
             "trouble": self._trouble,
         }
@@ -167,23 +174,19 @@ class GpuSampler:
             start = time.perf_counter()
             rates = told(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
             memory = told(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+            milliwatts = told(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
             look = Look(
                 seconds=time.perf_counter(),
                 utilisation=None if rates is None else float(rates.gpu),
-                power_w=self._watts(found),
+                power_w=None if milliwatts is None else milliwatts / 1e3,
                 sm_clock_mhz=told(lambda: float(nvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))),
                 memory_clock_mhz=told(lambda: float(nvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM))),
                 temperature_c=told(lambda: float(nvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))),
                 memory_bytes=None if memory is None else int(memory.used),
                 throttling=told(lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
             )
-            self._energy.power(look.seconds, look.power_w)
             self._looks.append(look)
             self._cost_s += time.perf_counter() - start
-
-    def _watts(self, found: Found) -> float | None:
-        milliwatts = told(lambda: self._nvml.nvmlDeviceGetPowerUsage(found.handle))
-        return None if milliwatts is None else milliwatts / 1e3
 
     def _own_bytes(self, found: Found) -> int | None:
         """What the driver counts as this process's; a container's process has another number outside."""

@@ -63,22 +63,40 @@ def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
     return total
 
 
-def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int], int]:
+class Sizes(NamedTuple):
+    """The memory of a process tree at one moment.
+
+    Attributes:
+        groups: bytes of each group.
+        unreadable: processes that could not be read (another user's server).
+        resident: processes whose resident size had to do.
+    """
+
+    groups: dict[Group, int]
+    unreadable: int
+    resident: int
+
+
+def proportional_bytes(workers: Collection[int] = ()) -> Sizes:
     """Proportional set size (PSS) of each group: a page that n processes share counts 1/n in each.
 
-    Returns:
-        Bytes by group, and the number of processes that could not be read (another user's server).
+    A kernel without ``smaps`` does not tell it. There the resident size stands for it, in which such a page counts
+    whole in each process.
     """
     found = dict.fromkeys(("process", "workers", "server"), 0)
-    unreadable = 0
+    unreadable = resident = 0
     for group, process in _tree(workers):
         try:
-            found[group] += process.memory_full_info().pss
+            seen = process.memory_full_info()
         except psutil.NoSuchProcess:
             continue
         except psutil.AccessDenied:
             unreadable += 1
-    return found, unreadable
+            continue
+        size = getattr(seen, "pss", 0)  # 0 where the kernel has the file and not the line
+        resident += not size and seen.rss > 0
+        found[group] += size or seen.rss
+    return Sizes(found, unreadable, resident)
 
 
 class Memory(NamedTuple):
@@ -89,6 +107,7 @@ class Memory(NamedTuple):
         groups: bytes, the largest of each group, which need not be at the same moment.
         samples: number of looks.
         unreadable: most processes in one look that could not be read.
+        resident: most processes in one look whose resident size stands for the proportional one.
         cost_s: time that looking took in all.
     """
 
@@ -96,6 +115,7 @@ class Memory(NamedTuple):
     groups: dict[Group, int]
     samples: int
     unreadable: int
+    resident: int
     cost_s: float
 
 
@@ -109,20 +129,21 @@ class MemorySampler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
         self._looking = threading.Lock()
-        self._seen = Memory(0, {}, 0, 0, 0.0)
+        self._seen = Memory(0, {}, 0, 0, 0, 0.0)
         self._failure: BaseException | None = None
 
     def look(self) -> None:
         """Take a sample now."""
         with self._looking:
             started = time.perf_counter()
-            groups, unreadable = proportional_bytes(self._workers())
+            groups, unreadable, resident = proportional_bytes(self._workers())
             seen = self._seen
             self._seen = Memory(
                 peak=max(seen.peak, sum(groups.values())),
                 groups={group: max(value, seen.groups.get(group, 0)) for group, value in groups.items()},
                 samples=seen.samples + 1,
                 unreadable=max(unreadable, seen.unreadable),
+                resident=max(resident, seen.resident),
                 cost_s=seen.cost_s + time.perf_counter() - started,
             )
 

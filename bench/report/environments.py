@@ -18,6 +18,11 @@ COMPARED = (
 Environment = dict[str, Any]
 
 
+def compared(environment: Environment) -> Environment:
+    """What must be equal: the machine. A virtual one's memory grows and shrinks while it runs, and is left out."""
+    return {key: environment.get(key) for key in COMPARED if key != "ram_bytes" or not environment.get("virtual")}
+
+
 def describe(environments: Sequence[Environment], language: Language = "en") -> list[str]:
     """A title for each: the machine in one line, and, where two would be called the same, what tells them apart."""
     titles = [_machine(environment, language) for environment in environments]

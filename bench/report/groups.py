@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 from bench.config import CacheState, Model
 from bench.records import Record
-from bench.report.environments import COMPARED, describe, differences
+from bench.report.environments import COMPARED, compared, describe, differences
 from bench.report.language import Note, number, say
 from bench.report.table import Language
 
@@ -138,7 +138,8 @@ def _group(place: int, title: str, records: Sequence[Record], language: Language
         cells.setdefault(cell, []).append(latest[cell, round_key])
     numbers = {key: number for number, key in enumerate(sorted({key for _, key in latest}))}
     rounds = {id(record): numbers[key] for (_, key), record in latest.items()}
-    mixed, remarks = differences([_environment(record) for record in records]), _commits(records)
+    mixed = differences([compared(record.environment) for record in records])
+    remarks = [*_commits(records), *([] if mixed else _memory(records))]
     if lost := len(records) - len(latest):
         remarks.append(("{count} records are superseded by another record of the same run", {"count": lost}))
     return Group(place, title, _environment(records[0]), cells, mixed, remarks, rounds)
@@ -149,7 +150,7 @@ def _environment(record: Record) -> dict[str, Any]:
 
 
 def _environment_key(record: Record) -> str:
-    return json.dumps(_environment(record), sort_keys=True, default=str)
+    return json.dumps(compared(record.environment), sort_keys=True, default=str)
 
 
 def _round_key(record: Record) -> tuple[str, int, int]:
@@ -166,6 +167,12 @@ def _commits(records: Iterable[Record]) -> list[Note]:
     if changed:
         notes.append(("the tree had changes that were not committed, at {list}", _listed(changed)))
     return notes
+
+
+def _memory(records: Iterable[Record]) -> list[Note]:
+    sizes = {round(ram / 1e9) for r in records if isinstance(ram := r.environment.get("ram_bytes"), int | float)}
+    listed = ", ".join(map(str, sorted(sizes)))
+    return [("the machine's RAM was not always the same: {list} GB", {"list": listed})] if len(sizes) > 1 else []
 
 
 def _listed(items: dict[str, None]) -> dict[str, Any]:

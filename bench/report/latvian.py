@@ -232,6 +232,7 @@ _NOTES = {
     "time to accuracy: {targets}": "laiks līdz precizitātei: {targets}",
     "these records were made by {count} commits: {list}": "šie ieraksti radīti ar {count} koda versijām: {list}",
     "the tree had changes that were not committed, at {list}": ("kodā bija versijā neiekļautas izmaiņas: {list}"),
+    "the machine's RAM was not always the same: {list} GB": "mašīnas RAM ne vienmēr bija vienāda: {list} GB",
     "{count} records are superseded by another record of the same run": (
         "{count} ierakstus aizstāj cits tās pašas izpildes ieraksts"
     ),

@@ -31,11 +31,14 @@ METRICS = {
     "copying on the device's own clock (CUDA events), per epoch; overlaps with computing and the host's parts": (
         "kopēšana pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar aprēķiniem un resursdatora posmiem"
     ),
-    "computing on the device's own clock (CUDA events), per epoch; overlaps with the host's parts": (
-        "aprēķini pēc ierīces pulksteņa (CUDA notikumi), epohā; pārklājas ar resursdatora posmiem"
+    "computing on the device's own clock (CUDA events), per epoch, each step from beginning to end: gaps "
+    "between its launches count, and are few where CUDA graphs replay it; overlaps with the host's parts": (
+        "aprēķini pēc ierīces pulksteņa (CUDA notikumi), epohā, katrs solis no sākuma līdz beigām: spraugas "
+        "starp tā palaišanām ir ieskaitītas, un to ir maz, ja soli atkārto CUDA grafs; "
+        "pārklājas ar resursdatora posmiem"
     ),
-    "time in which the device's computing queue had nothing to do (CUDA events), per epoch": (
-        "laiks, kurā ierīces aprēķinu rindai nebija ko darīt (CUDA notikumi), epohā"
+    "time in which the device's computing queue was at no step and no batch (CUDA events), per epoch": (
+        "laiks, kurā ierīces aprēķinu rindā nebija ne soļa, ne paketes (CUDA notikumi), epohā"
     ),
     f"device compute over epoch{_MEANS_EN}": f"ierīces aprēķini pret epohu{_MEANS}",
     f"median {_WAIT_EN}": f"mediāna {_WAIT}",
@@ -96,8 +99,10 @@ METRICS = {
     f"{_CPU_EN}, of the worker processes": f"{_CPU}, darba procesi",
     f"{_CPU_EN}, of an embedded server": f"{_CPU}, iegultais serveris",
     f"{_CPU_EN}, of processes that ended meanwhile": f"{_CPU}, procesi, kas pa to laiku beigušies",
-    "what the device used per training epoch (NVML), by its counter or from sampled power, as the notes say": (
-        "ierīces patēriņš apmācības epohā (NVML) pēc tās skaitītāja vai jaudas mērījumiem, kā teikts piezīmēs"
+    "what the device used in all training epochs (NVML) over their number, by its counter or from sampled "
+    "power, as the notes say": (
+        "ierīces patēriņš visās apmācības epohās (NVML), dalīts ar to skaitu, pēc tās skaitītāja vai jaudas "
+        "mērījumiem, kā teikts piezīmēs"
     ),
     "the device's utilisation as NVML tells it, evaluation included": (
         "ierīces noslodze pēc NVML datiem, ieskaitot novērtēšanu"

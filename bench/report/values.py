@@ -156,6 +156,11 @@ def gpu(key: str) -> Of:
     return of
 
 
+def energy_j_per_epoch(record: Record) -> float | None:
+    """Joules of all training epochs over their number: a short one has none of its own."""
+    return None if record.resources is None else _over(record.resources.energy_j, len(record.epochs))
+
+
 def energy_source(record: Record) -> str | None:
     """What the run's energy rests on, as NVML's part of the record says."""
     seen = None if record.resources is None else record.resources.gpu

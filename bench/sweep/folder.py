@@ -10,10 +10,8 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
-from bench.report.environments import COMPARED
+from bench.report.environments import compared
 from bench.sweep.child import Hold
-
-_APART_FROM_THE_DEVICE = tuple(key for key in COMPARED if key not in ("device", "gpu"))
 
 
 class Folder:
@@ -85,9 +83,9 @@ def elsewhere(records: Collection[Record], environment: dict[str, Any]) -> str |
     different: dict[str, None] = {}
     count = 0
     for record in records:
-        there = record.environment
-        keys = COMPARED if there.get("device") == environment["device"] else _APART_FROM_THE_DEVICE
-        unequal = [key for key in keys if there.get(key) != environment.get(key)]
+        there, here = compared(record.environment), compared(environment)
+        ours = () if there["device"] == here["device"] else ("device", "gpu")  # a sweep may have both
+        unequal = [key for key in there if there[key] != here.get(key) and key not in ours]
         count += bool(unequal)
         different |= dict.fromkeys(unequal)
     if not count:

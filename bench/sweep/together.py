@@ -46,20 +46,26 @@ class Usual:
     def __init__(self) -> None:
         import torch
 
+        from bench.runner import FILLING
+
         self._threads = torch.get_num_threads()
         self._precision = torch.get_float32_matmul_precision()
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._benchmark = torch.backends.cudnn.benchmark
+        self._filled = FILLING.fill_uninitialized_memory
         self._seed = torch.initial_seed()
 
     def restore(self) -> None:
         """Set it back, and give back memory and compiled code, as the end of a process would."""
         import torch
 
+        from bench.runner import FILLING
+
         torch.set_num_threads(self._threads)
         torch.set_float32_matmul_precision(self._precision)
         torch.use_deterministic_algorithms(self._deterministic)
         torch.backends.cudnn.benchmark = self._benchmark
+        FILLING.fill_uninitialized_memory = self._filled
         torch.manual_seed(self._seed)
         # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.
         if "torch._dynamo" in sys.modules:
