@@ -148,8 +148,7 @@ def survey(root: Path, test_share: float, seed: int = 0) -> Survey:
     for name, found in (("training", train), ("held-out", test)):
         if not found.paths:
             raise DataError(
-                f"{shown(root)} has no {name} images ({', '.join(sorted(SUFFIXES))}) in class folders; "
-                f"expected is {LAYOUT}"
+                f"{shown(root)} has no {name} images ({', '.join(SUFFIXES)}) in class folders; expected is {LAYOUT}"
             )
     digest = hashlib.sha256()
     for found in (train, test):

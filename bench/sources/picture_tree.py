@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.sources.files import unreadable
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _HIDDEN, _OTHER, _OUTSIDE, _LOST = (
     "that are hidden",
     "that are no images by their names",
@@ -51,7 +51,7 @@ def _why_left_out(entry: os.DirEntry[str]) -> str | None:
     try:
         if entry.is_dir():
             return None
-        if Path(entry.name).suffix.lower() not in SUFFIXES and (entry.is_file() or not entry.is_symlink()):
+        if not entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or not entry.is_symlink()):
             return _OTHER
         return None if entry.is_file() else _LOST
     except OSError as error:
