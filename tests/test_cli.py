@@ -60,9 +60,16 @@ def test_prepare_run_rate_report(bench: Bench) -> None:
     done = bench("run", "mmap", "digits", *QUICK)
     assert (done.code, done.err) == (0, "")
     assert "accuracy" in done.out
+    told = re.search(r": ([\d.]+) s an epoch, ([\d,]+) images/s, ", done.out)
+    assert told is not None
+    seconds, speed = float(told[1]), float(told[2].replace(",", ""))
+    assert 64 / (seconds + 0.0005) - 0.5 <= speed <= 64 / max(1e-9, seconds - 0.0005) + 0.5
     assert bench("run", "memory", "digits", *QUICK).code == 0
     done = bench("rate", "mmap", "digits", "--limit", "64", "--repeats", "2", "--device", "cpu")
-    assert "of the plain idiom's" in done.out
+    shown = re.search(r": ([\d,]+) images/s, ([\d.]+) of the plain idiom's ([\d,]+) ", done.out)
+    assert shown is not None
+    mine, ratio, raw = (float(number.replace(",", "")) for number in shown.groups())
+    assert ratio == pytest.approx(mine / raw, abs=0.0051)
     files = sorted(bench.out.glob("*"))
     assert [path.suffix for path in files] == [".json"] * 3
 
