@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from loaders.base import ImageDataset
 from loaders.batch import Batch
 from loaders.errors import LoaderError, OptionError
+from loaders.handover import begin_worker, explained
 from loaders.options import parse_options
 from loaders.registry import load
 from loaders.split import Block, DatasetInfo, Progress
@@ -202,9 +203,10 @@ class _MapSplit:
             batch_size=_BLOCK,
             num_workers=self._workers if len(chosen) > _BLOCK else 0,
             collate_fn=_uncollated,
+            worker_init_fn=begin_worker,
         )
         done = start
-        for samples in reader:
+        for samples in explained(reader):
             images = [_pixels(image) for image, _ in samples]
             labels = np.array([_label(label, done + i) for i, (_, label) in enumerate(samples)], np.int64)
             if self.shape is None:
