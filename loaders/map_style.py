@@ -12,8 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from loaders.errors import LoaderError, OptionError
+from loaders.handover import begin_worker, explained
 from loaders.split import Block
-from loaders.stream import explain_workers
 
 _BLOCK = 64
 _PROBES = 64
@@ -111,23 +111,23 @@ class MapSplit:
         """
         chosen = range(start, len(self) if stop is None else stop)
         workers = self._workers if len(chosen) > _BLOCK else 0
-        batches: Any = iter(
-            DataLoader(Subset(self._samples, chosen), batch_size=_BLOCK, num_workers=workers, collate_fn=_uncollated)
+        reader: DataLoader[Any] = DataLoader(
+            Subset(self._samples, chosen),
+            batch_size=_BLOCK,
+            num_workers=workers,
+            collate_fn=_uncollated,
+            worker_init_fn=begin_worker,
         )
         done = start
-        try:
-            for samples in explain_workers(batches) if workers else batches:
-                images = [pixels for pixels, _ in samples]
-                labels = np.array([label for _, label in samples], np.int64)
-                self._check_shapes(images, done)
-                if self.shape is None:
-                    yield Block(None, None, labels, pictures=[_coloured(image) for image in images])
-                else:
-                    yield Block(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), None, labels)
-                done += len(samples)
-        finally:
-            if workers:
-                batches._shutdown_workers()  # PyTorch ends them only on collection
+        for samples in explained(reader):
+            images = [pixels for pixels, _ in samples]
+            labels = np.array([label for _, label in samples], np.int64)
+            self._check_shapes(images, done)
+            if self.shape is None:
+                yield Block(None, None, labels, pictures=[_coloured(image) for image in images])
+            else:
+                yield Block(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), None, labels)
+            done += len(samples)
 
     def _check_shapes(self, images: Sequence[NDArray[np.uint8]], first: int) -> None:
         for index, image in enumerate(images, start=first):

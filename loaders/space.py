@@ -74,10 +74,11 @@ def check_space(writer: StoreWriter, needed: int | None) -> None:
     left = needed - folder_bytes(writer.folder)[1]
     if left > free:
         raise StoreError(
-            f"the store {writer.location} will take about {_size(left)} and its disk has {_size(free)} free; "
+            f"the store {writer.location} will take about {in_words(left)} and its disk has {in_words(free)} free; "
             "free some space, choose another --store-dir, or keep less (--limit, --resize)"
         )
 
 
-def _size(count: int) -> str:
+def in_words(count: int) -> str:
+    """Bytes in MB or GB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from loaders.base import ImageDataset
 from loaders.batch import Batch, BatchRequest, Indices, collate
-from loaders.errors import BackendError, LoaderError, OptionError
+from loaders.errors import OptionError
+from loaders.handover import begin_worker, check_room, explained, is_lost_worker, lost_worker, shared_bytes
 
 StartMethod = Literal["fork", "spawn"]
-T = TypeVar("T")
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -80,6 +81,7 @@ class BatchStream:
         self._requests = _Requests()
         self._reading: Generator[Batch, None, None] | None = None
         self._loader: DataLoader[Any] | None = None
+        self._room = 0  # bytes of shared memory that were there
         if workers:
             self._loader = DataLoader(
                 dataset,
@@ -90,13 +92,14 @@ class BatchStream:
                 multiprocessing_context=start_method,
                 pin_memory=pin_memory,
                 collate_fn=collate,
+                worker_init_fn=begin_worker,
             )
 
     def epoch(self, batches: list[Indices], *, seed: int = 0, epoch: int = 0, train: bool = False) -> Iterator[Batch]:
         """Read these batches, in this order, and nothing else.
 
         Raises:
-            BackendError: a worker process died.
+            BackendError: a worker process died, or the shared memory has no room for the workers' batches.
             LoaderError: the store or its backend failed.
         """
         return self._read([BatchRequest(b, seed, epoch, self._size, train) for b in batches])
@@ -108,11 +111,25 @@ class BatchStream:
     def _read(self, requests: list[BatchRequest]) -> Iterator[Batch]:
         if self._loader is not None:
             self._requests.requests = requests
-            return explain_workers(iter(self._loader))
+            self._check_room(requests, self._loader)
+            return explained(self._loader)
         dataset = self._dataset  # not through self: the reading thread would keep an abandoned stream alive
         read = (dataset.batch(request) for request in requests)
         self._reading = _ahead(read, self._prefetch) if self._prefetch else read
         return self._reading
+
+    def _check_room(self, requests: list[BatchRequest], loader: DataLoader[Any]) -> None:
+        shape, size = self._dataset.split_info.shape, self._size or self._dataset.size
+        if shape is None and size is None:
+            return  # the first read says that
+        count = max((len(request.indices) for request in requests), default=0)
+        # All that the workers may read ahead, the one that has just come, and the one that is still being used.
+        at_once = min(len(requests), loader.num_workers * (loader.prefetch_factor or 1) + 2)
+        needed = at_once * shared_bytes(count * math.prod(shape or (3, size or 0, size or 0)), count * 8)
+        needed += (loader.num_workers + 2) << 14  # what PyTorch keeps there itself: locks, a page each
+        if needed > self._room:
+            check_room(needed)
+            self._room = needed
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers; none before the first batch is asked for."""
@@ -132,7 +149,7 @@ class BatchStream:
                 except RuntimeError as error:
                     # A worker that was killed is noticed by a signal, here while the others are waited for; they are
                     # ended all the same, and whoever was reading has been told.
-                    if not _is_lost_worker(error):
+                    if not is_lost_worker(error):
                         raise
 
     def __enter__(self) -> Self:
@@ -143,32 +160,8 @@ class BatchStream:
     ) -> None:
         self.close()
         # PyTorch notices a dead worker by a signal, and raises in whatever the main thread is just doing.
-        if isinstance(error, RuntimeError) and _is_lost_worker(error):
-            raise _lost_worker(error) from error
-
-
-def explain_workers(batches: Iterator[T]) -> Iterator[T]:
-    """Let what a DataLoader's worker process meets end in one sentence."""
-    try:
-        yield from batches
-    except LoaderError as error:
-        # PyTorch raises it anew with the worker's whole traceback as its message; the sentence is the last line.
-        last = str(error).rstrip().splitlines()[-1]
-        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        # The connection breaks where a worker dies while it hands over a batch.
-        if isinstance(error, RuntimeError) and not _is_lost_worker(error):
-            raise
-        raise _lost_worker(error) from error
-
-
-def _is_lost_worker(error: RuntimeError) -> bool:
-    return "DataLoader worker" in str(error)
-
-
-def _lost_worker(error: BaseException) -> BackendError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    return BackendError(f"a worker process was lost ({reason}); free memory or use fewer --workers")
+        if error is not None and is_lost_worker(error):
+            raise lost_worker(error) from error
 
 
 class _Failure:
