@@ -181,7 +181,8 @@ def pil_into(
                 image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as in the other library
                 out[:] = np.asarray(image.convert(mode)).reshape(out.shape)
     except Exception as error:  # Pillow and its plug-ins raise whatever they like
-        raise DecodeError(f"{name(i)} is not a readable image ({reason(error)})") from None
+        kind = f"{formats[0]} image" if formats else "image"
+        raise DecodeError(f"{name(i)} is not a readable {kind} ({reason(error)})") from None
     if unfit:
         raise DecodeError(f"{name(i)} {unfit}")
 

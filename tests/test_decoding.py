@@ -259,5 +259,5 @@ def test_no_more_is_decoded_than_there_is_room_for(library: Library, checked: bo
 
 def test_a_lossless_frame_that_is_none_is_refused_by_name() -> None:
     file = encoded("jpeg", picture())
-    with ImageDecoder(1) as decoder, pytest.raises(DecodeError, match=r"^x is not a readable image"):
+    with ImageDecoder(1) as decoder, pytest.raises(DecodeError, match=r"^x is not a readable JPEG image"):
         decoder.decode([with_byte(file, frame_at(file) + 1, 0xC3)], SHAPE, ["x"])
