@@ -20,8 +20,10 @@ from loaders.errors import BackendError
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.pgbinaries import find_programs
 from loaders.pgreader import TableReader, connect
-from loaders.pgserver import DATA, EmbeddedServer, Transport
+from loaders.pgserver import DATA, LOG, EmbeddedServer, Transport
+from loaders.pgsupervisor import end_of_log
 from loaders.pgtables import (
+    OWN_LOG,
     SCHEMA,
     TABLES,
     RelationFiles,
@@ -172,17 +174,19 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
             server = EmbeddedServer.open(self.location, options.transport, _cache_bytes(tables.bytes))
         try:
             conninfo = make_conninfo(**server.conninfo(options.transport)) if server else _dsn(options)
-            with connect(conninfo) as connection:
+            look = f"look into its log {server.log}, then try again" if server else OWN_LOG
+            with connect(conninfo, look) if server else connect(conninfo) as connection:
                 try:
                     count = self.split_info.count
                     check_table(connection, tables, self.split, count, self.location, rows=server is None)
                 except psycopg.Error as error:
-                    raise backend_error(f"cannot check the tables of store {self.location}", error) from None
+                    raise backend_error(f"cannot check the tables of store {self.location}", error, look) from None
             decodes = options.encoding == "jpeg" and self.split_info.shape is not None
             decoder = ImageDecoder(options.threads, checked=True) if decodes else None
             table = tables.names[self.split]
             info = ConnectionInfo(conninfo, SCHEMA, table, server.pid if server else None)
-            return PostgresHandle(server, TableReader(conninfo, table, self.split_info.shape, decoder), info)
+            reader = TableReader(conninfo, table, self.split_info.shape, decoder, look)
+            return PostgresHandle(server, reader, info)
         except BaseException:
             if server is not None:
                 server.close()
@@ -226,11 +230,14 @@ def _dsn(options: PostgresOptions) -> str:
 def _load(
     connection: psycopg.Connection[Any], splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions
 ) -> RelationFiles | None:
+    """Gives the files where the server is the store's own."""
     try:
         tables = write_tables(connection, splits, folder, options.encoding, options.storage)
         return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else None
     except psycopg.Error as error:
-        raise backend_error("cannot write the tables", error) from None
+        # The log of a server of the store's own goes with the store that did not come about.
+        look = OWN_LOG if options.server == "dsn" else f"its log ends: {end_of_log(str(folder / LOG))}"
+        raise backend_error("cannot write the tables", error, look) from None
 
 
 def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> RelationFiles:
@@ -243,6 +250,7 @@ def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: 
     finally:
         server.close(keep_data=complete)
     assert files is not None
+    server.log.unlink()
     return files
 
 
