@@ -87,16 +87,26 @@ def _described(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)} on {tensor.device.type}"
 
 
-def check_labels(labels: NDArray[np.int64], classes: int, split: str, store: Path) -> None:
-    """See that labels read from a store's files are of its classes: another one would end the training or the device.
+def check_labels(
+    labels: NDArray[np.int64], classes: int, split: str, store: Path, indices: NDArray[np.int64] | None = None
+) -> None:
+    """See that labels read from a store are of its classes: another one would end the training or the device.
+
+    Args:
+        labels: int64 ``[B]``, in any strides.
+        classes: number of classes.
+        split: name of the split.
+        store: its folder.
+        indices: of the samples, ``[B]``; None: these are all of them.
 
     Raises:
         StoreError: one is not.
     """
     # Read as unsigned, a negative label is a huge one.
     if len(labels) and int(labels.view(np.uint64).max()) >= classes:
-        index = int(np.argmax(labels.view(np.uint64)))
+        place = int(np.argmax(labels.view(np.uint64)))
         raise StoreError(
-            f"the label of sample {index} of the {split} split in {store} is {labels[index]}, outside "
+            f"the label of sample {place if indices is None else indices[place]} of the {split} split in {store} is "
+            f"{labels[place]}, outside "
             f"0..{classes - 1}: the store is damaged; remove it and prepare it again"
         )

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import BackendError, StoreError
-from loaders.pgtables import SCHEMA, backend_error, one_line
+from loaders.pgtables import OWN_LOG, REMEDIES, SCHEMA, backend_error, one_line
 from loaders.ragged import Payloads
 
 _STATEMENT = b"batch"
@@ -35,8 +35,25 @@ _BLOCKS_READ = """
 """
 
 
-def connect(conninfo: str) -> psycopg.Connection[Any]:
+# A refused connection comes without SQLSTATE: by what it says, in the order in which they are looked for.
+_REFUSALS = (
+    (("too many", "connection slots"), REMEDIES["53300"]),
+    (("starting up", "shutting down", "in recovery mode", "accepting connections"), REMEDIES["57P03"]),
+    (("permission denied for database",), "grant the user CONNECT on the database"),
+    (("too long",), "give the socket's folder a shorter path (unix_socket_directories), or reach the server by TCP"),
+    (("password", "authentication", 'role "', "pg_hba.conf"), REMEDIES["28000"]),
+    (("does not exist",), REMEDIES["3D000"]),
+)
+
+
+def connect(
+    conninfo: str, look: str = "check that it is running and that host and port are right"
+) -> psycopg.Connection[Any]:
     """Connect to a server.
+
+    Args:
+        conninfo: where and as whom.
+        look: what to do about an error that has no remedy of its own.
 
     Raises:
         BackendError: it cannot be reached or refuses.
@@ -47,13 +64,7 @@ def connect(conninfo: str) -> psycopg.Connection[Any]:
         return psycopg.connect(conninfo, autocommit=True)
     except psycopg.Error as error:
         reason = one_line(error, (password,))
-    lowered = reason.lower()
-    if "password" in lowered or "authentication" in lowered or "role" in lowered:
-        remedy = "correct user and password in the dsn"
-    elif "does not exist" in lowered:
-        remedy = "correct dbname in the dsn"
-    else:
-        remedy = "check that it is running and that host and port are right"
+    remedy = next((remedy for words, remedy in _REFUSALS if any(word in reason for word in words)), look)
     raise BackendError(f"cannot connect to the PostgreSQL server: {reason}; {remedy}")
 
 
@@ -61,9 +72,23 @@ class TableReader:
     """Batches of one table. Each thread that reads at the same time gets a connection of its own."""
 
     def __init__(
-        self, conninfo: str, table: str, shape: tuple[int, int, int] | None, decoder: ImageDecoder | None
+        self,
+        conninfo: str,
+        table: str,
+        shape: tuple[int, int, int] | None,
+        decoder: ImageDecoder | None,
+        look: str = OWN_LOG,
     ) -> None:
-        """Args: shape is None for a ragged split, which is read by `payloads` alone."""
+        """Connect at the first read.
+
+        Args:
+            conninfo: libpq's connection string.
+            table: its name.
+            shape: of each image; None for a ragged split, which is read by `payloads` alone.
+            decoder: of images that are kept as JPEG.
+            look: what to do about an error that has no remedy of its own.
+        """
+        self._look = look
         self._conninfo = conninfo
         self._table = table
         self._shape = shape
@@ -85,13 +110,13 @@ class TableReader:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        connection = connect(self._conninfo)
+        connection = connect(self._conninfo, self._look)
         try:
             connection.execute(SETTINGS)
             _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
         except psycopg.Error as error:
             connection.close()
-            raise backend_error(f"cannot read table {SCHEMA}.{self._table}", error) from None
+            raise backend_error(f"cannot read table {SCHEMA}.{self._table}", error, self._look) from None
         return connection
 
     def release(self, connection: psycopg.Connection[Any]) -> None:
@@ -131,7 +156,7 @@ class TableReader:
             _require(result, pq.ExecStatus.TUPLES_OK)
         except psycopg.Error as error:
             connection.close()
-            raise backend_error("lost the PostgreSQL server or its table during a read", error) from None
+            raise backend_error("lost the PostgreSQL server or its table during a read", error, self._look) from None
         except BaseException:
             connection.close()
             raise
@@ -155,7 +180,7 @@ class TableReader:
             found = connection.execute(_BLOCKS_READ, [SCHEMA, self._table]).fetchone()
         except psycopg.Error as error:
             connection.close()
-            raise backend_error("lost the PostgreSQL server while asking what it read", error) from None
+            raise backend_error("lost the PostgreSQL server while asking what it read", error, self._look) from None
         self.release(connection)
         return int(found[0]) if found else None
 

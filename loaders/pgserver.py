@@ -22,12 +22,15 @@ from loaders.journal import StaleError
 from loaders.pgbinaries import SUPERVISOR, Programs, find_programs, programs_for
 
 DATA = "pgdata"
+LOG = "server.log"
 USER = "bench"
 DATABASE = "postgres"
 Transport = Literal["socket", "tcp"]
 _LOCK = "server.lock"
 _PASSWORD = "password"  # noqa: S105 - the name of a file
-_PATIENCE = 120.0
+# Longer than any supervisor takes to end its server, which it may be doing for another process.
+_PATIENCE = pgsupervisor.LONGEST_STOP + 10.0
+_LONGEST_DATA_PATH = 960  # of PostgreSQL's 1023 bytes, some are for the names of its files
 
 # Every lifeline of this process. A forked child closes its copies: otherwise it would keep the server alive when its
 # parent is killed.
@@ -109,6 +112,11 @@ class EmbeddedServer:
         return cls._start(store, programs, new=False, tcp=transport == "tcp", cache_bytes=cache_bytes)
 
     @property
+    def log(self) -> Path:
+        """The server's log, from its start to the start of the next."""
+        return self._store / LOG
+
+    @property
     def pid(self) -> int:
         """Process id of the server, whose children serve the connections."""
         return int(self._ready["pid"])
@@ -173,6 +181,12 @@ class EmbeddedServer:
         cache_bytes: int = 128 << 20,
         go_on: bool = False,
     ) -> EmbeddedServer:
+        length = len(os.fsencode(store / DATA))
+        if length > _LONGEST_DATA_PATH:
+            raise StoreError(
+                f"PostgreSQL takes folders whose path has at most {_LONGEST_DATA_PATH} bytes, not {length}; "
+                f"choose a shorter --store-dir or --data-dir than {store.parent}"
+            )
         end = time.monotonic() + _PATIENCE
         while True:
             answer: dict[str, Any] = {}
@@ -220,6 +234,7 @@ def _config(
         "max_wal_size": "8GB" if new else "64MB",
         "min_wal_size": "2MB",
         "checkpoint_timeout": "1d",
+        "restart_after_crash": "off",  # it may wait for ever if it is told to end while it restarts
         "max_connections": "200",
         "max_worker_processes": "0",
         "max_logical_replication_workers": "0",
@@ -249,6 +264,7 @@ def _config(
         "data": str(data),
         "password": str(store / _PASSWORD),
         "lock": str(store / _LOCK),
+        "log": str(store / LOG),
         "temporary": tempfile.gettempdir(),
         "identity": programs.identity,
         "disposable": new,

@@ -27,10 +27,13 @@ STOP = b"stop\n"  # a client's word before it lets go: what it wrote is to be ke
 GOING_ON = b"going on\n"  # the answer to a client that lets go of a server that others still use
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_SOCKET_PATH = 107
 _MAPPED_ID = 1000
 # Seconds given to each way of stopping a server, from polite to final: fast, immediate, killed.
 _STOPPING = ((signal.SIGINT, 120.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+_READER_PATIENCE = 5.0  # in place of the first: a server that only reads has nothing to save
+LONGEST_STOP = sum(seconds for _, seconds in _STOPPING)
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error: the clients have gone
@@ -54,6 +57,7 @@ class Supervisor:
         self.ended = False
         self.polite = not config["disposable"]
         self.lock = os.open(config["lock"], os.O_RDWR | os.O_CREAT, 0o600)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a killed server leaves comes to us
         self.wake, waker = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(waker, False)
@@ -73,6 +77,7 @@ class Supervisor:
             return
         try:
             self._make_runtime()
+            os.close(os.open(self.config["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
             if self.config["initialise"]:
                 self._initialise(self.config["initialise"])
             self._start()
@@ -99,15 +104,22 @@ class Supervisor:
         return False
 
     def _make_runtime(self) -> None:
-        """A short private directory for the sockets and the log; those of dead supervisors are removed."""
+        """A short private directory for the sockets; those of dead supervisors are removed."""
+        reasons = []
         for base in dict.fromkeys((self.config["temporary"], "/tmp")):  # noqa: S108 - made with mode 0700
-            remove_dead_runtimes(base)
             path = os.path.join(base, PREFIX + os.urandom(6).hex())  # noqa: PTH118 - pathlib costs start-up time
-            if len(os.fsencode(path)) + len("/.s.PGSQL.65535.lock") <= _LONGEST_SOCKET_PATH:
+            over = len(os.fsencode(path)) + len("/.s.PGSQL.65535.lock") - _LONGEST_SOCKET_PATH
+            if over > 0:
+                reasons.append(f"the path {base} is {over} bytes too long for a socket")
+                continue
+            try:
+                remove_dead_runtimes(base)
+                os.mkdir(path, 0o700)  # noqa: PTH102
                 break
+            except OSError as error:
+                reasons.append(f"{base}: {error.strerror}")
         else:
-            raise Failed("no temporary directory has a path short enough for a socket; set TMPDIR to a shorter one")
-        os.mkdir(path, 0o700)  # noqa: PTH102
+            raise Failed(f"{', and '.join(reasons)}; set TMPDIR to a folder that can be written and has a short path")
         self.runtime = path
         held = os.open(path, os.O_RDONLY)  # locked until this process ends: the sign that the directory is in use
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -119,8 +131,14 @@ class Supervisor:
         os.pwrite(self.lock, json.dumps({"control": f"{path}/control"}).encode(), 0)
 
     def _initialise(self, command: list[str]) -> None:
-        """Make the data directory."""
-        os.mkdir(self.config["data"], 0o700)  # noqa: PTH102
+        """Make the data directory, in place of one that another supervisor was killed over."""
+        try:
+            os.mkdir(self.config["data"], 0o700)  # noqa: PTH102
+        except FileExistsError:
+            import shutil  # hardly ever needed, and it costs start-up time
+
+            shutil.rmtree(self.config["data"])
+            os.mkdir(self.config["data"], 0o700)  # noqa: PTH102
         if self.config["identity"]["kind"] == "switch":
             for path in (self.config["data"], self.config["password"]):
                 os.chown(path, self.config["identity"]["uid"], self.config["identity"]["gid"])
@@ -132,7 +150,7 @@ class Supervisor:
             os.killpg(self.child, signal.SIGKILL)
             raise
         if self.status != 0:
-            raise Failed(f"{os.path.basename(command[0])} failed: {self._log_tail()}")  # noqa: PTH119
+            raise Failed(f"{os.path.basename(command[0])} failed: {end_of_log(self.config['log'])}")  # noqa: PTH119
 
     def _start(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -148,9 +166,9 @@ class Supervisor:
             )
             if self._became_ready(port):
                 return
-            if "Address already in use" not in self._log_tail():  # somebody else took the free port: try another
+            if "Address already in use" not in end_of_log(self.config["log"]):  # else another port is tried
                 break
-        raise Failed(f"PostgreSQL did not start: {self._log_tail()}")
+        raise Failed(f"PostgreSQL did not start: {end_of_log(self.config['log'])}")
 
     def _became_ready(self, port: int) -> bool:
         server = self.child
@@ -224,13 +242,16 @@ class Supervisor:
         self.listener.close()
         for number, patience in _STOPPING[0 if self.polite else 1 :]:
             if self._reaped() is not None:
-                return
+                break
             os.kill(self.child, number)
-            end = time.monotonic() + patience
+            reads = number == signal.SIGINT and not self.config["disposable"]
+            end = time.monotonic() + (_READER_PATIENCE if reads else patience)
             while self._reaped() is None and time.monotonic() < end:
                 select.select([self.wake], [], [], 0.02)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake, 4096)
+
+        end_children()
 
     def _reaped(self) -> int | None:
         """The child's exit status, or None while it runs; 0 where there is none."""
@@ -242,19 +263,31 @@ class Supervisor:
         return self.status
 
     def _spawn(self, command: list[str], death_signal: int) -> int:
-        log = os.open(f"{self.runtime}/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(self.config["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return spawn(command, self.config["identity"], death_signal, log, keep=self.lock)
         finally:
             os.close(log)
 
-    def _log_tail(self) -> str:
-        try:
-            with open(f"{self.runtime}/log", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-                lines = file.read()[-4000:].strip().splitlines()
-        except FileNotFoundError:
-            return "it wrote no log"
-        return " | ".join(line.strip() for line in lines[-6:] if line.strip()) or "it wrote no log"
+
+def end_of_log(path: str) -> str:
+    """The last lines of a server's log, in one."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            lines = file.read()[-4000:].strip().splitlines()
+    except FileNotFoundError:
+        return "it wrote no log"
+    return " | ".join(line.strip() for line in lines[-6:] if line.strip()) or "it wrote no log"
+
+
+def end_children() -> None:
+    """Kill what is left of a server that was killed: its children may compute on, and would keep the next one out."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file,  # noqa: PTH123
+    ):
+        for child in file.read().split():
+            os.kill(int(child), signal.SIGKILL)
 
 
 def spawn(command: list[str], identity: dict[str, Any], death_signal: int, output: int, keep: int | None = None) -> int:

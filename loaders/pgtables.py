@@ -15,6 +15,37 @@ from loaders.errors import BackendError, StoreError
 SCHEMA = "bench"
 TABLES = "tables.json"
 Storage = Literal["inline", "toast"]
+OWN_LOG = "check that the server is running and look into the server's own log, then try again"
+_LET_IN = "correct user and password in the dsn, or let the user in by the server's pg_hba.conf"
+_DIRECT = "name the server itself in the dsn, not a pooler that shares sessions"
+_AGAIN = "prepare the store again"
+REMEDIES = {
+    "25006": "prepare on a server that may be written: no standby, and default_transaction_read_only off for the user",
+    "25P03": "set idle_in_transaction_session_timeout to 0 for the user (ALTER ROLE … SET …)",
+    "25P04": "set transaction_timeout to 0 for the user (ALTER ROLE … SET …)",
+    "26000": _DIRECT,
+    "28000": _LET_IN,
+    "28P01": _LET_IN,
+    "3D000": "correct dbname in the dsn",
+    "40001": "raise max_standby_streaming_delay on the standby, or read from the primary",
+    "40P01": "end the other sessions that use the tables, and try again",
+    "42501": "grant the user CREATE on the database to prepare, USAGE on schema bench and SELECT on its tables to read",
+    "42P01": _AGAIN,
+    "42P05": _DIRECT,
+    "53100": "free some space on the server's disk",
+    "53200": "give the server more memory, or use fewer workers",
+    "53300": "allow the server more connections (max_connections) or use fewer workers",
+    "55P03": "end the session that locks the table, or set lock_timeout to 0 for the user (ALTER ROLE … SET …)",
+    "57014": "set statement_timeout to 0 for the user (ALTER ROLE … SET …), unless somebody cancelled the statement",
+    "57P01": "the server or the session was ended by its administrator: try again when the server is running",
+    "57P02": "the server crashed: try again when it has recovered",
+    "57P03": "wait until the server has started",
+    "57P05": "set idle_session_timeout to 0 for the user (ALTER ROLE … SET …)",
+    "58030": "the server cannot read or write its disk: check that disk",
+    "XX001": f"the server's data is damaged: check its disk and {_AGAIN}",
+    "XX002": f"the server's index is damaged: check its disk and {_AGAIN}",
+}
+"""What to do about an SQLSTATE."""
 
 
 class Tables(BaseModel):
@@ -141,14 +172,12 @@ def one_line(error: BaseException | str, secrets_: tuple[str, ...] = ()) -> str:
     return text
 
 
-def backend_error(doing: str, error: psycopg.Error) -> BackendError:
-    """A failed statement as one sentence."""
-    remedies = {
-        "53100": "free some space on the server's disk",
-        "42501": "grant the user CREATE on the database",
-        "53300": "allow the server more connections or use fewer workers",
-    }
-    remedy = remedies.get(
-        error.sqlstate or "", "check that the server is running and look into its log, then try again"
-    )
-    return BackendError(f"{doing}: {one_line(error)}; {remedy}")
+def backend_error(doing: str, error: psycopg.Error, look: str = OWN_LOG) -> BackendError:
+    """A failed statement as one sentence.
+
+    Args:
+        doing: what failed.
+        error: how.
+        look: what to do about an error that has no remedy of its own.
+    """
+    return BackendError(f"{doing}: {one_line(error)}; {REMEDIES.get(error.sqlstate or '', look)}")

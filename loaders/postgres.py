@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, final
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ConfigDict, SecretStr, field_validator, model_validator
 
@@ -17,11 +19,14 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, Indices
 from loaders.decoding import ImageDecoder
 from loaders.errors import BackendError
+from loaders.faults import check_labels
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
 from loaders.pgbinaries import find_programs
 from loaders.pgreader import TableReader, connect
-from loaders.pgserver import DATA, EmbeddedServer, Transport
+from loaders.pgserver import DATA, LOG, EmbeddedServer, Transport
+from loaders.pgsupervisor import end_of_log
 from loaders.pgtables import (
+    OWN_LOG,
     SCHEMA,
     TABLES,
     RelationFiles,
@@ -172,27 +177,37 @@ class PostgresDataset(ImageDataset[PostgresHandle]):
             server = EmbeddedServer.open(self.location, options.transport, _cache_bytes(tables.bytes))
         try:
             conninfo = make_conninfo(**server.conninfo(options.transport)) if server else _dsn(options)
-            with connect(conninfo) as connection:
+            look = f"look into its log {server.log}, then try again" if server else OWN_LOG
+            with connect(conninfo, look) if server else connect(conninfo) as connection:
                 try:
                     count = self.split_info.count
                     check_table(connection, tables, self.split, count, self.location, rows=server is None)
                 except psycopg.Error as error:
-                    raise backend_error(f"cannot check the tables of store {self.location}", error) from None
+                    raise backend_error(f"cannot check the tables of store {self.location}", error, look) from None
             decodes = options.encoding == "jpeg" and self.split_info.shape is not None
             decoder = ImageDecoder(options.threads, checked=True) if decodes else None
             table = tables.names[self.split]
             info = ConnectionInfo(conninfo, SCHEMA, table, server.pid if server else None)
-            return PostgresHandle(server, TableReader(conninfo, table, self.split_info.shape, decoder), info)
+            reader = TableReader(conninfo, table, self.split_info.shape, decoder, look)
+            return PostgresHandle(server, reader, info)
         except BaseException:
             if server is not None:
                 server.close()
             raise
 
     def _read(self, handle: PostgresHandle, indices: Indices) -> Batch:
-        return handle.reader.read(indices)
+        batch = handle.reader.read(indices)
+        self._check(batch.labels.numpy(), indices)
+        return batch
 
     def _payloads(self, handle: PostgresHandle, indices: Indices) -> Payloads:
-        return handle.reader.payloads(indices)
+        payloads = handle.reader.payloads(indices)
+        self._check(payloads.labels, indices)
+        return payloads
+
+    def _check(self, labels: NDArray[np.int64], indices: Indices) -> None:
+        """At each read: to look at all labels when the store is opened would read all of the table."""
+        check_labels(labels, len(self.info.dataset.classes), self.split, self.location, indices)
 
     def _close(self, handle: PostgresHandle) -> None:
         handle.reader.close()
@@ -226,11 +241,14 @@ def _dsn(options: PostgresOptions) -> str:
 def _load(
     connection: psycopg.Connection[Any], splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions
 ) -> RelationFiles | None:
+    """Gives the files where the server is the store's own."""
     try:
         tables = write_tables(connection, splits, folder, options.encoding, options.storage)
         return relation_files(connection, tables, folder / DATA) if options.server == "embedded" else None
     except psycopg.Error as error:
-        raise backend_error("cannot write the tables", error) from None
+        # The log of a server of the store's own goes with the store that did not come about.
+        look = OWN_LOG if options.server == "dsn" else f"its log ends: {end_of_log(str(folder / LOG))}"
+        raise backend_error("cannot write the tables", error, look) from None
 
 
 def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: PostgresOptions) -> RelationFiles:
@@ -243,6 +261,7 @@ def _write_embedded(splits: Mapping[str, StreamedSplit], folder: Path, options: 
     finally:
         server.close(keep_data=complete)
     assert files is not None
+    server.log.unlink()
     return files
 
 

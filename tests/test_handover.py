@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -20,11 +19,9 @@ from loaders import BackendError, load
 from loaders.handover import SHARED_MEMORY, check_room, explained
 from loaders.stream import BatchStream, cut, epoch_order
 from tests.loader_contract import in_fork
+from tests.private_mount import with_private_mount
 from tests.samples import INFO, Samples, as_splits
 from tests.test_pgserver import alive, wait_until
-
-NEW_MOUNTS, NEW_USER, PRIVATE = 0x00020000, 0x10000000, (1 << 14) | (1 << 18)
-REFUSED = 78
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +32,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_shared_memory(size: str, work: Callable[[], None]) -> None:
-    """Run in a forked process that sees a /dev/shm of its own, of this size; one that hangs is killed."""
-
-    def child() -> None:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(150)
-        libc = ctypes.CDLL(None)
-        if (
-            libc.unshare(NEW_MOUNTS | (0 if os.geteuid() == 0 else NEW_USER)) != 0
-            or libc.mount(b"none", b"/", None, PRIVATE, None) != 0
-            or libc.mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", 0, f"size={size}".encode()) != 0
-        ):
-            os._exit(REFUSED)
-        work()
-
-    code = in_fork(child)
-    if code == REFUSED:
-        pytest.skip("no mount of its own may be made here")
-    assert code == 0
+    """Run in a forked process that sees a /dev/shm of its own, of this size."""
+    with_private_mount(SHARED_MEMORY, size, work)
 
 
 def fill() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +20,10 @@ import pytest
 
 from loaders import pgbinaries
 from loaders.errors import BackendError, StoreError
+from loaders.handover import SHARED_MEMORY
 from loaders.pgserver import DATA, EmbeddedServer
 from tests.loader_contract import in_fork
+from tests.private_mount import READ_ONLY, with_private_mount
 
 CACHE = 16 << 20
 ROOT = os.geteuid() == 0
@@ -270,6 +274,77 @@ def test_a_killed_server_ends_its_supervisor(made: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("delay", [0.01, 0.02, 0.05])
+def test_a_backend_that_was_killed_is_not_waited_for(made: Path, delay: float) -> None:
+    server = EmbeddedServer.open(made, "socket", CACHE)
+    with psycopg.connect(**server.conninfo("socket"), autocommit=True) as connection:  # type: ignore[arg-type]
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        time.sleep(delay)
+        begun = time.monotonic()
+        server.close()
+    assert time.monotonic() - begun < 30
+    assert nothing_left(*told(server))
+
+
+def test_a_server_that_only_reads_is_given_a_few_seconds(made: Path) -> None:
+    server = EmbeddedServer.open(made, "socket", CACHE)
+    with psycopg.connect(**server.conninfo("socket"), autocommit=True) as connection:  # type: ignore[arg-type]
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)  # will not end when it is asked to
+        begun = time.monotonic()
+        server.close()
+    assert time.monotonic() - begun < 60
+    assert not alive(backend)
+    assert nothing_left(*told(server))
+
+
+def test_what_a_killed_server_computes_on_does_not_keep_the_next_out(made: Path) -> None:
+    server = EmbeddedServer.open(made, "socket", CACHE)
+    with contextlib.closing(psycopg.connect(**server.conninfo("socket"))) as connection:  # type: ignore[arg-type]
+        backend = connection.info.backend_pid
+        connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
+        time.sleep(0.2)
+        os.kill(server.pid, signal.SIGKILL)
+        server.close()
+        assert wait_until(lambda: not alive(backend))
+    again = EmbeddedServer.open(made, "socket", CACHE)
+    assert query(again) == (1,)
+    again.close()
+
+
+def test_a_supervisor_killed_while_it_makes_the_data_directory(tmp_path: Path) -> None:
+    def supervisors() -> list[int]:
+        own = [pid for pid in Path("/proc").iterdir() if pid.name.isdigit()]
+        return [int(pid.name) for pid in own if f'"{tmp_path}/server.lock"' in _command_line(pid)]
+
+    killed: list[int] = []
+
+    def kill() -> None:
+        assert wait_until(lambda: (tmp_path / DATA / "PG_VERSION").exists())
+        killed.extend(supervisors())
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    server = EmbeddedServer.create(tmp_path)
+    killer.join()
+    assert killed
+    assert query(server) == (1,)
+    assert server.supervisor_pid not in killed
+    server.close()
+    again = EmbeddedServer.open(tmp_path, "socket", CACHE)
+    assert query(again) == (1,)
+    again.close()
+
+
+def _command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def test_a_forked_child_does_not_keep_it_alive(made: Path) -> None:
     """DataLoader workers outlive a killed parent by seconds."""
     reading, writing = os.pipe()
@@ -348,6 +423,44 @@ def test_a_long_temporary_directory_is_not_used(made: Path, tmp_path: Path, monk
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     server = EmbeddedServer.open(made, "socket", CACHE)
+    assert query(server) == (1,)
+    server.close()
+
+
+def test_no_place_for_sockets_is_told_with_its_reason() -> None:
+    long = SHARED_MEMORY / ("x" * 100)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        store = Path(name)
+        EmbeddedServer.create(store).close()
+
+        def work() -> None:
+            long.mkdir()
+            try:
+                tempfile.tempdir = str(long)
+                with pytest.raises(BackendError) as caught:
+                    EmbeddedServer.open(store, "socket", CACHE)
+            finally:
+                long.rmdir()
+            said = str(caught.value)
+            assert (
+                f"the path {long} is 51 bytes too long for a socket, and /tmp: Read-only file system; set TMPDIR"
+                in said
+            )
+
+        with_private_mount(Path("/tmp"), "64k", work, READ_ONLY)  # noqa: S108 - that is the place meant
+
+
+def test_a_path_too_long_for_postgresql_is_told(tmp_path: Path) -> None:
+    store = tmp_path
+    while len(bytes(store)) <= 960:
+        store /= "x" * 100
+    store.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"at most 960 bytes, not \d+; choose a shorter --store-dir"):
+        EmbeddedServer.create(store)
+    fits = Path(*store.parts[:-1]) / ("x" * (960 - len(bytes(store.parent)) - len(f"//{DATA}")))
+    fits.mkdir()
+    EmbeddedServer.create(fits).close()
+    server = EmbeddedServer.open(fits, "tcp", CACHE)
     assert query(server) == (1,)
     server.close()
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -205,6 +206,38 @@ def test_a_lost_server_is_one_sentence(embedded: Stored) -> None:
     dataset.close()
 
 
+def test_a_failed_read_names_the_log_which_is_there(embedded: Stored) -> None:
+    location, _ = embedded
+    dataset = PostgresDataset(location, "train").open()
+    pid = int(dataset.connection_info().server_pid or 0)
+    os.kill(pid, signal.SIGQUIT)
+    assert wait_until(lambda: not alive(pid))
+    for _ in range(2):  # on a connection that was lost, and on none
+        with pytest.raises(BackendError) as caught:
+            dataset.batch([0])
+        assert f"look into its log {location / 'server.log'}" in str(caught.value)
+    dataset.close()
+    assert "immediate shutdown" in (location / "server.log").read_text()
+
+
+def test_a_failed_preparation_quotes_the_log_that_goes_with_it(tmp_path: Path) -> None:
+    def end_server() -> None:
+        folder = tmp_path / ".store.partial"
+        os.kill(int((folder / "pgdata" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        assert wait_until(lambda: (folder / "server.lock").read_bytes() == b"")
+
+    splits = make_splits()
+    with pytest.raises(BackendError, match=r"its log ends: .*immediate shutdown") as caught:
+        prepare(tmp_path / "store", {"train": Breaking(splits["train"], end_server)})
+    assert "look into" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.log"))
+
+
+def test_a_prepared_store_holds_no_log(tmp_path: Path) -> None:
+    prepare(tmp_path / "store", {"train": make_splits()["test"]})
+    assert not (tmp_path / "store" / "server.log").exists()
+
+
 def test_threads_read_on_connections_of_their_own(embedded: Stored) -> None:
     location, splits = embedded
 
@@ -393,6 +426,9 @@ def test_changed_tables_are_refused(on_dsn: Stored, dsn: str, tmp_path: Path) ->
     location, splits = on_dsn
     table = read_tables(location).names["train"]
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+        run(dsn, "UPDATE {} SET label = 7 WHERE id = 9", table)
+        with pytest.raises(StoreError, match=r"label of sample 9 of the train split in .* is 7, outside 0\.\.6"):
+            dataset.batch([6, 9, 8])
         run(dsn, "DELETE FROM {} WHERE id = 7", table)
         with pytest.raises(StoreError, match="has no row 7; prepare"):
             dataset.batch([6, 7])
@@ -423,6 +459,82 @@ def test_a_user_who_may_not_create_is_told_so(dsn: str, tmp_path: Path) -> None:
         assert not (tmp_path / "store").exists()
     finally:
         run(dsn, "DROP ROLE weak")
+
+
+@pytest.fixture
+def role(dsn: str) -> Iterator[str]:
+    """The dsn of a role that may do anything, and for which a test sets things."""
+    run(dsn, "CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other'")
+    yield make_conninfo(dsn, user="other", password="other")  # noqa: S106 - made here
+    run(dsn, "DROP OWNED BY other CASCADE")
+    run(dsn, "DROP ROLE other")
+
+
+def test_settings_of_the_user_s_server_have_their_own_remedies(
+    on_dsn: Stored, dsn: str, role: str, tmp_path: Path
+) -> None:
+    location, splits = on_dsn
+    run(dsn, "ALTER ROLE other SET default_transaction_read_only = on")
+    with pytest.raises(
+        BackendError, match="read-only transaction; prepare on a server that may be written: no standby"
+    ):
+        prepare(tmp_path / "other", splits, {"dsn": role})
+    with PostgresDataset(location, "train", {"dsn": role}) as dataset:  # reading needs nothing more
+        assert same(dataset.batch([7]), splits["train"].expect([7]))
+    run(dsn, "ALTER ROLE other RESET ALL")
+    run(dsn, "ALTER ROLE other SET statement_timeout = 200")
+    table = read_tables(location).names["train"]
+    with psycopg.connect(dsn) as other, PostgresDataset(location, "train", {"dsn": role}) as dataset:
+        other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(SCHEMA, table)))
+        with pytest.raises(BackendError, match="due to statement timeout; set statement_timeout to 0 for the user"):
+            dataset.batch([0])
+        other.rollback()
+        run(dsn, "ALTER ROLE other RESET ALL")
+        run(dsn, "ALTER ROLE other SET lock_timeout = 200")
+        other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(SCHEMA, table)))
+        with pytest.raises(BackendError, match="due to lock timeout; end the session that locks the table"):
+            dataset.batch([0])
+        other.rollback()
+        run(dsn, "ALTER ROLE other RESET ALL")
+    with PostgresDataset(location, "train", {"dsn": role}) as dataset:
+        assert same(dataset.batch([0]), splits["train"].expect([0]))
+
+
+def test_a_session_that_its_administrator_ends_is_told_so(on_dsn: Stored, dsn: str, role: str) -> None:
+    location, _ = on_dsn
+    table = read_tables(location).names["train"]
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other' AND wait_event_type = 'Lock'"
+    with psycopg.connect(dsn) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(SCHEMA, table)))
+        opening = pool.submit(PostgresDataset(location, "train", {"dsn": role}).open)
+        assert wait_until(lambda: bool(run(dsn, end)) or opening.done())
+        with pytest.raises(BackendError, match="administrator command; the server or the session was ended by"):
+            opening.result()
+
+
+def test_a_slow_source_may_outlast_the_server_s_patience(dsn: str, role: str, tmp_path: Path) -> None:
+    run(dsn, "ALTER ROLE other SET statement_timeout = 300")
+    slow = {"train": Breaking(make_splits()["train"], lambda: time.sleep(1))}
+    with pytest.raises(BackendError, match="set statement_timeout to 0 for the user"):
+        prepare(tmp_path / "store", slow, {"dsn": role})
+
+
+def test_refused_connections_have_their_own_remedies(on_dsn: Stored, dsn: str, role: str) -> None:
+    location, _ = on_dsn
+
+    def refused(dsn: str) -> str:
+        with pytest.raises(BackendError) as caught:
+            PostgresDataset(location, "train", {"dsn": dsn}).open()
+        return str(caught.value).rpartition("; ")[2]
+
+    run(dsn, "ALTER ROLE other CONNECTION LIMIT 0 NOSUPERUSER")
+    assert refused(role).startswith("allow the server more connections")
+    run(dsn, "ALTER ROLE other NOLOGIN")
+    assert refused(role).startswith("correct user and password")
+    assert refused(make_conninfo(dsn, user="nobody")).startswith("correct user and password")
+    assert refused(make_conninfo(dsn, dbname="nowhere")).startswith("correct dbname")
+    assert refused(make_conninfo("", host="/" + "x" * 120)).startswith("give the socket's folder a shorter path")
+    assert refused(make_conninfo("", host="/database")).startswith("check that it is running")
 
 
 def test_a_store_of_another_version_is_refused(embedded: Stored, tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Runs something in a forked process with a file system of its own at some place, which nobody else sees."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.loader_contract import in_fork
+
+READ_ONLY = 1
+_NEW_MOUNTS, _NEW_USER, _PRIVATE = 0x00020000, 0x10000000, (1 << 14) | (1 << 18)
+_REFUSED = 78
+
+
+def with_private_mount(place: Path, size: str, work: Callable[[], None], flags: int = 0) -> None:
+    """Run with an empty tmpfs there; what hangs is killed after a minute. Skips where no such mount may be made.
+
+    Args:
+        place: a folder.
+        size: as in tmpfs's option.
+        work: run in the forked process.
+        flags: of the mount.
+    """
+
+    def child() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        libc = ctypes.CDLL(None)
+        if (
+            libc.unshare(_NEW_MOUNTS | (0 if os.geteuid() == 0 else _NEW_USER)) != 0
+            or libc.mount(b"none", b"/", None, _PRIVATE, None) != 0
+            or libc.mount(b"tmpfs", bytes(place), b"tmpfs", flags, f"size={size}".encode()) != 0
+        ):
+            os._exit(_REFUSED)
+        work()
+
+    code = in_fork(child)
+    if code == _REFUSED:
+        pytest.skip("no mount of its own may be made here")
+    assert code == 0
