@@ -136,7 +136,7 @@ def fix_arithmetic(config: Settings) -> None:
         torch.use_deterministic_algorithms(config.deterministic)
         torch.backends.cudnn.benchmark = not config.deterministic
         # Else every `empty` would be filled, batches among them, which costs time and decides no bit.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:

@@ -319,10 +319,10 @@ def test_memory_that_a_library_lacks_is_the_same_sentence(words: str) -> None:
 
 
 def test_a_deterministic_run_fills_no_memory(baseline: Record, folder: Path) -> None:
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     again = do(folder, "memory")
     assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     assert outcome(again) == outcome(baseline)
 
 

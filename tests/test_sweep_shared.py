@@ -150,7 +150,7 @@ def test_marks_are_read_as_far_as_they_are_whole(tmp_path: Path) -> None:
 
 def settings() -> tuple[int, bool, int, bool, bool]:
     deterministic = torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     return torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.initial_seed(), deterministic, filled
 
 
@@ -162,7 +162,7 @@ def test_what_a_run_changes_for_the_process_is_set_back() -> None:
     torch.set_num_threads(before[0] + 1)
     torch.use_deterministic_algorithms(not before[3])
     torch.backends.cudnn.benchmark = not before[1]
-    torch.utils.deterministic.fill_uninitialized_memory = not before[4]
+    torch.utils.deterministic.fill_uninitialized_memory = not before[4]  # type: ignore[attr-defined]
     torch.manual_seed(7)
     cycle: list[object] = []
     cycle.append(cycle)

@@ -50,7 +50,7 @@ class Usual:
         self._precision = torch.get_float32_matmul_precision()
         self._deterministic = torch.are_deterministic_algorithms_enabled()
         self._benchmark = torch.backends.cudnn.benchmark
-        self._filled = torch.utils.deterministic.fill_uninitialized_memory
+        self._filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         self._seed = torch.initial_seed()
 
     def restore(self) -> None:
@@ -61,7 +61,7 @@ class Usual:
         torch.set_float32_matmul_precision(self._precision)
         torch.use_deterministic_algorithms(self._deterministic)
         torch.backends.cudnn.benchmark = self._benchmark
-        torch.utils.deterministic.fill_uninitialized_memory = self._filled
+        torch.utils.deterministic.fill_uninitialized_memory = self._filled  # type: ignore[attr-defined]
         torch.manual_seed(self._seed)
         # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.
         if "torch._dynamo" in sys.modules:
