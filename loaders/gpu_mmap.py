@@ -17,9 +17,8 @@ from loaders.arrays import ArrayOptions, ArrayReader, Arrays, data_name, open_ar
 from loaders.base import ImageDataset
 from loaders.batch import Batch, BatchRequest, Indices
 from loaders.crops import Boxes
-from loaders.device import Device, cuda_device, without_kvikio
-from loaders.device_fill import check_room, copy_into, decode_into, read_into, remedy
-from loaders.device_jpeg import DeviceDecoder
+from loaders.device import Device, cuda_device
+from loaders.device_fill import check_room, copy_into, decode_into, remedy
 from loaders.errors import BackendError
 from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
@@ -34,26 +33,16 @@ from loaders.streamed import StreamedSplit
 class GpuMmapOptions(ArrayOptions):
     """Options of ``gpu_mmap``."""
 
-    mode: Literal["cuda", "gds", "pinned", "mapped"] = read_option(
-        "cuda",
-        description="cuda: split on the device; gds: the same, read straight into it by kvikio; "
-        "pinned: in page-locked RAM; mapped: the file's own pages",
-    )
-    decoder: Literal["fast", "nvjpeg"] = read_option(
-        "fast",
-        description="fast: on the host, the pixels of all loaders; nvjpeg: on the device: quicker, different pixels",
+    mode: Literal["cuda", "pinned", "mapped"] = read_option(
+        "cuda", description="cuda: split on the device; pinned: in page-locked RAM; mapped: the file's own pages"
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.scaled:
             raise ValueError("scaled=true is for loaders that decode on the host for each crop; leave it out")
-        if self.decoder == "nvjpeg" and self.encoding == "raw":
-            raise ValueError("decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg")
-        if self.encoding == "jpeg" and self.mode == "gds":
-            raise ValueError("mode=gds reads pixels straight into the device; use encoding=raw")
-        if self.encoding == "jpeg" and self.mode == "mapped" and self.decoder == "fast":
-            raise ValueError("mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)")
+        if self.encoding == "jpeg" and self.mode == "mapped":
+            raise ValueError("mode=mapped reads pixels in place; use encoding=raw")
         return self
 
 
@@ -104,34 +93,17 @@ class GatheredDataset(ImageDataset[_Open]):
         if arrays.payloads is not None and options.encoding == "raw":
             stored.check(arrays.offsets, len(arrays.payloads))
         labels = torch.from_numpy(arrays.labels.copy()).to(device.where)
-        decoder = self._decoder(device, arrays, labels, stored) if options.decoder == "nvjpeg" else None
-        if decoder is not None and options.mode == "mapped":
-            life.callback(device.synchronize)
-            return _Open(decoder.read, decoder.crops, files, life)
-        pixels = self._brought(device, options, arrays, stored, decoder, life)
+        pixels = self._brought(device, options, arrays, stored, life)
         if info.shape is not None:
             return _Open(Gather(pixels.view(info.count, *info.shape), labels).read, None, files, life)
         return _Open(None, RaggedGather(pixels, labels, stored.offsets()).crops, files, life)
 
-    def _decoder(self, device: Device, arrays: Arrays, labels: torch.Tensor, stored: StoredSizes) -> DeviceDecoder:
-        assert arrays.payloads is not None and arrays.offsets is not None
-        stored.check_jpeg()
-        channels = self.split_info.shape[0] if self.split_info.shape else 3
-        what = f"the {self.split} split in {self.location}"
-        return DeviceDecoder(device, arrays.payloads, arrays.offsets, labels, stored.of, channels, what)
-
     def _brought(
-        self,
-        device: Device,
-        options: GpuMmapOptions,
-        arrays: Arrays,
-        stored: StoredSizes,
-        decoder: DeviceDecoder | None,
-        life: contextlib.ExitStack,
+        self, device: Device, options: GpuMmapOptions, arrays: Arrays, stored: StoredSizes, life: contextlib.ExitStack
     ) -> torch.Tensor:
         """All pixels where the device reads them: uint8, flat."""
-        path = self.location / data_name(self.split, options.encoding)
         if options.mode == "mapped":
+            path = self.location / data_name(self.split, options.encoding)
             return self._in_place(device, HostPages.of_file(path, device.registrar), life)
         needed, how = stored.total, remedy(options.mode, options.encoding)
         if options.mode == "pinned":
@@ -144,13 +116,8 @@ class GatheredDataset(ImageDataset[_Open]):
             check_room(needed, device.free(), "the device", how)
             life.callback(device.synchronize)
             pixels = target = torch.empty(needed, dtype=torch.uint8, device=device.where)
-        if options.mode == "gds":
-            device.synchronize()  # what had this memory before may still be at work on it
-            read_into(target, path, device.open_direct)
-        elif options.encoding == "raw":
+        if options.encoding == "raw":
             copy_into(target, host_view(_flat(arrays)))
-        elif decoder is not None:
-            decode_into(target, stored.bytes(), decoder.flat if self.split_info.shape is None else decoder.planes)
         else:
             with contextlib.ExitStack() as threads:
                 decode_into(target, stored.bytes(), self._decode_on_host(arrays, options.threads, threads))
@@ -210,13 +177,13 @@ class GpuMmapDataset(GatheredDataset):
     device = "cuda"
 
     @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:
-        """Needs a CUDA device, and kvikio for ``mode=gds``."""
+    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
+        """Needs a CUDA device."""
         if torch.version.cuda is None:
             return "this PyTorch is built without CUDA; install a CUDA build"
         if not torch.cuda.is_available():
             return "no CUDA device"
-        return without_kvikio() if isinstance(options, GpuMmapOptions) and options.mode == "gds" else None
+        return None
 
     @classmethod
     def _device(cls) -> Device:

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loaders.batch import Indices
-from loaders.errors import OptionError, StoreError
-from loaders.pictures import Kind
+from loaders.errors import StoreError
 from loaders.ragged import map_sizes
 from loaders.split import SplitInfo
 
@@ -25,13 +23,6 @@ class StoredSizes:
         self._described: NDArray[np.int32] | None = None
         if info.shape is None:
             self._described = map_sizes(location, split)
-
-    def of(self, indices: Indices) -> NDArray[np.int64]:
-        """Height and width of these images, ``[B, 2]``."""
-        if self._shape is not None:
-            return np.broadcast_to(np.array(self._shape[1:], np.int64), (len(indices), 2))
-        assert self._described is not None
-        return self._described[indices, :2].astype(np.int64)
 
     def bytes(self) -> NDArray[np.int64]:
         """Bytes of the pixels of each image, ``[n]``."""
@@ -71,18 +62,3 @@ class StoredSizes:
         if len(wrong):
             i = int(wrong[0])
             raise StoreError(f"image {i} of {self._what} has {stored[i]} bytes instead of {sizes[i]}; {self._again}")
-
-    def check_jpeg(self) -> None:
-        """See that all are files that nvJPEG reads.
-
-        Raises:
-            OptionError: some are not.
-        """
-        if self._described is None:
-            return
-        others = int((self._described[:, 2] != Kind.JPEG).sum())
-        if others:
-            raise OptionError(
-                f"decoder=nvjpeg reads upright RGB or grey JPEG files, and {others} of the {self._count} files of "
-                f"{self._what} are others; use --option decoder=fast"
-            )

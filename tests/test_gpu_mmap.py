@@ -17,9 +17,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders import BackendError, BatchRequest, DecodeError, OptionError, StoreError, UnavailableError, load
-from loaders.device import Device, cuda_device, without_kvikio
-from loaders.device_fill import check_room, copy_into, decode_into, pieces, read_into, remedy
+from loaders import (
+    BackendError,
+    BatchRequest,
+    DecodeError,
+    LoaderFaultError,
+    OptionError,
+    StoreError,
+    UnavailableError,
+    load,
+)
+from loaders.device import Device, cuda_device
+from loaders.device_fill import check_room, copy_into, decode_into, pieces, remedy
 from loaders.gathering import Gather, widest_word
 from loaders.gpu_mmap import GatheredDataset
 from loaders.hostpages import HostPages, Registrar, forget_last_error, host_view
@@ -28,7 +37,7 @@ from loaders.ragged import sizes_name
 from loaders.streamed import StreamedSplit
 from tests.loader_contract import Case, LoaderContract, Prepared, same
 from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits, make_splits
+from tests.samples import CLASSES, INFO, Samples, any_splits
 
 GPU_MMAP = load("gpu_mmap")
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
@@ -52,8 +61,6 @@ class Fake:
         self.log: list[str] = []
         self.free = self.available = 10**12
         self.view: Callable[[Any], torch.Tensor] = host_view
-        self.decode: Callable[[list[torch.Tensor], int], list[torch.Tensor]] = decode_on_host
-        self.open_direct: Callable[[Path], Any] = DirectFile
 
     @property
     def registrar(self) -> Registrar:
@@ -67,8 +74,6 @@ class Fake:
             registrar=self.registrar,
             view=self.view,
             synchronize=lambda: self.log.append("synchronize"),
-            decode=self.decode,
-            open_direct=self.open_direct,
         )
 
     def _register(self, pointer: int, size: int, flags: int) -> int:
@@ -80,33 +85,6 @@ class Fake:
         self.unregistered.append(pointer)
         self.log.append("unregister")
         return self.on_unregister
-
-
-def decode_on_host(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-    """As nvJPEG would, but for the pixels, which are the fast decoder's."""
-    try:
-        space = "GRAY" if channels == 1 else "RGB"
-        images = [simplejpeg.decode_jpeg(file.numpy(), space) for file in files]
-    except ValueError as error:
-        raise RuntimeError(f"Error while decoding JPEG images: {error}\nand a stack of calls") from None
-    return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
-
-
-class DirectFile:
-    """As kvikio's file, into memory of the CPU."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-
-    def __enter__(self) -> DirectFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
-        self._file.seek(file_offset)
-        return self._file.readinto(buffer.numpy().data)
 
 
 class OnHost(GatheredDataset):
@@ -135,14 +113,12 @@ def fake() -> Fake:
 HOST_CASES = [
     Case("on_host", {"mode": "cuda"}),
     Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "jpeg"),
-    Case("on_host", {"mode": "gds"}),
     Case("on_host", {"mode": "pinned"}),
     Case("on_host", {"mode": "pinned", "encoding": "jpeg", "threads": 1}, "jpeg"),
     Case("on_host", {"mode": "mapped"}),
-    Case("on_host", {"mode": "mapped", "encoding": "jpeg", "decoder": "nvjpeg"}, "jpeg"),
     Case("on_host", {"mode": "cuda"}, "ragged"),
     Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "ragged"),
-    Case("on_host", {"mode": "gds"}, "ragged"),
+    Case("on_host", {"mode": "cuda"}, "ragged-raw"),
     Case("on_host", {"mode": "pinned", "encoding": "jpeg"}, "ragged"),
     Case("on_host", {"mode": "pinned"}, "ragged-raw"),
     Case("on_host", {"mode": "mapped"}, "ragged-raw"),
@@ -205,16 +181,13 @@ def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) 
         assert stop == len(sizes) or sum(sizes[start : stop + 1]) > most  # as many as fit
 
 
-def test_what_is_larger_than_a_piece_is_brought_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_larger_than_a_piece_is_brought_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loaders.device_fill.PIECE", 64)
     content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
-    path = tmp_path / "train.pixels"
-    path.write_bytes(content.tobytes())
-    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(3)]
+    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(2)]
     copy_into(targets[0], host_view(content))
-    read_into(targets[1], path, DirectFile)
-    decode_into(targets[2], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
-    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 3
+    decode_into(targets[1], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
+    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 2
 
 
 def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
@@ -242,13 +215,12 @@ def test_a_split_that_does_not_fit_is_refused_beforehand() -> None:
         "the split needs 3.00 GB and the device has 2.00 GB free; "
         "use --option mode=pinned, --option mode=mapped or --limit"
     )
-    assert remedy("gds", "raw") == remedy("cuda", "raw")
-    assert remedy("cuda", "jpeg") == "--option mode=pinned, --option mode=mapped --option decoder=nvjpeg or --limit"
+    assert remedy("cuda", "jpeg") == "--option mode=pinned or --limit"
     assert remedy("pinned", "raw") == "--option mode=mapped or --limit"
-    assert remedy("mapped", "raw") == "--limit"
+    assert remedy("mapped", "raw") == remedy("pinned", "jpeg") == "--limit"
 
 
-@pytest.mark.parametrize("mode", ["cuda", "gds", "pinned"], ids="mode={}".format)
+@pytest.mark.parametrize("mode", ["cuda", "pinned"], ids="mode={}".format)
 @pytest.mark.parametrize("ragged", [False, True])
 def test_a_split_that_does_not_fit_takes_nothing(tmp_path: Path, fake: Fake, mode: str, ragged: bool) -> None:
     samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 8, 8))
@@ -400,12 +372,7 @@ def test_pytorch_s_own_runtime_is_found() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"mode": "mapped", "encoding": "jpeg"},
-            "mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)",
-        ),
-        ({"mode": "gds", "encoding": "jpeg"}, "mode=gds reads pixels straight into the device; use encoding=raw"),
-        ({"decoder": "nvjpeg"}, "decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg"),
+        ({"mode": "mapped", "encoding": "jpeg"}, "mode=mapped reads pixels in place; use encoding=raw"),
         ({"scaled": True}, "scaled=true is for loaders that decode on the host for each crop; leave it out"),
     ],
 )
@@ -415,38 +382,19 @@ def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     assert str(caught.value) == f"loader gpu_mmap: {message}"
 
 
-def test_options_that_fit() -> None:
-    for mode in ("cuda", "pinned", "mapped"):
-        parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg", "decoder": "nvjpeg"}, "gpu_mmap")
-    for mode in ("cuda", "pinned"):
-        parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg"}, "gpu_mmap")
-    description = GPU_MMAP.Options.model_fields["decoder"].description
-    assert description is not None and "different pixels" in description
-
-
-def test_modes_and_decoders_share_a_store() -> None:
-    given = [{"mode": mode} for mode in ("cuda", "gds", "pinned", "mapped")]
-    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 4
-    nvjpeg = GPU_MMAP.Options.model_validate({"encoding": "jpeg", "decoder": "nvjpeg"})
-    assert nvjpeg.stored() == {"encoding": "jpeg"}
+def test_modes_share_a_store() -> None:
+    given = [{"mode": mode} for mode in ("cuda", "pinned", "mapped")]
+    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("mode", ["cuda", "gds"], ids="mode={}".format)
+@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
 def test_without_a_device_it_says_why(tmp_path: Path, mode: str) -> None:
     reason = GPU_MMAP.unavailable(GPU_MMAP.Options.model_validate({"mode": mode}))
     built = torch.version.cuda is not None
     assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
     with pytest.raises(UnavailableError, match="loader gpu_mmap cannot run here: "):
         GPU_MMAP(tmp_path, "train").open()
-
-
-def test_without_kvikio_it_says_what_to_install() -> None:
-    def missing(name: str) -> Any:
-        raise ImportError(f"libcufile.so.0, which {name} needs")
-
-    assert without_kvikio(missing) == "kvikio is not installed; pip install 'loader-bench[gds]'"
-    assert without_kvikio(lambda name: name) is None
 
 
 def jpegs(count: int = 30) -> RaggedSamples:
@@ -456,87 +404,6 @@ def jpegs(count: int = 30) -> RaggedSamples:
     samples.files = [bytes(simplejpeg.encode_jpeg(image, 90)) for image in samples.images]
     samples.images = [simplejpeg.decode_jpeg(file) for file in samples.files]
     return samples
-
-
-@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
-def test_many_sizes_decoded_on_the_device(
-    tmp_path: Path, fake: Fake, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("loaders.device_jpeg._AT_ONCE", 20_000)
-    samples, wanted = jpegs(), [7, 3, 3, 29, 0]
-    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
-        request = BatchRequest(np.array(wanted), 1, 2, 32, train=True)
-        assert same(dataset.batch(request), samples.expect(wanted, 1, 2, True, 32))
-        assert same(dataset.batch([]), samples.expect([]))
-        assert np.array_equal(dataset.whole([5])[0][0], samples.images[5])
-    assert fake.log.count("register") == fake.log.count("unregister") == (mode == "pinned")
-
-
-@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
-def test_grey_images_decoded_on_the_device(tmp_path: Path, fake: Fake, mode: str) -> None:
-    samples = Samples(9, (1, 8, 8))
-    samples.encoding = "jpeg"
-    files = [bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(i[0, :, :, None]), 90, "GRAY")) for i in samples.images]
-    samples.files = files
-    samples.images = np.stack([simplejpeg.decode_jpeg(file, "GRAY")[None, :, :, 0] for file in files])
-    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
-        assert same(dataset.batch([8, 2]), samples.expect([8, 2]))
-
-
-def test_a_decoder_that_is_not_there_is_told_at_opening(tmp_path: Path, fake: Fake) -> None:
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        raise RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support\nException raised from …")
-
-    fake.decode = decode
-    dataset = prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    with pytest.raises(BackendError) as caught:
-        dataset.open()
-    assert str(caught.value) == (
-        "this torchvision cannot decode on the device (decode_jpegs_cuda: torchvision not compiled with nvJPEG "
-        "support); use --option decoder=fast"
-    )
-
-
-def test_other_files_than_jpeg_are_refused(tmp_path: Path, fake: Fake) -> None:
-    dataset = prepared(tmp_path / "store", RaggedSamples(24), mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    with pytest.raises(OptionError) as caught:
-        dataset.open()
-    assert str(caught.value) == (
-        "decoder=nvjpeg reads upright RGB or grey JPEG files, and 16 of the 24 files of the train split in "
-        f"{tmp_path / 'store'} are others; use --option decoder=fast"
-    )
-
-
-def test_an_image_that_the_device_cannot_decode_is_named(tmp_path: Path, fake: Fake) -> None:
-    location, samples = tmp_path / "store", jpegs()
-    dataset = prepared(location, samples, mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    damage(location / "train.jpeg", samples.files[6])
-    what = f"of the train split in {location} cannot be decoded on the device"
-    with dataset:
-        dataset.batch([5])
-        with pytest.raises(DecodeError, match=f"image 6 {what}: Error while .*; use --option decoder=fast$"):
-            dataset.batch([5, 6])
-    path = location / sizes_name("train")
-    described = np.fromfile(path, "<i4").reshape(-1, 3)
-    described[4, 0] += 1
-    described.tofile(path)
-    height, width = samples.images[4].shape[:2]
-    with dataset, pytest.raises(DecodeError, match=f"image 4 {what}: it is {width}x{height} pixels instead of"):
-        dataset.batch([3, 4])
-
-
-def test_what_no_file_causes_is_raised_as_it_is(tmp_path: Path, fake: Fake) -> None:
-    with prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg") as dataset:
-        pass
-
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        if len(files) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return decode_on_host(files, channels)
-
-    fake.decode = decode
-    with dataset, pytest.raises(torch.OutOfMemoryError):
-        dataset.batch([1, 2])
 
 
 def damage(path: Path, file: bytes) -> None:
@@ -572,15 +439,6 @@ def test_a_device_without_memory_gives_back_what_was_taken(tmp_path: Path, fake:
     assert fake.log == ["register", "synchronize", "unregister"]
 
 
-def test_a_device_without_memory_for_its_decoder_is_told(tmp_path: Path, fake: Fake) -> None:
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-
-    fake.decode = decode
-    with pytest.raises(BackendError, match=r"^the device ran out of memory .*; use --option mode=pinned, --option "):
-        prepared(tmp_path / "store", jpegs(), encoding="jpeg", decoder="nvjpeg").open()
-
-
 @pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
 def test_closing_waits_for_the_device_before_it_takes_its_pages(tmp_path: Path, fake: Fake, mode: str) -> None:
     dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode=mode).open()
@@ -604,32 +462,10 @@ def test_pages_are_given_back_even_if_the_device_is_lost(tmp_path: Path, fake: F
     device = fake.device()._replace(synchronize=lost)
     fake.device = lambda: device  # type: ignore[method-assign]
     dataset.open()
-    with pytest.raises(RuntimeError, match="launch failure"):
+    with pytest.raises(LoaderFaultError, match="launch failure"):
         dataset.close()
     assert fake.log == ["register", "unregister"]
     dataset.close()
-
-
-def test_a_direct_read_that_stops_short_is_told(tmp_path: Path, fake: Fake) -> None:
-    class Short(DirectFile):
-        def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
-            return super().read(buffer, file_offset) - 5
-
-    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode="gds")
-    path = tmp_path / "store" / "train.pixels"
-    fake.open_direct = Short
-    with pytest.raises(BackendError) as caught:
-        dataset.open()
-    assert str(caught.value) == f"kvikio read 3835 instead of 3840 bytes at 0 of {path}; use --option mode=cuda"
-
-    def fails(path: Path) -> Any:
-        raise RuntimeError("cuFile: no driver")
-
-    fake.open_direct = fails
-    with pytest.raises(BackendError, match=r"kvikio cannot read .* \(cuFile: no driver\); use --option mode=cuda"):
-        dataset.open()
-    # What had the memory before must be done with it when another library writes there.
-    assert fake.log == ["synchronize", "synchronize"] * 2
 
 
 @pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
@@ -665,43 +501,6 @@ def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
             request = BatchRequest(np.arange(30)[::-1].copy(), 3, 1, 20, train)
             images, labels = mmap.batch(request)
             assert same(device.batch(request), (images, labels))
-
-
-NVJPEG = {"encoding": "jpeg", "decoder": "nvjpeg"}
-
-
-# torchvision 0.29 says that its decoders will move to another package.
-@pytest.mark.cuda
-@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
-@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
-@pytest.mark.parametrize("ragged", [False, True])
-def test_nvjpeg_gives_nearly_the_same_pixels(tmp_path: Path, mode: str, ragged: bool) -> None:
-    samples: Any = jpegs() if ragged else make_splits("jpeg")["train"]
-    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": mode})
-    GPU_MMAP.prepare(as_splits({"train": samples}), tmp_path / "store", options, dataset=INFO)
-    wanted = [4, 0, 4, 17]
-    with GPU_MMAP(tmp_path / "store", "train", options, size=SIZE if ragged else None) as dataset:
-        batch = dataset.batch(wanted)
-        images, labels = samples.expect(wanted)
-        assert batch.images.device.type == "cuda"
-        assert batch.images.shape == images.shape
-        assert torch.equal(batch.labels.cpu(), labels)
-        assert (batch.images.cpu().float() - images.float()).abs().mean() < 3
-        assert len(dataset.batch([]).labels) == 0
-
-
-@pytest.mark.cuda
-@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
-def test_nvjpeg_names_what_it_cannot_decode(tmp_path: Path) -> None:
-    samples = jpegs()
-    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": "mapped"})
-    GPU_MMAP.prepare({"train": samples}, tmp_path / "store", options, dataset=INFO)
-    damage(tmp_path / "store" / "train.jpeg", samples.files[6])
-    with (
-        GPU_MMAP(tmp_path / "store", "train", options, size=SIZE) as dataset,
-        pytest.raises(DecodeError, match="image 6 of the train split"),
-    ):
-        dataset.batch([5, 6])
 
 
 @pytest.mark.cuda

@@ -44,7 +44,7 @@ def test_a_part_runs_without_a_device_and_leaves_an_archive(tree: Path, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     last = done.stdout.splitlines()[-1]
     assert last.startswith(f"gpu speed: {tmp_path}/gpu-speed.tar.gz in ")
-    for mode in (" mode=pinned", " mode=mapped", " mode=gds"):
+    for mode in (" mode=pinned", " mode=mapped"):
         assert f"gpu_mmap{mode} cifar10: unavailable: no CUDA device" in last
     with tarfile.open(tmp_path / "gpu-speed.tar.gz") as archive:
         names = archive.getnames()
@@ -95,7 +95,7 @@ def test_every_loader_and_every_way_to_the_device_is_asked_for() -> None:
     plan = make_plan(read_sweep(ROOT / "configs" / "gpu-speed.toml"), folders)
     found = {(c.config.loader, c.config.options.get("mode"), c.config.model) for c in plan.cells}
     loaders = [(name, None) for name in loader_names()]
-    modes = [("gpu_mmap", mode) for mode in ("pinned", "mapped", "gds")]
+    modes = [("gpu_mmap", mode) for mode in ("pinned", "mapped")]
     assert found == {(*what, model) for what in (*loaders, *modes) for model in ("resnet9", "convnet")}
     deep = make_plan(read_sweep(ROOT / "configs" / "gpu-deep.toml"), folders)
     assert {(c.config.loader, c.config.dataset, c.config.model) for c in deep.cells} == {

@@ -30,12 +30,11 @@ _PART = 4096
 def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[DeviceRead]:
     """What each mode is held against, where batches come out.
 
-    cuda, gds: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
+    cuda: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
     one copy. Images of many sizes: a bare pool crops decoded pixels on the host, into page-locked memory, for one copy.
-    ``decoder=nvjpeg`` in mode mapped: one call of torchvision's decoder for all files of the batch.
 
     Raises:
-        NoIdiomError: no room for the pixels once more, or no plain way to the same ones.
+        NoIdiomError: no room for the pixels once more.
     """
     options: Any = dataset.options
     where = torch.device(dataset.device)
@@ -43,8 +42,6 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
     way: AbstractContextManager[DeviceRead]
     if crops is not None:
         way = _cropped(dataset, crops, where, labels)
-    elif options.mode == "mapped" and options.decoder == "nvjpeg":
-        way = contextlib.nullcontext(_decoding(dataset, where, labels))
     elif options.mode in ("pinned", "mapped"):
         way = contextlib.nullcontext(_carrying(_on_host(dataset), where, labels))
     else:
@@ -68,20 +65,6 @@ def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tens
         # In mode "raise" NumPy would gather into memory of its own first.
         np.take(pixels, indices, axis=0, out=images.numpy(), mode="clip")
         return images.to(where, non_blocking=True), wanted
-
-    return read
-
-
-def _decoding(dataset: ImageDataset[Any], where: torch.device, labels: torch.Tensor) -> DeviceRead:
-    from torchvision.io import ImageReadMode, decode_jpeg  # takes a second to import, and few runs need it
-
-    jpeg = host_view(map_bytes(dataset.location / data_name(dataset.split, "jpeg")))
-    offsets = np.fromfile(dataset.location / f"{dataset.split}.offsets", np.int64)
-    mode = ImageReadMode.GRAY if dataset.split_info.fixed_shape[0] == 1 else ImageReadMode.RGB
-
-    def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        files = [jpeg[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]
-        return torch.stack(decode_jpeg(files, mode, device=where)), labels[torch.from_numpy(indices).to(where)]
 
     return read
 
@@ -155,8 +138,6 @@ def _whole_pictures(dataset: ImageDataset[Any]) -> tuple[NDArray[np.uint8], NDAr
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     if options.encoding == "raw":
         return map_bytes(dataset.location / data_name(dataset.split, "raw")), offsets
-    if options.decoder == "nvjpeg":
-        raise NoIdiomError("nothing plain makes crops of what nvJPEG decodes")
     check_memory(int(offsets[-1]))
     pixels = np.empty(int(offsets[-1]), np.uint8)
     for start, stop in pieces(sizes):
