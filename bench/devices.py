@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import pynvml
 import torch
 
 from bench.measure.nvml_device import SILENT, Found, Nvml, find, has_slices, slices, started, told
+from loaders.device import HostAccess, host_access
 
 
 class Cuda(Protocol):
@@ -42,12 +43,15 @@ class Fact(NamedTuple):
     detail: str
 
 
-def facts(cuda: Cuda = torch.cuda, nvml: Nvml = pynvml) -> Iterator[Fact]:
+def facts(
+    cuda: Cuda = torch.cuda, nvml: Nvml = pynvml, access: Callable[[int], HostAccess] = host_access
+) -> Iterator[Fact]:
     """All that is to be told; one line with the reason where there is no device.
 
     Args:
         cuda: asked for the devices.
         nvml: asked for what PyTorch does not know.
+        access: tells how a device reads the host's memory.
     """
     if not cuda.is_available():
         built = f"PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch is a CPU build"
@@ -57,6 +61,9 @@ def facts(cuda: Cuda = torch.cuda, nvml: Nvml = pynvml) -> Iterator[Fact]:
     for index in range(cuda.device_count()):
         yield _device(cuda, index)
         yield _by_nvml(cuda, nvml, index)
+        reads = access(index)
+        lacking = reads.lacking("mapped")
+        yield Fact(f"cuda {index} host memory", lacking is None, lacking or str(reads))
     yield Fact("locked memory", True, locked_memory())
 
 

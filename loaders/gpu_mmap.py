@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import abc
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, final
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
@@ -16,13 +16,13 @@ from pydantic import model_validator
 from loaders.arrays import ArrayOptions, ArrayReader, Arrays, data_name, open_arrays, write_arrays
 from loaders.base import ImageDataset
 from loaders.batch import Batch, BatchRequest, Indices
-from loaders.crops import Boxes
-from loaders.device import Device, cuda_device
+from loaders.device import Device, host_access, host_view
+from loaders.device_crops import LIMIT
 from loaders.device_fill import check_room, copy_into, decode_into, remedy
 from loaders.errors import BackendError
 from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
-from loaders.hostpages import HostPages, host_view
+from loaders.hostpages import HostPages, Way
 from loaders.options import LoaderOptions, read_option
 from loaders.ragged import Payloads, RaggedReader
 from loaders.store import Written
@@ -47,88 +47,98 @@ class GpuMmapOptions(ArrayOptions):
 
 
 class _Open(NamedTuple):
-    """``read`` is of a split of one size, ``crops`` of one of many; ``life`` ends all that is held."""
+    """What gathers, what reads files, and what ends all that is held; ``way`` of `loaders.hostpages`."""
 
-    read: Callable[[Indices], Batch] | None
-    crops: Callable[[Indices, NDArray[np.int64], Boxes, int], Batch] | None
+    gather: Gather | RaggedGather
     files: ArrayReader
     life: contextlib.ExitStack
+    way: Way | None
 
 
-class GatheredDataset(ImageDataset[_Open]):
-    """All of ``gpu_mmap`` but its device. Batches come out there; no host work per batch but the indices."""
+class GpuMmapDataset(ImageDataset[_Open]):
+    """Batches come out on the CUDA device that is current when it is opened; the host does no work on pixels."""
 
+    name = "gpu_mmap"
+    device = "cuda"
     max_workers = 0
     Options = GpuMmapOptions
     ragged = True
 
     @classmethod
-    @abc.abstractmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        """Needs a CUDA device; in modes that read the host's memory, one that can."""
+        if torch.version.cuda is None:
+            return "this PyTorch is built without CUDA; install a CUDA build"
+        if not torch.cuda.is_available():
+            return "no CUDA device"
+        assert isinstance(options, GpuMmapOptions)
+        # Whoever only asks may go on to fork, or leave the device to others: PyTorch must not begin to use it.
+        index = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
+        return host_access(index).lacking(options.mode)
+
+    @classmethod
     def _device(cls) -> Device:
-        """Where batches are made."""
+        return Device()
 
     @classmethod
     def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: GpuMmapOptions) -> Written:
         return Written([n for split in splits.values() for n in write_arrays(split, folder, options.encoding)])
 
+    @property
+    def way(self) -> Way | None:
+        """How ``mode=mapped`` reads the file, once it is open; None in other modes."""
+        return self._ready().way
+
     def _open(self) -> _Open:
-        options: Any = self.options
         device = self._device()
-        try:
-            with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
-                opened = self._opened_by(device, options, life)
-                return opened._replace(life=life.pop_all())
-        except torch.OutOfMemoryError:
-            raise BackendError(
-                f"the device ran out of memory while the {self.split} split was opened; "
-                f"use {remedy(options.mode, options.encoding)}"
-            ) from None
+        with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
+            opened = self._opened_by(device, self.options, life)
+            return opened._replace(life=life.pop_all())
 
     def _opened_by(self, device: Device, options: GpuMmapOptions, life: contextlib.ExitStack) -> _Open:
         info = self.split_info
         arrays = open_arrays(self.location, self.split, info, options.encoding)
         check_labels(arrays.labels, len(self.info.dataset.classes), self.split, self.location)
         stored = StoredSizes(self.location, self.split, info)
-        files = ArrayReader(arrays, None, 1)
         if arrays.payloads is not None and options.encoding == "raw":
             stored.check(arrays.offsets, len(arrays.payloads))
-        labels = torch.from_numpy(arrays.labels.copy()).to(device.where)
-        pixels = self._brought(device, options, arrays, stored, life)
+        pixels, way = self._brought(device, options, arrays, stored, life)
+        labels = arrays.labels.copy()
+        gather: Gather | RaggedGather
         if info.shape is not None:
-            return _Open(Gather(pixels.view(info.count, *info.shape), labels).read, None, files, life)
-        return _Open(None, RaggedGather(pixels, labels, stored.offsets()).crops, files, life)
+            gather = Gather(pixels[: stored.total].view(info.count, *info.shape), labels)
+        else:
+            gather = RaggedGather(pixels, labels, stored.offsets(), min(LIMIT, device.free() // 4))
+        return _Open(gather, ArrayReader(arrays, None, 1), life, way)
 
     def _brought(
         self, device: Device, options: GpuMmapOptions, arrays: Arrays, stored: StoredSizes, life: contextlib.ExitStack
-    ) -> torch.Tensor:
-        """All pixels where the device reads them: uint8, flat."""
-        if options.mode == "mapped":
-            path = self.location / data_name(self.split, options.encoding)
-            return self._in_place(device, HostPages.of_file(path, device.registrar), life)
+    ) -> tuple[torch.Tensor, Way | None]:
+        """All pixels where the device reads them, uint8 and flat, filled up to whole words of eight bytes."""
         needed, how = stored.total, remedy(options.mode, options.encoding)
+        if options.mode == "mapped":
+            pages = HostPages.of_file(self.location / data_name(self.split, "raw"), device)
+            return _in_place(device, pages, life), pages.way
         if options.mode == "pinned":
-            check_room(needed, device.available(), "this machine's memory", how)
-            pages = HostPages.of_memory(needed, device.registrar)
-            pixels = self._in_place(device, pages, life)
+            check_room(needed, psutil.virtual_memory().available, "this machine's memory", how)
+            pages = HostPages.of_memory(needed, device)
+            pixels = _in_place(device, pages, life)
             assert pages.array is not None
             target = torch.from_numpy(pages.array)
         else:
             check_room(needed, device.free(), "the device", how)
             life.callback(device.synchronize)
-            pixels = target = torch.empty(needed, dtype=torch.uint8, device=device.where)
+            try:
+                pixels = torch.empty(whole_words(needed), dtype=torch.uint8, device=device.where)
+            except torch.OutOfMemoryError:  # what is free need not be so in one piece
+                raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {how}") from None
+            target = pixels[:needed]
         if options.encoding == "raw":
             copy_into(target, host_view(_flat(arrays)))
         else:
             with contextlib.ExitStack() as threads:
                 decode_into(target, stored.bytes(), self._decode_on_host(arrays, options.threads, threads))
-        return pixels
-
-    @staticmethod
-    def _in_place(device: Device, pages: HostPages, life: contextlib.ExitStack) -> torch.Tensor:
-        life.callback(pages.close)
-        life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
-        assert pages.array is not None
-        return device.view(pages.array)
+        return pixels, None
 
     def _decode_on_host(
         self, arrays: Arrays, threads: int, life: contextlib.ExitStack
@@ -147,19 +157,32 @@ class GatheredDataset(ImageDataset[_Open]):
         return decode
 
     def _read(self, handle: _Open, indices: Indices) -> Batch:
-        assert handle.read is not None
-        return handle.read(indices)
+        assert isinstance(handle.gather, Gather)
+        return handle.gather.read(indices)
 
     def _payloads(self, handle: _Open, indices: Indices) -> Payloads:
         return handle.files.payloads(indices)
 
     def _crops(self, handle: _Open, reader: RaggedReader, request: BatchRequest, size: int) -> Batch:
-        assert handle.crops is not None
+        assert isinstance(handle.gather, RaggedGather)
         described, boxes = reader.boxes(request)
-        return handle.crops(request.indices, described[:, :2], boxes, size)
+        return handle.gather.crops(request.indices, described[:, 1], boxes, size)
 
     def _close(self, handle: _Open) -> None:
         handle.life.close()
+
+
+def whole_words(size: int) -> int:
+    """So many bytes filled up to whole words of eight."""
+    return -(-size // 8) * 8
+
+
+def _in_place(device: Device, pages: HostPages, life: contextlib.ExitStack) -> torch.Tensor:
+    life.callback(pages.close)
+    life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
+    assert pages.array is not None
+    # What is left of its last word lies in a page that is there as a whole.
+    return device.view(np.lib.stride_tricks.as_strided(pages.array, (whole_words(len(pages.array)),)))
 
 
 def _flat(arrays: Arrays) -> NDArray[np.uint8]:
@@ -167,24 +190,3 @@ def _flat(arrays: Arrays) -> NDArray[np.uint8]:
         return arrays.pixels.reshape(-1)
     assert arrays.payloads is not None
     return arrays.payloads
-
-
-@final
-class GpuMmapDataset(GatheredDataset):
-    """Batches come out on the CUDA device that is current when it is opened."""
-
-    name = "gpu_mmap"
-    device = "cuda"
-
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        """Needs a CUDA device."""
-        if torch.version.cuda is None:
-            return "this PyTorch is built without CUDA; install a CUDA build"
-        if not torch.cuda.is_available():
-            return "no CUDA device"
-        return None
-
-    @classmethod
-    def _device(cls) -> Device:
-        return cuda_device()

@@ -13,9 +13,11 @@ import torch
 
 from bench.devices import Fact, facts, locked_memory
 from bench.measure import environment
+from loaders.device import HostAccess
 from tests.fake_nvml import GPU, SLICES, UUID, FakeNvml, a_slice
 
 GIB = 2**30
+USUAL = HostAccess(pageable=False, registration=True, same_address=True, read_only=False)
 
 
 class FakeCuda:
@@ -39,14 +41,14 @@ class FakeCuda:
         return 75 * GIB, 80 * GIB
 
 
-def told(cuda: FakeCuda, nvml: FakeNvml) -> dict[str, Fact]:
-    return {fact.what: fact for fact in facts(cuda, nvml)}
+def told(cuda: FakeCuda, nvml: FakeNvml, access: HostAccess = USUAL) -> dict[str, Fact]:
+    return {fact.what: fact for fact in facts(cuda, nvml, lambda _: access)}
 
 
 def test_a_device_is_told_in_full() -> None:
     nvml = FakeNvml({f"GPU-{UUID}": {**GPU, "TotalEnergyConsumption": 7}})
     found = told(FakeCuda(("Some GPU", UUID)), nvml)
-    assert list(found) == ["cuda", "cuda 0", "cuda 0 NVML", "locked memory"]
+    assert list(found) == ["cuda", "cuda 0", "cuda 0 NVML", "cuda 0 host memory", "locked memory"]
     assert found["cuda"].detail.startswith("1 device, driver 550.54.15 for CUDA 12.4, PyTorch for CUDA ")
     assert found["cuda 0"] == (
         "cuda 0",
@@ -56,6 +58,7 @@ def test_a_device_is_told_in_full() -> None:
     assert found["cuda 0 NVML"].detail == (
         "power limit 700 W, energy counter, PCIe 1 x16 now and 5 x16 at most, MIG off"
     )
+    assert found["cuda 0 host memory"].detail == "pageable 0, registration 1, same address 1, read only 0"
     assert all(fact.there for fact in found.values())
     assert nvml.started == 0
 
@@ -95,6 +98,12 @@ def test_an_nvml_that_is_silent_is_told_and_cuda_still_works() -> None:
         False,
         "NVML Shared Library Not Found; runs go on without power, energy, clocks and utilisation",
     )
+
+
+def test_a_device_that_reads_no_memory_of_the_host_is_told() -> None:
+    fact = told(FakeCuda(("Some GPU", UUID)), FakeNvml(), USUAL._replace(registration=False))["cuda 0 host memory"]
+    assert not fact.there
+    assert fact.detail.startswith("the device cannot read this machine's memory (pageable 0, registration 0, ")
 
 
 def test_a_device_that_cuda_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,4 +165,5 @@ def test_the_environment_of_a_run_does_without_nvml(
 def test_a_real_device_is_told() -> None:
     found = {fact.what: fact for fact in facts()}
     assert torch.cuda.get_device_name(0) in found["cuda 0"].detail
+    assert found["cuda 0 host memory"].detail.count(",") >= 3
     assert found["cuda 0 NVML"].there

@@ -299,7 +299,13 @@ def test_what_is_on_its_way_is_not_overwritten(tmp_path: Path) -> None:
     found.prepare(as_splits({"train": samples}), tmp_path / "store", options, dataset=INFO)
     order = [np.random.default_rng(i).permutation(64) for i in range(30)]
     with found(tmp_path / "store", "train", options) as dataset, gpu_mmap.idiom(dataset) as read:
-        batches = [read(indices) for indices in order]  # nothing waits for the device in between
+        read(order[0])  # kernels are there before it counts
+        torch.cuda.synchronize()
+        torch.cuda._sleep(2 * 10**9)  # cycles: no copy begins before all are queued
+        behind = torch.cuda.Event()
+        behind.record()
+        batches = [read(indices) for indices in order]
+        assert not behind.query()
         for indices, (images, labels) in zip(order, batches, strict=True):
             expected = samples.expect(indices.tolist())
             assert torch.equal(images.cpu(), expected[0])

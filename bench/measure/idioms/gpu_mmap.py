@@ -18,8 +18,8 @@ from bench.measure.pool import slices
 from bench.measure.room import check_device, check_memory, read_bytes
 from loaders import ImageDataset
 from loaders.arrays import data_name, map_bytes
+from loaders.device import host_view, send
 from loaders.device_fill import copy_into, pieces
-from loaders.hostpages import host_view
 from loaders.ragged import map_sizes
 
 _PART = 4096
@@ -37,7 +37,7 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
         NoIdiomError: no room for the pixels once more.
     """
     options: Any = dataset.options
-    where = torch.device(dataset.device)
+    where = torch.empty(0, device=dataset.device).device  # with its index, as batches have it
     labels = torch.from_numpy(np.fromfile(dataset.location / f"{dataset.split}.labels", np.int64)).to(where)
     way: AbstractContextManager[DeviceRead]
     if crops is not None:
@@ -52,7 +52,7 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
 
 def _indexing(pixels: torch.Tensor, where: torch.device, labels: torch.Tensor) -> DeviceRead:
     def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        at = torch.from_numpy(indices).to(where)
+        at = send(indices, where)
         return pixels[at], labels[at]
 
     return read
@@ -60,7 +60,7 @@ def _indexing(pixels: torch.Tensor, where: torch.device, labels: torch.Tensor) -
 
 def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tensor) -> DeviceRead:
     def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        wanted = labels[torch.from_numpy(indices).to(where)]
+        wanted = labels[send(indices, where)]
         images = _locked((len(indices), *pixels.shape[1:]), where)
         # In mode "raise" NumPy would gather into memory of its own first.
         np.take(pixels, indices, axis=0, out=images.numpy(), mode="clip")
@@ -77,7 +77,7 @@ def _cropped(
     with PlainCrops(dataset, crops, decoded=True) as cut:
 
         def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-            wanted = labels[torch.from_numpy(indices).to(where)]
+            wanted = labels[send(indices, where)]
             images = _locked((len(indices), crops.size, crops.size, 3), where)
             cut.into(images.numpy(), indices, slices(data, offsets, indices))
             return images.to(where, non_blocking=True), wanted
