@@ -22,11 +22,11 @@ from loaders.device_fill import check_room, copy_into, decode_into, remedy
 from loaders.errors import BackendError
 from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
-from loaders.hostpages import HostPages, Way
+from loaders.hostpages import Way, file_pages, locked_memory
 from loaders.options import LoaderOptions, read_option
 from loaders.ragged import Payloads, RaggedReader
 from loaders.store import Written
-from loaders.stored_sizes import StoredSizes
+from loaders.stored_sizes import check_offsets, stored_sizes
 from loaders.streamed import StreamedSplit
 
 
@@ -74,7 +74,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
         assert isinstance(options, GpuMmapOptions)
         # Whoever only asks may go on to fork, or leave the device to others: PyTorch must not begin to use it.
         index = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
-        return host_access(index).lacking(options.mode)
+        return None if options.mode == "cuda" else host_access(index).lacking(options.mode)
 
     @classmethod
     def _device(cls) -> Device:
@@ -99,37 +99,40 @@ class GpuMmapDataset(ImageDataset[_Open]):
         info = self.split_info
         arrays = open_arrays(self.location, self.split, info, options.encoding)
         check_labels(arrays.labels, len(self.info.dataset.classes), self.split, self.location)
-        stored = StoredSizes(self.location, self.split, info)
-        if arrays.payloads is not None and options.encoding == "raw":
-            stored.check(arrays.offsets, len(arrays.payloads))
-        pixels, way = self._brought(device, options, arrays, stored, life)
+        sizes = stored_sizes(self.location, self.split, info)
+        if arrays.payloads is not None and arrays.offsets is not None and options.encoding == "raw":
+            check_offsets(arrays.offsets, sizes, len(arrays.payloads), self.split, self.location)
+        pixels, way = self._brought(device, options, arrays, sizes, life)
         labels = arrays.labels.copy()
         gather: Gather | RaggedGather
         if info.shape is not None:
-            gather = Gather(pixels[: stored.total].view(info.count, *info.shape), labels)
+            gather = Gather(pixels[: sizes.sum()].view(info.count, *info.shape), labels)
         else:
-            gather = RaggedGather(pixels, labels, stored.offsets(), min(LIMIT, device.free() // 4))
+            gather = RaggedGather(pixels, labels, np.cumsum(sizes) - sizes, min(LIMIT, device.free() // 4))
         return _Open(gather, ArrayReader(arrays, None, 1), life, way)
 
     def _brought(
-        self, device: Device, options: GpuMmapOptions, arrays: Arrays, stored: StoredSizes, life: contextlib.ExitStack
+        self,
+        device: Device,
+        options: GpuMmapOptions,
+        arrays: Arrays,
+        sizes: NDArray[np.int64],
+        life: contextlib.ExitStack,
     ) -> tuple[torch.Tensor, Way | None]:
         """All pixels where the device reads them, uint8 and flat, filled up to whole words of eight bytes."""
-        needed, how = stored.total, remedy(options.mode, options.encoding)
+        needed, how = int(sizes.sum()), remedy(options.mode, options.encoding)
         if options.mode == "mapped":
-            pages = HostPages.of_file(self.location / data_name(self.split, "raw"), device)
-            return _in_place(device, pages, life), pages.way
+            pages, way = file_pages(self.location / data_name(self.split, "raw"), device, life)
+            return device.view(_whole_words(pages)), way
         if options.mode == "pinned":
             check_room(needed, psutil.virtual_memory().available, "this machine's memory", how)
-            pages = HostPages.of_memory(needed, device)
-            pixels = _in_place(device, pages, life)
-            assert pages.array is not None
-            target = torch.from_numpy(pages.array)
+            pages = locked_memory(needed, device, life)
+            pixels, target = device.view(_whole_words(pages)), torch.from_numpy(pages)
         else:
             check_room(needed, device.free(), "the device", how)
             life.callback(device.synchronize)
             try:
-                pixels = torch.empty(whole_words(needed), dtype=torch.uint8, device=device.where)
+                pixels = torch.empty(-(-needed // 8) * 8, dtype=torch.uint8, device=device.where)
             except torch.OutOfMemoryError:  # what is free need not be so in one piece
                 raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {how}") from None
             target = pixels[:needed]
@@ -137,7 +140,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
             copy_into(target, host_view(_flat(arrays)))
         else:
             with contextlib.ExitStack() as threads:
-                decode_into(target, stored.bytes(), self._decode_on_host(arrays, options.threads, threads))
+                decode_into(target, sizes, self._decode_on_host(arrays, options.threads, threads))
         return pixels, None
 
     def _decode_on_host(
@@ -172,17 +175,9 @@ class GpuMmapDataset(ImageDataset[_Open]):
         handle.life.close()
 
 
-def whole_words(size: int) -> int:
-    """So many bytes filled up to whole words of eight."""
-    return -(-size // 8) * 8
-
-
-def _in_place(device: Device, pages: HostPages, life: contextlib.ExitStack) -> torch.Tensor:
-    life.callback(pages.close)
-    life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
-    assert pages.array is not None
-    # What is left of its last word lies in a page that is there as a whole.
-    return device.view(np.lib.stride_tricks.as_strided(pages.array, (whole_words(len(pages.array)),)))
+def _whole_words(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same memory with what is left of its last eight bytes: it begins with a page, and pages are there whole."""
+    return np.lib.stride_tricks.as_strided(array, (-(-len(array) // 8) * 8,))
 
 
 def _flat(arrays: Arrays) -> NDArray[np.uint8]:

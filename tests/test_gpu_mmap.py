@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -26,14 +27,13 @@ from loaders import (
     OptionError,
     StoreError,
     UnavailableError,
-    hostpages,
     load,
 )
 from loaders.device import Device, HostAccess, host_access, host_view
 from loaders.device_fill import check_room, copy_into, decode_into, pieces, remedy
 from loaders.gathering import Gather, widest_word
 from loaders.gpu_mmap import GpuMmapDataset, GpuMmapOptions
-from loaders.hostpages import HostPages, Way
+from loaders.hostpages import ATTEMPTS, Way, file_pages, locked_memory
 from loaders.options import LoaderOptions, parse_options
 from loaders.ragged import sizes_name
 from loaders.streamed import StreamedSplit
@@ -269,51 +269,47 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("says", "flags"), [(ANY, READ_ONLY), (WRITABLE_ONLY, WRITABLE)], ids=["any", "writable"])
 def test_a_file_s_own_pages_are_registered(file: Path, says: HostAccess, flags: int) -> None:
     fake = Fake(says=says)
-    pages = HostPages.of_file(file, fake)
-    assert pages.array is not None
-    pointer = pages.array.ctypes.data
-    assert fake.registered == [(pointer, 4096, flags), (pointer, 10_000, flags)]
-    assert pages.array.tobytes() == file.read_bytes()
-    assert pages.array.flags.writeable == (says is WRITABLE_ONLY)
-    assert pages.way == "registered"
-    assert str(file) in Path("/proc/self/maps").read_text()
-    pages.close()
-    pages.close()
-    assert fake.log == [*LOCKED, "unregister"]
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        pointer = array.ctypes.data
+        assert fake.registered == [(pointer, 4096, flags), (pointer, 10_000, flags)]
+        assert array.tobytes() == file.read_bytes()
+        assert (way, array.flags.writeable) == ("registered", says is WRITABLE_ONLY)
+        assert str(file) in Path("/proc/self/maps").read_text()
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
+    assert fake.unregistered == [pointer] * 2
 
 
 def test_nothing_is_registered_where_the_device_reads_all_memory(file: Path) -> None:
     fake = Fake(says=PAGEABLE)
-    pages = HostPages.of_file(file, fake)
-    assert pages.array is not None
-    assert pages.array.tobytes() == file.read_bytes()
-    assert (pages.way, pages.array.flags.writeable) == ("pageable", False)
-    pages.close()
-    assert fake.log == []
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        assert array.tobytes() == file.read_bytes()
+        assert (way, array.flags.writeable) == ("pageable", False)
+    assert fake.log == ["synchronize"]
 
 
 @pytest.mark.parametrize(("codes", "asked"), [((1,), [4096]), ((0, 2), [4096, 10_000])], ids=["page", "all"])
 def test_a_copy_in_tmpfs_is_read_where_the_file_cannot_be(file: Path, codes: tuple[int, ...], asked: list[int]) -> None:
     fake = Fake(*codes, says=WRITABLE_ONLY)
     content = file.read_bytes()
-    pages = HostPages.of_file(file, fake)
-    assert pages.array is not None
-    assert [(size, flags) for _, size, flags in fake.registered] == [(n, WRITABLE) for n in (*asked, 4096, 10_000)]
-    assert pages.way == "tmpfs"
-    pages.array[0] = 77
-    assert pages.array.tobytes()[1:] == content[1:]
-    assert file.read_bytes() == content
-    assert "/memfd:train.pixels (deleted)" in Path("/proc/self/maps").read_text()  # nobody has to remove it
-    pages.close()
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        assert [(size, flags) for _, size, flags in fake.registered] == [(n, WRITABLE) for n in (*asked, 4096, 10_000)]
+        assert way == "tmpfs"
+        array[0] = 77
+        assert array.tobytes()[1:] == content[1:]
+        assert file.read_bytes() == content
+        assert "/memfd:train.pixels (deleted)" in Path("/proc/self/maps").read_text()  # nobody has to remove it
+        del array
     assert fake.unregistered[-1] == fake.registered[-1][0]
-    del pages
     assert "/memfd:train.pixels" not in Path("/proc/self/maps").read_text()
 
 
 def test_all_refusals_are_told(file: Path) -> None:
     fake = Fake(REFUSED, 2, says=WRITABLE_ONLY)
     with pytest.raises(UnavailableError) as caught:
-        HostPages.of_file(file, fake)
+        file_pages(file, fake, contextlib.ExitStack())
     assert str(caught.value) == (
         f"the device cannot read the pages of {file} in place (pageable 0, registration 1, same address 1, read only "
         "0; registered: cuMemHostRegister(flags 0x2) gave error 801; tmpfs: cuMemHostRegister(flags 0x2) gave error "
@@ -327,10 +323,10 @@ def test_a_file_that_memory_cannot_hold_is_not_locked(file: Path, monkeypatch: p
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=9_999))
     fake = Fake()
     with pytest.raises(UnavailableError, match=r"0.00 GB to be locked, of which this machine has 0.00 GB free"):
-        HostPages.of_file(file, fake)
+        file_pages(file, fake, contextlib.ExitStack())
     assert fake.log == []
     fake.says = PAGEABLE
-    HostPages.of_file(file, fake).close()
+    assert file_pages(file, fake, contextlib.ExitStack())[1] == "pageable"
 
 
 def test_a_file_that_may_not_be_written_is_a_refusal(file: Path) -> None:
@@ -341,7 +337,7 @@ def test_a_file_that_may_not_be_written_is_a_refusal(file: Path) -> None:
         UnavailableError,
         match="mapping the file to be written: Permission denied; tmpfs: cuMem",
     ):
-        HostPages.of_file(file, Fake(2, says=WRITABLE_ONLY))
+        file_pages(file, Fake(2, says=WRITABLE_ONLY), contextlib.ExitStack())
 
 
 @pytest.mark.parametrize(
@@ -432,20 +428,18 @@ assert (view.device, view.data_ptr(), view.shape) == (device.where, array.ctypes
 def test_as_much_memory_is_locked_as_is_asked_for(size: int) -> None:
     """PyTorch's own pinned memory would come as the next power of two."""
     fake = Fake()
-    pages = HostPages.of_memory(size, fake)
-    assert pages.array is not None
-    assert fake.registered[-1] == (pages.array.ctypes.data, size, WRITABLE)
-    assert pages.array.ctypes.data % 4096 == 0
-    pages.array[:] = 7
-    pages.close()
-    pages.close()
-    assert fake.log == [*LOCKED, "unregister"]
+    with contextlib.ExitStack() as life:
+        array = locked_memory(size, fake, life)
+        assert fake.registered[-1] == (array.ctypes.data, size, WRITABLE)
+        assert array.ctypes.data % 4096 == 0
+        array[:] = 7
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
 
 
 def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
     fake = Fake(2)
     with pytest.raises(BackendError) as caught:
-        HostPages.of_memory(3 * 10**7, fake)
+        locked_memory(3 * 10**7, fake, contextlib.ExitStack())
     assert str(caught.value) == (
         "CUDA cannot lock 0.03 GB of memory (cuMemHostRegister(flags 0x2) gave error 2); "
         "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
@@ -455,17 +449,17 @@ def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
 
 def test_memory_that_there_is_not_is_a_refusal() -> None:
     with pytest.raises(BackendError, match=r"this machine has no .* GB of memory left; use --option mode=cuda or"):
-        HostPages.of_memory(2**60, Fake())
+        locked_memory(2**60, Fake(), contextlib.ExitStack())
 
 
 def test_pages_that_stay_locked_are_told_once(file: Path) -> None:
-    fake = Fake()
-    pages = HostPages.of_file(file, fake)
+    fake, life = Fake(), contextlib.ExitStack()
+    file_pages(file, fake, life)
     fake.on_unregister = 713
     with pytest.raises(BackendError, match="cuMemHostUnregister gave error 713"):
-        pages.close()
-    pages.close()
-    assert fake.log == [*LOCKED, "unregister"]
+        life.close()
+    life.close()
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
 
 
 def test_a_view_of_read_only_memory_is_no_copy() -> None:
@@ -647,30 +641,28 @@ def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str, ragged
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("attempt", hostpages._ATTEMPTS)
-def test_registered_pages_are_read_on_the_device(tmp_path: Path, attempt: Way) -> None:
+@pytest.mark.parametrize("way", ATTEMPTS)
+def test_registered_pages_are_read_on_the_device(tmp_path: Path, way: Way) -> None:
     """Also where the device would read them as they are. A file's own pages may be refused, a copy in tmpfs not."""
     device, path = Device(), tmp_path / "file"
     content = torch.arange(20_003, dtype=torch.int32).to(torch.uint8)
     path.write_bytes(content.numpy().tobytes())
     if reason := device.access().lacking("pinned"):
         pytest.skip(reason)
-    found = hostpages._ATTEMPTS[attempt](path, device.access(), device)
-    if isinstance(found, str):
-        assert attempt == "registered", found
-        pytest.skip(found)
-    pages = HostPages(found, device, attempt)
-    at = torch.tensor([20_002, 0, 4096, 5], device=device.where)
-    assert device.view(found).index_select(0, at).tolist() == content[at.cpu()].tolist()
-    pages.close()
+    with contextlib.ExitStack() as life:
+        found = ATTEMPTS[way](path, device.access(), device, life)
+        if isinstance(found, str):
+            assert way == "registered", found
+            pytest.skip(found)
+        at = torch.tensor([20_002, 0, 4096, 5], device=device.where)
+        assert device.view(found).index_select(0, at).tolist() == content[at.cpu()].tolist()
 
 
 @pytest.mark.cuda
 def test_a_refused_registration_leaves_no_error_behind() -> None:
-    device = Device()
-    pages = HostPages.of_memory(2**20, device)
-    assert pages.array is not None
-    assert device.register(pages.array.ctypes.data, 2**20, WRITABLE) != 0  # it is registered already
+    device, life = Device(), contextlib.ExitStack()
+    array = locked_memory(2**20, device, life)
+    assert device.register(array.ctypes.data, 2**20, WRITABLE) != 0  # it is registered already
     assert torch.zeros(3, device="cuda").sum().item() == 0  # would raise the error of another
     with ThreadPoolExecutor(1) as other:  # one that has not used CUDA yet
-        other.submit(pages.close).result()
+        other.submit(life.close).result()
