@@ -28,7 +28,9 @@ class Gather:
 
     def read(self, indices: Indices) -> Batch:
         """A fresh batch on the device of the pixels."""
-        at, labels = send(np.stack([indices, self._labels[indices]]), self._words.device)
+        known = np.empty((2, len(indices)), np.int64)
+        known[0], known[1] = indices, self._labels.take(indices)
+        at, labels = send(known, self._words.device).unbind()
         rows = self._words.index_select(0, at).view(torch.uint8)
         return Batch(rows.view(len(indices), *self._shape), labels)
 
@@ -50,7 +52,7 @@ class RaggedGather:
             size: side of the crops in pixels.
         """
         images = device_crops(self._pixels, self._offsets[indices], widths, boxes, size, self._limit)
-        return Batch(images, send(self._labels[indices], images.device))
+        return Batch(images, send(self._labels.take(indices), images.device))
 
 
 def widest_word(row_bytes: int) -> torch.dtype:

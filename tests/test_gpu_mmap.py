@@ -19,6 +19,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config import RunConfig
+from bench.runner import run
+from bench.sources.registry import open_source
+from bench.stores import Silent, Wanted
 from loaders import (
     BackendError,
     BatchRequest,
@@ -376,6 +380,24 @@ def test_every_way_to_a_file_s_pages_gives_the_same(tmp_path: Path, fake: Fake, 
     if way != "pageable":
         with pytest.raises(UnavailableError, match="cannot read the pages of"):
             dataset.open()
+
+
+@pytest.mark.parametrize("way", ["tmpfs", None])
+def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake: Fake, way: Way | None) -> None:
+    fake.says, fake.codes = WRITABLE_ONLY, [REFUSED] if way else [REFUSED] * 2
+    options: dict[str, Any] = {"mode": "mapped"}
+    config = RunConfig(
+        loader="gpu_mmap", options=options, dataset="digits", limit=32, epochs=1, device="cpu", ceiling_steps=0
+    )
+    wanted = Wanted(OnHost, OnHost.Options(**options), open_source("digits", tmp_path), 32, tmp_path / "stores")
+    record = run(config, wanted, Silent(), lambda _: None)
+    if way:
+        assert record.status == "ok", record.error
+    else:
+        assert record.status == "unavailable"
+        assert record.error is not None
+        assert record.error.startswith("the device cannot read the pages of STORES/digits-limit32/")
+        assert record.error.endswith("use --option mode=pinned or mode=cuda")
 
 
 class Driver:
