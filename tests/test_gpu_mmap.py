@@ -641,6 +641,7 @@ def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapData
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature:UserWarning")
 @pytest.mark.parametrize("ragged", [False, True])
 def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str, ragged: bool) -> None:
     """The time of a fetch is the loader's own, however long the device has still to compute what came before."""
