@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import resource
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +10,7 @@ import pynvml
 import torch
 
 from bench.measure.nvml_device import SILENT, Found, Nvml, find, has_slices, slices, started, told
+from loaders.device import HostAccess, host_access
 
 
 class Cuda(Protocol):
@@ -44,18 +44,14 @@ class Fact(NamedTuple):
 
 
 def facts(
-    cuda: Cuda = torch.cuda,
-    nvml: Nvml = pynvml,
-    decode: Callable[[], None] | None = None,
-    version: Callable[[str], str] = importlib.metadata.version,
+    cuda: Cuda = torch.cuda, nvml: Nvml = pynvml, access: Callable[[int], HostAccess] = host_access
 ) -> Iterator[Fact]:
     """All that is to be told; one line with the reason where there is no device.
 
     Args:
         cuda: asked for the devices.
         nvml: asked for what PyTorch does not know.
-        decode: decodes a JPEG file on the first device; raises RuntimeError where that cannot be done.
-        version: of an installed package; raises PackageNotFoundError.
+        access: tells how a device reads the host's memory.
     """
     if not cuda.is_available():
         built = f"PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch is a CPU build"
@@ -65,29 +61,16 @@ def facts(
     for index in range(cuda.device_count()):
         yield _device(cuda, index)
         yield _by_nvml(cuda, nvml, index)
+        reads = access(index)
+        lacking = reads.lacking("mapped")
+        yield Fact(f"cuda {index} host memory", lacking is None, lacking or str(reads))
     yield Fact("locked memory", True, locked_memory())
-    yield _nvjpeg(decode or decode_a_jpeg)
-    try:
-        yield Fact("kvikio", True, version("kvikio"))
-    except importlib.metadata.PackageNotFoundError:
-        yield Fact("kvikio", False, "not installed; only reading files straight into the device's memory needs it")
 
 
 def locked_memory() -> str:
     """How much this process may lock in RAM, which reading a file's own pages from a device may ask for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return "unlimited (ulimit -l)" if soft == resource.RLIM_INFINITY else f"{soft / 1e6:,.1f} MB (ulimit -l)"
-
-
-def decode_a_jpeg() -> None:
-    """Decode a small JPEG file on the current device.
-
-    Raises:
-        RuntimeError: torchvision or the device cannot.
-    """
-    from torchvision.io import decode_jpeg, encode_jpeg
-
-    decode_jpeg(encode_jpeg(torch.zeros(3, 16, 16, dtype=torch.uint8)), device="cuda")
 
 
 def _versions(cuda: Cuda, nvml: Nvml) -> str:
@@ -160,13 +143,3 @@ def _mig(nvml: Nvml, found: Found) -> str:
         return "MIG off"
     named = [f"{nvml.nvmlDeviceGetName(part)} {nvml.nvmlDeviceGetUUID(part)}" for part in slices(nvml, found.handle)]
     return f"MIG on: {'; '.join(named) or 'no slices'}"
-
-
-def _nvjpeg(decode: Callable[[], None]) -> Fact:
-    try:
-        decode()
-    except RuntimeError as error:
-        return Fact(
-            "nvjpeg", False, f"torchvision cannot decode JPEG on the device: {str(error).partition(chr(10))[0]}"
-        )
-    return Fact("nvjpeg", True, "torchvision decodes JPEG on the device")

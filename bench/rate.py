@@ -52,5 +52,6 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
         alone = not (config.workers or config.prefetch)
         rates = measure(dataset, stream, draw, config.repeats, beside=alone, size=config.image_size, say=say)
         check_samples(dataset, stream, draw(0))
+        draft.way(dataset)
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
     draft.fields["rates"] = RatesPart(**rates._asdict())

@@ -50,6 +50,8 @@ class LoaderPart(_Part):
 
     name: str
     options: dict[str, Any]
+    way: str | None = None
+    """How ``mode=mapped`` of ``gpu_mmap`` read the file: "pageable", "registered" or "tmpfs"; None for all else."""
 
 
 class StorePart(_Part):

@@ -40,7 +40,7 @@ from bench.records import (
 from bench.sentences import sentence
 from bench.stores import Progress, Wanted, prepare
 from bench.training import Trainer
-from loaders import DatasetInfo, OptionError, SplitInfo, StoreInfo, UnavailableError
+from loaders import DatasetInfo, ImageDataset, OptionError, SplitInfo, StoreInfo, UnavailableError
 from loaders.batch import Indices
 
 RATE_REPEATS = 3
@@ -105,6 +105,10 @@ class Draft:
             prepare_s=info.prepare_s,
             attempts=info.attempts,
         )
+
+    def way(self, dataset: ImageDataset[Any]) -> None:
+        """Note which way the loader took to its data, where it has several."""
+        self.fields["loader"] = self.fields["loader"].model_copy(update={"way": dataset.way})
 
     def finish(self, status: str, error: str | None = None) -> Record:
         """The record as it stands."""
@@ -264,6 +268,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, devi
                     f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
                     f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
                 )
+        draft.way(reading.train)
         draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
         stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
         draft.fields["resources"] = _resources(

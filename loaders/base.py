@@ -163,6 +163,11 @@ class ImageDataset(Dataset[Sample], abc.ABC, Generic[H]):
         """
         return None
 
+    @property
+    def way(self) -> str | None:
+        """Which of several ways to its data it took when it was opened; None for a format that has one alone."""
+        return None
+
     @final
     @classmethod
     def prepare(

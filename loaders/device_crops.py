@@ -17,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.crops import Boxes
+from loaders.device import send
 from loaders.device_fill import pieces
 
-LIMIT = 256 * 2**20
-"""Bytes of temporary memory that a batch may take, as long as no single image needs more."""
+LIMIT = 2 * 2**30
+"""Bytes of temporary memory that a batch may take at most, as long as no single image needs more."""
 _MOST_BITS = 22
 # Bytes of temporary memory, counted off the code below and rounded up.
-_PER_PIXEL, _PER_RESIZED, _PER_ROW, _PER_WEIGHT = 40, 56, 64, 56
+_PER_WORD, _PER_RESIZED, _PER_ROW, _PER_WEIGHT = 40, 56, 64, 56
 
 
 class Filter(NamedTuple):
@@ -39,9 +40,9 @@ class Filter(NamedTuple):
     weights: torch.Tensor
     bits: torch.Tensor
 
-    def of(self, rows: slice | torch.Tensor, start: torch.Tensor) -> Filter:
-        """The filters of these rows, whose first items lie at ``start``."""
-        return Filter(self.first[rows] + start.unsqueeze(1), self.weights[:, rows], self.bits[rows])
+    def of(self, rows: slice | torch.Tensor, start: torch.Tensor, step: int) -> Filter:
+        """The filters of these rows, whose first items lie at ``start`` and the others ``step`` apart."""
+        return Filter(self.first[rows] * step + start.unsqueeze(1), self.weights[:, rows], self.bits[rows])
 
 
 def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -69,7 +70,7 @@ def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
     within = torch.minimum(end - first, most)
     place = torch.arange(count, device=device).view(-1, 1, 1)
     weights = 1.0 - (((place + first) - centre + 0.5) * inverse).abs()
-    weights = torch.where(place < within, weights.clamp_(min=0.0), 0.0)
+    weights.clamp_(min=0.0).masked_fill_(place >= within, 0.0)
     total = weights[0].clone()
     for each in weights[1:]:  # one by one: the order decides the last bit
         total += each
@@ -93,7 +94,7 @@ def device_crops(
     """Resize a box of each image.
 
     Args:
-        pixels: uint8, flat: images ``[H, W, 3]`` end to end, on any device.
+        pixels: uint8, flat: images ``[H, W, 3]`` end to end, on any device, filled up to whole words of eight bytes.
         offsets: ``[B]``, where each image begins.
         widths: ``[B]``, W of each.
         boxes: ``[B, 4]``, top, left, height and width, within the images: this is not checked.
@@ -106,87 +107,97 @@ def device_crops(
     out = torch.empty((len(boxes), size, size, 3), dtype=torch.uint8, device=pixels.device)
     if not len(boxes):
         return out.permute(0, 3, 1, 2)
-    rgb = pixels.view(-1, 3)
     top, left, heights, crop_widths = boxes.T
-    starts = offsets // 3 + top * widths + left
+    starts = offsets + 3 * (top * widths + left)
     counts = taps(boxes[:, 2:].max(axis=1), size)
     # Images that shrink alike go together: all of a slice take as many steps as the one that shrinks most.
     alike = np.ceil(np.log2(counts - 1))
     order = np.argsort(alike, kind="stable")
-    known = np.stack([starts, widths, heights, crop_widths])[:, order]
     costs = heights * (3 * size + _PER_ROW) + 2 * size * counts * 2 * _PER_WEIGHT + size * size * _PER_RESIZED
     edges = [0, *(np.flatnonzero(np.diff(alike[order])) + 1).tolist(), len(order)]
-    places = torch.from_numpy(order).to(pixels.device)
-    for begin, end in itertools.pairwise(edges):
-        for start, stop in pieces(costs[order[begin:end]], limit // 2):
-            part = slice(begin + start, begin + stop)
-            out.index_copy_(0, places[part], _slice(rgb, known[:, part], size, limit // 2))
+    parts = [
+        slice(begin + start, begin + stop)
+        for begin, end in itertools.pairwise(edges)
+        for start, stop in pieces(costs[order[begin:end]], limit // 2)
+    ]
+    heights = heights[order]
+    first_rows = np.concatenate([np.cumsum(heights[part]) - heights[part] for part in parts])
+    # Eight bytes to a word, of which a row may begin at the last of one.
+    slots = (3 * crop_widths + 7 + 7) // 8
+    of_images = np.stack([starts, 3 * widths, slots, crop_widths])[:, order]
+    # All that the host knows goes over in one copy, and no step waits for the device to say how large it is.
+    known = np.concatenate([order[None], first_rows[None], of_images, heights[None]])
+    sent = send(known, pixels.device)
+    words = pixels.view(torch.int64)
+    for part in parts:
+        out.index_copy_(0, sent[0, part], _slice(words, known[1:, part], sent[1:, part], size, limit // 2))
     return out.permute(0, 3, 1, 2)
 
 
-def _slice(rgb: torch.Tensor, known: NDArray[np.int64], size: int, limit: int) -> torch.Tensor:
+def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, size: int, limit: int) -> torch.Tensor:
     """Crops of a few images, uint8 ``[n, size, size, 3]``.
 
     Args:
-        rgb: uint8 ``[pixels, 3]``, of all images.
-        known: of each crop, where it begins, what lies between two rows, its height and width; all in pixels.
+        words: int64, flat, of all images.
+        known: of each crop, the number of its first row among those of the slice, the byte where it begins, how many
+            lie from row to row, words and pixels to a row, and its height.
+        sent: the same on the device.
         size: side of the crops in pixels.
         limit: bytes of temporary memory for a band of rows.
     """
-    device, n = rgb.device, known.shape[1]
-    _, _, heights, widths = known
-    row_ends = np.cumsum(heights)
-    rows, count = int(row_ends[-1]), int(taps(known[2:].max(), size))
-    # All that the host knows goes over in one copy, and no step waits for the device to say how large it is.
-    told = torch.from_numpy(np.concatenate([known, (row_ends - heights)[None]])).to(device)
-    start, stride, height, width, first_row = told
+    device, n = words.device, known.shape[1]
+    first_rows, _, _, slots, _, heights = known
+    rows, count = int(first_rows[-1] + heights[-1]), int(taps(known[4:].max(), size))
+    first_row, start, stride, slot, width, height = sent
     both = triangle(torch.cat([width, height]), size, count)
     image = torch.repeat_interleave(torch.arange(n, device=device), height, output_size=rows)
     begin = start[image] + (torch.arange(rows, device=device) - first_row[image]) * stride[image]
     # A few rows more, which only weights of 0 meet.
     across = torch.zeros((rows + count, size, 3), dtype=torch.uint8, device=device)
-    step = max(1, limit // (int(widths.max()) * _PER_PIXEL + size * _PER_RESIZED))
+    step = max(1, limit // (int(slots.max()) * _PER_WORD + size * (_PER_RESIZED + 4 * count)))
     edges = np.minimum(np.arange(0, rows + step, step), rows)
-    totals = np.diff(_pixels_before(edges, row_ends, heights, widths)).tolist()
+    totals = np.diff(_words_before(edges, first_rows + heights, heights, slots)).tolist()
     for (top, bottom), total in zip(itertools.pairwise(edges.tolist()), totals, strict=True):
         band = image[top:bottom]
-        packed, places = _pack(rgb, begin[top:bottom], width[band], total, count)
-        across[top:bottom] = _weigh(packed, both.of(band, places))
-    return _weigh(across, both.of(slice(n, None), first_row))
+        packed, places = _pack(words, begin[top:bottom], slot[band], total, count)
+        across[top:bottom] = _weigh(packed, both.of(band, places, 3), 3)
+    return _weigh(across, both.of(slice(n, None), first_row, 1), 1)
 
 
-def _pixels_before(
-    rows: NDArray[np.int64], row_ends: NDArray[np.int64], heights: NDArray[np.int64], widths: NDArray[np.int64]
+def _words_before(
+    rows: NDArray[np.int64], row_ends: NDArray[np.int64], heights: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """How many pixels lie before each of these rows of all images."""
+    """How many words lie before each of these rows of all images."""
     image = np.minimum(np.searchsorted(row_ends, rows, side="right"), len(heights) - 1)
-    found: NDArray[np.int64] = np.cumsum(heights * widths)[image] - (row_ends[image] - rows) * widths[image]
+    found: NDArray[np.int64] = np.cumsum(heights * slots)[image] - (row_ends[image] - rows) * slots[image]
     return found
 
 
 def _pack(
-    rgb: torch.Tensor, begin: torch.Tensor, width: torch.Tensor, total: int, slack: int
+    words: torch.Tensor, begin: torch.Tensor, slot: torch.Tensor, total: int, slack: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of pixels end to end in fresh memory, and where each begins there.
+    """Rows end to end in fresh memory as three bytes from each byte on, ``[bytes, 3]``, and where each row begins.
 
-    Each pixel is read once here and several times later; the pixels may lie in the host's memory, behind a slow bus.
+    Each word is read once here and each pixel several times later: they may lie in the host's memory, behind a slow
+    bus that carries whole words of a row as well as it can, and single bytes badly.
     """
-    places = width.cumsum(0) - width
-    wanted = torch.repeat_interleave(begin - places, width, output_size=total)
-    wanted += torch.arange(total, device=rgb.device)
-    packed = torch.zeros((total + slack, 3), dtype=torch.uint8, device=rgb.device)
-    torch.index_select(rgb, 0, wanted, out=packed[:total])
-    return packed, places
+    places = slot.cumsum(0) - slot
+    wanted = torch.repeat_interleave((begin >> 3) - places, slot, output_size=total)
+    wanted += torch.arange(total, device=words.device)
+    wanted.clamp_(max=len(words) - 1)  # a row's last word may be one that it does not need
+    packed = torch.zeros(total + slack, dtype=torch.int64, device=words.device)
+    torch.index_select(words, 0, wanted, out=packed[:total])
+    return packed.view(torch.uint8).as_strided((8 * len(packed) - 2, 3), (1, 1)), 8 * places + (begin & 7)
 
 
-def _weigh(source: torch.Tensor, by: Filter) -> torch.Tensor:
-    """Weighted sums of items: uint8 ``[n, size, *item]`` of a source ``[items, *item]``."""
+def _weigh(source: torch.Tensor, by: Filter, step: int) -> torch.Tensor:
+    """Weighted sums of items that lie ``step`` apart: uint8 ``[n, size, *item]`` of a source ``[items, *item]``."""
     item = source.shape[1:]
     ones = (1,) * len(item)
     bits = by.bits.view(-1, 1, *ones)
     where = by.first.flatten()
     total = (torch.ones_like(bits) << (bits - 1)).expand(*by.first.shape, *item).contiguous()
     for i, weights in enumerate(by.weights):
-        found = source[i:].index_select(0, where).view(total.shape)
+        found = source[step * i :].index_select(0, where).view(total.shape)
         total.addcmul_(found, weights.view(*weights.shape, *ones))
     return (total >> bits).clamp_(0, 255).to(torch.uint8)

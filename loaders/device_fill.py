@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from loaders.batch import Indices
 from loaders.errors import BackendError
 
 PIECE = 64 * 2**20
-"""Bytes of a piece: the host's memory beyond the split itself. A multiple of what direct reads are aligned to."""
+"""Bytes of a piece: the host's memory beyond the split itself."""
 
 
 def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, int]]:
@@ -54,32 +52,6 @@ def decode_into(target: torch.Tensor, sizes: NDArray[np.int64], decode: Callable
         target[begin:end].copy_(pixels)
 
 
-def read_into(target: torch.Tensor, path: Path, open_direct: Callable[[Path], Any]) -> None:
-    """Read a file straight into the device's memory.
-
-    Args:
-        target: uint8, flat, as long as the file.
-        path: the file.
-        open_direct: see `loaders.device.Device`.
-
-    Raises:
-        BackendError: it cannot be read, or not wholly.
-    """
-    instead = "use --option mode=cuda"
-    try:
-        with open_direct(path) as file:
-            for start in range(0, len(target), PIECE):
-                piece = target[start : start + PIECE]
-                done = int(file.read(piece, file_offset=start))
-                if done != len(piece):
-                    raise BackendError(
-                        f"kvikio read {done} instead of {len(piece)} bytes at {start} of {path}; {instead}"
-                    )
-    except (OSError, RuntimeError) as error:  # what it raises is either
-        why = str(error).partition("\n")[0]
-        raise BackendError(f"kvikio cannot read {path} ({why}); {instead}") from None
-
-
 def check_room(needed: int, free: int, what: str, instead: str) -> None:
     """Refuse before allocating.
 
@@ -94,7 +66,6 @@ def check_room(needed: int, free: int, what: str, instead: str) -> None:
 
 def remedy(mode: str, encoding: str) -> str:
     """What to use where a split does not fit."""
-    in_place = "--option mode=mapped" + (" --option decoder=nvjpeg" if encoding == "jpeg" else "")
-    if mode == "mapped":
-        return "--limit"
-    return f"{in_place} or --limit" if mode == "pinned" else f"--option mode=pinned, {in_place} or --limit"
+    ways = {"cuda": ("pinned", "mapped"), "pinned": ("mapped",)}.get(mode, ())
+    others = [f"--option mode={way}" for way in ways if (way, encoding) != ("mapped", "jpeg")]
+    return f"{', '.join(others)} or --limit" if others else "--limit"

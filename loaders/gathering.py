@@ -10,47 +10,49 @@ from numpy.typing import NDArray
 
 from loaders.batch import Batch, Indices
 from loaders.crops import Boxes
+from loaders.device import send
 from loaders.device_crops import device_crops
 
 
 class Gather:
-    """Pixels and labels that one device can reach, gathered on that device.
+    """Pixels that one device can reach, gathered on that device.
 
     Rows are moved as the widest words that divide them: byte-wise reads over the bus would waste most of it.
     """
 
-    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor) -> None:
-        """Args: pixels is uint8 ``[n, C, H, W]``, contiguous; labels int64 ``[n]``, on the device that gathers."""
+    def __init__(self, pixels: torch.Tensor, labels: NDArray[np.int64]) -> None:
+        """Args: pixels is uint8 ``[n, C, H, W]``, contiguous; labels ``[n]``, which the host looks up."""
         self._shape = pixels.shape[1:]
         self._words = pixels.view(len(pixels), -1).view(widest_word(math.prod(self._shape)))
         self._labels = labels
 
     def read(self, indices: Indices) -> Batch:
-        """A fresh batch on the device of the labels."""
-        where = torch.from_numpy(indices).to(self._labels.device)
-        rows = self._words.index_select(0, where).view(torch.uint8)
-        return Batch(rows.view(len(indices), *self._shape), self._labels.index_select(0, where))
+        """A fresh batch on the device of the pixels."""
+        known = np.empty((2, len(indices)), np.int64)
+        known[0], known[1] = indices, self._labels.take(indices)
+        at, labels = send(known, self._words.device).unbind()
+        rows = self._words.index_select(0, at).view(torch.uint8)
+        return Batch(rows.view(len(indices), *self._shape), labels)
 
 
 class RaggedGather:
-    """Pixels of images of many sizes, end to end, and labels that one device can reach; cropped on that device."""
+    """Pixels of images of many sizes, end to end, that one device can reach; cropped on that device."""
 
-    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, offsets: NDArray[np.int64]) -> None:
-        """Args: pixels is uint8, flat, ``[H, W, 3]`` each; labels int64 ``[n]``; offsets where each begins, ``[n]``."""
-        self._pixels, self._labels, self._offsets = pixels, labels, offsets
+    def __init__(self, pixels: torch.Tensor, labels: NDArray[np.int64], offsets: NDArray[np.int64], limit: int) -> None:
+        """Args: pixels and limit as `device_crops` takes them; labels ``[n]``; offsets ``[n]``, where each begins."""
+        self._pixels, self._labels, self._offsets, self._limit = pixels, labels, offsets, limit
 
-    def crops(self, indices: Indices, sizes: NDArray[np.int64], boxes: Boxes, size: int) -> Batch:
+    def crops(self, indices: Indices, widths: NDArray[np.int64], boxes: Boxes, size: int) -> Batch:
         """A fresh batch of square crops, the bytes that `loaders.crops.resize_into` gives.
 
         Args:
             indices: ``[B]``.
-            sizes: ``[B, 2]``, height and width of these images.
+            widths: ``[B]``, of these images.
             boxes: ``[B, 4]``.
             size: side of the crops in pixels.
         """
-        where = torch.from_numpy(indices).to(self._labels.device)
-        images = device_crops(self._pixels, self._offsets[indices], sizes[:, 1], boxes, size)
-        return Batch(images, self._labels.index_select(0, where))
+        images = device_crops(self._pixels, self._offsets[indices], widths, boxes, size, self._limit)
+        return Batch(images, send(self._labels.take(indices), images.device))
 
 
 def widest_word(row_bytes: int) -> torch.dtype:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import abc
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, final
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
@@ -16,152 +16,132 @@ from pydantic import model_validator
 from loaders.arrays import ArrayOptions, ArrayReader, Arrays, data_name, open_arrays, write_arrays
 from loaders.base import ImageDataset
 from loaders.batch import Batch, BatchRequest, Indices
-from loaders.crops import Boxes
-from loaders.device import Device, cuda_device, without_kvikio
-from loaders.device_fill import check_room, copy_into, decode_into, read_into, remedy
-from loaders.device_jpeg import DeviceDecoder
+from loaders.device import Device, host_access, host_view
+from loaders.device_crops import LIMIT
+from loaders.device_fill import check_room, copy_into, decode_into, remedy
 from loaders.errors import BackendError
 from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
-from loaders.hostpages import HostPages, host_view
+from loaders.hostpages import Way, file_pages, locked_memory
 from loaders.options import LoaderOptions, read_option
 from loaders.ragged import Payloads, RaggedReader
 from loaders.store import Written
-from loaders.stored_sizes import StoredSizes
+from loaders.stored_sizes import check_offsets, stored_sizes
 from loaders.streamed import StreamedSplit
 
 
 class GpuMmapOptions(ArrayOptions):
     """Options of ``gpu_mmap``."""
 
-    mode: Literal["cuda", "gds", "pinned", "mapped"] = read_option(
-        "cuda",
-        description="cuda: split on the device; gds: the same, read straight into it by kvikio; "
-        "pinned: in page-locked RAM; mapped: the file's own pages",
-    )
-    decoder: Literal["fast", "nvjpeg"] = read_option(
-        "fast",
-        description="fast: on the host, the pixels of all loaders; nvjpeg: on the device: quicker, different pixels",
+    mode: Literal["cuda", "pinned", "mapped"] = read_option(
+        "cuda", description="cuda: split on the device; pinned: in page-locked RAM; mapped: the file's own pages"
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.scaled:
             raise ValueError("scaled=true is for loaders that decode on the host for each crop; leave it out")
-        if self.decoder == "nvjpeg" and self.encoding == "raw":
-            raise ValueError("decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg")
-        if self.encoding == "jpeg" and self.mode == "gds":
-            raise ValueError("mode=gds reads pixels straight into the device; use encoding=raw")
-        if self.encoding == "jpeg" and self.mode == "mapped" and self.decoder == "fast":
-            raise ValueError("mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)")
+        if self.encoding == "jpeg" and self.mode == "mapped":
+            raise ValueError("mode=mapped reads pixels in place; use encoding=raw")
         return self
 
 
 class _Open(NamedTuple):
-    """``read`` is of a split of one size, ``crops`` of one of many; ``life`` ends all that is held."""
+    """What gathers, what reads files, and what ends all that is held; ``way`` of `loaders.hostpages`."""
 
-    read: Callable[[Indices], Batch] | None
-    crops: Callable[[Indices, NDArray[np.int64], Boxes, int], Batch] | None
+    gather: Gather | RaggedGather
     files: ArrayReader
     life: contextlib.ExitStack
+    way: Way | None
 
 
-class GatheredDataset(ImageDataset[_Open]):
-    """All of ``gpu_mmap`` but its device. Batches come out there; no host work per batch but the indices."""
+class GpuMmapDataset(ImageDataset[_Open]):
+    """Batches come out on the CUDA device that is current when it is opened; the host does no work on pixels."""
 
+    name = "gpu_mmap"
+    device = "cuda"
     max_workers = 0
     Options = GpuMmapOptions
     ragged = True
 
     @classmethod
-    @abc.abstractmethod
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        """Needs a CUDA device; in modes that read the host's memory, one that can."""
+        if torch.version.cuda is None:
+            return "this PyTorch is built without CUDA; install a CUDA build"
+        if not torch.cuda.is_available():
+            return "no CUDA device"
+        assert isinstance(options, GpuMmapOptions)
+        # Whoever only asks may go on to fork, or leave the device to others: PyTorch must not begin to use it.
+        index = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
+        return None if options.mode == "cuda" else host_access(index).lacking(options.mode)
+
+    @classmethod
     def _device(cls) -> Device:
-        """Where batches are made."""
+        return Device()
 
     @classmethod
     def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: GpuMmapOptions) -> Written:
         return Written([n for split in splits.values() for n in write_arrays(split, folder, options.encoding)])
 
+    @property
+    def way(self) -> Way | None:
+        """How ``mode=mapped`` reads the file, once it is open; None in other modes."""
+        return self._ready().way
+
     def _open(self) -> _Open:
-        options: Any = self.options
         device = self._device()
-        try:
-            with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
-                opened = self._opened_by(device, options, life)
-                return opened._replace(life=life.pop_all())
-        except torch.OutOfMemoryError:
-            raise BackendError(
-                f"the device ran out of memory while the {self.split} split was opened; "
-                f"use {remedy(options.mode, options.encoding)}"
-            ) from None
+        with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
+            opened = self._opened_by(device, self.options, life)
+            return opened._replace(life=life.pop_all())
 
     def _opened_by(self, device: Device, options: GpuMmapOptions, life: contextlib.ExitStack) -> _Open:
         info = self.split_info
         arrays = open_arrays(self.location, self.split, info, options.encoding)
         check_labels(arrays.labels, len(self.info.dataset.classes), self.split, self.location)
-        stored = StoredSizes(self.location, self.split, info)
-        files = ArrayReader(arrays, None, 1)
-        if arrays.payloads is not None and options.encoding == "raw":
-            stored.check(arrays.offsets, len(arrays.payloads))
-        labels = torch.from_numpy(arrays.labels.copy()).to(device.where)
-        decoder = self._decoder(device, arrays, labels, stored) if options.decoder == "nvjpeg" else None
-        if decoder is not None and options.mode == "mapped":
-            life.callback(device.synchronize)
-            return _Open(decoder.read, decoder.crops, files, life)
-        pixels = self._brought(device, options, arrays, stored, decoder, life)
+        sizes = stored_sizes(self.location, self.split, info)
+        if arrays.payloads is not None and arrays.offsets is not None and options.encoding == "raw":
+            check_offsets(arrays.offsets, sizes, len(arrays.payloads), self.split, self.location)
+        pixels, way = self._brought(device, options, arrays, sizes, life)
+        labels = arrays.labels.copy()
+        gather: Gather | RaggedGather
         if info.shape is not None:
-            return _Open(Gather(pixels.view(info.count, *info.shape), labels).read, None, files, life)
-        return _Open(None, RaggedGather(pixels, labels, stored.offsets()).crops, files, life)
-
-    def _decoder(self, device: Device, arrays: Arrays, labels: torch.Tensor, stored: StoredSizes) -> DeviceDecoder:
-        assert arrays.payloads is not None and arrays.offsets is not None
-        stored.check_jpeg()
-        channels = self.split_info.shape[0] if self.split_info.shape else 3
-        what = f"the {self.split} split in {self.location}"
-        return DeviceDecoder(device, arrays.payloads, arrays.offsets, labels, stored.of, channels, what)
+            gather = Gather(pixels[: sizes.sum()].view(info.count, *info.shape), labels)
+        else:
+            gather = RaggedGather(pixels, labels, np.cumsum(sizes) - sizes, min(LIMIT, device.free() // 4))
+        return _Open(gather, ArrayReader(arrays, None, 1), life, way)
 
     def _brought(
         self,
         device: Device,
         options: GpuMmapOptions,
         arrays: Arrays,
-        stored: StoredSizes,
-        decoder: DeviceDecoder | None,
+        sizes: NDArray[np.int64],
         life: contextlib.ExitStack,
-    ) -> torch.Tensor:
-        """All pixels where the device reads them: uint8, flat."""
-        path = self.location / data_name(self.split, options.encoding)
+    ) -> tuple[torch.Tensor, Way | None]:
+        """All pixels where the device reads them, uint8 and flat, filled up to whole words of eight bytes."""
+        needed, how = int(sizes.sum()), remedy(options.mode, options.encoding)
         if options.mode == "mapped":
-            return self._in_place(device, HostPages.of_file(path, device.registrar), life)
-        needed, how = stored.total, remedy(options.mode, options.encoding)
+            pages, way = file_pages(self.location / data_name(self.split, "raw"), device, life)
+            return device.view(_whole_words(pages)), way
         if options.mode == "pinned":
-            check_room(needed, device.available(), "this machine's memory", how)
-            pages = HostPages.of_memory(needed, device.registrar)
-            pixels = self._in_place(device, pages, life)
-            assert pages.array is not None
-            target = torch.from_numpy(pages.array)
+            check_room(needed, psutil.virtual_memory().available, "this machine's memory", how)
+            pages = locked_memory(needed, device, life)
+            pixels, target = device.view(_whole_words(pages)), torch.from_numpy(pages)
         else:
             check_room(needed, device.free(), "the device", how)
             life.callback(device.synchronize)
-            pixels = target = torch.empty(needed, dtype=torch.uint8, device=device.where)
-        if options.mode == "gds":
-            device.synchronize()  # what had this memory before may still be at work on it
-            read_into(target, path, device.open_direct)
-        elif options.encoding == "raw":
+            try:
+                pixels = torch.empty(-(-needed // 8) * 8, dtype=torch.uint8, device=device.where)
+            except torch.OutOfMemoryError:  # what is free need not be so in one piece
+                raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {how}") from None
+            target = pixels[:needed]
+        if options.encoding == "raw":
             copy_into(target, host_view(_flat(arrays)))
-        elif decoder is not None:
-            decode_into(target, stored.bytes(), decoder.flat if self.split_info.shape is None else decoder.planes)
         else:
             with contextlib.ExitStack() as threads:
-                decode_into(target, stored.bytes(), self._decode_on_host(arrays, options.threads, threads))
-        return pixels
-
-    @staticmethod
-    def _in_place(device: Device, pages: HostPages, life: contextlib.ExitStack) -> torch.Tensor:
-        life.callback(pages.close)
-        life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
-        assert pages.array is not None
-        return device.view(pages.array)
+                decode_into(target, sizes, self._decode_on_host(arrays, options.threads, threads))
+        return pixels, None
 
     def _decode_on_host(
         self, arrays: Arrays, threads: int, life: contextlib.ExitStack
@@ -180,19 +160,24 @@ class GatheredDataset(ImageDataset[_Open]):
         return decode
 
     def _read(self, handle: _Open, indices: Indices) -> Batch:
-        assert handle.read is not None
-        return handle.read(indices)
+        assert isinstance(handle.gather, Gather)
+        return handle.gather.read(indices)
 
     def _payloads(self, handle: _Open, indices: Indices) -> Payloads:
         return handle.files.payloads(indices)
 
     def _crops(self, handle: _Open, reader: RaggedReader, request: BatchRequest, size: int) -> Batch:
-        assert handle.crops is not None
+        assert isinstance(handle.gather, RaggedGather)
         described, boxes = reader.boxes(request)
-        return handle.crops(request.indices, described[:, :2], boxes, size)
+        return handle.gather.crops(request.indices, described[:, 1], boxes, size)
 
     def _close(self, handle: _Open) -> None:
         handle.life.close()
+
+
+def _whole_words(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same memory with what is left of its last eight bytes: it begins with a page, and pages are there whole."""
+    return np.lib.stride_tricks.as_strided(array, (-(-len(array) // 8) * 8,))
 
 
 def _flat(arrays: Arrays) -> NDArray[np.uint8]:
@@ -200,24 +185,3 @@ def _flat(arrays: Arrays) -> NDArray[np.uint8]:
         return arrays.pixels.reshape(-1)
     assert arrays.payloads is not None
     return arrays.payloads
-
-
-@final
-class GpuMmapDataset(GatheredDataset):
-    """Batches come out on the CUDA device that is current when it is opened."""
-
-    name = "gpu_mmap"
-    device = "cuda"
-
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:
-        """Needs a CUDA device, and kvikio for ``mode=gds``."""
-        if torch.version.cuda is None:
-            return "this PyTorch is built without CUDA; install a CUDA build"
-        if not torch.cuda.is_available():
-            return "no CUDA device"
-        return without_kvikio() if isinstance(options, GpuMmapOptions) and options.mode == "gds" else None
-
-    @classmethod
-    def _device(cls) -> Device:
-        return cuda_device()

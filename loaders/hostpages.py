@@ -1,156 +1,138 @@
-"""Host memory that the device reads in place: a file's own pages or plain memory, registered with CUDA."""
+"""Host memory that the device reads in place: the pages of a file, or plain memory, registered with CUDA."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import mmap
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Literal
 
 import numpy as np
-import torch
+import psutil
 from numpy.typing import NDArray
 
-from loaders.errors import BackendError
+from loaders.arrays import map_bytes
+from loaders.device import Device, HostAccess
+from loaders.errors import BackendError, UnavailableError
 
-# Flags of cudaHostRegister (CUDA runtime API, "Memory Management").
+# Flags of cuMemHostRegister (CUDA driver API, "Memory Management").
 _MAPPED, _READ_ONLY = 0x02, 0x08
 
+Way = Literal["pageable", "registered", "tmpfs"]
+"""How the pages of a file are read: as they are, once they are registered, or those of a copy in tmpfs."""
 
-class Registrar(NamedTuple):
-    """How memory becomes known to the device.
 
-    Attributes:
-        register: ``cudaHostRegister(pointer, bytes, flags)``; gives 0 for success.
-        unregister: ``cudaHostUnregister(pointer)``; gives 0 for success.
-        forget: takes away the error that a refusal leaves behind.
+def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[NDArray[np.uint8], Way]:
+    """Let the device read the pages of a file that is not empty, by the first way that works.
+
+    Raises:
+        UnavailableError: there is none.
     """
-
-    register: Callable[[int, int, int], Any]
-    unregister: Callable[[int], Any]
-    forget: Callable[[], Any]
-
-
-class HostPages:
-    """Registered memory. Whoever opens it closes it, once the device reads it no more."""
-
-    def __init__(self, array: NDArray[np.uint8], registrar: Registrar) -> None:
-        """Take over what is registered already; `of_file` and `of_memory` do both."""
-        self.array: NDArray[np.uint8] | None = array
-        self._registrar = registrar
-
-    @classmethod
-    def of_file(cls, path: Path, registrar: Registrar) -> Self:
-        """Map a file that is not empty and register its pages.
-
-        Raises:
-            BackendError: the platform refuses both read-only and writable registration.
-        """
-        refusals = []
-        # Read-only first: it needs no permission to write, and kernels may refuse to pin writable file pages for long.
-        for mode, flags in (("r", _MAPPED | _READ_ONLY), ("r+", _MAPPED)):
-            try:
-                mapped = np.memmap(path, np.uint8, mode=mode)  # type: ignore[call-overload]
-            except OSError as error:
-                refusals.append(f"mapping it writable: {error.strerror}")
-                continue
-            if not (refusal := _register(mapped, flags, registrar)):
-                return cls(np.asarray(mapped), registrar)
-            refusals.append(refusal)
-        raise BackendError(
-            f"CUDA cannot read the pages of {path} in place ({'; '.join(refusals)}); "
-            "raise the locked-memory limit (ulimit -l), or use --option mode=pinned or mode=cuda"
-        )
-
-    @classmethod
-    def of_memory(cls, size: int, registrar: Registrar) -> Self:
-        """Allocate and register, neither more nor less: PyTorch's own pinned memory comes in powers of two.
-
-        Args:
-            size: bytes, at least 1.
-            registrar: makes them known to the device.
-
-        Raises:
-            BackendError: there is no such memory, or the platform does not let it be locked.
-        """
-        page = mmap.PAGESIZE
-        try:
-            room = np.empty(-(-size // page) * page + page, np.uint8)  # whole pages that no other memory shares
-        except MemoryError:
-            raise BackendError(
-                f"this machine has no {size / 1e9:.2f} GB of memory left; use --option mode=cuda or --limit"
-            ) from None
-        start = -room.ctypes.data % page
-        array = room[start : start + size]
-        if refusal := _register(array, _MAPPED, registrar):
-            raise BackendError(
-                f"CUDA cannot lock {size / 1e9:.2f} GB of memory ({refusal}); "
-                "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
-            )
-        return cls(array, registrar)
-
-    def close(self) -> None:
-        """Unregister before the memory is given back. May be called twice.
-
-        Raises:
-            BackendError: the memory stays locked.
-        """
-        array, self.array = self.array, None
-        if array is not None:
-            code = int(self._registrar.unregister(array.ctypes.data))
-            if code != 0:
-                self._registrar.forget()
-                raise BackendError(f"cudaHostUnregister gave error {code}; end this process to free its locked memory")
+    access, size = device.access(), path.stat().st_size
+    if access.pageable:
+        life.callback(device.synchronize)
+        return map_bytes(path), "pageable"
+    refusals = [str(access)]
+    if not access.lacking("mapped"):
+        free = psutil.virtual_memory().available
+        if size <= free:  # what is registered cannot leave the memory again
+            for way, attempt in ATTEMPTS.items():
+                found = attempt(path, access, device, life)
+                if not isinstance(found, str):
+                    return found, way
+                refusals.append(f"{way}: {found}")
+        else:
+            refusals.append(f"{size / 1e9:.2f} GB to be locked, of which this machine has {free / 1e9:.2f} GB free")
+    raise UnavailableError(
+        f"the device cannot read the pages of {path} in place ({'; '.join(refusals)}); "
+        "use --option mode=pinned or mode=cuda"
+    )
 
 
-def _register(array: NDArray[np.uint8], flags: int, registrar: Registrar) -> str:
-    """Why it was refused, or nothing."""
-    code = int(registrar.register(array.ctypes.data, array.nbytes, flags))
-    if code == 0:
-        return ""
-    registrar.forget()
-    return f"cudaHostRegister(flags {flags:#x}) gave error {code}"
-
-
-def forget_last_error(maps: Path = Path("/proc/self/maps"), load: Callable[[str], Any] = ctypes.CDLL) -> int:
-    """Take away the error that a refused call leaves in the CUDA runtime: PyTorch would raise it at its next check.
-
-    PyTorch has no call for that. A process may have several copies of the runtime, PyTorch's and torchvision's for
-    instance, and each keeps an error of its own for each thread.
+def locked_memory(size: int, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8]:
+    """Allocate and register, neither more nor less: PyTorch's own pinned memory comes in powers of two.
 
     Args:
-        maps: where the system lists the libraries in this process.
-        load: gives a library that is loaded already.
+        size: bytes, at least 1.
+        device: shall read them.
+        life: how long.
 
-    Returns:
-        How many copies were asked; 0 where the system lists none.
+    Raises:
+        BackendError: there is no such memory, or the platform does not let it be locked.
     """
-    if not maps.exists():
-        return 0
-    fields = [line.split(maxsplit=5) for line in maps.read_text(encoding="utf-8", errors="replace").splitlines()]
-    files = {each[5].removesuffix(" (deleted)") for each in fields if len(each) == 6}
-    runtimes = sorted(file for file in files if Path(file).name.startswith("libcudart"))
-    for runtime in runtimes:
-        load(runtime).cudaGetLastError()
-    return len(runtimes)
+    page = mmap.PAGESIZE
+    try:
+        room = np.empty(-(-size // page) * page + page, np.uint8)  # whole pages that no other memory shares
+    except MemoryError:
+        raise BackendError(
+            f"this machine has no {size / 1e9:.2f} GB of memory left; use --option mode=cuda or --limit"
+        ) from None
+    start = -room.ctypes.data % page
+    array = room[start : start + size]
+    if refusal := _register(array, _MAPPED, device, life):
+        raise BackendError(
+            f"CUDA cannot lock {size / 1e9:.2f} GB of memory ({refusal}); "
+            "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
+        )
+    return array
 
 
-class _View:
-    """Memory under the array interface of NumPy (version 3), which is also that of CUDA."""
+def _own_pages(path: Path, access: HostAccess, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8] | str:
+    """A file's own pages, or why they cannot be registered.
 
-    def __init__(self, array: NDArray[np.uint8], name: str) -> None:
-        self._array = array  # keeps the memory alive
-        pointer = (array.ctypes.data, False)
-        described = {"shape": array.shape, "typestr": "|u1", "data": pointer, "strides": None, "version": 3}
-        setattr(self, name, described)
-
-
-def device_view(array: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Registered memory as a tensor of the device."""
-    return torch.as_tensor(_View(array, "__cuda_array_interface__"), device=device)
+    Where only writable memory can be, the kernel must agree, too: since Linux 6.5 it does for tmpfs alone.
+    """
+    flags = _MAPPED | (_READ_ONLY if access.read_only else 0)
+    try:
+        mapped = np.asarray(np.memmap(path, np.uint8, mode="r" if access.read_only else "r+"))
+    except OSError as error:
+        return f"mapping the file to be written: {error.strerror}"
+    return _register(mapped, flags, device, life) or mapped
 
 
-def host_view(array: NDArray[np.uint8]) -> torch.Tensor:
-    """Memory as a tensor that nobody may write to: PyTorch knows no read-only memory, and would warn."""
-    return torch.from_numpy(np.asarray(_View(array, "__array_interface__")))
+def _pages_of_a_copy(path: Path, _: HostAccess, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8] | str:
+    """The pages of a copy in tmpfs without a name, which goes with the map; or why they cannot be registered."""
+    file = os.memfd_create(path.name)
+    try:
+        os.truncate(file, path.stat().st_size)
+        copy = np.frombuffer(mmap.mmap(file, 0), np.uint8)
+    finally:
+        os.close(file)
+    return _register(copy, _MAPPED, device, life, lambda: np.copyto(copy, map_bytes(path))) or copy
+
+
+def _register(
+    array: NDArray[np.uint8],
+    flags: int,
+    device: Device,
+    life: contextlib.ExitStack,
+    fill: Callable[[], None] = lambda: None,
+) -> str:
+    """Lock memory; gives why it was refused, or nothing.
+
+    One page is tried before all are filled and locked, which may take minutes.
+    """
+    pointer, page = array.ctypes.data, min(array.nbytes, mmap.PAGESIZE)
+    code = device.register(pointer, page, flags) or device.unregister(pointer)
+    if not code:
+        fill()
+        code = device.register(pointer, array.nbytes, flags)
+    if code:
+        return f"cuMemHostRegister(flags {flags:#x}) gave error {code}"
+    life.callback(_unregister, array, device)
+    life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
+    return ""
+
+
+def _unregister(array: NDArray[np.uint8], device: Device) -> None:
+    if code := device.unregister(array.ctypes.data):
+        raise BackendError(f"cuMemHostUnregister gave error {code}; end this process to free its locked memory")
+
+
+ATTEMPTS: dict[Way, Callable[[Path, HostAccess, Device, contextlib.ExitStack], NDArray[np.uint8] | str]] = {
+    "registered": _own_pages,
+    "tmpfs": _pages_of_a_copy,
+}
+"""In their order; each gives the pages or why they cannot be had."""

@@ -24,6 +24,7 @@ collect_ignore = ["plugin_example"]
 @pytest.fixture
 def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
     """The command line with folders of its own."""
+    monkeypatch.setenv("BENCH_DEBUG", "")  # which --debug sets: the next test shall not have it
     return Bench(tmp_path, capsys, monkeypatch)
 
 

@@ -235,7 +235,7 @@ def trial(seed: int, first: int, count: int) -> Iterator[tuple[int, str]]:
         stop = min(start + BATCH, end)
         command = [*COMMAND, f"--seed={seed}", f"--first={start}", f"--count={stop - start}", "--child"]
         environment = {**os.environ, "MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0"}
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
         lines = [line.partition(" ") for line in done.stdout.splitlines()]
         results = [text for what, _, text in lines if what == "was"]
         yield from enumerate(results, start)

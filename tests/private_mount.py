@@ -18,7 +18,7 @@ _REFUSED = 78
 
 
 def with_private_mount(place: Path, size: str, work: Callable[[], None], flags: int = 0) -> None:
-    """Run with an empty tmpfs there; what hangs is killed after a minute. Skips where no such mount may be made.
+    """Run with an empty tmpfs there; what hangs is killed. Skips where no such mount may be made.
 
     Args:
         place: a folder.
@@ -29,7 +29,7 @@ def with_private_mount(place: Path, size: str, work: Callable[[], None], flags: 
 
     def child() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60)
+        signal.alarm(150)
         libc = ctypes.CDLL(None)
         if (
             libc.unshare(_NEW_MOUNTS | (0 if os.geteuid() == 0 else _NEW_USER)) != 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from loaders.crops import central_boxes, random_boxes, resize_into
-from loaders.device_crops import device_crops, taps, triangle
+from loaders.device_crops import LIMIT, device_crops, taps, triangle
 
 Images = list[NDArray[np.uint8]]
 
@@ -37,10 +37,11 @@ def on_host(images: Images, boxes: NDArray[np.int64], size: int) -> torch.Tensor
 
 
 def on_device(
-    images: Images, boxes: NDArray[np.int64], size: int, limit: int = 2**28, device: str = "cpu"
+    images: Images, boxes: NDArray[np.int64], size: int, limit: int = LIMIT, device: str = "cpu"
 ) -> torch.Tensor:
     lengths = np.array([image.size for image in images], np.int64)
-    flat = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images])).to(device)
+    rest = np.full(-int(lengths.sum()) % 8, 255, np.uint8)
+    flat = torch.from_numpy(np.concatenate([*(image.reshape(-1) for image in images), rest])).to(device)
     widths = np.array([image.shape[1] for image in images], np.int64)
     return device_crops(flat, np.cumsum(lengths) - lengths, widths, boxes, size, limit)
 
@@ -90,7 +91,7 @@ def test_the_limit_changes_no_byte(sizes: list[tuple[int, int]], limit: int, see
 
 def test_no_images() -> None:
     none = np.empty(0, np.int64)
-    assert device_crops(torch.zeros(12, dtype=torch.uint8), none, none, none.reshape(0, 4), 8).shape == (0, 3, 8, 8)
+    assert device_crops(torch.zeros(16, dtype=torch.uint8), none, none, none.reshape(0, 4), 8).shape == (0, 3, 8, 8)
 
 
 def test_weights_are_those_of_the_source() -> None:
@@ -173,11 +174,10 @@ def test_the_host_s_crops_do_not_depend_on_its_instructions(capability: str) -> 
 @pytest.mark.parametrize("size", [24, 57, 224])
 def test_crops_on_a_cuda_device_are_the_host_s(size: int) -> None:
     images = some_images([(length, 520 - length) for length in range(1, 520)], size)
-    for boxes in (
-        np.array([(0, 0, *image.shape[:2]) for image in images], np.int64),
-        random_boxes(sizes_of(images), 0, 0, np.arange(len(images))),
-    ):
-        for limit in (2**28, 2**20):
-            crops = on_device(images, boxes, size, limit, "cuda")
-            assert crops.device.type == "cuda"
-            assert torch.equal(crops.cpu(), on_host(images, boxes, size))
+    whole = np.array([(0, 0, *image.shape[:2]) for image in images], np.int64)
+    drawn = random_boxes(sizes_of(images), 0, 0, np.arange(len(images)))
+    few = slice(None, None, 40)  # at a small limit each image is a slice, and each slice many steps
+    for part, boxes, limit in ((slice(None), whole, LIMIT), (slice(None), drawn, LIMIT), (few, drawn, 2**20)):
+        crops = on_device(images[part], boxes[part], size, limit, "cuda")
+        assert crops.device.type == "cuda"
+        assert torch.equal(crops.cpu(), on_host(images[part], boxes[part], size))

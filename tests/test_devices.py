@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import resource
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -14,9 +13,11 @@ import torch
 
 from bench.devices import Fact, facts, locked_memory
 from bench.measure import environment
+from loaders.device import HostAccess
 from tests.fake_nvml import GPU, SLICES, UUID, FakeNvml, a_slice
 
 GIB = 2**30
+USUAL = HostAccess(pageable=False, registration=True, same_address=True, read_only=False)
 
 
 class FakeCuda:
@@ -40,27 +41,14 @@ class FakeCuda:
         return 75 * GIB, 80 * GIB
 
 
-def installed(name: str) -> str:
-    return "25.10"
-
-
-def missing(name: str) -> str:
-    raise importlib.metadata.PackageNotFoundError(name)
-
-
-def refuse() -> None:
-    raise RuntimeError("decode_jpeg: torchvision not compiled with nvJPEG support\nException raised from …")
-
-
-def told(cuda: FakeCuda, nvml: FakeNvml, **options: Any) -> dict[str, Fact]:
-    usual: dict[str, Any] = {"decode": lambda: None, "version": installed}
-    return {fact.what: fact for fact in facts(cuda, nvml, **{**usual, **options})}
+def told(cuda: FakeCuda, nvml: FakeNvml, access: HostAccess = USUAL) -> dict[str, Fact]:
+    return {fact.what: fact for fact in facts(cuda, nvml, lambda _: access)}
 
 
 def test_a_device_is_told_in_full() -> None:
     nvml = FakeNvml({f"GPU-{UUID}": {**GPU, "TotalEnergyConsumption": 7}})
     found = told(FakeCuda(("Some GPU", UUID)), nvml)
-    assert list(found) == ["cuda", "cuda 0", "cuda 0 NVML", "locked memory", "nvjpeg", "kvikio"]
+    assert list(found) == ["cuda", "cuda 0", "cuda 0 NVML", "cuda 0 host memory", "locked memory"]
     assert found["cuda"].detail.startswith("1 device, driver 550.54.15 for CUDA 12.4, PyTorch for CUDA ")
     assert found["cuda 0"] == (
         "cuda 0",
@@ -70,7 +58,7 @@ def test_a_device_is_told_in_full() -> None:
     assert found["cuda 0 NVML"].detail == (
         "power limit 700 W, energy counter, PCIe 1 x16 now and 5 x16 at most, MIG off"
     )
-    assert found["kvikio"].detail == "25.10"
+    assert found["cuda 0 host memory"].detail == "pageable 0, registration 1, same address 1, read only 0"
     assert all(fact.there for fact in found.values())
     assert nvml.started == 0
 
@@ -112,11 +100,10 @@ def test_an_nvml_that_is_silent_is_told_and_cuda_still_works() -> None:
     )
 
 
-def test_what_is_not_there_says_why() -> None:
-    found = told(FakeCuda(("Some GPU", UUID)), FakeNvml(), decode=refuse, version=missing)
-    assert (found["nvjpeg"].there, found["kvikio"].there) == (False, False)
-    assert found["nvjpeg"].detail.endswith("decode_jpeg: torchvision not compiled with nvJPEG support")
-    assert found["kvikio"].detail.startswith("not installed; ")
+def test_a_device_that_reads_no_memory_of_the_host_is_told() -> None:
+    fact = told(FakeCuda(("Some GPU", UUID)), FakeNvml(), USUAL._replace(registration=False))["cuda 0 host memory"]
+    assert not fact.there
+    assert fact.detail.startswith("the device cannot read this machine's memory (pageable 0, registration 0, ")
 
 
 def test_a_device_that_cuda_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +119,7 @@ def test_a_device_that_cuda_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_device_one_line_says_so() -> None:
     nvml = FakeNvml(init=AssertionError)
-    found = told(FakeCuda(), nvml, decode=refuse)
+    found = told(FakeCuda(), nvml)
     assert list(found) == ["cuda"]
     assert not found["cuda"].there
     assert found["cuda"].detail.startswith("no CUDA device (PyTorch is ")
@@ -178,4 +165,5 @@ def test_the_environment_of_a_run_does_without_nvml(
 def test_a_real_device_is_told() -> None:
     found = {fact.what: fact for fact in facts()}
     assert torch.cuda.get_device_name(0) in found["cuda 0"].detail
+    assert found["cuda 0 host memory"].detail.count(",") >= 3
     assert found["cuda 0 NVML"].there

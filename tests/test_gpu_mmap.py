@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,112 +19,110 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders import BackendError, BatchRequest, DecodeError, OptionError, StoreError, UnavailableError, load
-from loaders.device import Device, cuda_device, without_kvikio
-from loaders.device_fill import check_room, copy_into, decode_into, pieces, read_into, remedy
+from bench.config import RunConfig
+from bench.runner import run
+from bench.sources.registry import open_source
+from bench.stores import Silent, Wanted
+from loaders import (
+    BackendError,
+    BatchRequest,
+    DecodeError,
+    OptionError,
+    StoreError,
+    UnavailableError,
+    load,
+)
+from loaders.device import Device, HostAccess, host_access, host_view
+from loaders.device_fill import check_room, copy_into, decode_into, pieces, remedy
 from loaders.gathering import Gather, widest_word
-from loaders.gpu_mmap import GatheredDataset
-from loaders.hostpages import HostPages, Registrar, forget_last_error, host_view
+from loaders.gpu_mmap import GpuMmapDataset, GpuMmapOptions
+from loaders.hostpages import ATTEMPTS, Way, file_pages, locked_memory
 from loaders.options import LoaderOptions, parse_options
 from loaders.ragged import sizes_name
 from loaders.streamed import StreamedSplit
 from tests.loader_contract import Case, LoaderContract, Prepared, same
 from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits, make_splits
+from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits
 
 GPU_MMAP = load("gpu_mmap")
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
+REFUSED = 801
+# What devices say: one that reads all memory, one that registers all, and the usual card.
+PAGEABLE, ANY, WRITABLE_ONLY = (
+    HostAccess(*[True] * 4),
+    HostAccess(False, *[True] * 3),
+    HostAccess(False, True, True, False),
+)
+WAYS: dict[Way, tuple[HostAccess, tuple[int, ...]]] = {
+    "pageable": (PAGEABLE, ()),
+    "registered": (WRITABLE_ONLY, ()),
+    "tmpfs": (WRITABLE_ONLY, (REFUSED,)),
+}
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 9))
 
 
-class Fake:
+class Fake(Device):
     """A device that is the CPU, and notes what is asked of it.
 
     Attributes:
+        says: of the host's memory.
         codes: what registering gives, one after the other, then 0.
         log: what happened, in order.
     """
 
-    def __init__(self, *codes: int, on_unregister: int = 0) -> None:
+    def __init__(self, *codes: int, says: HostAccess = ANY) -> None:
+        self.where = torch.device("cpu")
+        self.says = says
         self.codes = list(codes)
-        self.on_unregister = on_unregister
+        self.on_unregister = 0
         self.registered: list[tuple[int, int, int]] = []
         self.unregistered: list[int] = []
         self.log: list[str] = []
-        self.free = self.available = 10**12
-        self.view: Callable[[Any], torch.Tensor] = host_view
-        self.decode: Callable[[list[torch.Tensor], int], list[torch.Tensor]] = decode_on_host
-        self.open_direct: Callable[[Path], Any] = DirectFile
+        self.left = 10**12
 
-    @property
-    def registrar(self) -> Registrar:
-        return Registrar(self._register, self._unregister, lambda: self.log.append("forget"))
+    def free(self) -> int:
+        return self.left
 
-    def device(self) -> Device:
-        return Device(
-            where=torch.device("cpu"),
-            free=lambda: self.free,
-            available=lambda: self.available,
-            registrar=self.registrar,
-            view=self.view,
-            synchronize=lambda: self.log.append("synchronize"),
-            decode=self.decode,
-            open_direct=self.open_direct,
-        )
+    def access(self) -> HostAccess:
+        return self.says
 
-    def _register(self, pointer: int, size: int, flags: int) -> int:
+    def register(self, pointer: int, size: int, flags: int) -> int:
         self.registered.append((pointer, size, flags))
         self.log.append("register")
         return self.codes.pop(0) if self.codes else 0
 
-    def _unregister(self, pointer: int) -> int:
+    def unregister(self, pointer: int) -> int:
         self.unregistered.append(pointer)
         self.log.append("unregister")
         return self.on_unregister
 
+    def view(self, array: Any) -> torch.Tensor:
+        return host_view(array)
 
-def decode_on_host(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-    """As nvJPEG would, but for the pixels, which are the fast decoder's."""
-    try:
-        space = "GRAY" if channels == 1 else "RGB"
-        images = [simplejpeg.decode_jpeg(file.numpy(), space) for file in files]
-    except ValueError as error:
-        raise RuntimeError(f"Error while decoding JPEG images: {error}\nand a stack of calls") from None
-    return [torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images]
+    def synchronize(self) -> None:
+        self.log.append("synchronize")
 
 
-class DirectFile:
-    """As kvikio's file, into memory of the CPU."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-
-    def __enter__(self) -> DirectFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
-        self._file.seek(file_offset)
-        return self._file.readinto(buffer.numpy().data)
+LOCKED = ["register", "unregister", "register"]
+"""A page is tried first."""
 
 
-class OnHost(GatheredDataset):
+class OnHost(GpuMmapDataset):
     """``gpu_mmap`` on the CPU."""
 
     name = "on_host"
-    device = "cpu"
+    device = "cpu"  # type: ignore[assignment]
     fake = Fake()
 
     @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        return None
+    def unavailable(cls, options: LoaderOptions) -> str | None:
+        assert isinstance(options, GpuMmapOptions)
+        return cls.fake.says.lacking(options.mode)
 
     @classmethod
     def _device(cls) -> Device:
-        return cls.fake.device()
+        return cls.fake
 
 
 @pytest.fixture
@@ -135,14 +135,12 @@ def fake() -> Fake:
 HOST_CASES = [
     Case("on_host", {"mode": "cuda"}),
     Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "jpeg"),
-    Case("on_host", {"mode": "gds"}),
     Case("on_host", {"mode": "pinned"}),
     Case("on_host", {"mode": "pinned", "encoding": "jpeg", "threads": 1}, "jpeg"),
     Case("on_host", {"mode": "mapped"}),
-    Case("on_host", {"mode": "mapped", "encoding": "jpeg", "decoder": "nvjpeg"}, "jpeg"),
     Case("on_host", {"mode": "cuda"}, "ragged"),
     Case("on_host", {"mode": "cuda", "encoding": "jpeg"}, "ragged"),
-    Case("on_host", {"mode": "gds"}, "ragged"),
+    Case("on_host", {"mode": "cuda"}, "ragged-raw"),
     Case("on_host", {"mode": "pinned", "encoding": "jpeg"}, "ragged"),
     Case("on_host", {"mode": "pinned"}, "ragged-raw"),
     Case("on_host", {"mode": "mapped"}, "ragged-raw"),
@@ -168,7 +166,7 @@ class TestOnHost(LoaderContract):
         return _stores[str(case)]
 
 
-def prepared(location: Path, samples: Any, **options: Any) -> GatheredDataset:
+def prepared(location: Path, samples: Any, **options: Any) -> OnHost:
     """A dataset over a new store."""
     parsed = OnHost.Options.model_validate(options)
     OnHost.prepare({"train": samples}, location, parsed, dataset=INFO)
@@ -180,7 +178,7 @@ def test_gather_is_indexing(shape: tuple[int, int, int], count: int, data: st.Da
     """Odd row sizes go byte by byte, others in words; the result is the same."""
     samples = Samples(count, shape)
     indices = data.draw(st.lists(st.integers(0, count - 1), max_size=15))
-    gather = Gather(torch.from_numpy(samples.images), torch.from_numpy(samples.labels))
+    gather = Gather(torch.from_numpy(samples.images), samples.labels)
     batch = gather.read(np.array(indices, np.int64))
     assert batch.images.shape == (len(indices), *shape)
     assert same(batch, samples.expect(indices))
@@ -205,16 +203,13 @@ def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) 
         assert stop == len(sizes) or sum(sizes[start : stop + 1]) > most  # as many as fit
 
 
-def test_what_is_larger_than_a_piece_is_brought_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_larger_than_a_piece_is_brought_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loaders.device_fill.PIECE", 64)
     content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
-    path = tmp_path / "train.pixels"
-    path.write_bytes(content.tobytes())
-    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(3)]
+    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(2)]
     copy_into(targets[0], host_view(content))
-    read_into(targets[1], path, DirectFile)
-    decode_into(targets[2], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
-    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 3
+    decode_into(targets[1], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
+    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 2
 
 
 def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
@@ -242,24 +237,27 @@ def test_a_split_that_does_not_fit_is_refused_beforehand() -> None:
         "the split needs 3.00 GB and the device has 2.00 GB free; "
         "use --option mode=pinned, --option mode=mapped or --limit"
     )
-    assert remedy("gds", "raw") == remedy("cuda", "raw")
-    assert remedy("cuda", "jpeg") == "--option mode=pinned, --option mode=mapped --option decoder=nvjpeg or --limit"
+    assert remedy("cuda", "jpeg") == "--option mode=pinned or --limit"
     assert remedy("pinned", "raw") == "--option mode=mapped or --limit"
-    assert remedy("mapped", "raw") == "--limit"
+    assert remedy("mapped", "raw") == remedy("pinned", "jpeg") == "--limit"
 
 
-@pytest.mark.parametrize("mode", ["cuda", "gds", "pinned"], ids="mode={}".format)
+@pytest.mark.parametrize("mode", ["cuda", "pinned"], ids="mode={}".format)
 @pytest.mark.parametrize("ragged", [False, True])
-def test_a_split_that_does_not_fit_takes_nothing(tmp_path: Path, fake: Fake, mode: str, ragged: bool) -> None:
+def test_a_split_that_does_not_fit_takes_nothing(
+    tmp_path: Path, fake: Fake, mode: str, ragged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 8, 8))
     dataset = prepared(tmp_path / "store", samples, mode=mode)
     needed = sum(image.size for image in samples.images)
-    fake.free = fake.available = needed - 1
+    memory = SimpleNamespace(available=needed - 1)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    fake.left = needed - 1
     what = "this machine's memory" if mode == "pinned" else "the device"
     with pytest.raises(BackendError, match=f"the split needs 0.00 GB and {what} has 0.00 GB free; use --option mode="):
         dataset.open()
     assert "register" not in fake.log
-    fake.free = fake.available = needed
+    fake.left = memory.available = needed
     with dataset:
         assert same(dataset.batch([3, 1]), samples.expect([3, 1]))
 
@@ -267,92 +265,222 @@ def test_a_split_that_does_not_fit_takes_nothing(tmp_path: Path, fake: Fake, mod
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "train.pixels"
-    path.write_bytes(bytes(range(200)))
+    path.write_bytes(bytes(range(200)) * 50)
     return path
 
 
-def test_pages_are_registered_read_only_where_that_works(file: Path) -> None:
-    fake = Fake(0)
-    pages = HostPages.of_file(file, fake.registrar)
-    ((pointer, size, flags),) = fake.registered
-    assert pages.array is not None
-    assert (pointer, size, flags) == (pages.array.ctypes.data, 200, READ_ONLY)
-    assert pages.array.tolist() == list(range(200))
-    assert not pages.array.flags.writeable
-    pages.close()
-    pages.close()
-    assert fake.unregistered == [pointer]
-    assert fake.log == ["register", "unregister"]
+@pytest.mark.parametrize(("says", "flags"), [(ANY, READ_ONLY), (WRITABLE_ONLY, WRITABLE)], ids=["any", "writable"])
+def test_a_file_s_own_pages_are_registered(file: Path, says: HostAccess, flags: int) -> None:
+    fake = Fake(says=says)
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        pointer = array.ctypes.data
+        assert fake.registered == [(pointer, 4096, flags), (pointer, 10_000, flags)]
+        assert array.tobytes() == file.read_bytes()
+        assert (way, array.flags.writeable) == ("registered", says is WRITABLE_ONLY)
+        assert str(file) in Path("/proc/self/maps").read_text()
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
+    assert fake.unregistered == [pointer] * 2
 
 
-def test_pages_are_registered_writable_where_they_must_be(file: Path) -> None:
-    fake = Fake(801, 0)
-    pages = HostPages.of_file(file, fake.registrar)
-    assert [flags for _, _, flags in fake.registered] == [READ_ONLY, WRITABLE]
-    assert pages.array is not None
-    assert pages.array.flags.writeable
-    pages.close()
-    assert fake.unregistered == [fake.registered[1][0]]
-    assert fake.log == ["register", "forget", "register", "unregister"]
+def test_nothing_is_registered_where_the_device_reads_all_memory(file: Path) -> None:
+    fake = Fake(says=PAGEABLE)
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        assert array.tobytes() == file.read_bytes()
+        assert (way, array.flags.writeable) == ("pageable", False)
+    assert fake.log == ["synchronize"]
 
 
-def test_both_refusals_are_told(file: Path) -> None:
-    fake = Fake(801, 2)
-    with pytest.raises(BackendError) as caught:
-        HostPages.of_file(file, fake.registrar)
+@pytest.mark.parametrize(("codes", "asked"), [((1,), [4096]), ((0, 2), [4096, 10_000])], ids=["page", "all"])
+def test_a_copy_in_tmpfs_is_read_where_the_file_cannot_be(file: Path, codes: tuple[int, ...], asked: list[int]) -> None:
+    fake = Fake(*codes, says=WRITABLE_ONLY)
+    content = file.read_bytes()
+    with contextlib.ExitStack() as life:
+        array, way = file_pages(file, fake, life)
+        assert [(size, flags) for _, size, flags in fake.registered] == [(n, WRITABLE) for n in (*asked, 4096, 10_000)]
+        assert way == "tmpfs"
+        array[0] = 77
+        assert array.tobytes()[1:] == content[1:]
+        assert file.read_bytes() == content
+        assert "/memfd:train.pixels (deleted)" in Path("/proc/self/maps").read_text()  # nobody has to remove it
+        del array
+    assert fake.unregistered[-1] == fake.registered[-1][0]
+    assert "/memfd:train.pixels" not in Path("/proc/self/maps").read_text()
+
+
+def test_all_refusals_are_told(file: Path) -> None:
+    fake = Fake(REFUSED, 2, says=WRITABLE_ONLY)
+    with pytest.raises(UnavailableError) as caught:
+        file_pages(file, fake, contextlib.ExitStack())
     assert str(caught.value) == (
-        f"CUDA cannot read the pages of {file} in place (cudaHostRegister(flags 0xa) gave error 801; "
-        "cudaHostRegister(flags 0x2) gave error 2); "
-        "raise the locked-memory limit (ulimit -l), or use --option mode=pinned or mode=cuda"
+        f"the device cannot read the pages of {file} in place (pageable 0, registration 1, same address 1, read only "
+        "0; registered: cuMemHostRegister(flags 0x2) gave error 801; tmpfs: cuMemHostRegister(flags 0x2) gave error "
+        "2); "
+        "use --option mode=pinned or mode=cuda"
     )
-    assert fake.log == ["register", "forget"] * 2
+    assert fake.log == ["register"] * 2
+
+
+def test_a_file_that_memory_cannot_hold_is_not_locked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=9_999))
+    fake = Fake()
+    with pytest.raises(UnavailableError, match=r"0.00 GB to be locked, of which this machine has 0.00 GB free"):
+        file_pages(file, fake, contextlib.ExitStack())
+    assert fake.log == []
+    fake.says = PAGEABLE
+    assert file_pages(file, fake, contextlib.ExitStack())[1] == "pageable"
 
 
 def test_a_file_that_may_not_be_written_is_a_refusal(file: Path) -> None:
     file.chmod(0o400)
     if os.access(file, os.W_OK):
         pytest.skip("permission bits do not bind this user")
-    with pytest.raises(BackendError, match="error 801; mapping it writable: Permission denied"):
-        HostPages.of_file(file, Fake(801).registrar)
+    with pytest.raises(
+        UnavailableError,
+        match="mapping the file to be written: Permission denied; tmpfs: cuMem",
+    ):
+        file_pages(file, Fake(2, says=WRITABLE_ONLY), contextlib.ExitStack())
+
+
+@pytest.mark.parametrize(
+    ("says", "without"),
+    [
+        (PAGEABLE, []),
+        (ANY, []),
+        (WRITABLE_ONLY, []),
+        (HostAccess(True, False, False, False), ["pinned"]),
+        (HostAccess(False, False, True, True), ["pinned", "mapped"]),
+        (HostAccess(False, True, False, True), ["pinned", "mapped"]),
+    ],
+    ids=str,
+)
+def test_what_the_device_lacks_is_told_before_anything_is_opened(
+    tmp_path: Path, fake: Fake, says: HostAccess, without: list[str]
+) -> None:
+    datasets = {m: prepared(tmp_path / m, Samples(9, (3, 8, 8)), mode=m) for m in ("cuda", "pinned", "mapped")}
+    fake.says = says
+    assert [mode for mode, dataset in datasets.items() if dataset.unavailable(dataset.options)] == without
+    for mode in without:
+        with pytest.raises(UnavailableError, match=r"\(pageable \d, registration \d, .*\); use --option mode=cuda$"):
+            datasets[mode].open()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_every_way_to_a_file_s_pages_gives_the_same(tmp_path: Path, fake: Fake, way: Way, ragged: bool) -> None:
+    samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 7, 9))
+    dataset = prepared(tmp_path / "store", samples, mode="mapped")
+    fake.says, fake.codes = WAYS[way][0], list(WAYS[way][1])
+    with dataset:
+        assert dataset.way == way
+        assert same(dataset.batch([19, 3, 3]), samples.expect([19, 3, 3]))
+    fake.codes = [REFUSED, REFUSED]
+    if way != "pageable":
+        with pytest.raises(UnavailableError, match="cannot read the pages of"):
+            dataset.open()
+
+
+@pytest.mark.parametrize("way", ["tmpfs", None])
+def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake: Fake, way: Way | None) -> None:
+    fake.says, fake.codes = WRITABLE_ONLY, [REFUSED] if way else [REFUSED] * 2
+    options: dict[str, Any] = {"mode": "mapped"}
+    config = RunConfig(
+        loader="gpu_mmap", options=options, dataset="digits", limit=32, epochs=1, device="cpu", ceiling_steps=0
+    )
+    wanted = Wanted(OnHost, OnHost.Options(**options), open_source("digits", tmp_path), 32, tmp_path / "stores")
+    record = run(config, wanted, Silent(), lambda _: None)
+    if way:
+        assert (record.status, record.loader.way) == ("ok", way), record.error
+    else:
+        assert record.status == "unavailable"
+        assert record.error is not None
+        assert record.error.startswith("the device cannot read the pages of STORES/digits-limit32/")
+        assert record.error.endswith("use --option mode=pinned or mode=cuda")
+
+
+class Driver:
+    """The CUDA driver of one device, as far as it is asked; it knows no attribute beyond 100."""
+
+    def __init__(self, *attributes: int, init: int = 0) -> None:
+        self.attributes, self.init = attributes, init
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - the library's names, here and below
+        return self.init or flags
+
+    def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
+        device._obj.value = 40 + index
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
+        if attribute > 100 or device.value != 41:
+            return 1
+        value._obj.value = int(attribute in self.attributes)
+        return 0
+
+
+def test_the_driver_is_asked_and_pytorch_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {}
+    monkeypatch.setattr("ctypes.CDLL", lambda name: found[name])
+    for attributes, access in (((88, 91, 99, 113), (True, True, True, False)), ((99,), (False, True, False, False))):
+        found["libcuda.so.1"] = Driver(*attributes)
+        assert host_access(1) == access
+    found["libcuda.so.1"] = Driver(init=3)
+    with pytest.raises(BackendError, match="the CUDA driver gave error 3 when asked for device 1"):
+        host_access(1)
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="this PyTorch is built without CUDA")
+def test_pytorch_takes_memory_that_nobody_registered_for_the_device_s() -> None:
+    """In a process of its own, where PyTorch believes that CUDA has begun: it needs no device to make such a tensor."""
+    code = """
+import numpy as np, torch
+from loaders.device import Device
+torch.cuda._initialized = True
+array, device = np.arange(16, dtype=np.uint8), Device.__new__(Device)
+device.where = torch.device("cuda", 0)
+view = device.view(array)
+assert (view.device, view.data_ptr(), view.shape) == (device.where, array.ctypes.data, (16,))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
 @pytest.mark.parametrize("size", [1, 4096, 5000, 2**20 + 1])
 def test_as_much_memory_is_locked_as_is_asked_for(size: int) -> None:
     """PyTorch's own pinned memory would come as the next power of two."""
     fake = Fake()
-    pages = HostPages.of_memory(size, fake.registrar)
-    assert pages.array is not None
-    assert fake.registered == [(pages.array.ctypes.data, size, WRITABLE)]
-    assert pages.array.ctypes.data % 4096 == 0
-    pages.array[:] = 7
-    pages.close()
-    pages.close()
-    assert fake.log == ["register", "unregister"]
+    with contextlib.ExitStack() as life:
+        array = locked_memory(size, fake, life)
+        assert fake.registered[-1] == (array.ctypes.data, size, WRITABLE)
+        assert array.ctypes.data % 4096 == 0
+        array[:] = 7
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
 
 
 def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
     fake = Fake(2)
     with pytest.raises(BackendError) as caught:
-        HostPages.of_memory(3 * 10**7, fake.registrar)
+        locked_memory(3 * 10**7, fake, contextlib.ExitStack())
     assert str(caught.value) == (
-        "CUDA cannot lock 0.03 GB of memory (cudaHostRegister(flags 0x2) gave error 2); "
+        "CUDA cannot lock 0.03 GB of memory (cuMemHostRegister(flags 0x2) gave error 2); "
         "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
     )
-    assert fake.log == ["register", "forget"]
+    assert fake.log == ["register"]
 
 
 def test_memory_that_there_is_not_is_a_refusal() -> None:
     with pytest.raises(BackendError, match=r"this machine has no .* GB of memory left; use --option mode=cuda or"):
-        HostPages.of_memory(2**60, Fake().registrar)
+        locked_memory(2**60, Fake(), contextlib.ExitStack())
 
 
 def test_pages_that_stay_locked_are_told_once(file: Path) -> None:
-    fake = Fake(0, on_unregister=713)
-    pages = HostPages.of_file(file, fake.registrar)
-    with pytest.raises(BackendError, match="cudaHostUnregister gave error 713"):
-        pages.close()
-    pages.close()
-    assert fake.log == ["register", "unregister", "forget"]
+    fake, life = Fake(), contextlib.ExitStack()
+    file_pages(file, fake, life)
+    fake.on_unregister = 713
+    with pytest.raises(BackendError, match="cuMemHostUnregister gave error 713"):
+        life.close()
+    life.close()
+    assert fake.log == [*LOCKED, "synchronize", "unregister"]
 
 
 def test_a_view_of_read_only_memory_is_no_copy() -> None:
@@ -366,46 +494,10 @@ def test_a_view_of_read_only_memory_is_no_copy() -> None:
     assert view.tolist() == list(range(9))
 
 
-def test_the_error_of_a_refusal_is_taken_from_every_runtime(tmp_path: Path) -> None:
-    maps = tmp_path / "maps"
-    maps.write_text(
-        "7f0-7f1 r--p 00000000 08:01 11                         /a b/nvidia/libcudart.so.13\n"
-        "7f1-7f2 r-xp 00001000 08:01 11                         /a b/nvidia/libcudart.so.13\n"
-        "7f2-7f3 r-xp 00001000 08:01 12                         /c/libcudart-3eda.so.12 (deleted)\n"
-        "7f3-7f4 r-xp 00001000 08:01 13                         /libcudart/libc.so.6\n"
-        "7f4-7f5 rw-p 00000000 00:00 0\n"
-    )
-    asked = []
-
-    class Library:
-        def __init__(self, path: str) -> None:
-            self.path = path
-
-        def cudaGetLastError(self) -> int:  # noqa: N802 - the library's name
-            asked.append(self.path)
-            return 1
-
-    assert forget_last_error(maps, Library) == 2
-    assert asked == ["/a b/nvidia/libcudart.so.13", "/c/libcudart-3eda.so.12"]
-    assert forget_last_error(tmp_path / "none", Library) == 0
-
-
-@pytest.mark.skipif(torch.version.cuda is None or sys.platform != "linux", reason="no CUDA runtime in this process")
-def test_pytorch_s_own_runtime_is_found() -> None:
-    """In a process of its own: without a driver the runtime keeps that as its error."""
-    code = "import torch; from loaders.hostpages import forget_last_error; assert forget_last_error() >= 1"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"mode": "mapped", "encoding": "jpeg"},
-            "mode=mapped reads pixels in place; use encoding=raw, or decoder=nvjpeg (other pixels)",
-        ),
-        ({"mode": "gds", "encoding": "jpeg"}, "mode=gds reads pixels straight into the device; use encoding=raw"),
-        ({"decoder": "nvjpeg"}, "decoder=nvjpeg has nothing to decode where encoding=raw; use encoding=jpeg"),
+        ({"mode": "mapped", "encoding": "jpeg"}, "mode=mapped reads pixels in place; use encoding=raw"),
         ({"scaled": True}, "scaled=true is for loaders that decode on the host for each crop; leave it out"),
     ],
 )
@@ -415,38 +507,19 @@ def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     assert str(caught.value) == f"loader gpu_mmap: {message}"
 
 
-def test_options_that_fit() -> None:
-    for mode in ("cuda", "pinned", "mapped"):
-        parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg", "decoder": "nvjpeg"}, "gpu_mmap")
-    for mode in ("cuda", "pinned"):
-        parse_options(GPU_MMAP.Options, {"mode": mode, "encoding": "jpeg"}, "gpu_mmap")
-    description = GPU_MMAP.Options.model_fields["decoder"].description
-    assert description is not None and "different pixels" in description
-
-
-def test_modes_and_decoders_share_a_store() -> None:
-    given = [{"mode": mode} for mode in ("cuda", "gds", "pinned", "mapped")]
-    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 4
-    nvjpeg = GPU_MMAP.Options.model_validate({"encoding": "jpeg", "decoder": "nvjpeg"})
-    assert nvjpeg.stored() == {"encoding": "jpeg"}
+def test_modes_share_a_store() -> None:
+    given = [{"mode": mode} for mode in ("cuda", "pinned", "mapped")]
+    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("mode", ["cuda", "gds"], ids="mode={}".format)
+@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
 def test_without_a_device_it_says_why(tmp_path: Path, mode: str) -> None:
     reason = GPU_MMAP.unavailable(GPU_MMAP.Options.model_validate({"mode": mode}))
     built = torch.version.cuda is not None
     assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
     with pytest.raises(UnavailableError, match="loader gpu_mmap cannot run here: "):
         GPU_MMAP(tmp_path, "train").open()
-
-
-def test_without_kvikio_it_says_what_to_install() -> None:
-    def missing(name: str) -> Any:
-        raise ImportError(f"libcufile.so.0, which {name} needs")
-
-    assert without_kvikio(missing) == "kvikio is not installed; pip install 'loader-bench[gds]'"
-    assert without_kvikio(lambda name: name) is None
 
 
 def jpegs(count: int = 30) -> RaggedSamples:
@@ -456,87 +529,6 @@ def jpegs(count: int = 30) -> RaggedSamples:
     samples.files = [bytes(simplejpeg.encode_jpeg(image, 90)) for image in samples.images]
     samples.images = [simplejpeg.decode_jpeg(file) for file in samples.files]
     return samples
-
-
-@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
-def test_many_sizes_decoded_on_the_device(
-    tmp_path: Path, fake: Fake, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("loaders.device_jpeg._AT_ONCE", 20_000)
-    samples, wanted = jpegs(), [7, 3, 3, 29, 0]
-    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
-        request = BatchRequest(np.array(wanted), 1, 2, 32, train=True)
-        assert same(dataset.batch(request), samples.expect(wanted, 1, 2, True, 32))
-        assert same(dataset.batch([]), samples.expect([]))
-        assert np.array_equal(dataset.whole([5])[0][0], samples.images[5])
-    assert fake.log.count("register") == fake.log.count("unregister") == (mode == "pinned")
-
-
-@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
-def test_grey_images_decoded_on_the_device(tmp_path: Path, fake: Fake, mode: str) -> None:
-    samples = Samples(9, (1, 8, 8))
-    samples.encoding = "jpeg"
-    files = [bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(i[0, :, :, None]), 90, "GRAY")) for i in samples.images]
-    samples.files = files
-    samples.images = np.stack([simplejpeg.decode_jpeg(file, "GRAY")[None, :, :, 0] for file in files])
-    with prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg", decoder="nvjpeg") as dataset:
-        assert same(dataset.batch([8, 2]), samples.expect([8, 2]))
-
-
-def test_a_decoder_that_is_not_there_is_told_at_opening(tmp_path: Path, fake: Fake) -> None:
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        raise RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support\nException raised from …")
-
-    fake.decode = decode
-    dataset = prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    with pytest.raises(BackendError) as caught:
-        dataset.open()
-    assert str(caught.value) == (
-        "this torchvision cannot decode on the device (decode_jpegs_cuda: torchvision not compiled with nvJPEG "
-        "support); use --option decoder=fast"
-    )
-
-
-def test_other_files_than_jpeg_are_refused(tmp_path: Path, fake: Fake) -> None:
-    dataset = prepared(tmp_path / "store", RaggedSamples(24), mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    with pytest.raises(OptionError) as caught:
-        dataset.open()
-    assert str(caught.value) == (
-        "decoder=nvjpeg reads upright RGB or grey JPEG files, and 16 of the 24 files of the train split in "
-        f"{tmp_path / 'store'} are others; use --option decoder=fast"
-    )
-
-
-def test_an_image_that_the_device_cannot_decode_is_named(tmp_path: Path, fake: Fake) -> None:
-    location, samples = tmp_path / "store", jpegs()
-    dataset = prepared(location, samples, mode="mapped", encoding="jpeg", decoder="nvjpeg")
-    damage(location / "train.jpeg", samples.files[6])
-    what = f"of the train split in {location} cannot be decoded on the device"
-    with dataset:
-        dataset.batch([5])
-        with pytest.raises(DecodeError, match=f"image 6 {what}: Error while .*; use --option decoder=fast$"):
-            dataset.batch([5, 6])
-    path = location / sizes_name("train")
-    described = np.fromfile(path, "<i4").reshape(-1, 3)
-    described[4, 0] += 1
-    described.tofile(path)
-    height, width = samples.images[4].shape[:2]
-    with dataset, pytest.raises(DecodeError, match=f"image 4 {what}: it is {width}x{height} pixels instead of"):
-        dataset.batch([3, 4])
-
-
-def test_what_no_file_causes_is_raised_as_it_is(tmp_path: Path, fake: Fake) -> None:
-    with prepared(tmp_path / "store", jpegs(), mode="mapped", encoding="jpeg", decoder="nvjpeg") as dataset:
-        pass
-
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        if len(files) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return decode_on_host(files, channels)
-
-    fake.decode = decode
-    with dataset, pytest.raises(torch.OutOfMemoryError):
-        dataset.batch([1, 2])
 
 
 def damage(path: Path, file: bytes) -> None:
@@ -554,31 +546,22 @@ def test_a_damaged_file_gives_back_what_was_taken(tmp_path: Path, fake: Fake, mo
     damage(tmp_path / "store" / "train.jpeg", samples.files[6])
     with pytest.raises(DecodeError):
         dataset.open()
-    assert fake.log == {"cuda": ["synchronize"], "pinned": ["register", "synchronize", "unregister"]}[mode]
+    assert fake.log == {"cuda": ["synchronize"], "pinned": [*LOCKED, "synchronize", "unregister"]}[mode]
     dataset.close()
 
 
-@pytest.mark.parametrize("mode", ["pinned", "mapped"], ids="mode={}".format)
-def test_a_device_without_memory_gives_back_what_was_taken(tmp_path: Path, fake: Fake, mode: str) -> None:
-    def view(array: Any) -> torch.Tensor:
+def test_a_device_whose_memory_is_in_pieces_is_told(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(*_: Any, **__: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    fake.view = view
+    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)))
+    monkeypatch.setattr("torch.empty", empty)
     with pytest.raises(BackendError) as caught:
-        prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode=mode).open()
-    assert str(caught.value) == (
-        f"the device ran out of memory while the train split was opened; use {remedy(mode, 'raw')}"
-    )
-    assert fake.log == ["register", "synchronize", "unregister"]
-
-
-def test_a_device_without_memory_for_its_decoder_is_told(tmp_path: Path, fake: Fake) -> None:
-    def decode(files: list[torch.Tensor], channels: int) -> list[torch.Tensor]:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-
-    fake.decode = decode
-    with pytest.raises(BackendError, match=r"^the device ran out of memory .*; use --option mode=pinned, --option "):
-        prepared(tmp_path / "store", jpegs(), encoding="jpeg", decoder="nvjpeg").open()
+        dataset.open()
+    assert str(caught.value) == f"the device has no 0.00 GB in one piece; use {remedy('cuda', 'raw')}"
+    assert fake.log == ["synchronize"]
 
 
 @pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
@@ -588,10 +571,9 @@ def test_closing_waits_for_the_device_before_it_takes_its_pages(tmp_path: Path, 
     dataset.close()
     dataset.close()
     locked = mode != "cuda"
-    assert fake.log == ["register"] * locked + ["synchronize"] + ["unregister"] * locked
-    assert len(fake.registered) == locked
+    assert fake.log == LOCKED * locked + ["synchronize"] + ["unregister"] * locked
     for pointer, size, _ in fake.registered:
-        assert fake.unregistered == [pointer]
+        assert fake.unregistered == [pointer] * 2
         assert size == 20 * 3 * 8 * 8
 
 
@@ -601,35 +583,12 @@ def test_pages_are_given_back_even_if_the_device_is_lost(tmp_path: Path, fake: F
     def lost() -> None:
         raise RuntimeError("CUDA error: unspecified launch failure")
 
-    device = fake.device()._replace(synchronize=lost)
-    fake.device = lambda: device  # type: ignore[method-assign]
+    fake.synchronize = lost  # type: ignore[method-assign]
     dataset.open()
     with pytest.raises(RuntimeError, match="launch failure"):
         dataset.close()
-    assert fake.log == ["register", "unregister"]
+    assert fake.log == [*LOCKED, "unregister"]
     dataset.close()
-
-
-def test_a_direct_read_that_stops_short_is_told(tmp_path: Path, fake: Fake) -> None:
-    class Short(DirectFile):
-        def read(self, buffer: torch.Tensor, file_offset: int = 0) -> int:
-            return super().read(buffer, file_offset) - 5
-
-    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode="gds")
-    path = tmp_path / "store" / "train.pixels"
-    fake.open_direct = Short
-    with pytest.raises(BackendError) as caught:
-        dataset.open()
-    assert str(caught.value) == f"kvikio read 3835 instead of 3840 bytes at 0 of {path}; use --option mode=cuda"
-
-    def fails(path: Path) -> Any:
-        raise RuntimeError("cuFile: no driver")
-
-    fake.open_direct = fails
-    with pytest.raises(BackendError, match=r"kvikio cannot read .* \(cuFile: no driver\); use --option mode=cuda"):
-        dataset.open()
-    # What had the memory before must be done with it when another library writes there.
-    assert fake.log == ["synchronize", "synchronize"] * 2
 
 
 @pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
@@ -667,49 +626,65 @@ def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
             assert same(device.batch(request), (images, labels))
 
 
-NVJPEG = {"encoding": "jpeg", "decoder": "nvjpeg"}
+def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapDataset, Any]:
+    """The same on the CUDA device, and what it must give."""
+    samples: Any = RaggedSamples(64, "raw") if ragged else Samples(64, (3, 64, 64))
+    parsed = GPU_MMAP.Options.model_validate(options)
+    if reason := GPU_MMAP.unavailable(parsed):
+        pytest.skip(reason)
+    GPU_MMAP.prepare(as_splits({"train": samples}), tmp_path / "store", parsed, dataset=INFO)
+    dataset = GPU_MMAP(tmp_path / "store", "train", parsed, size=SIZE if ragged else None)
+    assert isinstance(dataset, GpuMmapDataset)
+    return dataset, samples
 
 
-# torchvision 0.29 says that its decoders will move to another package.
 @pytest.mark.cuda
-@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
 @pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature:UserWarning")
 @pytest.mark.parametrize("ragged", [False, True])
-def test_nvjpeg_gives_nearly_the_same_pixels(tmp_path: Path, mode: str, ragged: bool) -> None:
-    samples: Any = jpegs() if ragged else make_splits("jpeg")["train"]
-    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": mode})
-    GPU_MMAP.prepare(as_splits({"train": samples}), tmp_path / "store", options, dataset=INFO)
-    wanted = [4, 0, 4, 17]
-    with GPU_MMAP(tmp_path / "store", "train", options, size=SIZE if ragged else None) as dataset:
-        batch = dataset.batch(wanted)
-        images, labels = samples.expect(wanted)
-        assert batch.images.device.type == "cuda"
-        assert batch.images.shape == images.shape
-        assert torch.equal(batch.labels.cpu(), labels)
-        assert (batch.images.cpu().float() - images.float()).abs().mean() < 3
-        assert len(dataset.batch([]).labels) == 0
+def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str, ragged: bool) -> None:
+    """The time of a fetch is the loader's own, however long the device has still to compute what came before."""
+    dataset, samples = on_device(tmp_path, ragged, mode=mode)
+    wanted = [9, 3, 3, 40]
+    with dataset:
+        kept = [dataset.batch(wanted) for _ in range(3)]  # kernels and memory are there before it counts
+        torch.cuda.synchronize()
+        del kept
+        torch.cuda._sleep(10**9)  # cycles: half a second
+        network = torch.cuda.Event()
+        network.record()
+        torch.cuda.set_sync_debug_mode("error")  # names what waits
+        try:
+            batch = dataset.batch(wanted)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert not network.query()
+        assert same(batch, samples.expect(wanted))
 
 
 @pytest.mark.cuda
-@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
-def test_nvjpeg_names_what_it_cannot_decode(tmp_path: Path) -> None:
-    samples = jpegs()
-    options = GPU_MMAP.Options.model_validate({**NVJPEG, "mode": "mapped"})
-    GPU_MMAP.prepare({"train": samples}, tmp_path / "store", options, dataset=INFO)
-    damage(tmp_path / "store" / "train.jpeg", samples.files[6])
-    with (
-        GPU_MMAP(tmp_path / "store", "train", options, size=SIZE) as dataset,
-        pytest.raises(DecodeError, match="image 6 of the train split"),
-    ):
-        dataset.batch([5, 6])
+@pytest.mark.parametrize("way", ATTEMPTS)
+def test_registered_pages_are_read_on_the_device(tmp_path: Path, way: Way) -> None:
+    """Also where the device would read them as they are. A file's own pages may be refused, a copy in tmpfs not."""
+    device, path = Device(), tmp_path / "file"
+    content = torch.arange(20_003, dtype=torch.int32).to(torch.uint8)
+    path.write_bytes(content.numpy().tobytes())
+    if reason := device.access().lacking("pinned"):
+        pytest.skip(reason)
+    with contextlib.ExitStack() as life:
+        found = ATTEMPTS[way](path, device.access(), device, life)
+        if isinstance(found, str):
+            assert way == "registered", found
+            pytest.skip(found)
+        at = torch.tensor([20_002, 0, 4096, 5], device=device.where)
+        assert device.view(found).index_select(0, at).tolist() == content[at.cpu()].tolist()
 
 
 @pytest.mark.cuda
 def test_a_refused_registration_leaves_no_error_behind() -> None:
-    registrar = cuda_device().registrar
-    pages = HostPages.of_memory(2**20, registrar)
-    assert pages.array is not None
-    assert int(registrar.register(pages.array.ctypes.data, 2**20, WRITABLE)) != 0  # it is registered already
-    registrar.forget()
+    device, life = Device(), contextlib.ExitStack()
+    array = locked_memory(2**20, device, life)
+    assert device.register(array.ctypes.data, 2**20, WRITABLE) != 0  # it is registered already
     assert torch.zeros(3, device="cuda").sum().item() == 0  # would raise the error of another
-    pages.close()
+    with ThreadPoolExecutor(1) as other:  # one that has not used CUDA yet
+        other.submit(life.close).result()

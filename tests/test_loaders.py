@@ -58,14 +58,12 @@ CUDA_CASES = [
     Case("gpu_mmap", {"mode": "pinned"}),
     Case("gpu_mmap", {"mode": "pinned", "encoding": "jpeg"}, "jpeg"),
     Case("gpu_mmap", {"mode": "mapped"}),
-    Case("gpu_mmap", {"mode": "gds"}),
     Case("gpu_mmap", {"mode": "cuda", "encoding": "jpeg"}, "ragged"),
     Case("gpu_mmap", {"mode": "cuda"}, "ragged-raw"),
     Case("gpu_mmap", {"mode": "pinned", "encoding": "jpeg"}, "ragged"),
     Case("gpu_mmap", {"mode": "pinned"}, "ragged-raw"),
     Case("gpu_mmap", {"mode": "mapped"}, "ragged"),
     Case("gpu_mmap", {"mode": "mapped"}, "ragged-raw"),
-    Case("gpu_mmap", {"mode": "gds"}, "ragged-raw"),
 ]
 
 

@@ -74,7 +74,7 @@ def test_it_is_listed_and_runs(installed: tuple[Environment, Path], tmp_path: Pa
     record: dict[str, Any] = json.loads(path.read_text())
     assert (record["status"], record["loader"], record["epochs"][0]["images"]) == (
         "ok",
-        {"name": "npy", "options": {}},
+        {"name": "npy", "options": {}, "way": None},
         64,
     )
 

@@ -125,7 +125,7 @@ def test_options_too_long_for_a_file_system_are_cut_and_stay_apart(source: Folde
 
 
 def test_a_store_folder_that_cannot_be(source: Folder, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="File name too long; choose a shorter name or path"):
+    with pytest.raises(StoreError, match="File name too long; choose a --store-dir with a shorter path"):
         prepare(wanted(source, tmp_path / ("x" * 300)))
 
 

@@ -18,8 +18,8 @@ from bench.measure.pool import slices
 from bench.measure.room import check_device, check_memory, read_bytes
 from loaders import ImageDataset
 from loaders.arrays import data_name, map_bytes
+from loaders.device import host_view, send
 from loaders.device_fill import copy_into, pieces
-from loaders.hostpages import host_view
 from loaders.ragged import map_sizes
 
 _PART = 4096
@@ -30,21 +30,18 @@ _PART = 4096
 def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[DeviceRead]:
     """What each mode is held against, where batches come out.
 
-    cuda, gds: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
+    cuda: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
     one copy. Images of many sizes: a bare pool crops decoded pixels on the host, into page-locked memory, for one copy.
-    ``decoder=nvjpeg`` in mode mapped: one call of torchvision's decoder for all files of the batch.
 
     Raises:
-        NoIdiomError: no room for the pixels once more, or no plain way to the same ones.
+        NoIdiomError: no room for the pixels once more.
     """
     options: Any = dataset.options
-    where = torch.device(dataset.device)
+    where = torch.empty(0, device=dataset.device).device  # with its index, as batches have it
     labels = torch.from_numpy(np.fromfile(dataset.location / f"{dataset.split}.labels", np.int64)).to(where)
     way: AbstractContextManager[DeviceRead]
     if crops is not None:
         way = _cropped(dataset, crops, where, labels)
-    elif options.mode == "mapped" and options.decoder == "nvjpeg":
-        way = contextlib.nullcontext(_decoding(dataset, where, labels))
     elif options.mode in ("pinned", "mapped"):
         way = contextlib.nullcontext(_carrying(_on_host(dataset), where, labels))
     else:
@@ -55,7 +52,7 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
 
 def _indexing(pixels: torch.Tensor, where: torch.device, labels: torch.Tensor) -> DeviceRead:
     def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        at = torch.from_numpy(indices).to(where)
+        at = send(indices, where)
         return pixels[at], labels[at]
 
     return read
@@ -63,25 +60,11 @@ def _indexing(pixels: torch.Tensor, where: torch.device, labels: torch.Tensor) -
 
 def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tensor) -> DeviceRead:
     def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        wanted = labels[torch.from_numpy(indices).to(where)]
+        wanted = labels[send(indices, where)]
         images = _locked((len(indices), *pixels.shape[1:]), where)
         # In mode "raise" NumPy would gather into memory of its own first.
         np.take(pixels, indices, axis=0, out=images.numpy(), mode="clip")
         return images.to(where, non_blocking=True), wanted
-
-    return read
-
-
-def _decoding(dataset: ImageDataset[Any], where: torch.device, labels: torch.Tensor) -> DeviceRead:
-    from torchvision.io import ImageReadMode, decode_jpeg  # takes a second to import, and few runs need it
-
-    jpeg = host_view(map_bytes(dataset.location / data_name(dataset.split, "jpeg")))
-    offsets = np.fromfile(dataset.location / f"{dataset.split}.offsets", np.int64)
-    mode = ImageReadMode.GRAY if dataset.split_info.fixed_shape[0] == 1 else ImageReadMode.RGB
-
-    def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        files = [jpeg[a:b] for a, b in zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)]
-        return torch.stack(decode_jpeg(files, mode, device=where)), labels[torch.from_numpy(indices).to(where)]
 
     return read
 
@@ -94,7 +77,7 @@ def _cropped(
     with PlainCrops(dataset, crops, decoded=True) as cut:
 
         def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-            wanted = labels[torch.from_numpy(indices).to(where)]
+            wanted = labels[send(indices, where)]
             images = _locked((len(indices), crops.size, crops.size, 3), where)
             cut.into(images.numpy(), indices, slices(data, offsets, indices))
             return images.to(where, non_blocking=True), wanted
@@ -155,8 +138,6 @@ def _whole_pictures(dataset: ImageDataset[Any]) -> tuple[NDArray[np.uint8], NDAr
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     if options.encoding == "raw":
         return map_bytes(dataset.location / data_name(dataset.split, "raw")), offsets
-    if options.decoder == "nvjpeg":
-        raise NoIdiomError("nothing plain makes crops of what nvJPEG decodes")
     check_memory(int(offsets[-1]))
     pixels = np.empty(int(offsets[-1]), np.uint8)
     for start, stop in pieces(sizes):
