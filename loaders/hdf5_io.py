@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
@@ -167,7 +168,21 @@ def _prime(least: int) -> int:
 def refusal(path: Path, error: Exception, again: str) -> StoreError:
     """One sentence for what HDF5 refuses to read, or does not find."""
     reason = str(error.args[-1]).partition("\n")[0].strip()
+    if isinstance(error, PermissionError):
+        return StoreError(f"cannot read {path}: {reason}; make it readable")
+    if isinstance(error, BlockingIOError) or "already open" in reason or "lock" in reason:
+        return StoreError(f"cannot read {path}: {_who_has_it(path, again)} ({reason})")
     return StoreError(f"cannot read {path}: {reason}; {again}")
+
+
+def _who_has_it(path: Path, again: str) -> str:
+    """HDF5 marks a file that is open for writing, and a program that is killed leaves the mark but not its lock."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "another program has it open for writing; wait for that program, or close the file there"
+    return f"another program has it open, or was killed while it wrote to it; close the file there, or {again}"
 
 
 def gather_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Gather:

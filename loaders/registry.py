@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from loaders.base import ImageDataset
@@ -48,22 +52,48 @@ def load(name: str) -> type[ImageDataset[Any]]:
         UnknownLoaderError: no such name.
         UnavailableError: its module or something that it needs is not installed, or cannot be imported.
     """
-    plugins = _plugins()
+    plugin = None
     if name in BUILT_IN:
         target, install = BUILT_IN[name]
-    elif name in plugins:
-        target = plugins[name].value
+    elif plugin := _plugins().get(name):
+        target = plugin.value
         install = f"reinstall the package that provides the loader {name!r}"
     else:
         raise UnknownLoaderError(f"no loader is called {name!r}; there are: {', '.join(loader_names())}")
     try:
         found = EntryPoint(name, target, ENTRY_POINT_GROUP).load()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if plugin is not None and error.name:
+            install = _install(plugin, error.name) or install
         raise UnavailableError(f"loader {name} needs {error.name or error}, which is missing: {install}") from error
-    except Exception as error:  # a plug-in may fail in any way, and must not take the others with it
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way, and must not take the others with it
         raise UnavailableError(
             f"loader {name} cannot be imported ({type(error).__name__}: {error}): {install}"
         ) from error
     if not (isinstance(found, type) and issubclass(found, ImageDataset)):
         raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.ImageDataset")
+    declared = ("name", "device", "max_workers", "Options")
+    if lacking := sorted({*found.__abstractmethods__, *(each for each in declared if not hasattr(found, each))}):
+        raise UnavailableError(f"loader {name}: {target} lacks {', '.join(lacking)}; its author must add that")
     return found
+
+
+def _install(plugin: EntryPoint, missing: str) -> str | None:
+    """How to install a module that a plug-in lacks; None where it is the plug-in's own."""
+    top = missing.partition(".")[0]
+    if top == plugin.module.partition(".")[0]:
+        return None
+    if top in sys.modules or find_spec(top) is not None:  # there, but without this part
+        return f"pip install --upgrade {top}"
+    for requirement in (plugin.dist.requires or []) if plugin.dist else []:
+        named = re.match(r"[\w.-]+", requirement)
+        if named is None or _canonical(named[0]) != _canonical(top):
+            continue
+        if plugin.dist and (extra := re.search(r"extra\s*==\s*['\"]([\w.-]+)", requirement)):
+            return f"pip install '{plugin.dist.name}[{extra[1]}]'"
+        return f"pip install {shlex.quote(requirement.partition(';')[0].strip())}"
+    return f"pip install {top}"
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -8,6 +8,9 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -244,6 +247,42 @@ def overwrite(path: Path, old: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) == 1
     path.write_bytes(content.replace(old, bytes(len(old))))
+
+
+@pytest.mark.parametrize("access", ["api", "mapped"])
+def test_a_file_that_another_program_writes_is_not_to_be_removed(tmp_path: Path, access: str) -> None:
+    location = prepared(tmp_path, {})
+    program = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); input()"
+    command = [sys.executable, "-c", program, str(location / FILE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "open\n"
+            with pytest.raises(StoreError, match="another program has it open for writing; wait for that") as caught:
+                opened(location, {"access": access}).open()
+            assert "remove" not in str(caught.value)
+        finally:
+            other.kill()
+    with pytest.raises(
+        StoreError, match=r"or was killed while it wrote to it; close .*, or remove .* prepare it again"
+    ):
+        opened(location, {"access": access}).open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_a_file_that_may_not_be_read_is_not_to_be_removed() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        location = prepared(Path(place), {})
+        (location / FILE).chmod(0)
+
+        def work() -> None:
+            os.seteuid(65534)
+            with pytest.raises(StoreError, match="make it readable") as caught:
+                opened(location, {}).open()
+            assert "remove" not in str(caught.value)
+
+        assert in_fork(work) == 0
 
 
 def test_a_damaged_chunk_is_refused_when_it_is_read(tmp_path: Path) -> None:

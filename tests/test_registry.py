@@ -11,6 +11,7 @@ import pytest
 from bench.doctor import why_unavailable
 from loaders import ImageDataset, UnavailableError, load, loader_names
 from loaders.registry import BUILT_IN, LoaderSpec, UnknownLoaderError
+from tests.command import Bench
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -53,12 +54,13 @@ def test_a_target_that_is_no_loader(monkeypatch: pytest.MonkeyPatch, target: str
     assert sentence in str(caught.value)
 
 
-def install(folder: Path, name: str, entry: str, code: str) -> None:
+def install(folder: Path, name: str, entry: str, code: str, requires: tuple[str, ...] = ()) -> None:
     """What an installed package leaves on the path: a module and its metadata."""
     (folder / f"{name}.py").write_text(code)
     metadata = folder / f"{name}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n" + needs)
     (metadata / "entry_points.txt").write_text(f"[bench.loaders]\n{entry}\n")
 
 
@@ -82,7 +84,7 @@ def test_a_broken_plug_in_does_not_take_the_others_with_it(tmp_path: Path) -> No
     install(tmp_path, "broken_plugin", "broken = broken_plugin:Loader", "raise RuntimeError('no licence')\n")
     install(tmp_path, "odd_plugin", "odd = odd_plugin:Loader", "Loader = 3\n")
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from bench.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", program, "loaders"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program, "loaders"], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "mmap: available" in lines
@@ -90,6 +92,61 @@ def test_a_broken_plug_in_does_not_take_the_others_with_it(tmp_path: Path) -> No
     reason = f"loader broken cannot be imported (RuntimeError: no licence): {again}"
     assert f"broken: unavailable: {reason}" in lines
     assert lines[-1].startswith("odd: unavailable: loader odd: odd_plugin:Loader is not a subclass")
+
+
+def test_a_plug_in_that_is_not_finished_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "from loaders import ImageDataset, LoaderOptions\n"
+        "class Half(ImageDataset):\n"
+        "    name, device, Options = 'half', 'cpu', LoaderOptions\n"
+        "    def _open(self): pass\n"
+    )
+    install(tmp_path, "half_plugin", "half = half_plugin:Half", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        UnavailableError, match="lacks _close, _read, _write, max_workers, unavailable; its author"
+    ):
+        load("half")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import no_such_array", "needs no_such_array, which is missing: pip install no_such_array"),
+        ("import no_such_array.io", "needs no_such_array, which is missing: pip install no_such_array"),
+        ("import no_such.codecs", "needs no_such, which is missing: pip install 'No-such>=2,<3'"),
+        ("import no_such_cloud", "needs no_such_cloud, which is missing: pip install 'lacking_plugin[cloud]'"),
+        ("import numpy.no_such_part", "needs numpy.no_such_part, which is missing: pip install --upgrade numpy"),
+        (
+            "import lacking_plugin.part",
+            "needs lacking_plugin.part, which is missing: reinstall the package that provides the loader 'lacking'",
+        ),
+        (
+            "from numpy import no_such_name",
+            "cannot be imported (ImportError: cannot import name 'no_such_name' from 'numpy'",
+        ),
+        ("raise SystemExit('not here')", "cannot be imported (SystemExit: not here): reinstall"),
+    ],
+)
+def test_a_plug_in_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str) -> None:
+    requires = ("numpy", 'No-such>=2,<3; python_version > "3"', "no-such-cloud ; extra == 'cloud'")
+    install(tmp_path, "lacking_plugin", "lacking = lacking_plugin:Loader", f"{code}\n", requires)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "lacking_plugin", raising=False)
+    with pytest.raises(UnavailableError) as caught:
+        load("lacking")
+    assert str(caught.value).startswith(f"loader lacking {told}")
+
+
+def test_a_plug_in_that_is_slow_to_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    code = "import time; time.sleep(2.1)\nfrom loaders.mmap import MmapDataset as Loader\n"
+    install(tmp_path, "slow_plugin", "slow = slow_plugin:Loader", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lines = bench("loaders").out.splitlines()
+    assert lines[lines.index("slow: available") + 1].startswith("    importing it took 2.")
+    assert sum("importing it took" in line for line in lines) == 1
 
 
 def test_names_cost_no_import() -> None:

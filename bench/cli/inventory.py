@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Annotated
 
 import typer
@@ -13,15 +14,24 @@ from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.progress import Bar
 
+_LONG_IMPORT_S = 2.0
+
 
 def loaders(debug: Debug = False) -> None:
     """List the loaders, their options, and why one cannot run here."""
     from bench.doctor import why_unavailable
     from loaders import UnavailableError, load, loader_names
+    from loaders.registry import BUILT_IN
 
     for name in loader_names():
+        started = time.perf_counter()
+        with contextlib.suppress(UnavailableError):
+            load(name)
+        seconds = time.perf_counter() - started
         reason = why_unavailable(name)
         say(f"{name}: {'unavailable: ' + reason if reason else 'available'}")
+        if seconds > _LONG_IMPORT_S and name not in BUILT_IN:
+            say(f"    importing it took {seconds:.1f} s, which every command that uses it waits for")
         with contextlib.suppress(UnavailableError):  # a class that cannot be imported has no options to show
             for option, field in load(name).Options.model_fields.items():
                 kind = str(field.annotation).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
