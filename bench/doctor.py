@@ -17,8 +17,8 @@ from bench.sources.registry import SOURCES, why_missing
 from bench.stores import Progress
 from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
 from loaders.checksums import Comparison, image_digest, shortened
+from loaders.manifest import MANIFEST, is_other_folder, read_manifest, read_store
 from loaders.registry import UnknownLoaderError
-from loaders.store import MANIFEST, is_other_folder, read_manifest, read_store
 
 
 class Finding(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
 from loaders import DatasetInfo, DecodeError, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
-from loaders.store import is_empty_folder, read_store
+from loaders.manifest import is_empty_folder, read_store
 
 IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where nobody says another."""

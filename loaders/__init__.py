@@ -12,10 +12,11 @@ from loaders.errors import (
     UnavailableError,
 )
 from loaders.library import Batches, make_loader, open_dataset, prepare
+from loaders.manifest import StoreInfo
 from loaders.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
 from loaders.registry import load, loader_names
 from loaders.split import Block, DatasetInfo, Split, SplitInfo
-from loaders.store import StoreInfo, Written
+from loaders.store import Written
 from loaders.streamed import StreamedSplit
 
 __all__ = [

@@ -19,12 +19,13 @@ from loaders.batch import Batch, BatchRequest, Indices, Sample, as_indices, regi
 from loaders.checksums import checksums_of
 from loaders.errors import OptionError, StoreError, UnavailableError
 from loaders.faults import blamed, check_batch, raise_blamed
+from loaders.manifest import StoreInfo, check_files, read_store
 from loaders.options import DecodingOptions, Encoding, LoaderOptions, parse_options
 from loaders.pictures import Kind
 from loaders.preparing import prepare_store
 from loaders.ragged import Payloads, RaggedReader
 from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
-from loaders.store import StoreInfo, Written, check_files, read_store
+from loaders.store import Written
 from loaders.streamed import StreamedSplit
 
 H = TypeVar("H")

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from loaders.base import ImageDataset
 from loaders.batch import Batch
 from loaders.errors import OptionError
+from loaders.manifest import StoreInfo, read_manifest
 from loaders.map_style import MapSplit, Samples, class_names
 from loaders.options import parse_options
 from loaders.registry import load
 from loaders.split import DatasetInfo, Progress, check_split_names
-from loaders.store import StoreInfo, read_manifest
 from loaders.stream import BatchStream, StartMethod, cut, epoch_order
 
 

@@ -12,12 +12,13 @@ from loaders.checksums import write_checksums
 from loaders.errors import LoaderFaultError, OptionError, UnavailableError
 from loaders.faults import blamed, raise_blamed
 from loaders.journal import StaleError
+from loaders.manifest import FORMAT_VERSION, StoreInfo
 from loaders.options import Encoding, LoaderOptions
 from loaders.pictures import Kind
 from loaders.ragged import write_sizes
 from loaders.space import check_space, estimate
 from loaders.split import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock, check_split_names
-from loaders.store import FORMAT_VERSION, REMEDIES, StoreInfo, StoreWriter, Written
+from loaders.store import REMEDIES, StoreWriter, Written
 from loaders.streamed import StreamedSplit
 
 

@@ -39,7 +39,7 @@ from loaders import (
     StoreError,
     load,
 )
-from loaders.store import MANIFEST, read_manifest, write_manifest
+from loaders.manifest import MANIFEST, read_manifest, write_manifest
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Kind, any_splits, as_splits
 

@@ -13,7 +13,7 @@ from bench.doctor import Finding, examine, verify
 from bench.sources.registry import SOURCES
 from bench.stores import Silent
 from loaders import StoreError, load, loader_names
-from loaders.store import MANIFEST, read_manifest, write_manifest
+from loaders.manifest import MANIFEST, read_manifest, write_manifest
 from tests.samples import INFO, as_splits, make_splits
 
 

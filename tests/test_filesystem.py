@@ -15,7 +15,7 @@ from torchvision.datasets import ImageFolder
 from bench.measure.idioms.filesystem import idiom
 from loaders import DecodeError, ImageDataset, LoaderError, OptionError, StoreError
 from loaders.filesystem import FilesystemDataset, FilesystemOptions
-from loaders.store import read_manifest, write_manifest
+from loaders.manifest import read_manifest, write_manifest
 from tests.loader_contract import same
 from tests.samples import INFO, Samples
 

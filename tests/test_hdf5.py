@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from bench.measure.idioms.hdf5 import idiom
 from loaders import DecodeError, ImageDataset, OptionError, StoreError, StoreInfo
 from loaders.hdf5 import FILE, Hdf5Dataset, Hdf5Options
+from loaders.manifest import read_manifest, write_manifest
 from loaders.options import parse_options
-from loaders.store import read_manifest, write_manifest
 from tests.loader_contract import Breaking, in_fork, same
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Samples, any_splits

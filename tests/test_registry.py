@@ -103,9 +103,7 @@ def test_a_plug_in_that_is_not_finished_says_what_it_lacks(tmp_path: Path, monke
     )
     install(tmp_path, "half_plugin", "half = half_plugin:Half", code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(
-        UnavailableError, match="lacks _close, _read, _write, max_workers, unavailable; its author"
-    ):
+    with pytest.raises(UnavailableError, match="lacks _close, _read, _write, max_workers, unavailable; its author"):
         load("half")
 
 

@@ -16,8 +16,8 @@ from bench.sources.digits import ArraySplit
 from bench.sources.registry import open_source
 from bench.stores import Wanted, prepare
 from loaders import DatasetInfo, LoaderOptions, Split, StoreError, load
+from loaders.manifest import MANIFEST
 from loaders.options import store_option
-from loaders.store import MANIFEST
 from tests.loader_contract import in_fork
 from tests.ragged_samples import RaggedSamples, write_folder
 from tests.samples import INFO, make_splits

@@ -9,7 +9,7 @@ from bench.measure.pagecache import evict, files_of, residency
 from bench.records import CacheEvidence, CachePart
 from loaders import StoreInfo
 from loaders.checksums import checksums_name
-from loaders.store import MANIFEST
+from loaders.manifest import MANIFEST
 
 COLD_LIMIT = 0.01
 """Largest share of the samples' files that may be in memory where an epoch counts as cold."""

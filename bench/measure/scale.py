@@ -21,8 +21,8 @@ from bench.measure.pagecache import evict
 from bench.measure.statistics import mean_interval
 from loaders import Block, DatasetInfo, ImageDataset, load
 from loaders.batch import BatchRequest
+from loaders.manifest import write_manifest
 from loaders.ragged import sizes_name
-from loaders.store import write_manifest
 
 LARGE, SMALL = 10_000_000, 20_000
 SIDE, BATCH, BATCHES, ROUNDS = 64, 128, 100, 5
