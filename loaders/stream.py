@@ -120,12 +120,14 @@ class BatchStream:
 
     def _check_room(self, requests: list[BatchRequest], loader: DataLoader[Any]) -> None:
         shape, size = self._dataset.split_info.shape, self._size or self._dataset.size
-        if shape is None and size is None:
-            return  # the first read says that
+        if shape is None:
+            if size is None:
+                return  # the first read says that
+            shape = (3, size, size)
         count = max((len(request.indices) for request in requests), default=0)
         # All that the workers may read ahead, the one that has just come, and the one that is still being used.
         at_once = min(len(requests), loader.num_workers * (loader.prefetch_factor or 1) + 2)
-        needed = at_once * shared_bytes(count * math.prod(shape or (3, size or 0, size or 0)), count * 8)
+        needed = at_once * shared_bytes(count * math.prod(shape), count * 8)
         needed += (loader.num_workers + 2) << 14  # what PyTorch keeps there itself: locks, a page each
         if needed > self._room:
             check_room(needed)
