@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from loaders.regular import read_regular
+
 INTERVAL = 30.0
 """Seconds of work that a kill may cost: what is done is noted so often."""
 
@@ -180,6 +182,6 @@ class Journal:
 
     def _read(self) -> _Note | None:
         try:
-            return _Note.model_validate_json((self._place / "note.json").read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None  # nothing, or what a crash of the machine left of it
+            return _Note.model_validate_json(read_regular(self._place / "note.json"))
+        except (OSError, ValidationError):
+            return None  # nothing, what a crash of the machine left of it, or no file: the work begins anew

@@ -150,6 +150,8 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
+        if self._lock.exists() and not self._lock.is_file():  # to open a pipe would wait for a reader
+            raise StoreError(f"{self._lock} is not a regular file; remove it")
         with self._lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

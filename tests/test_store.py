@@ -276,6 +276,17 @@ def test_a_pipe_in_place_of_the_manifest(tmp_path: Path) -> None:
         MMAP(tmp_path / "store", "train").open()
 
 
+@pytest.mark.timeout(60)
+def test_pipes_beside_a_store(tmp_path: Path) -> None:
+    (tmp_path / ".store.journal").mkdir()
+    os.mkfifo(tmp_path / ".store.journal" / "note.json")
+    prepare(tmp_path / "store")
+    (tmp_path / ".store.lock").unlink()
+    os.mkfifo(tmp_path / ".store.lock")
+    with pytest.raises(StoreError, match=r"\.store\.lock is not a regular file; remove it"):
+        prepare(tmp_path / "store")
+
+
 def test_a_loop_of_symbolic_links(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
