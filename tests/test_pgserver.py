@@ -23,7 +23,7 @@ from loaders.errors import BackendError, StoreError
 from loaders.handover import SHARED_MEMORY
 from loaders.pgserver import DATA, EmbeddedServer
 from tests.loader_contract import in_fork
-from tests.private_mount import READ_ONLY, with_private_mount
+from tests.private_mount import with_read_only
 
 CACHE = 16 << 20
 ROOT = os.geteuid() == 0
@@ -447,7 +447,7 @@ def test_no_place_for_sockets_is_told_with_its_reason() -> None:
                 in said
             )
 
-        with_private_mount(Path("/tmp"), "64k", work, READ_ONLY)  # noqa: S108 - that is the place meant
+        with_read_only(Path("/tmp"), work)  # noqa: S108 - that is the place meant
 
 
 def test_a_path_too_long_for_postgresql_is_told(tmp_path: Path) -> None:
