@@ -31,12 +31,6 @@ def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, i
         start = stop
 
 
-def copy_into(target: torch.Tensor, source: torch.Tensor) -> None:
-    """Copy bytes, from the pages of a file perhaps, without a second copy of all in between."""
-    for start in range(0, len(target), PIECE):
-        target[start : start + PIECE].copy_(source[start : start + PIECE])
-
-
 def decode_into(target: torch.Tensor, sizes: NDArray[np.int64], decode: Callable[[Indices], torch.Tensor]) -> None:
     """Decode all samples into flat memory, one after the other.
 
@@ -46,7 +40,7 @@ def decode_into(target: torch.Tensor, sizes: NDArray[np.int64], decode: Callable
         decode: gives the pixels of some samples end to end, uint8 and flat.
     """
     end = 0
-    for start, stop in pieces(sizes):
+    for start, stop in pieces(sizes, PIECE):
         pixels = decode(np.arange(start, stop))
         begin, end = end, end + len(pixels)
         target[begin:end].copy_(pixels)

@@ -18,7 +18,7 @@ from loaders.base import ImageDataset
 from loaders.batch import Batch, BatchRequest, Indices
 from loaders.device import Device, host_access, host_view
 from loaders.device_crops import LIMIT
-from loaders.device_fill import check_room, copy_into, decode_into, remedy
+from loaders.device_fill import check_room, decode_into, remedy
 from loaders.errors import BackendError
 from loaders.faults import check_labels
 from loaders.gathering import Gather, RaggedGather
@@ -137,7 +137,7 @@ class GpuMmapDataset(ImageDataset[_Open]):
                 raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {how}") from None
             target = pixels[:needed]
         if options.encoding == "raw":
-            copy_into(target, host_view(_flat(arrays)))
+            target.copy_(host_view(_flat(arrays)))
         else:
             with contextlib.ExitStack() as threads:
                 decode_into(target, sizes, self._decode_on_host(arrays, options.threads, threads))

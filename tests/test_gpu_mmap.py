@@ -32,8 +32,9 @@ from loaders import (
     UnavailableError,
     load,
 )
+from loaders.batch import Indices
 from loaders.device import Device, HostAccess, host_access, host_view
-from loaders.device_fill import check_room, copy_into, decode_into, pieces, remedy
+from loaders.device_fill import check_room, decode_into, pieces, remedy
 from loaders.gathering import Gather, widest_word
 from loaders.gpu_mmap import GpuMmapDataset, GpuMmapOptions
 from loaders.hostpages import ATTEMPTS, Way, file_pages, locked_memory
@@ -206,10 +207,15 @@ def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) 
 def test_what_is_larger_than_a_piece_is_brought_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loaders.device_fill.PIECE", 64)
     content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
-    targets = [torch.zeros(1000, dtype=torch.uint8) for _ in range(2)]
-    copy_into(targets[0], host_view(content))
-    decode_into(targets[1], np.full(100, 10), lambda i: torch.from_numpy(content.reshape(100, 10)[i].reshape(-1)))
-    assert [target.numpy().tobytes() for target in targets] == [content.tobytes()] * 2
+    target, parts = torch.zeros(1000, dtype=torch.uint8), []
+
+    def decode(indices: Indices) -> torch.Tensor:
+        parts.append(len(indices))
+        return torch.from_numpy(content.reshape(100, 10)[indices].reshape(-1))
+
+    decode_into(target, np.full(100, 10), decode)
+    assert target.numpy().tobytes() == content.tobytes()
+    assert parts == [6] * 16 + [4]
 
 
 def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:

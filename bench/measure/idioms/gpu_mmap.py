@@ -19,7 +19,7 @@ from bench.measure.room import check_device, check_memory, read_bytes
 from loaders import ImageDataset
 from loaders.arrays import data_name, map_bytes
 from loaders.device import host_view, send
-from loaders.device_fill import copy_into, pieces
+from loaders.device_fill import pieces
 from loaders.ragged import map_sizes
 
 _PART = 4096
@@ -100,7 +100,7 @@ def _on_device(dataset: ImageDataset[Any], where: torch.device) -> torch.Tensor:
         raise NoIdiomError("the device has no memory left to hold the split once more") from None
     options: Any = dataset.options
     if options.encoding == "raw":
-        copy_into(pixels.view(-1), host_view(map_bytes(dataset.location / data_name(dataset.split, "raw"))))
+        pixels.view(-1).copy_(host_view(map_bytes(dataset.location / data_name(dataset.split, "raw"))))
     else:
         _ask_for_all(dataset, pixels)
     return pixels
