@@ -65,12 +65,14 @@ class StoreInfo(BaseModel):
         return self.model_copy(update={"checksum": hashlib.sha256(content.encode()).hexdigest()})
 
 
-def write_manifest(info: StoreInfo, folder: Path) -> None:
-    """Write the manifest of a store, with its checksum, to the disk."""
+def write_manifest(info: StoreInfo, folder: Path) -> StoreInfo:
+    """Write the manifest of a store to the disk; gives it with its checksum."""
+    signed = info.signed()
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
-        file.write(info.signed().model_dump_json(indent=1))
+        file.write(signed.model_dump_json(indent=1))
         file.flush()
         os.fsync(file.fileno())
+    return signed
 
 
 def read_manifest(location: Path) -> StoreInfo:

@@ -126,8 +126,7 @@ class StoreWriter:
             prepare_s=journal.spent(),
             attempts=journal.attempts,
         )
-        info = info.signed()
-        write_manifest(info, self.folder)
+        info = write_manifest(info, self.folder)
         journal.remove()
         if self.location.exists():
             self.location.rename(self._old)
