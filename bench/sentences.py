@@ -50,9 +50,9 @@ def is_own(error: BaseException) -> bool:
     if isinstance(error, BenchError):
         return True
     # Without their package it is none of theirs; to import it takes PyTorch, and memory that may just have run out.
-    if "loaders.errors" not in sys.modules:
+    if "loaders.core.errors" not in sys.modules:
         return False
-    from loaders.errors import LoaderError
+    from loaders.core.errors import LoaderError
 
     return isinstance(error, LoaderError)
 

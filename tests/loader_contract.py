@@ -39,7 +39,7 @@ from loaders import (
     StoreError,
     load,
 )
-from loaders.manifest import MANIFEST, read_manifest, write_manifest
+from loaders.store.manifest import MANIFEST, read_manifest, write_manifest
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Kind, any_splits, as_splits
 
@@ -414,7 +414,7 @@ class LoaderContract:
         """What was done is not done again, and the store is the same as if nothing had happened."""
         if broken == "test" and not case.thorough:
             return
-        monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+        monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
         samples = {**store.samples, "test": store.samples["test"].again(35, seed=3)}
         location, whole = tmp_path / "broken" / "store", tmp_path / "whole"
         unbroken = store.prepare(whole, samples)
@@ -441,7 +441,7 @@ class LoaderContract:
     def test_what_another_prepare_left_is_not_taken_over(
         self, store: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+        monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
         location = tmp_path / "store"
         breaking = {**store.samples, "train": Breaking(store.samples["train"], _die)}
         assert in_fork(lambda: store.prepare(location, breaking)) == -signal.SIGKILL

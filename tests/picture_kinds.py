@@ -114,7 +114,7 @@ def with_byte(file: bytes, at: int, value: int) -> bytes:
 
 
 def by_pillow(file: bytes) -> NDArray[np.uint8] | None:
-    """A file's pixels by the rule of `loaders.pictures`, uint8 ``[H, W, 3]``; None: Pillow does not read it.
+    """A file's pixels by the rule of `loaders.images.kinds`, uint8 ``[H, W, 3]``; None: Pillow does not read it.
 
     Not for threads: warnings are silenced.
     """

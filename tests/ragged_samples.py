@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders import Block
-from loaders.crops import central_boxes, random_boxes, resize_into
+from loaders.images.crops import central_boxes, random_boxes, resize_into
 from tests.samples import CLASSES
 
 SIZE = 24

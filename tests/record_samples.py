@@ -132,7 +132,7 @@ def a_whole_document(rng: np.random.Generator, loader: str = "mmap", **changes: 
         "rates": {
             "loader": loader_rate.tolist(),
             "raw": (loader_rate * rng.uniform(0.5, 2, 3)).tolist(),
-            "idiom": f"bench.measure.idioms.{loader}",
+            "idiom": f"bench.idioms.{loader}",
         },
         "cache": {
             "wanted": "cold" if cold else "warm",

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import torch
 
-from bench.carrier import Event
-from bench.measure.stopwatch import Queue
+from bench.measure.clocks import Queue
+from bench.train.carrier import Event
 
 PATIENCE_S = 20.0
 

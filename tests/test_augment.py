@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.augment import PADDING, Draws, Transform, draw, packed
+from bench.train.augment import PADDING, Draws, Transform, draw, packed
 
 CPU = torch.device("cpu")
 

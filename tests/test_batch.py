@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import default_collate
 
 from loaders import Batch, BatchRequest, Sample, collate
-from loaders.batch import as_indices, register_collation
+from loaders.core.batch import as_indices, register_collation
 
 INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
 

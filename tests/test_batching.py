@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.batching import BatchStream, cut, epoch_order
+from bench.train.batching import BatchStream, cut, epoch_order
 from loaders import BackendError, ImageDataset, OptionError, StoreError, load
 from tests.samples import INFO, as_splits, make_splits
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.measure.cachestate import judge
+from bench.measure.cache import judge
 from bench.records import CacheEvidence
 
 

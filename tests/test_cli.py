@@ -135,7 +135,7 @@ def test_a_record_is_overwritten_on_demand_alone(bench: Bench) -> None:
 
 def test_a_failed_run_keeps_its_number_and_its_record(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("bench.runner.build_model", lambda: None)  # which takes no arguments
+        broken.setattr("bench.run.runner.build_model", lambda: None)  # which takes no arguments
         assert bench("run", "memory", "digits", *QUICK).code == 1
     assert bench("run", "memory", "digits", *QUICK).code == 0
     found = {json.loads(path.read_bytes())["config"]["repeat"]: path for path in bench.out.glob("*.json")}

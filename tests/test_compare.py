@@ -13,8 +13,8 @@ import pytest
 
 from bench.errors import BenchError, UsageError
 from bench.records import Record, write_record
+from bench.render.table import Row, Table
 from bench.report.compare import FORMATS, compare, write
-from bench.report.table import Row, Table
 from tests.command import Bench
 from tests.latex import compiled, complaints
 from tests.record_samples import DATASET, DIGEST, a_record, an_epoch

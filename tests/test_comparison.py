@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from bench.measure.comparison import (
+from bench.stats.comparison import (
     FAMILY_ALPHA,
     POWER,
     Ratio,
@@ -24,8 +24,8 @@ from bench.measure.comparison import (
     paired_ratio,
     unpaired_ratio,
 )
-from bench.measure.power import SquaredError, satterthwaite
-from bench.measure.statistics import MIN_RUNS
+from bench.stats.intervals import MIN_RUNS
+from bench.stats.power import SquaredError, satterthwaite
 from tests.test_statistics import binomial_bounds
 
 ROUNDS, PAIRED_SD, SWEEPS = 10, 0.02, 1_000

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from loaders.crops import AREA, CENTRE, RATIO, central_boxes, random_boxes, resize_into, sample_bits
+from loaders.images.crops import AREA, CENTRE, RATIO, central_boxes, random_boxes, resize_into, sample_bits
 
 extents = st.integers(1, 5000)
 

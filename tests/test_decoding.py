@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders import DecodeError, StoreError
-from loaders.decoding import Codec, ImageDecoder, Library
-from loaders.threads import default_threads
+from loaders.images.codecs import Codec, ImageDecoder, Library
+from loaders.images.threads import default_threads
 from tests.picture_kinds import frame_at, jpeg_of_size, picture_files, with_byte
 
 HEIGHT, WIDTH = 12, 20

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.batching import BatchStream, cut
 from bench.config import RateConfig, RunConfig
-from bench.delivered import check_samples
-from bench.rate import rate
 from bench.records import Record
-from bench.runner import RunFailedError, run
+from bench.run.delivered import check_samples
+from bench.run.rate import rate
+from bench.run.runner import RunFailedError, run
+from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
-from bench.stores import Silent, Wanted
+from bench.train.batching import BatchStream, cut
 from loaders import LoaderFaultError, load
-from loaders.batch import Indices
+from loaders.core.batch import Indices
 from tests.lying_loader import LyingDataset, LyingOptions
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO

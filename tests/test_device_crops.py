@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from loaders.crops import central_boxes, random_boxes, resize_into
-from loaders.device_crops import LIMIT, device_crops, taps, triangle
+from loaders.formats.gpu_mmap.crops import LIMIT, device_crops, taps, triangle
+from loaders.images.crops import central_boxes, random_boxes, resize_into
 
 Images = list[NDArray[np.uint8]]
 
@@ -147,7 +147,7 @@ def test_memory_is_bounded_and_steps_are_few() -> None:
 _OTHER_KERNELS = """
 import torch
 from tests.test_device_crops import on_device, on_host, sizes_of, some_images
-from loaders.crops import central_boxes
+from loaders.images.crops import central_boxes
 print(torch.backends.cpu.get_cpu_capability())
 images = some_images([(5 + i, 240 - i) for i in range(0, 230, 3)], 0)
 boxes = central_boxes(sizes_of(images))

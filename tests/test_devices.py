@@ -11,9 +11,9 @@ import pynvml
 import pytest
 import torch
 
-from bench.devices import Fact, facts, locked_memory
 from bench.measure import environment
-from loaders.device import HostAccess
+from bench.measure.gpu.devices import Fact, facts, locked_memory
+from loaders.formats.gpu_mmap.device import HostAccess
 from tests.fake_nvml import GPU, SLICES, UUID, FakeNvml, a_slice
 
 GIB = 2**30

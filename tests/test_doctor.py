@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench.doctor import Finding, examine, verify
+from bench.run.doctor import Finding, examine, verify
+from bench.run.stores import Silent
 from bench.sources.registry import SOURCES
-from bench.stores import Silent
 from loaders import StoreError, load, loader_names
-from loaders.manifest import MANIFEST, read_manifest, write_manifest
+from loaders.store.manifest import MANIFEST, read_manifest, write_manifest
 from tests.samples import INFO, as_splits, make_splits
 
 

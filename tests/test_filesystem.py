@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from bench.measure.idioms.filesystem import idiom
+from bench.idioms.filesystem import idiom
 from loaders import DecodeError, ImageDataset, LoaderError, OptionError, StoreError
-from loaders.filesystem import FilesystemDataset, FilesystemOptions
-from loaders.manifest import read_manifest, write_manifest
+from loaders.formats.filesystem import FilesystemDataset, FilesystemOptions
+from loaders.store.manifest import read_manifest, write_manifest
 from tests.loader_contract import same
 from tests.samples import INFO, Samples
 

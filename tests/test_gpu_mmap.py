@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config import RunConfig
-from bench.runner import run
+from bench.run.runner import run
+from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
-from bench.stores import Silent, Wanted
 from loaders import (
     BackendError,
     BatchRequest,
@@ -32,15 +32,15 @@ from loaders import (
     UnavailableError,
     load,
 )
-from loaders.batch import Indices
-from loaders.device import Device, HostAccess, host_access, host_view
-from loaders.device_fill import check_room, decode_into, pieces, remedy
-from loaders.gathering import Gather, widest_word
-from loaders.gpu_mmap import GpuMmapDataset, GpuMmapOptions
-from loaders.hostpages import ATTEMPTS, Way, file_pages, locked_memory
-from loaders.options import LoaderOptions, parse_options
-from loaders.ragged import sizes_name
-from loaders.streamed import StreamedSplit
+from loaders.core.batch import Indices
+from loaders.core.options import LoaderOptions, parse_options
+from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
+from loaders.formats.gpu_mmap.fill import check_room, decode_into, pieces, remedy
+from loaders.formats.gpu_mmap.format import GpuMmapDataset, GpuMmapOptions
+from loaders.formats.gpu_mmap.gathering import Gather, widest_word
+from loaders.formats.gpu_mmap.hostpages import ATTEMPTS, Way, file_pages, locked_memory
+from loaders.images.ragged import sizes_name
+from loaders.store.intake import StreamedSplit
 from tests.loader_contract import Case, LoaderContract, Prepared, same
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits
@@ -205,7 +205,7 @@ def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) 
 
 
 def test_what_is_larger_than_a_piece_is_brought_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loaders.device_fill.PIECE", 64)
+    monkeypatch.setattr("loaders.formats.gpu_mmap.fill.PIECE", 64)
     content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
     target, parts = torch.zeros(1000, dtype=torch.uint8), []
 
@@ -441,7 +441,7 @@ def test_pytorch_takes_memory_that_nobody_registered_for_the_device_s() -> None:
     """In a process of its own, where PyTorch believes that CUDA has begun: it needs no device to make such a tensor."""
     code = """
 import numpy as np, torch
-from loaders.device import Device
+from loaders.formats.gpu_mmap.device import Device
 torch.cuda._initialized = True
 array, device = np.arange(16, dtype=np.uint8), Device.__new__(Device)
 device.where = torch.device("cuda", 0)

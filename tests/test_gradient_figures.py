@@ -28,7 +28,6 @@ from matplotlib.text import Text
 from PIL import Image
 from torch.nn import functional
 
-from bench.figurestyle import PALE, TEXT_WIDTH, scientific, thesis
 from bench.gradients.entry import Array
 from bench.gradients.figures import activations, arm, draw
 from bench.gradients.figures.curves import MARKERS, curves, marked
@@ -41,6 +40,7 @@ from bench.gradients.models.net_1221 import SAMPLE, trace
 from bench.gradients.models.robot_arm_motion import Form, simulate
 from bench.gradients.outcome import Outcome
 from bench.gradients.parity import Parity, train
+from bench.render.figurestyle import PALE, TEXT_WIDTH, scientific, thesis
 
 FIGURES = ("activations", "losses", "parity", "robot-arm", "backpropagation")
 FILES = tuple(f"{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png"))

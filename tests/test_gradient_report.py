@@ -20,9 +20,9 @@ from bench.gradients.entry import Verdict
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.report import latex, markdown, tables, terminal
 from bench.gradients.report.numbers import error
-from bench.gradients.report.tex import tex
 from bench.gradients.report.write import csv
-from bench.report.text import printable
+from bench.render.tex import tex
+from bench.render.text import printable
 from tests.gradient_samples import (
     INF,
     a_claim,

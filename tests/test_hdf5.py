@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.measure.idioms.hdf5 import idiom
+from bench.idioms.hdf5 import idiom
 from loaders import DecodeError, ImageDataset, OptionError, StoreError, StoreInfo
-from loaders.hdf5 import FILE, Hdf5Dataset, Hdf5Options
-from loaders.manifest import read_manifest, write_manifest
-from loaders.options import parse_options
+from loaders.core.options import parse_options
+from loaders.formats.hdf5.format import FILE, Hdf5Dataset, Hdf5Options
+from loaders.store.manifest import read_manifest, write_manifest
 from tests.loader_contract import Breaking, in_fork, same
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Samples, any_splits
@@ -330,7 +330,7 @@ def test_killed_at_its_end_it_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["jpeg", "ragged-raw"], when: str
 ) -> None:
     """The notes speak of the spool: they must not outlive it."""
-    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
     samples = any_splits(kind)
     options = Hdf5Dataset.Options.model_validate({"encoding": "jpeg"} if kind == "jpeg" else {})
 
@@ -359,7 +359,7 @@ def test_killed_at_its_end_it_begins_anew(
 
 
 def test_a_spool_that_is_gone_is_a_stale_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
     samples = any_splits("ragged")
     breaking = {**samples, "train": Breaking(samples["train"], lambda: os.kill(os.getpid(), signal.SIGKILL))}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loaders import DecodeError
-from loaders.headers import jpeg_size, png_size, require
+from loaders.images.headers import jpeg_size, png_size, require
 from tests.picture_kinds import encoded, frame_at, jpeg_of_size, picture_files, png_of_size, smooth, with_byte
 
 FILES = picture_files()

@@ -14,13 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.batching import BatchStream
 from bench.errors import BenchError
-from bench.measure import pool, rates
-from bench.measure.idioms import Crops, NoIdiomError, gpu_mmap
-from bench.measure.rates import find_idiom
+from bench.idioms import Crops, NoIdiomError, gpu_mmap, pool
+from bench.run import rates
+from bench.run.rates import find_idiom
+from bench.train.batching import BatchStream
 from loaders import BatchRequest, DecodeError, ImageDataset, load, loader_names
-from loaders.pictures import decode_picture
+from loaders.images.kinds import decode_picture
 from tests.loader_contract import Case, Prepared
 from tests.picture_kinds import frame_at, picture_files, with_byte
 from tests.ragged_samples import SIZE, RaggedSamples
@@ -119,7 +119,7 @@ def test_a_rate_of_crops_has_both_sides(ragged: tuple[Prepared, ImageDataset[Any
         found = rates.measure(dataset, stream, lambda _: [np.arange(20)], 2, beside=True, size=SIZE, say=lines.append)
     assert found.raw is not None
     assert len(found.loader) == len(found.raw) == len(lines) == 2
-    assert found.idiom == f"bench.measure.idioms.{dataset.name}"
+    assert found.idiom == f"bench.idioms.{dataset.name}"
 
 
 @pytest.mark.parametrize("wrong", ["seed", "epoch", "order", "labels", "central"])
@@ -286,7 +286,7 @@ def test_on_a_device_both_sides_are_measured(tmp_path: Path, case: Case) -> None
     with store.open() as dataset, BatchStream(dataset, size=size) as stream:
         found = rates.measure(dataset, stream, lambda _: [np.arange(41)[::-1].copy()] * 3, 2, beside=True, size=size)
         assert found.raw is not None
-        assert found.idiom == "bench.measure.idioms.gpu_mmap"
+        assert found.idiom == "bench.idioms.gpu_mmap"
         with gpu_mmap.idiom(dataset, Crops(size) if size else None) as read:
             images, labels = read(np.array([5, 5, 0]))
             assert (images.device.type, labels.device.type) == ("cuda", "cuda")

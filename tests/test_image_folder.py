@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from bench.errors import DataError, UsageError
+from bench.run.stores import Wanted, prepare
 from bench.sources.base import SourceOptions
 from bench.sources.files import MARKER
 from bench.sources.folder import Folder
 from bench.sources.image_folder import Files, survey
 from bench.sources.registry import open_source, why_missing
-from bench.stores import Wanted, prepare
 from loaders import DecodeError, load
 from tests.ragged_samples import RaggedSamples, a_file, write_folder
 

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from bench.errors import DataError, UsageError
+from bench.run.stores import Wanted, prepare
 from bench.sources.base import Archive, SourceOptions
 from bench.sources.fetch import fetch
 from bench.sources.files import MARKER, VERIFIED
 from bench.sources.imagenette import NAMES, Imagenette, Imagenette160, Imagenette320
 from bench.sources.registry import open_source
 from bench.sources.tar_extraction import extract_tar
-from bench.stores import Wanted, prepare
 from loaders import load
 from tests.ragged_samples import a_file
 from tests.test_fetch import Server, server  # noqa: F401 - a fixture

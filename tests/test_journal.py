@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders import Block, DecodeError, StoreInfo, load
-from loaders.journal import ROW, Journal, Past
-from loaders.split import between
+from loaders.store.journal import ROW, Journal, Past
+from loaders.store.samples import between
 from tests.loader_contract import Breaking, Interruption, same
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO, Samples, make_splits
@@ -42,7 +42,7 @@ def interrupted(location: Path, splits: dict[str, Any]) -> Path:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes are taken after every block."""
-    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
 
 
 def test_without_notes_an_interruption_leaves_nothing(tmp_path: Path) -> None:

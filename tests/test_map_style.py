@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 import loaders
 from loaders import LoaderError, OptionError
-from loaders.map_style import class_names
+from loaders.reading.map_style import class_names
 
 IMAGE = np.full((8, 6, 3), 7, np.uint8)
 

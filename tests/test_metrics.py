@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from bench.metrics import score
+from bench.train.scores import score
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config import Model
-from bench.models import build_model
+from bench.train.models import build_model
 
 NAMES: list[Model] = ["convnet", "resnet18", "densenet121", "resnet9"]
 

@@ -11,8 +11,8 @@ import pynvml
 import pytest
 import torch
 
-from bench.measure.nvml import GpuSampler, Look, summarise
-from bench.measure.nvml_device import UnclearDeviceError, find
+from bench.measure.gpu.nvml import GpuSampler, Look, summarise
+from bench.measure.gpu.nvml_device import UnclearDeviceError, find
 from tests.fake_nvml import GPU, SLICES, UUID, FakeNvml, a_slice, counting
 
 NOTHING = Look(0.0, None, None, None, None, None, None, None)
@@ -261,7 +261,7 @@ def test_an_only_slice_needs_no_name_and_one_of_two_does(monkeypatch: pytest.Mon
 
 def test_the_functions_that_are_used_are_the_module_s() -> None:
     """A name that NVML's module lacks would be found on a device only."""
-    from bench.measure.nvml_device import Nvml
+    from bench.measure.gpu.nvml_device import Nvml
 
     names = [name for name in vars(Nvml) if name.startswith("nvml")]
     assert len(names) > 20

@@ -17,7 +17,7 @@ from loaders import (
     read_option,
     store_option,
 )
-from loaders.options import Encoding, parse_options
+from loaders.core.options import Encoding, parse_options
 
 
 class Some(LoaderOptions):

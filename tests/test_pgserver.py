@@ -18,10 +18,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from loaders import pgbinaries
-from loaders.errors import BackendError, StoreError
-from loaders.handover import SHARED_MEMORY
-from loaders.pgserver import DATA, EmbeddedServer
+from loaders.core.errors import BackendError, StoreError
+from loaders.formats.postgres import binaries as pgbinaries
+from loaders.formats.postgres.server import DATA, EmbeddedServer
+from loaders.reading.handover import SHARED_MEMORY
 from tests.loader_contract import in_fork
 from tests.private_mount import with_read_only
 
@@ -211,7 +211,7 @@ def test_nothing_is_left_when_its_user_fails(made: Path) -> None:
 
 def test_nothing_is_left_when_the_interpreter_ends_without_close(made: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from loaders.pgserver import EmbeddedServer;"
+        "import sys; from pathlib import Path; from loaders.formats.postgres.server import EmbeddedServer;"
         f"server = EmbeddedServer.open(Path(sys.argv[1]), 'socket', {CACHE});"
         "print(server.pid, server.supervisor_pid, server.conninfo('socket')['host'], flush=True); sys.exit(5)"
     )

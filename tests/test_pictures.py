@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loaders import DecodeError
-from loaders.pictures import Kind, decode_picture
+from loaders.images.kinds import Kind, decode_picture
 from tests.picture_kinds import ODD, by_pillow, jpeg_of_size, picture_files, turned
 
 RANDOM = np.random.default_rng(0)
@@ -197,6 +197,6 @@ def test_a_lack_of_memory_is_not_the_file_s_fault(monkeypatch: pytest.MonkeyPatc
     def lacking(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("loaders.pictures.simplejpeg.decode_jpeg", lacking)
+    monkeypatch.setattr("loaders.images.kinds.simplejpeg.decode_jpeg", lacking)
     with pytest.raises(MemoryError):
         decode_picture(encoded(colour(), "JPEG"), "it")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from loaders import DecodeError
-from loaders.pictures import decode_picture
-from loaders.pillow import open_image, reason
+from loaders.images.kinds import decode_picture
+from loaders.images.pillow import open_image, reason
 from tests.picture_kinds import encoded, picture_files, png_of_size, smooth
 
 PALETTE = picture_files()["png_palette_alpha"]

@@ -19,13 +19,14 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from torch.utils.data import DataLoader
 
-from bench.measure.idioms.postgres import idiom
-from loaders import BackendError, LoaderError, OptionError, StoreError, postgres
-from loaders.options import parse_options
-from loaders.pgbinaries import Found
-from loaders.pgserver import EmbeddedServer
-from loaders.pgtables import SCHEMA, TABLES, read_tables
-from loaders.postgres import PostgresDataset, PostgresOptions
+from bench.idioms.postgres import idiom
+from loaders import BackendError, LoaderError, OptionError, StoreError
+from loaders.core.options import parse_options
+from loaders.formats.postgres import format as postgres
+from loaders.formats.postgres.binaries import Found
+from loaders.formats.postgres.format import PostgresDataset, PostgresOptions
+from loaders.formats.postgres.server import EmbeddedServer
+from loaders.formats.postgres.tables import SCHEMA, TABLES, read_tables
 from tests.loader_contract import Breaking, Interruption, in_fork, same
 from tests.samples import INFO, Samples, as_splits, make_splits
 from tests.test_pgserver import alive, nothing_left, wait_until
@@ -388,7 +389,7 @@ def test_an_interrupted_prepare_leaves_the_tables_as_they_were(on_dsn: Stored, d
 def test_a_killed_prepare_goes_on_with_its_tables(
     on_dsn: Stored, dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
     _, splits = on_dsn
     before = tables_on(dsn)
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from loaders import BatchRequest, DecodeError, OptionError, StoreError, load
-from loaders.manifest import read_manifest, write_manifest
-from loaders.ragged import sizes_name
+from loaders.images.ragged import sizes_name
+from loaders.store.manifest import read_manifest, write_manifest
 from tests.picture_kinds import (
     by_pillow,
     encoded,

@@ -14,15 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.batching import BatchStream
 from bench.config import RateConfig
-from bench.measure import rates as module
-from bench.measure.rates import consume, consume_array, find_idiom
-from bench.rate import rate
 from bench.records import Record
-from bench.runner import RunFailedError
+from bench.run import rates as module
+from bench.run.rate import rate
+from bench.run.rates import consume, consume_array, find_idiom
+from bench.run.runner import RunFailedError
+from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
-from bench.stores import Silent, Wanted
+from bench.train.batching import BatchStream
 from loaders import Batch, load, loader_names
 from tests.samples import INFO, as_splits, make_splits
 
@@ -69,7 +69,7 @@ def test_loader_and_idiom_deliver_the_same_bytes(tmp_path: Path, loader: str) ->
     assert record.rates.raw is not None
     assert len(record.rates.loader) == len(record.rates.raw) == 3
     assert min(record.rates.loader + record.rates.raw) > 0
-    assert record.rates.idiom == f"bench.measure.idioms.{loader}"
+    assert record.rates.idiom == f"bench.idioms.{loader}"
     assert record.epochs == []
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.records import Foreign, read_records
-from bench.report.show import cell
-from bench.report.table import Table
+from bench.render.show import cell
+from bench.render.table import Table
 from bench.report.tables import tables
 from tests.ragged_samples import RaggedSamples
 

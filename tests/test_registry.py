@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.doctor import why_unavailable
+from bench.run.doctor import why_unavailable
 from loaders import ImageDataset, UnavailableError, load, loader_names
 from loaders.registry import BUILT_IN, LoaderSpec, UnknownLoaderError
 from tests.command import Bench
@@ -28,8 +28,8 @@ def test_an_unknown_name() -> None:
 
 
 def test_a_loader_whose_backend_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "loaders.hdf5", raising=False)
-    monkeypatch.delitem(sys.modules, "loaders.hdf5_io", raising=False)
+    monkeypatch.delitem(sys.modules, "loaders.formats.hdf5.format", raising=False)
+    monkeypatch.delitem(sys.modules, "loaders.formats.hdf5.io", raising=False)
     monkeypatch.setitem(sys.modules, "h5py", None)  # what Python itself does for a module that must not be found
     with pytest.raises(UnavailableError) as caught:
         load("hdf5")
@@ -42,9 +42,12 @@ def test_a_loader_whose_backend_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     ("target", "sentence"),
     [
         ("no_such_module_at_all:Loader", "needs no_such_module_at_all, which is missing: pip install it"),
-        ("loaders.mmap:Tape", "cannot be imported (AttributeError: module 'loaders.mmap' has no attribute 'Tape')"),
-        ("loaders.arrays:Path", "loaders.arrays:Path is not a subclass of loaders.ImageDataset"),
-        ("loaders.arrays:write_arrays", "is not a subclass of loaders.ImageDataset"),
+        (
+            "loaders.formats.mmap:Tape",
+            "cannot be imported (AttributeError: module 'loaders.formats.mmap' has no attribute 'Tape')",
+        ),
+        ("loaders.store.arrays:Path", "loaders.store.arrays:Path is not a subclass of loaders.ImageDataset"),
+        ("loaders.store.arrays:write_arrays", "is not a subclass of loaders.ImageDataset"),
     ],
 )
 def test_a_target_that_is_no_loader(monkeypatch: pytest.MonkeyPatch, target: str, sentence: str) -> None:
@@ -65,7 +68,7 @@ def install(folder: Path, name: str, entry: str, code: str, requires: tuple[str,
 
 
 def test_plug_ins_are_listed_after_the_built_in_loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "from loaders.mmap import MmapDataset as Other\n"
+    code = "from loaders.formats.mmap import MmapDataset as Other\n"
     install(tmp_path, "zzz_plugin", "zebra = zzz_plugin:Other", code)
     install(tmp_path, "aaa_plugin", "ant = aaa_plugin:Other", code)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -139,7 +142,7 @@ def test_a_plug_in_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_plug_in_that_is_slow_to_import_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
-    code = "import time; time.sleep(2.1)\nfrom loaders.mmap import MmapDataset as Loader\n"
+    code = "import time; time.sleep(2.1)\nfrom loaders.formats.mmap import MmapDataset as Loader\n"
     install(tmp_path, "slow_plugin", "slow = slow_plugin:Loader", code)
     monkeypatch.syspath_prepend(str(tmp_path))
     lines = bench("loaders").out.splitlines()

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, TakenError, read_records, write_record
-from bench.repeats import keep, numbered
+from bench.run.repeats import keep, numbered
 from tests.record_samples import a_record
 
 

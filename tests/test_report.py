@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.measure.comparison import Verdict
 from bench.records import Foreign, Record, read_records
+from bench.render.table import Row, Table
 from bench.report.groups import groups
-from bench.report.table import Row, Table
 from bench.report.tables import tables
+from bench.stats.comparison import Verdict
 from tests.record_samples import DATASET, DIGEST, ENVIRONMENT, GPU, STORE, a_record, a_whole_document, an_epoch
 
 V1 = Path(__file__).parent / "data" / "records-v1"

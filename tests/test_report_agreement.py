@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.records import Record
-from bench.report.csv import csv_text
+from bench.render.csv import csv_text
+from bench.render.latex import _fields, fragment
+from bench.render.markdown import markdown
+from bench.render.table import Table
+from bench.render.terminal import tables_of
 from bench.report.groups import groups
-from bench.report.html.grid import grid
-from bench.report.html.links import Links
-from bench.report.latex import _fields, fragment
-from bench.report.markdown import markdown
-from bench.report.table import Table
+from bench.report.page.grid import grid
+from bench.report.page.links import Links
 from bench.report.tables import tables
 from bench.report.tables.against import Side, against
-from bench.report.terminal import tables_of
 from tests.record_samples import a_whole_sweep
 
 Rows: TypeAlias = list[dict[str, str]]

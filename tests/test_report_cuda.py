@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bench.figurestyle import thesis
 from bench.records import Record
+from bench.render.figurestyle import thesis
+from bench.render.latvian import LATVIAN
+from bench.render.table import Table
 from bench.report.figures import Picture, plan
 from bench.report.figures.stages import DEVICE, STAGES
-from bench.report.latvian import LATVIAN
-from bench.report.table import Table
 from bench.report.tables import tables
 from tests.record_samples import DIGEST, a_whole_document, a_whole_sweep, an_epoch
 

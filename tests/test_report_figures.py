@@ -26,14 +26,14 @@ from PIL import Image
 from scipy import stats
 
 import bench.report.figures as package
-from bench.figurestyle import TEXT_WIDTH, thesis
 from bench.records import Record
+from bench.render.figurestyle import TEXT_WIDTH, thesis
+from bench.render.latvian import LATVIAN as SHARED
+from bench.render.table import Language
 from bench.report.figures import Picture, draw, plan
 from bench.report.figures.looks import COLOURS, looks
 from bench.report.figures.words import LATVIAN
 from bench.report.groups import groups
-from bench.report.latvian import LATVIAN as SHARED
-from bench.report.table import Language
 from bench.report.tables import tables
 from tests.record_samples import DATASET, STORE, a_record, an_epoch
 

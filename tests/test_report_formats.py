@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.records import Record
-from bench.report.csv import csv_text
-from bench.report.latex import PACKAGES, fragment, preview
-from bench.report.markdown import Drawing, markdown
-from bench.report.show import cell
-from bench.report.table import Column, Language, Row, Table, Value
+from bench.render.csv import csv_text
+from bench.render.latex import PACKAGES, fragment, preview
+from bench.render.markdown import Drawing, markdown
+from bench.render.show import cell
+from bench.render.table import Column, Language, Row, Table, Value
+from bench.render.terminal import tables_of
+from bench.render.text import one_line, plain, printable
 from bench.report.tables import tables
-from bench.report.terminal import tables_of
-from bench.report.text import one_line, plain, printable
 from bench.report.write import Report, write
 from tests.latex import compiled, complaints
 from tests.record_samples import a_record, a_whole_document, a_whole_sweep, an_epoch

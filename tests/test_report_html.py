@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record
+from bench.render.table import Language, Table
 from bench.report.figures import plan
 from bench.report.groups import groups
-from bench.report.html import write_html
-from bench.report.html.links import Links
-from bench.report.html.page import render
-from bench.report.html.words import TEXTS, Words
-from bench.report.table import Language, Table
+from bench.report.page import write_html
+from bench.report.page.links import Links
+from bench.report.page.page import render
+from bench.report.page.words import TEXTS, Words
 from bench.report.tables import tables
 from tests.record_samples import DATASET, ENVIRONMENT
 from tests.simulated_runs import a_dataset, a_run, a_sweep
@@ -199,7 +199,7 @@ def test_every_number_is_linked_to_its_records(records: list[Record]) -> None:
 
 
 def test_cells_show_what_the_other_formats_show(records: list[Record]) -> None:
-    from bench.report.show import cell as as_shown
+    from bench.render.show import cell as as_shown
 
     for language in ("en", "lv"):
         made = tables(records, language=language)
@@ -499,7 +499,7 @@ def test_the_script_is_short() -> None:
 
 
 def test_a_made_up_table_needs_no_number(records: list[Record]) -> None:
-    from bench.report.table import Column, Row, Value
+    from bench.render.table import Column, Row, Value
 
     column = Column("what", "what", kind="text")
     table = Table("t", "made", "T", "", "tab:t", [column], [Row({"what": Value(text="x")})], [], "nowhere")

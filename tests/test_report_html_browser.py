@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bench.records import Record
+from bench.render.table import Language
 from bench.report.figures import plan
-from bench.report.html import write_html
-from bench.report.table import Language
+from bench.report.page import write_html
 from bench.report.tables import tables
 from tests.chromium import Browser, chromium
 from tests.simulated_runs import a_dataset, a_run, a_sweep

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.measure.comparison import FAMILY_ALPHA, compare_all, paired_ratio
 from bench.records import Record
+from bench.render.table import Language
 from bench.report.groups import groups
-from bench.report.html.advice import Advice, advise
-from bench.report.html.recommendation import Candidate, Recommendation, recommend
-from bench.report.html.words import Words
-from bench.report.table import Language
+from bench.report.page.advice import Advice, advise
+from bench.report.page.recommendation import Candidate, Recommendation, recommend
+from bench.report.page.words import Words
 from bench.report.tables.part import Part, digests, parts
+from bench.stats.comparison import FAMILY_ALPHA, compare_all, paired_ratio
 from tests.record_samples import DIGEST
 from tests.simulated_runs import a_dataset, a_run, a_sweep
 

@@ -10,20 +10,22 @@ from typing import get_args
 
 import pytest
 
+import bench.render
 import bench.report
 from bench.config import CacheState, RateConfig, RunConfig
-from bench.measure.comparison import Verdict
 from bench.records import Record
-from bench.report.language import number, say
-from bench.report.latvian import LATVIAN
+from bench.render.language import number, say
+from bench.render.latvian import LATVIAN
+from bench.render.table import Table
 from bench.report.metrics import METRICS, time_to_accuracy
-from bench.report.table import Table
 from bench.report.tables import tables
 from bench.report.tables.assemble import _CACHES, MODELS, SETTINGS
 from bench.report.tables.simple import ENERGY_SOURCES
+from bench.stats.comparison import Verdict
 from tests.record_samples import GPU, a_record, a_whole_sweep
 
 REPORT = Path(bench.report.__file__).parent
+RENDER = Path(bench.render.__file__).parent
 SAME = frozenset(
     ["s", "ms", "%", "B", "MB", "J", "W", "p", "AU", "CPU", "process", "bench rate", "< resolution ({half})"]
 )
@@ -32,7 +34,7 @@ SAME = frozenset(
 
 def spoken() -> Iterator[str]:
     """Every text that the tables' code hands to ``say``, or keeps for it."""
-    for path in [*REPORT.glob("*.py"), *(REPORT / "tables").glob("*.py")]:
+    for path in [*REPORT.glob("*.py"), *(REPORT / "tables").glob("*.py"), *RENDER.glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
                 yield from (str(part.value) for part in node.args[:1] if isinstance(part, ast.Constant))

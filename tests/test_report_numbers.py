@@ -17,7 +17,7 @@ import pytest
 from scipy import optimize, stats
 
 from bench.records import Record
-from bench.report.table import Column, Row, Table, Value
+from bench.render.table import Column, Row, Table, Value
 from bench.report.tables import tables
 from tests.command import Bench
 from tests.record_samples import a_whole_sweep

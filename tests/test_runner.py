@@ -14,18 +14,18 @@ import psutil
 import pytest
 import torch
 
-from bench.batching import epoch_order
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.measure.nvml import GpuSampler
+from bench.measure.gpu.nvml import GpuSampler
 from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
 from bench.report.metrics import METRICS
-from bench.runner import FILLING, RunFailedError, resolve_device, run
+from bench.run.runner import FILLING, RunFailedError, resolve_device, run
+from bench.run.stores import Silent, Wanted
 from bench.sentences import sentence
 from bench.sources.registry import open_source
-from bench.stores import Silent, Wanted
-from bench.training import EpochResult, Trainer
+from bench.train.batching import epoch_order
+from bench.train.trainer import EpochResult, Trainer
 from loaders import load, loader_names
 
 SMALL: dict[str, Any] = {
@@ -180,7 +180,7 @@ def test_a_run_measures_its_ceiling_and_its_loader(baseline: Record) -> None:
     assert len(rates.loader) == 3
     assert rates.raw is not None
     assert len(rates.raw) == 3
-    assert rates.idiom == "bench.measure.idioms.memory"
+    assert rates.idiom == "bench.idioms.memory"
 
 
 def test_ceilings_can_be_left_out(folder: Path, baseline: Record) -> None:

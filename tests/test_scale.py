@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure import scale
+from bench.run import scale
 from loaders import load
-from loaders.mmap import MmapDataset
+from loaders.formats.mmap import MmapDataset
 
 
 @pytest.mark.parametrize("case", scale.CASES, ids=lambda case: case.what)

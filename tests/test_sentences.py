@@ -16,7 +16,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.sentences import ran_out, sentence
-from loaders.errors import DecodeError, StoreError
+from loaders.core.errors import DecodeError, StoreError
 
 MEMORY, PROCESSES, FILES = "the machine's memory ran out", "no more threads or processes", "too many files are open"
 

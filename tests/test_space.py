@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loaders import Block, StoreError, StoreInfo, load, loader_names
-from loaders.space import estimate
+from loaders.store.space import estimate
 from tests.ragged_samples import RaggedSamples
 from tests.samples import CLASSES, INFO, Samples, make_splits
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
 from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, load
-from loaders.split import SplitInfo, between, check_split_names
-from loaders.streamed import StreamedSplit
+from loaders.store.intake import StreamedSplit
+from loaders.store.samples import SplitInfo, between, check_split_names
 from tests.samples import Samples
 
 SHAPE = (2, 3, 5)

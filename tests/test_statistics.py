@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.measure.statistics import (
+from bench.stats.intervals import (
     BOOTSTRAP_MIN_RUNS,
     SPREAD_LIMIT,
     bootstrap_interval,

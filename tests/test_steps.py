@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from bench.models import build_model
-from bench.steps import Captured, Cycle, DeviceSGD, EagerSGD, Optimiser, Step
+from bench.train.models import build_model
+from bench.train.steps import Captured, Cycle, DeviceSGD, EagerSGD, Optimiser, Step
 
 
 @given(st.integers(1, 400), st.floats(1e-6, 10), st.sampled_from([0.0, 0.5, 0.9, 0.95]))

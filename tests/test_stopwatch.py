@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.stopwatch import DeviceTimeline, HostTimeline, Interval, Queue, stopwatch_cost
+from bench.measure.clocks import DeviceTimeline, HostTimeline, Interval, Queue, stopwatch_cost
 
 
 def test_an_interval_lies_between_the_clocks_inside_and_outside_it() -> None:
@@ -157,7 +157,7 @@ def test_after_an_error_the_device_is_not_asked_for_its_time() -> None:
 
 @pytest.mark.cuda
 def test_the_device_s_parts_are_within_the_host_s_time() -> None:
-    from bench.batching import way_to
+    from bench.train.batching import way_to
 
     cuda = torch.device("cuda")
     way = way_to(cuda, 2)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from bench.errors import DataError
+from bench.run.stores import Wanted, prepare
 from bench.sources.base import Source, SourceOptions
 from bench.sources.digits import ArraySplit
 from bench.sources.registry import open_source
-from bench.stores import Wanted, prepare
 from loaders import DatasetInfo, LoaderOptions, Split, StoreError, load
-from loaders.manifest import MANIFEST
-from loaders.options import store_option
+from loaders.core.options import store_option
+from loaders.store.manifest import MANIFEST
 from tests.loader_contract import in_fork
 from tests.ragged_samples import RaggedSamples, write_folder
 from tests.samples import INFO, make_splits
@@ -213,7 +213,7 @@ def test_an_empty_folder_becomes_a_store_and_another_is_left_alone(source: Folde
 def test_a_forced_preparation_goes_on_from_nothing(
     source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loaders.journal.INTERVAL", 0.0)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
     want = wanted(source, tmp_path)
 
     class Dying(Steps):

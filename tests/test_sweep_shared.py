@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.errors import BenchError
 from bench.records import Foreign, Record, read_records
 from bench.report.tables import tables
-from bench.runner import FILLING
+from bench.run.runner import FILLING
 from bench.sweep.attempt import Clock
 from bench.sweep.config import read_sweep
 from bench.sweep.engine import Sweep

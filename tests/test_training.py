@@ -18,18 +18,18 @@ import pytest
 import torch
 from torch import nn
 
-from bench import runner
-from bench.augment import Transform
-from bench.batching import cut, epoch_order
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.models import build_model
+from bench.run import runner
+from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
-from bench.stores import Silent, Wanted
-from bench.training import Trainer, _explained
-from bench.transfer import Staging
+from bench.train.augment import Transform
+from bench.train.batching import cut, epoch_order
+from bench.train.models import build_model
+from bench.train.trainer import Trainer, _explained
+from bench.train.transfer import Staging
 from loaders import Batch, load
-from loaders.batch import Indices
+from loaders.core.batch import Indices
 from tests.slow_device import HostComputes
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.batching import Direct, cut, way_to
-from bench.carrier import CudaCarrier
-from bench.measure.stopwatch import DeviceTimeline
-from bench.transfer import Staging, Tensors, _Slot
+from bench.measure.clocks import DeviceTimeline
+from bench.train.batching import Direct, cut, way_to
+from bench.train.carrier import CudaCarrier
+from bench.train.transfer import Staging, Tensors, _Slot
 from tests.slow_device import SlowDevice
 
 NOTHING = DeviceTimeline(None)

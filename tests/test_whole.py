@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.figurestyle import a_figure, save, thesis
+from bench.render.figurestyle import a_figure, save, thesis
+from bench.render.whole import write_whole
 from bench.report import compare
 from bench.report.write import Report, write
-from bench.whole import write_whole
 from tests.record_samples import a_record
 
 BLOCK = 4096

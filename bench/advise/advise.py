@@ -17,11 +17,11 @@ from bench.advise.candidates import Candidate, candidates
 from bench.advise.trial import BLOCKS, Bench, Trial
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.measure.statistics import Interval, mean_interval
+from bench.run.stores import with_remedy
 from bench.sources.base import LimitedSplit, Source
-from bench.stores import with_remedy
+from bench.stats.intervals import Interval, mean_interval
 from loaders import DecodeError, LoaderError
-from loaders.pictures import decode_picture
+from loaders.images.kinds import decode_picture
 
 FIXED_SAMPLE, RAGGED_SAMPLE = 4096, 512
 """Images of each split that are tried, of one size and of many."""

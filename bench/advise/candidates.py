@@ -10,7 +10,7 @@ import torch
 
 from bench.sources.base import Source
 from loaders import load
-from loaders.threads import default_threads
+from loaders.images.threads import default_threads
 
 RAM_SHARE = 0.6
 """Share of the memory that is free now which a split kept in memory may take."""

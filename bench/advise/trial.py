@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.advise.candidates import Candidate, Way
-from bench.augment import Transform
-from bench.batching import BatchStream, cut, epoch_order
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
-from bench.measure.rates import consume
-from bench.models import build_model
-from bench.runner import shape_of
+from bench.run.rates import consume
+from bench.run.runner import shape_of
+from bench.run.stores import Wanted, prepare
 from bench.sources.base import Source
-from bench.stores import Wanted, prepare
-from bench.training import Trainer
+from bench.train.augment import Transform
+from bench.train.batching import BatchStream, cut, epoch_order
+from bench.train.models import build_model
+from bench.train.trainer import Trainer
 from loaders import ImageDataset, StoreInfo, load
-from loaders.batch import Indices
-from loaders.options import parse_options
+from loaders.core.batch import Indices
+from loaders.core.options import parse_options
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.advise.advise import Advice, Forecast
 from bench.config import RunConfig
-from bench.stores import Wanted
+from bench.run.stores import Wanted
 
 
 def table(advice: Advice) -> Table:

@@ -66,9 +66,9 @@ def _told(error: Exception) -> int:
 
     unknown = f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where"
     _tell(ran_out(error) or (str(error) if is_own(error) else unknown))
-    if "loaders.errors" not in sys.modules:  # it is none of theirs, and to import them takes PyTorch
+    if "loaders.core.errors" not in sys.modules:  # it is none of theirs, and to import them takes PyTorch
         return 2 if isinstance(error, UsageError) else 1
-    from loaders.errors import OptionError
+    from loaders.core.errors import OptionError
     from loaders.registry import UnknownLoaderError
 
     return 2 if isinstance(error, UsageError | OptionError | UnknownLoaderError) else 1

@@ -48,7 +48,7 @@ def advise(
     """Tell which loader, encoding and workers suit your data here, and what that costs, from a sample of it."""
     from bench.advise import words
     from bench.advise.advise import advise as measure
-    from bench.runner import fix_arithmetic, resolve_device
+    from bench.run.runner import fix_arithmetic, resolve_device
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
 

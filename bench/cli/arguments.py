@@ -10,8 +10,8 @@ from bench.config import build
 from bench.errors import UsageError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
+    from bench.run.stores import Wanted
     from bench.sources.base import SourceOptions
-    from bench.stores import Wanted
 
 
 def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
@@ -36,10 +36,10 @@ def wanted_store(
     how: SourceOptions,
 ) -> tuple[Wanted, dict[str, Any]]:
     """The loader over the dataset, and the given options as they may stand in a record."""
+    from bench.run.stores import Wanted
     from bench.sources.registry import open_source
-    from bench.stores import Wanted
     from loaders import load
-    from loaders.options import parse_options
+    from loaders.core.options import parse_options
 
     values: dict[str, str] = {}
     for text in given or []:

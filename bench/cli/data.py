@@ -63,7 +63,7 @@ def prepare(
     debug: Debug = False,
 ) -> None:
     """Write a loader's store of a dataset."""
-    from bench.stores import prepare as make
+    from bench.run.stores import prepare as make
 
     how = source_options(resize, on_corrupt, test_share)
     wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, how)

@@ -30,7 +30,7 @@ def gradcheck(
 
     from bench.gradients import outcome
     from bench.gradients.report import terminal, write
-    from bench.runner import resolve_device
+    from bench.run.runner import resolve_device
 
     wanted = chosen_formats(formats, write.FORMATS)
     command = " ".join(

@@ -19,7 +19,7 @@ _LONG_IMPORT_S = 2.0
 
 def loaders(debug: Debug = False) -> None:
     """List the loaders, their options, and why one cannot run here."""
-    from bench.doctor import why_unavailable
+    from bench.run.doctor import why_unavailable
     from loaders import UnavailableError, load, loader_names
     from loaders.registry import BUILT_IN
 
@@ -54,7 +54,7 @@ def doctor(
     debug: Debug = False,
 ) -> None:
     """Tell what this machine can run, what is missing and why. Exits 1 if a store is damaged."""
-    from bench import doctor as rounds
+    from bench.run import doctor as rounds
 
     end_by_exception()
     findings = list(rounds.examine(data_dir))

@@ -17,7 +17,7 @@ from bench.progress import err
 
 if TYPE_CHECKING:  # only commands that need them import them
     from bench.records import Foreign, Record
-    from bench.report.table import Table
+    from bench.render.table import Table
 
 
 def report(
@@ -99,7 +99,7 @@ def _records(folder: Path) -> tuple[list[Record], list[Foreign]]:
 
 def _show(made: Iterable[Table]) -> None:
     """The tables for a terminal, each with its notes."""
-    from bench.report import terminal
+    from bench.render import terminal
 
     for table, notes in terminal.tables_of(made):
         out.print(table)

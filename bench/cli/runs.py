@@ -43,7 +43,7 @@ from bench.progress import Bar
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
     from bench.records import Record
-    from bench.stores import Wanted
+    from bench.run.stores import Wanted
 
 C = TypeVar("C", bound=Settings)
 
@@ -88,7 +88,7 @@ def run(
 ) -> None:
     """Train on one loader and dataset, and write the record. Prepares a store that is missing."""
     from bench.report.metrics import METRICS
-    from bench.runner import run as train
+    from bench.run.runner import run as train
 
     wanted, settings = _subject(locals())
     config = build(
@@ -143,8 +143,8 @@ def rate(
     debug: Debug = False,
 ) -> None:
     """Measure the data path alone, beside the format's fastest plain idiom."""
-    from bench.rate import rate as measure
     from bench.report.metrics import METRICS
+    from bench.run.rate import rate as measure
 
     wanted, settings = _subject(locals())
     config = build(RateConfig, **settings, batches=batches, repeats=repeats)
@@ -158,7 +158,7 @@ def rate(
 
 def _subject(given: Mapping[str, Any]) -> tuple[Wanted, dict[str, Any]]:
     """Of the arguments of either command: the loader over the dataset, and what all configurations have."""
-    from bench.runner import resolve_device
+    from bench.run.runner import resolve_device
 
     how = source_options(given["resize"], given["on_corrupt"], given["test_share"])
     loader, dataset, option, limit = given["loader"], given["dataset"], given["option"], given["limit"]
@@ -176,8 +176,8 @@ def _subject(given: Mapping[str, Any]) -> tuple[Wanted, dict[str, Any]]:
 
 def _recorded(config: C, repeat: int | None, overwrite: bool, folder: Path, work: Callable[[C], Record]) -> Record:
     """Do the work under a number of its own and keep its record, whatever became of it."""
-    from bench.repeats import keep, numbered
-    from bench.runner import RunFailedError
+    from bench.run.repeats import keep, numbered
+    from bench.run.runner import RunFailedError
 
     config = numbered(config, repeat, overwrite, folder)
     end_by_exception()

@@ -16,7 +16,7 @@ import psutil
 import pynvml
 import torch
 
-from bench.measure.nvml_device import SILENT, Nvml, find, started, told
+from bench.measure.gpu.nvml_device import SILENT, Nvml, find, started, told
 from bench.measure.storage import storage_of
 
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError
 from bench.records import Record
-from bench.report.csv import csv_text
+from bench.render.csv import csv_text
+from bench.render.latex import fragment, preview
+from bench.render.markdown import markdown
+from bench.render.table import Language, Table
+from bench.render.whole import write_whole
 from bench.report.groups import groups
-from bench.report.latex import fragment, preview
-from bench.report.markdown import markdown
-from bench.report.table import Language, Table
 from bench.report.tables.against import Side, against
-from bench.whole import write_whole
 
 FORMATS = ("md", "csv", "latex")
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report.language import Note, say
-from bench.report.table import Language
+from bench.render.language import Note, say
+from bench.render.table import Language
 
 COMPARED = (
     *("cpu", "cores", "affinity", "ram_bytes", "governor", "virtual", "storage", "machine", "system", "kernel"),

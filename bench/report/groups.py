@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 from bench.config import CacheState, Model
 from bench.records import Record
+from bench.render.language import Note, number, say
+from bench.render.table import Language
 from bench.report.environments import COMPARED, compared, describe, differences
-from bench.report.language import Note, number, say
-from bench.report.table import Language
 
 _NOT_SETTINGS = {
     *("command", "loader", "options", "dataset", "model", "cache", "batch_size", "workers"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from bench.measure.ratio import paired_means, ratio_of
-from bench.measure.statistics import Interval, mean_interval
 from bench.records import Record
 from bench.report import values
 from bench.report.values import Of
+from bench.stats.intervals import Interval, mean_interval
+from bench.stats.ratio import paired_means, ratio_of
 
 Better: TypeAlias = Literal["lower", "higher"] | None
 

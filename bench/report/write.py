@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record
-from bench.report.csv import csv_text
-from bench.report.latex import fragment, preview
-from bench.report.markdown import Drawing, markdown
-from bench.report.table import Language, Table
+from bench.render.csv import csv_text
+from bench.render.latex import fragment, preview
+from bench.render.markdown import Drawing, markdown
+from bench.render.table import Language, Table
+from bench.render.text import one_line, plain
+from bench.render.whole import write_whole
 from bench.report.tables import BASELINE, tables
-from bench.report.text import one_line, plain
-from bench.whole import write_whole
 
 if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
     from bench.report.figures import Picture
@@ -114,7 +114,7 @@ def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Pa
 
 
 def _html(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
-    from bench.report.html import write_html
+    from bench.report.page import write_html
 
     path = write_html(
         report.tables,

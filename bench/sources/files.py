@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import DataError, UsageError
-from loaders.regular import open_regular
-from loaders.store import sync_filesystem
+from loaders.core.regular import open_regular
+from loaders.store.writer import sync_filesystem
 
 MARKER = "SYNTHETIC.json"
 """A twin carries this file, so that it is never taken for the official data."""

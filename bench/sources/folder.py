@@ -19,7 +19,7 @@ PREFIX = "folder:"
 
 
 class Folder(Source):
-    """Images of any size and of the formats of `picture_tree.SUFFIXES`, by the rule of `loaders.pictures`.
+    """Images of any size and of the formats of `picture_tree.SUFFIXES`, by the rule of `loaders.images.kinds`.
 
     The fingerprint covers every image's path below the folder and its size, not its content.
     """

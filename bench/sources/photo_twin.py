@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from bench.sources.base import Report
 from bench.sources.imagenette import NAMES
 from bench.sources.twins import twin_share, twin_tree
-from loaders.threads import default_threads
+from loaders.images.threads import default_threads
 
 TRAIN, VAL = 947, 392
 """Images a class; the official ones have 858 to 993 and 357 to 419."""

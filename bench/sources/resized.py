@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from bench.sources.image_folder import Files, Survey
 from loaders import Block, LoaderError, Split
-from loaders.crops import resize_into
-from loaders.pictures import decode_picture
-from loaders.threads import Spread
+from loaders.images.crops import resize_into
+from loaders.images.kinds import decode_picture
+from loaders.images.threads import Spread
 
 QUALITY = 95
 """Of the JPEG files that stand for the smaller images: their pixels are what every loader and encoding then gives."""

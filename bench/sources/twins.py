@@ -17,7 +17,7 @@ from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED
 from bench.sources.files import MARKER, disk_errors, exists, need_space, new_tree, sole_writer, write_marker
 from bench.sources.rendering import VERSION, Rendered, Renderer
 from bench.sources.unpickle import dump_python2
-from loaders.threads import default_threads
+from loaders.images.threads import default_threads
 
 # Mean file size of the official Tiny ImageNet is 2.1 kB; this quality gives the twin the same.
 _JPEG_QUALITY = 90

@@ -55,7 +55,7 @@ def calibrate(workloads: Sequence[Workload], started: float) -> Calibration:
     """
     import torch
 
-    import bench.runner  # noqa: F401 - what every run imports before it begins
+    import bench.run.runner  # noqa: F401 - what every run imports before it begins
 
     start_s = time.time() - started
     default = torch.get_num_threads()
@@ -65,10 +65,10 @@ def calibrate(workloads: Sequence[Workload], started: float) -> Calibration:
 def _sample_s(workload: Workload, default_threads: int) -> float:
     import torch
 
-    from bench.augment import Transform
-    from bench.models import build_model
-    from bench.runner import fix_arithmetic
-    from bench.training import Trainer
+    from bench.run.runner import fix_arithmetic
+    from bench.train.augment import Transform
+    from bench.train.models import build_model
+    from bench.train.trainer import Trainer
 
     config, shape = workload.config, workload.shape
     torch.set_num_threads(default_threads)

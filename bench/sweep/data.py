@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.errors import DataError, UsageError
+from bench.run.stores import prepare
 from bench.sources.base import Source
 from bench.sources.files import MARKER, exists, read_bytes
 from bench.sources.registry import SOURCES, open_source
-from bench.stores import prepare
 from bench.sweep.config import DataConfig, SweepFile
 from bench.sweep.plan import Cell, Folders
 from loaders import LoaderError

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bench.config import RunConfig
 from bench.errors import BenchError, DataError
-from bench.runner import RATE_REPEATS
+from bench.run.runner import RATE_REPEATS
 from bench.sources.files import exists
 from bench.sources.registry import open_source
 from bench.sweep.calibrate import Calibration, Workload

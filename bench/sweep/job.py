@@ -21,7 +21,7 @@ from bench.sweep.together import do_together
 
 if TYPE_CHECKING:
     from bench.records import Record
-    from bench.stores import Progress
+    from bench.run.stores import Progress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -175,7 +175,7 @@ def _after_fork() -> None:
 
 def _run(task: RunTask, progress: Progress, say: Callable[[str], None], flags: Sequence[str] = ()) -> None:
     from bench.records import write_record
-    from bench.runner import RunFailedError, run
+    from bench.run.runner import RunFailedError, run
     from bench.sources.base import SourceOptions
     from bench.sources.registry import open_source
     from bench.sweep.plan import wanted_of
@@ -196,9 +196,9 @@ def _flagged(record: Record, flags: Sequence[str]) -> Record:
 
 
 def _prepare(task: PrepareTask, progress: Progress) -> None:
+    from bench.run.stores import prepare
     from bench.sources.base import SourceOptions
     from bench.sources.registry import open_source
-    from bench.stores import prepare
     from bench.sweep.plan import wanted_of
 
     source = open_source(task.dataset, task.data, SourceOptions.model_validate(task.source))

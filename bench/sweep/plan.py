@@ -12,13 +12,13 @@ import torch
 
 from bench.config import RunConfig, build
 from bench.errors import UsageError
+from bench.run.stores import Wanted
 from bench.sources.base import Source, SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
-from bench.stores import Wanted
 from bench.sweep.config import ALL, Block, SweepFile
 from loaders import OptionError, UnavailableError, load, loader_names
-from loaders.options import parse_options
+from loaders.core.options import parse_options
 
 
 class Folders(NamedTuple):
@@ -194,7 +194,7 @@ def _source(values: dict[str, Any], data: Path) -> Source:
 
 
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:
-    """What ``bench.runner`` would refuse in each run."""
+    """What ``bench.run.runner`` would refuse in each run."""
     most = wanted.loader.max_workers
     if most is not None and config.workers > most:
         text = f"loader {config.loader} takes at most {most} workers, not {config.workers}"

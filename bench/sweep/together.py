@@ -46,7 +46,7 @@ class Usual:
     def __init__(self) -> None:
         import torch
 
-        from bench.runner import FILLING
+        from bench.run.runner import FILLING
 
         self._threads = torch.get_num_threads()
         self._precision = torch.get_float32_matmul_precision()
@@ -59,7 +59,7 @@ class Usual:
         """Set it back, and give back memory and compiled code, as the end of a process would."""
         import torch
 
-        from bench.runner import FILLING
+        from bench.run.runner import FILLING
 
         torch.set_num_threads(self._threads)
         torch.set_float32_matmul_precision(self._precision)

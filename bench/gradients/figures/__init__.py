@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from bench.figurestyle import save, thesis
 from bench.gradients.figures import activations, arm, curves, graph, losses
 from bench.gradients.models.net_1221 import SAMPLE, trace
+from bench.render.figurestyle import save, thesis
 
 if TYPE_CHECKING:
     from bench.gradients.outcome import Outcome

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from bench.figurestyle import BLACK, BLUE, GREY, VERMILLION, WINE, a_figure
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
+from bench.render.figurestyle import BLACK, BLUE, GREY, VERMILLION, WINE, a_figure
 
 START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 STEPS = 200

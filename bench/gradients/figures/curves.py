@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figurestyle import fit_scale, panels, scientific, shared_legend
 from bench.gradients.entry import Array
 from bench.gradients.figures.looks import OURS, THEIRS
 from bench.gradients.parity import Parity
+from bench.render.figurestyle import fit_scale, panels, scientific, shared_legend
 
 COLUMNS = 3
 MARKERS = 11

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.figurestyle import GREEN, GREY, panels, shared_legend
 from bench.gradients.entry import Array, Arrays, Entry, Verdict, Written
 from bench.gradients.figures.looks import OURS, THEIRS, WRONG, WRONG_TOO
 from bench.gradients.referees import autograd
+from bench.render.figurestyle import GREEN, GREY, panels, shared_legend
 
 POINTS = 241
 MARKERS = 13

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from bench.figurestyle import BLACK, BLUE, GREY, PALE, TEXT_WIDTH, WINE
 from bench.gradients.entry import Array
+from bench.render.figurestyle import BLACK, BLUE, GREY, PALE, TEXT_WIDTH, WINE
 
 HEIGHT = 3.87
 TALL, WIDE = 0.5, 0.46

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.figurestyle import BLACK, BLUE, VERMILLION, WINE
+from bench.render.figurestyle import BLACK, BLUE, VERMILLION, WINE
 
 OURS: dict[str, Any] = {"label": "NumPy, by hand", "color": BLUE, "linestyle": "-", "linewidth": 1.3, "zorder": 3}
 """A line computed by NumPy."""

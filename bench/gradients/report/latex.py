@@ -14,7 +14,7 @@ from bench.gradients.audit import Finding
 from bench.gradients.entry import Entry, Verdict
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.report import numbers, tables
-from bench.gradients.report.tex import tex
+from bench.render.tex import tex
 
 _SPACES = frozenset({r"\ ", r"\,", r"\;", r"\:"})
 _ERROR = 5.3

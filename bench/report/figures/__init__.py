@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.records import Record
+from bench.render.table import Language
 from bench.report.figures.pictures import Picture, Plan, plan
-from bench.report.table import Language
 
 __all__ = ["Picture", "Plan", "draw", "plan"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.figurestyle import BLACK, LEGEND, TEXT_WIDTH, a_figure
+from bench.render.figurestyle import BLACK, LEGEND, TEXT_WIDTH, a_figure
 from bench.report.figures.curves import CURVE, MARGIN, UNIT, legend_lines, loaders_legend
 from bench.report.figures.numbers import wrapped
 from bench.report.figures.rows import LINE, LINESPACING, title_of

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figurestyle import LEGEND, TEXT_WIDTH, a_figure
+from bench.render.figurestyle import LEGEND, TEXT_WIDTH, a_figure
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.rows import CHARACTER, LINE, LINESPACING, Grid, title_of
 from bench.report.figures.scene import Panel, Scene, in_order

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bench.figurestyle import BLACK, LEGEND, a_figure, fit_scale
 from bench.records import Record
+from bench.render.figurestyle import BLACK, LEGEND, a_figure, fit_scale
 from bench.report.figures.curves import CURVE, legend_lines, loaders_legend
 from bench.report.figures.scene import Panel, Scene, in_order
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from bench.figurestyle import BLACK, BLUE, GREEN, VERMILLION, WINE
+from bench.render.figurestyle import BLACK, BLUE, GREEN, VERMILLION, WINE
 from bench.report.groups import Cell
 
 PURPLE = "#CC79A7"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, ScalarFormatter, StrMethodFormatter
 
-from bench.report.language import number
-from bench.report.table import Language
+from bench.render.language import number
+from bench.render.table import Language
 
 
 class Numbers(ScalarFormatter):

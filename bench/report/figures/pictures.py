@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from bench.figurestyle import drawn, save, thesis
 from bench.records import Record
+from bench.render.figurestyle import drawn, save, thesis
+from bench.render.table import Language
 from bench.report.figures.kinds import KINDS, Kind, Variant
 from bench.report.figures.looks import looks
 from bench.report.figures.numbers import localise
 from bench.report.figures.scene import Scene, scenes
 from bench.report.groups import groups
-from bench.report.table import Language
 from bench.report.tables.flags import UNVERIFIED
 
 

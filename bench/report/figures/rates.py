@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figurestyle import BLACK, GREY, PALE, fit_scale
 from bench.records import Record
+from bench.render.figurestyle import BLACK, GREY, PALE, fit_scale
 from bench.report.figures.numbers import written
 from bench.report.figures.rows import placed, row_panels
 from bench.report.figures.scene import Panel, Scene

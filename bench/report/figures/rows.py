@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figurestyle import GREY, LEGEND, TEXT_WIDTH, a_figure
+from bench.render.figurestyle import GREY, LEGEND, TEXT_WIDTH, a_figure
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.scene import Panel, Scene
 from bench.report.groups import Cell

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bench.figurestyle import GREY
 from bench.records import Record
+from bench.render.figurestyle import GREY
 from bench.report.figures.curves import CURVE, curve_panels, loaders_legend
 from bench.report.figures.rates import ceiling_rate
 from bench.report.figures.rows import grid_of

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from bench.measure.statistics import Interval
 from bench.records import Record
+from bench.render.table import Language
 from bench.report.figures.looks import Look, Looks
 from bench.report.figures.words import say
 from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
-from bench.report.table import Language
 from bench.report.tables.assemble import MODELS, setting_name
 from bench.report.tables.flags import UNVERIFIED, is_unverified
+from bench.stats.intervals import Interval
 
 SCALED = ("workers", "batch_size")
 """Settings over which a figure of their own shows how a loader scales."""

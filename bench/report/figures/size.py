@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figurestyle import GREY, fit_scale
+from bench.render.figurestyle import GREY, fit_scale
 from bench.report.figures.curves import curve_panels, loaders_legend
 from bench.report.figures.rows import grid_of
 from bench.report.figures.scene import Panel, Scene, in_order

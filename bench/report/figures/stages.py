@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.figurestyle import BLACK, shared_legend
+from bench.render.figurestyle import BLACK, shared_legend
 from bench.report.figures.rows import placed, row_panels
 from bench.report.figures.scene import Panel, Scene
 

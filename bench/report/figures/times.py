@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.figurestyle import BLACK, GREY
+from bench.render.figurestyle import BLACK, GREY
 from bench.report.figures.rows import placed, row_panels
 from bench.report.figures.scene import Panel, Scene
 

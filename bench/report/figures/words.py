@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.report.latvian import LATVIAN as SHARED
-from bench.report.table import Language
+from bench.render.latvian import LATVIAN as SHARED
+from bench.render.table import Language
 
 LATVIAN: dict[str, str] = {
     # Axes and legends.

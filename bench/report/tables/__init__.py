@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.records import Record
+from bench.render.table import Language, Table
 from bench.report.groups import Group, groups
-from bench.report.table import Language, Table
 from bench.report.tables.coldwarm import cold_against_warm
 from bench.report.tables.cost import cost
 from bench.report.tables.main import main

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.measure.comparison import FAMILY_ALPHA, Comparison, Ratio, compare_all, unpaired_ratio
 from bench.records import Record
+from bench.render.language import number, say
+from bench.render.table import Column, Language, Row, Table, Value
 from bench.report.environments import apart
 from bench.report.groups import Cell, Group
-from bench.report.language import number, say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Language, Row, Table, Value
 from bench.report.tables.assemble import MODELS, Shown, column, first_cells, first_columns, name_of
 from bench.report.tables.cells import finite, from_ratio, over_runs, text
 from bench.report.tables.flags import flags
 from bench.report.tables.part import digests, parts
 from bench.report.tables.rates import data_path
+from bench.stats.comparison import FAMILY_ALPHA, Comparison, Ratio, compare_all, unpaired_ratio
 
 UNEQUAL = 2.0
 """Welch's test alarms too often where one set has more than so many times the other's runs."""

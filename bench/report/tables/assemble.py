@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from bench.config import RateConfig, RunConfig
 from bench.records import Record
+from bench.render.language import say
+from bench.render.table import Column, Language, Row, Spread, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.language import say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Language, Row, Spread, Table, Value
 from bench.report.tables.cells import over_runs, text
 from bench.report.tables.part import Part
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.measure.comparison import Ratio
-from bench.measure.ratio import difference_of, paired_means
-from bench.measure.statistics import Interval
 from bench.records import Record
+from bench.render.language import number, say
+from bench.render.table import Language, Value
 from bench.report.groups import Round
-from bench.report.language import number, say
 from bench.report.metrics import Metric
-from bench.report.table import Language, Value
+from bench.stats.comparison import Ratio
+from bench.stats.intervals import Interval
+from bench.stats.ratio import difference_of, paired_means
 
 CLIPPED = "§"
 """Mark of a number that is 0 because it would be below."""

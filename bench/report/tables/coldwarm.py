@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from bench.render.language import number, say
+from bench.render.table import Column, Language, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.language import number, say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Language, Row, Table, Value
 from bench.report.tables import cells
 from bench.report.tables.assemble import MODELS, Shown, column, finished, name_of, protocol, setting_name, slug
 

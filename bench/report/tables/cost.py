@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from bench.measure.statistics import mean_interval
+from bench.render.language import say
+from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell
-from bench.report.language import say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Row, Table, Value
 from bench.report.tables.assemble import Shown, column, first_cells, first_columns, row, table
 from bench.report.tables.cells import difference, from_interval, over_runs, text
 from bench.report.tables.part import Part
+from bench.stats.intervals import mean_interval
 
 _STORE = (
     Shown("store_bytes", ",.1f", "MB", 1e-6),

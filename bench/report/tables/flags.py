@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.measure.statistics import MIN_RUNS, SPREAD_LIMIT, relative_spread
 from bench.records import Record
+from bench.render.language import number, say
+from bench.render.table import Language
 from bench.report.groups import Cell
-from bench.report.language import number, say
 from bench.report.metrics import METRICS
-from bench.report.table import Language
 from bench.report.tables.assemble import reasons
 from bench.report.tables.part import Digests, Part
 from bench.report.values import Of
+from bench.stats.intervals import MIN_RUNS, SPREAD_LIMIT, relative_spread
 
 LOAD_LIMIT = 5.0
 """Percent of an epoch's core-seconds that others may use, or a hypervisor keep, before its run is flagged."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from bench.records import Record
+from bench.render.language import number, say
 from bench.report.groups import Cell, Round
-from bench.report.language import number, say
 from bench.report.tables.part import Part
 
 _Same = tuple[Cell, Round, str]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-from bench.measure.comparison import FAMILY_ALPHA, Comparison
+from bench.render.language import number, say
+from bench.render.table import Column, Table, Value
 from bench.report.groups import Cell
-from bench.report.language import number, say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Table, Value
 from bench.report.tables.assemble import (
     Shown,
     column,
@@ -24,6 +23,7 @@ from bench.report.tables.cells import from_ratio, over_runs, text
 from bench.report.tables.flags import FLAGGED, UNVERIFIED, flags, reasons_unverified, unverified
 from bench.report.tables.losses import loss_notes
 from bench.report.tables.part import Digests, Part
+from bench.stats.comparison import FAMILY_ALPHA, Comparison
 
 _TIMES = (Shown("epoch_s", ",.3f", spread="half"), Shown("images_per_s", ",.0f"))
 _SCORES = (Shown("accuracy", ".4f"), Shown("macro_f1", ".4f"))

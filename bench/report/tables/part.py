@@ -7,11 +7,11 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.measure.comparison import Comparison, Ratio, compare_all, paired_ratio
 from bench.records import Record
+from bench.render.table import Language
 from bench.report.groups import Cell, Group, Round
 from bench.report.metrics import METRICS
-from bench.report.table import Language
+from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
 
 SHOWN = 8
 """Hex digits of a sha256 by which samples are told apart."""

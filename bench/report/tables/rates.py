@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from bench.config import Settings
 from bench.records import Record
+from bench.render.language import say
+from bench.render.table import Column, Language, Row, Table, Value
 from bench.report.groups import Cell, Group
-from bench.report.language import say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Language, Row, Table, Value
 from bench.report.tables.assemble import (
     Shown,
     column,

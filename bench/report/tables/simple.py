@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from bench.render.language import number, say
+from bench.render.table import Column, Language, Table, Value
 from bench.report.groups import Cell
-from bench.report.language import number, say
 from bench.report.metrics import time_to_accuracy
-from bench.report.table import Column, Language, Table, Value
 from bench.report.tables.assemble import Shown, metric_table, name_of
 from bench.report.tables.cells import over_runs
 from bench.report.tables.part import Part

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bench.render.language import say
+from bench.render.table import Row, Table, Value
 from bench.report.groups import Cell
-from bench.report.language import say
 from bench.report.metrics import METRICS
-from bench.report.table import Row, Table, Value
 from bench.report.tables.assemble import Shown, column, first_cells, first_columns, name_of, row, table
 from bench.report.tables.cells import CLIPPED, above_resolution, over_runs
 from bench.report.tables.part import Part

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.measure.statistics import bootstrap_interval, mean_interval, relative_spread
+from bench.render.language import say
+from bench.render.table import Column, Language, Row, Table, Value
 from bench.report.groups import Cell, Group
-from bench.report.language import say
 from bench.report.metrics import METRICS
-from bench.report.table import Column, Language, Row, Table, Value
 from bench.report.tables.assemble import (
     MODELS,
     Shown,
@@ -28,6 +27,7 @@ from bench.report.tables.assemble import (
 from bench.report.tables.cells import finite, over_runs, text
 from bench.report.tables.flags import flags
 from bench.report.tables.part import Digests, Part
+from bench.stats.intervals import bootstrap_interval, mean_interval, relative_spread
 
 _WORST = (
     Shown("others_pct", ".1f"),

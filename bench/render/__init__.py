@@ -1,0 +1,1 @@
+"""Tables and figures in every output format; knows nothing of the benchmark."""

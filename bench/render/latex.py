@@ -1,0 +1,195 @@
+r"""Tables as LaTeX to be input into a thesis, and a document that shows them all.
+
+A fragment needs the packages of ``PACKAGES``. Its numbers stand in siunitx's S columns, so that they follow the
+document's own settings; it runs over as many pages as it takes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from bench.render.language import say
+from bench.render.show import rounded
+from bench.render.table import Column, Language, Row, Table, Value
+from bench.render.tex import tex
+from bench.render.text import printable
+
+PACKAGES = ("array", "booktabs", "longtable", "pdflscape", "siunitx")
+_SIGNS = {
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "§": r"\S{}",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{REPLACEMENT CHARACTER}": "?",
+}
+_SECTION = ("model", "cache", "dataset")
+"""Columns whose text heads the rows that share it, so that a page is wide enough for the rest."""
+_REMARKS = ("remark", "flags")
+"""Columns of sentences, which stand below the table."""
+
+_FIT = r"""\footnotesize\setlength{\tabcolsep}{0.35em}%
+\sbox0{\begin{tabular}{@{}SPEC@{}}\benchhead\benchrows\end{tabular}}%
+\ifdim\wd0>\linewidth\scriptsize\sbox0{\begin{tabular}{@{}SPEC@{}}\benchhead\benchrows\end{tabular}}\fi
+\ifdim\wd0>\linewidth\let\benchend\endlandscape\landscape\else\let\benchend\relax\fi
+\setlength{\LTcapwidth}{\linewidth}"""
+"""Smaller letters for what is wider than the page, and a page on its side for what is wider still."""
+
+
+class _Field(NamedTuple):
+    """A column as LaTeX has it: its type, its heading, and what stands in it."""
+
+    spec: str
+    head: str
+    of: Callable[[Value], str]
+
+
+def fragment(table: Table, command: str) -> str:
+    """One table with caption and label, its columns' definitions and its notes below; a wide one lies on its side."""
+    columns = [column for column in table.shown if column.key not in (*_SECTION, *_REMARKS)]
+    fields = [(column.key, field) for column in columns for field in _fields(column, table)]
+    spec = "".join(field.spec for _, field in fields)
+    head = " & ".join(field.head for _, field in fields) + r" \\"
+    continued = rf"{_text(say('Table', table.language))} \thetable, {_text(say('continued', table.language))}"
+    marker = ",output-decimal-marker={,}" if table.language == "lv" else ""
+    lines = [
+        _made(command),
+        f"% Needs {', '.join(PACKAGES)}.",
+        r"\begingroup",
+        rf"\sisetup{{table-number-alignment=right,table-text-alignment=right{marker}}}",
+        rf"\def\benchhead{{\toprule {head} \midrule}}",
+        r"\def\benchrows{%",
+        *_body(table, fields),
+        r"}",
+        _FIT.replace("SPEC", spec),
+        rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}",
+        rf"\caption[{{{_text(table.title)}}}]{{{_text(table.caption)}}}\label{{{table.label}}}\\",
+        r"\benchhead \endfirsthead",
+        rf"\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\itshape {continued}}}\\ \benchhead \endhead",
+        r"\bottomrule \endfoot",
+        r"\benchrows",
+        r"\end{longtable}",
+        r"\begingroup\raggedright\parindent0pt\parskip0pt",
+        *(rf"{line}\par" for line in _below(table)),
+        r"\endgroup\benchend\endgroup",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def preview(keys: Iterable[str], command: str, language: Language) -> str:
+    """A whole document with a plain preamble that inputs the fragments, given by their tables' keys."""
+    lines = [
+        _made(command),
+        r"\documentclass[10pt]{article}",
+        r"\usepackage[a4paper,margin=25mm]{geometry}",
+        *(rf"\usepackage{{{name}}}" for name in PACKAGES),
+        *([] if language == "en" else [rf"\renewcommand{{\tablename}}{{{_text(say('Table', language))}}}"]),
+        r"\begin{document}",
+        *(rf"\input{{{key}}}" for key in keys),
+        r"\end{document}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(column: Column, table: Table) -> Iterator[_Field]:
+    """A column of text, or one of numbers and, if any row has an interval, one of those."""
+    if column.kind == "text":
+        yield _Field("l", _text(column.title), lambda value: _text(value.text + value.mark))
+        return
+    values = [row[column.key] for row in table.rows]
+    marks = max((_text(value.mark) for value in values), key=len, default="")
+    space = f",table-space-text-post={{{marks}}},table-align-text-post=false" if marks else ""
+    yield _Field(
+        f"S[table-format={_siunitx(values, column)}{space}]",
+        _heading(column),
+        lambda value: _number(value, column),
+    )
+    if column.spread == "half" and any(value.low is not None and not value.text for value in values):
+        yield _Field("@{~}r", "", lambda value: _half(value, column))
+    if column.spread == "limits" and any(value.low is not None for value in values):
+        yield _Field("r", "", lambda value: _limits(value, column))
+
+
+def _siunitx(values: Sequence[Value], column: Column) -> str:
+    """The table-format that all the numbers fit: digits before and after the point."""
+    shown = [rounded(value.number, column, "en") for value in values if value.number is not None and not value.text]
+    sign = "-" if any(text.startswith("-") for text in shown) else ""
+    digits = max((len(text.replace(",", "").lstrip("-").partition(".")[0]) for text in shown), default=1)
+    return f"{sign}{digits}.{column.decimals}"
+
+
+def _number(value: Value, column: Column) -> str:
+    mark = f" {{{_text(value.mark)}}}" if value.mark else ""
+    if value.text or value.number is None:
+        return f"{{{_text(value.text)}}}{mark}" if value.text else mark
+    return rounded(value.number, column, "en").replace(",", "") + mark
+
+
+def _half(value: Value, column: Column) -> str:
+    if value.half_width is None or value.text:
+        return "" if value.text else _limits(value, column)
+    return rf"$\pm$ {_num(value.half_width, column)}"
+
+
+def _limits(value: Value, column: Column) -> str:
+    if value.low is None:
+        return ""
+    high = r"$\infty$)" if value.high is None else f"{_num(value.high, column)}{{]}}"
+    return f"{{[}}{_num(value.low, column)}, {high}"
+
+
+def _num(raw: float, column: Column) -> str:
+    return rf"\num{{{rounded(raw, column, 'en').replace(',', '')}}}"
+
+
+def _heading(column: Column) -> str:
+    """The heading's words and the unit, one above the other, braced against siunitx."""
+    lines = [*column.heading.split(), *([column.unit] if column.title != column.heading else [])]
+    stacked = r"\\".join(map(_text, lines))
+    return rf"{{\shortstack[r]{{{stacked}}}}}"
+
+
+def _body(table: Table, fields: Sequence[tuple[str, _Field]]) -> Iterator[str]:
+    """All rows, below headings where what they share changes."""
+    for number, (section, rows) in enumerate(itertools.groupby(table.rows, _section)):
+        if section:
+            rule = r"\addlinespace " if number else ""
+            yield rf"{rule}\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\textbf{{{_text(section)}}}}} \\*"
+        for row in rows:
+            yield " & ".join(field.of(row[key]) for key, field in fields) + r" \\"
+
+
+def _section(row: Row) -> str:
+    return ", ".join(row[key].text for key in _SECTION if row[key].text)
+
+
+def _below(table: Table) -> Iterator[str]:
+    """Definitions, remarks with the rows that they are about, and notes."""
+    for title, definition in table.definitions:
+        yield rf"\textit{{{_text(title)}}}: {_text(definition)}"
+    about: dict[str, list[str]] = {}
+    for row in table.rows:
+        for key in _REMARKS:
+            if row[key].text:
+                about.setdefault(row[key].text, []).append(f"{_section(row)}, {row['loader'].text}")
+    for remark, names in about.items():
+        yield f"{_text(remark)}: {_text('; '.join(names))}"
+    yield from map(_text, table.notes)
+
+
+def _text(text: str) -> str:
+    """Any text as LaTeX, the marks of tables included."""
+    pieces = re.split(f"([{''.join(_SIGNS)}])", printable(text))
+    return "".join(_SIGNS[piece] if piece in _SIGNS else _spaced(piece) for piece in pieces)
+
+
+def _spaced(piece: str) -> str:
+    """`tex` takes the space off both ends."""
+    found = tex(piece)
+    return f"{' ' * piece.startswith(' ')}{found}{' ' * (piece.endswith(' ') and bool(found))}"
+
+
+def _made(command: str) -> str:
+    return f"% Made by {' '.join(printable(command).split())}"

@@ -1,5 +1,0 @@
-"""The report as one page that needs no network: tables, figures, a recommendation, and every record behind them."""
-
-from bench.report.html.page import write_html
-
-__all__ = ["write_html"]

@@ -1,0 +1,108 @@
+"""What this machine can run, what is missing and why; and whether stores still hold what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from bench.measure.environment import cpu_model
+from bench.measure.gpu.devices import facts
+from bench.run.stores import Progress
+from bench.sources.registry import SOURCES, why_missing
+from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
+from loaders.registry import UnknownLoaderError
+from loaders.store.checksums import Comparison, image_digest, shortened
+from loaders.store.manifest import MANIFEST, is_other_folder, read_manifest, read_store
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's table."""
+
+    what: str
+    state: Literal["ok", "missing", "damaged"]
+    detail: str
+
+
+def examine(data_dir: Path) -> Iterator[Finding]:
+    """Machine, loaders and datasets."""
+    yield Finding("machine", "ok", f"{cpu_model()}; {platform.system()} {platform.release()}")
+    yield Finding("python", "ok", f"{platform.python_version()}, torch {torch.__version__}")
+    for fact in facts():
+        yield Finding(fact.what, "ok" if fact.there else "missing", fact.detail)
+    for name in loader_names():
+        reason = why_unavailable(name)
+        yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
+    for name in SOURCES:
+        reason = why_missing(name, data_dir)
+        yield Finding(f"dataset {name}", "missing" if reason else "ok", reason or "")
+
+
+def why_unavailable(name: str) -> str | None:
+    """Why a loader cannot run here with its default options, or None."""
+    try:
+        loader = load(name)
+    except UnavailableError as error:
+        return str(error)
+    return loader.reason_unavailable(loader.Options())
+
+
+def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
+    """Read every store below the folder in full and compare its hashes with its manifest."""
+    stores = {manifest.parent for manifest in store_dir.rglob(MANIFEST)}
+    others = {folder for folder in store_dir.glob("*/*/") if folder.parent not in stores and is_other_folder(folder)}
+    for location in sorted(stores | others):
+        name = location.relative_to(store_dir).as_posix()
+        if any(part.startswith(".") for part in location.relative_to(store_dir).parts):
+            continue  # a half-written store; the next prepare removes it
+        try:
+            info = read_manifest(location)
+            loader = load(info.loader)
+            options = loader.Options.model_validate(info.options)
+            if reason := loader.reason_unavailable(options):
+                yield Finding(f"store {name}", "missing", f"cannot be read here: {reason}")
+                continue
+            read_store(location, info.loader)
+            for split in info.splits:
+                with loader(location, split, options) as dataset:
+                    _compare(dataset, progress)
+        except (UnavailableError, UnknownLoaderError) as error:
+            yield Finding(f"store {name}", "missing", f"cannot be read here: {error}")
+        except (LoaderError, ValueError, OSError) as error:
+            yield Finding(f"store {name}", "damaged", str(error))
+        else:
+            yield Finding(f"store {name}", "ok", f"{info.samples:,} samples as prepared")
+
+
+def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
+    pixels, labels = hashlib.sha256(), hashlib.sha256()
+    comparison = Comparison(dataset.location, dataset.split, len(dataset))
+    progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))
+    try:
+        ragged = dataset.split_info.shape is None
+        step = 64 if ragged else 1024
+        for start in range(0, len(dataset), step):
+            part = np.arange(start, min(start + step, len(dataset)))
+            if ragged:
+                images, given = dataset.whole(part)
+            else:
+                batch = dataset.batch(part)
+                images, given = list(batch.images.cpu().contiguous().numpy()), batch.labels.cpu().numpy()
+            digests = b"".join(image_digest(image, ragged=ragged) for image in images)
+            pixels.update(digests)
+            labels.update(given.astype("<i8", copy=False).data)
+            comparison.add(part, shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32)), given)
+            progress.advance(len(given))
+    finally:
+        progress.end()
+    wanted, wrong = dataset.split_info, comparison.verdict()
+    if wrong or (pixels.hexdigest(), labels.hexdigest()) != (wanted.pixels_sha256, wanted.labels_sha256):
+        raise LoaderError(
+            f"the {dataset.split} split no longer holds what was written"
+            f"{': ' + wrong if wrong else ''}; prepare it again with --force"
+        )

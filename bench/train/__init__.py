@@ -1,0 +1,1 @@
+"""The training protocol: augmentation, networks, steps, transfers and scores."""

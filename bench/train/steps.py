@@ -1,0 +1,219 @@
+"""One step of training: forward, loss, backward and update; as it comes, or captured once and replayed on CUDA."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from bench.train.transfer import Tensors
+
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Images and draws to logits."""
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Restore = Callable[[], None]
+
+
+class Cycle(NamedTuple):
+    """One cycle over the whole run, as ``torch.optim.lr_scheduler.OneCycleLR`` has it; pure, so any step may be asked.
+
+    Attributes:
+        steps: of the run.
+        lr: the highest learning rate, reached after 30% of the steps.
+        momentum: the highest momentum; where the learning rate is highest, it is nine tenths of that.
+    """
+
+    steps: int
+    lr: float
+    momentum: float
+
+    def at(self, step: int) -> tuple[float, float]:
+        """Learning rate and momentum of a step, from 0; after the last one they stay."""
+        steps = max(self.steps, 10)  # fewer than the cycle has phases would divide by nothing; such a run just begins
+        step = min(step, steps - 1)
+        turn, first, low = 0.3 * steps - 1, self.lr / 25.0, self.momentum * 0.9
+        if step <= turn:
+            part = step / turn
+            return _cosine(first, self.lr, part), _cosine(self.momentum, low, part)
+        part = (step - turn) / (steps - 1 - turn)
+        return _cosine(self.lr, first / 1e4, part), _cosine(low, self.momentum, part)
+
+
+def _cosine(start: float, end: float, part: float) -> float:
+    return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
+
+
+class Optimiser(Protocol):
+    """SGD with Nesterov momentum."""
+
+    def aim(self, lr: float, momentum: float) -> None:
+        """Set what the next step goes by."""
+
+    def step(self) -> None:
+        """Update the parameters from their gradients."""
+
+    def saved(self) -> Restore:
+        """Keep what the steps so far have left; gives what brings it back."""
+
+
+class EagerSGD:
+    """PyTorch's own."""
+
+    def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
+        self._optimiser = torch.optim.SGD(
+            model.parameters(),
+            lr=cycle.lr,
+            momentum=cycle.momentum,
+            weight_decay=weight_decay,
+            nesterov=cycle.momentum > 0,
+        )
+
+    def aim(self, lr: float, momentum: float) -> None:
+        """Plain numbers, that PyTorch hands to its kernels."""
+        self._optimiser.param_groups[0].update(lr=lr, momentum=momentum)
+
+    def step(self) -> None:
+        """Update the parameters."""
+        self._optimiser.step()
+
+    def saved(self) -> Restore:
+        """Copies of the momenta, if there are any yet."""
+        state = self._optimiser.state
+        kept = {p: {key: value.clone() for key, value in values.items()} for p, values in state.items()}
+
+        def restore() -> None:
+            state.clear()
+            state.update(kept)
+
+        return restore
+
+
+class DeviceSGD:
+    """The same with learning rate and momentum in device memory, so that a captured step follows the cycle.
+
+    PyTorch's own bakes the momentum into a capture, even where the learning rate is a tensor (``fused=True``).
+    """
+
+    def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
+        self._parameters: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
+        self._momenta = [torch.zeros_like(p, requires_grad=False) for p in self._parameters if cycle.momentum]
+        self._weight_decay = weight_decay
+        device = self._parameters[0].device
+        self._down, self._momentum = torch.zeros((), device=device), torch.zeros((), device=device)
+
+    def aim(self, lr: float, momentum: float) -> None:
+        """Two numbers that travel as arguments of a kernel, and take their turn among the steps."""
+        self._down.fill_(-lr)
+        self._momentum.fill_(momentum)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the parameters."""
+        change: list[torch.Tensor] = [p.grad for p in self._parameters if p.grad is not None]
+        if self._weight_decay:
+            change = list(torch._foreach_add(change, self._parameters, alpha=self._weight_decay))
+        if self._momenta:
+            torch._foreach_mul_(self._momenta, self._momentum)
+            torch._foreach_add_(self._momenta, change)
+            ahead = list(torch._foreach_mul(self._momenta, self._momentum))
+            torch._foreach_add_(ahead, change)
+            change = ahead
+        torch._foreach_add_(self._parameters, list(torch._foreach_mul(change, self._down)))
+
+    def saved(self) -> Restore:
+        """Copies of the momenta, which go back to where a capture reads them."""
+        kept = [momentum.clone() for momentum in self._momenta]
+
+        def restore() -> None:
+            for momentum, value in zip(self._momenta, kept, strict=True):
+                momentum.copy_(value)
+
+        return restore
+
+
+class Step:
+    """Trains a network on one batch at a time.
+
+    Attributes:
+        taken: steps so far: the place in the cycle.
+    """
+
+    def __init__(self, model: nn.Module, forward: Forward, loss: Loss, optimiser: Optimiser, cycle: Cycle) -> None:
+        """Args: forward ends in the model, whose parameters the optimiser updates."""
+        self._model, self._forward, self._loss = model, forward, loss
+        self._optimiser, self._cycle = optimiser, cycle
+        self.taken = 0
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """One step on a batch that lies on the device; gives its loss, which is good until the next step."""
+        self.aim()
+        return self.work(images, labels, drawn)
+
+    def aim(self) -> None:
+        """The host's part: go on in the cycle."""
+        self._optimiser.aim(*self._cycle.at(self.taken))
+        self.taken += 1
+
+    def work(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """The device's part; nothing in it depends on a value that the host would have to know."""
+        loss = self._loss(self._forward(images, drawn).float(), labels)
+        loss.backward()
+        self._optimiser.step()
+        self._model.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """Take steps inside that leave no trace in weights, averages, momenta or cycle."""
+        kept = {name: value.clone() for name, value in self._model.state_dict().items()}
+        restore, taken, training = self._optimiser.saved(), self.taken, self._model.training
+        try:
+            yield
+        finally:
+            self._model.load_state_dict(kept)
+            self._model.zero_grad(set_to_none=True)
+            self._model.train(training)
+            restore()
+            self.taken = taken
+
+
+class Captured:
+    """A step as a CUDA graph: captured for batches of one size, replayed for these; others take the plain step."""
+
+    def __init__(self, step: Step, example: Tensors, warm_up: int) -> None:
+        """Take some steps that choose algorithms and allocate workspaces, then capture one without taking it.
+
+        Args:
+            step: what is captured; every step so far, if any, must have been taken on the current stream.
+            example: images, labels and draws on the device.
+            warm_up: steps before the capture, at least one; the caller undoes them.
+        """
+        self._step = step
+        self._inputs = tuple(tensor.clone() for tensor in example)
+        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        # Libraries keep handles and workspaces by stream: the warm-up takes the stream of the capture.
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            for _ in range(max(warm_up, 1)):
+                step(*self._inputs)
+        here.wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=aside):
+            self._loss = step.work(*self._inputs)
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """As `Step`."""
+        given = (images, labels, drawn)
+        if any(have.shape != want.shape for have, want in zip(given, self._inputs, strict=True)):
+            return self._step(images, labels, drawn)
+        # The graph reads fixed addresses. A copy on the device costs microseconds, and spares a graph for each place
+        # that batches come from.
+        for want, have in zip(self._inputs, given, strict=True):
+            want.copy_(have)
+        self._step.aim()
+        self._graph.replay()
+        return self._loss

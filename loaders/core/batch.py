@@ -1,0 +1,130 @@
+"""The unit of work: a batch, the request for one, and how PyTorch's collation passes it through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import default_collate
+
+Indices = NDArray[np.int64]
+_greatest = np.maximum.reduce
+
+
+class Batch(NamedTuple):
+    """Images and labels that the receiver owns.
+
+    Attributes:
+        images: uint8 ``[B, C, H, W]``, in contiguous or in channels-last memory.
+        labels: int64 ``[B]``.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+class Sample(NamedTuple):
+    """One image, uint8 ``[C, H, W]``, and its label."""
+
+    image: torch.Tensor
+    label: int
+
+
+class BatchRequest(NamedTuple):
+    """What a batch sampler may yield instead of a list of indices.
+
+    It costs no Python per sample, and carries what a random crop at read time needs into worker processes.
+
+    Attributes:
+        indices: int64 ``[B]``.
+        seed: the run's seed.
+        epoch: number of the epoch, from 0.
+        size: side of the square crop wanted in pixels, or None for the stored size.
+        train: whether the crop is random (training) or central (evaluation).
+        checksums: give, in place of the images, the checksum of each whole one, uint8 ``[B, 8]``; see
+            `loaders.store.checksums`.
+    """
+
+    indices: Indices
+    seed: int = 0
+    epoch: int = 0
+    size: int | None = None
+    train: bool = False
+    checksums: bool = False
+
+
+def collate(items: Sequence[Any]) -> Any:
+    """Join what a dataset returned into one batch; other types go to PyTorch's ``default_collate``."""
+    first = items[0]
+    if isinstance(first, Batch):
+        return _join_batches(items)
+    if isinstance(first, Sample):
+        return _stack_samples(items)
+    return default_collate(list(items))
+
+
+def _join_batches(items: Sequence[Batch], **_: Any) -> Batch:
+    if len(items) == 1:  # the usual case: no copy
+        return items[0]
+    return Batch(torch.cat([b.images for b in items]), torch.cat([b.labels for b in items]))
+
+
+def _stack_samples(items: Sequence[Sample], **_: Any) -> Batch:
+    labels = torch.tensor([s.label for s in items], dtype=torch.int64)
+    return Batch(torch.stack([s.image for s in items]), labels)
+
+
+def register_collation() -> bool:
+    """Teach PyTorch's ``default_collate`` our types, so that no ``collate_fn`` need be passed.
+
+    Returns:
+        False where this PyTorch has no such hook; then pass ``collate_fn=loaders.collate``.
+    """
+    try:
+        from torch.utils.data._utils.collate import default_collate_fn_map
+    except ImportError:
+        return False
+    hooks: dict[Any, Callable[..., Any]] = default_collate_fn_map
+    hooks[Batch] = _join_batches
+    hooks[Sample] = _stack_samples
+    return True
+
+
+def as_indices(indices: Any, length: int) -> Indices:
+    """Turn a list, array, tensor or ``BatchRequest`` into int64 indices within ``[0, length)``.
+
+    Negative indices count from the end, as in a list.
+
+    Raises:
+        IndexError: an index is outside ``[-length, length)``.
+        TypeError: something that is not a flat sequence of integers.
+    """
+    if isinstance(indices, BatchRequest):
+        indices = indices.indices
+    # What the harness itself gives takes two microseconds: read as unsigned, a negative index is a huge one.
+    if (
+        type(indices) is np.ndarray
+        and indices.dtype == np.int64
+        and indices.ndim == 1
+        and len(indices)
+        and _greatest(indices.view(np.uint64)) < length
+        and indices.flags.c_contiguous
+    ):
+        return indices
+    array = np.asarray(indices)
+    if array.dtype.kind not in "iu":
+        if array.size:
+            raise TypeError(f"indices must be integers, not {array.dtype}")
+        array = array.astype(np.int64)
+    if array.ndim != 1:
+        raise TypeError(f"indices must be a flat sequence, not of shape {array.shape}")
+    if array.dtype.kind == "u" and array.size and int(array.max()) >= length:
+        raise IndexError(f"index {int(array.max())} is out of range for {length} samples")
+    array = np.ascontiguousarray(array, dtype=np.int64)
+    wrong = (array < -length) | (array >= length)
+    if wrong.any():
+        raise IndexError(f"index {int(array[wrong][0])} is out of range for {length} samples")
+    return np.where(array < 0, array + length, array)

@@ -1,0 +1,1 @@
+"""Pixels that a CUDA device gathers from."""

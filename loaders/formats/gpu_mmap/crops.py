@@ -1,0 +1,203 @@
+"""Square crops of images of many sizes, made where their pixels are: the bytes that `crops.resize_into` gives.
+
+PyTorch resizes bytes on the CPU by a triangle filter in whole numbers (``aten/src/ATen/native/cpu/UpSampleKernel.cpp``,
+``_compute_index_ranges_int16_weights``; the SIMD kernels beside it do the same arithmetic): weights are computed in
+double precision, scaled to 16 bits by the largest power of two at which the greatest of them fits, and summed up with
+rounding to bytes, first along rows, then along columns. Here the same is done for a whole batch at once, by operations
+that are exact or round as IEEE 754 says, so that every device gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loaders.formats.gpu_mmap.device import send
+from loaders.formats.gpu_mmap.fill import pieces
+from loaders.images.crops import Boxes
+
+LIMIT = 2 * 2**30
+"""Bytes of temporary memory that a batch may take at most, as long as no single image needs more."""
+_MOST_BITS = 22
+# Bytes of temporary memory, counted off the code below and rounded up.
+_PER_WORD, _PER_RESIZED, _PER_ROW, _PER_WEIGHT = 40, 56, 64, 56
+
+
+class Filter(NamedTuple):
+    """How each of some rows becomes `size` items.
+
+    Attributes:
+        first: int64 ``[n, size]``, the first item that counts.
+        weights: int32 ``[taps, n, size]``, of it and of those after it; 0 for those beyond the row.
+        bits: int32 ``[n]``; a weight of 1 is ``2 ** bits``.
+    """
+
+    first: torch.Tensor
+    weights: torch.Tensor
+    bits: torch.Tensor
+
+    def of(self, rows: slice | torch.Tensor, start: torch.Tensor, step: int) -> Filter:
+        """The filters of these rows, whose first items lie at ``start`` and the others ``step`` apart."""
+        return Filter(self.first[rows] * step + start.unsqueeze(1), self.weights[:, rows], self.bits[rows])
+
+
+def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """How many pixels at most become one, where rows of these lengths become `size`."""
+    return 2 * np.maximum(1, -(-lengths // size)) + 1
+
+
+def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
+    """The filter for rows of these lengths.
+
+    Args:
+        lengths: int64 ``[n]``, at least 1.
+        size: how many pixels they become.
+        count: of weights, as `taps` gives it for the longest.
+    """
+    device = lengths.device
+    # By a tensor, since a device may multiply by the reciprocal of a plain number, which rounds otherwise.
+    scale = (lengths.double() / torch.full_like(lengths, size).double()).unsqueeze(1)
+    support = scale.clamp(min=1.0)
+    inverse = support.reciprocal()
+    centre = scale * (torch.arange(size, dtype=torch.float64, device=device) + 0.5)
+    first = (centre - support + 0.5).long().clamp_(min=0)
+    end = torch.minimum((centre + support + 0.5).long(), lengths.unsqueeze(1))
+    most = 2 * support.ceil().long() + 1  # as many as PyTorch has memory for; rounding may ask for one more
+    within = torch.minimum(end - first, most)
+    place = torch.arange(count, device=device).view(-1, 1, 1)
+    weights = 1.0 - (((place + first) - centre + 0.5) * inverse).abs()
+    weights.clamp_(min=0.0).masked_fill_(place >= within, 0.0)
+    total = weights[0].clone()
+    for each in weights[1:]:  # one by one: the order decides the last bit
+        total += each
+    weights /= total
+    greatest = weights.amax(dim=(0, 2)).unsqueeze(1)
+    # Powers of two by shifting: those of a device's floating-point library need not be exact.
+    one = torch.ones((), dtype=torch.int64, device=device)
+    bits = ((greatest * (one << torch.arange(1, _MOST_BITS + 1, device=device)) + 0.5).long() < 2**15).sum(dim=1)
+    whole = (weights * (one << bits).unsqueeze(1) + 0.5).int()
+    return Filter(first, whole, bits.int())
+
+
+def device_crops(
+    pixels: torch.Tensor,
+    offsets: NDArray[np.int64],
+    widths: NDArray[np.int64],
+    boxes: Boxes,
+    size: int,
+    limit: int = LIMIT,
+) -> torch.Tensor:
+    """Resize a box of each image.
+
+    Args:
+        pixels: uint8, flat: images ``[H, W, 3]`` end to end, on any device, filled up to whole words of eight bytes.
+        offsets: ``[B]``, where each image begins.
+        widths: ``[B]``, W of each.
+        boxes: ``[B, 4]``, top, left, height and width, within the images: this is not checked.
+        size: side of the crops in pixels.
+        limit: bytes of temporary memory.
+
+    Returns:
+        uint8 ``[B, 3, size, size]`` in channels-last memory, on the device of the pixels.
+    """
+    out = torch.empty((len(boxes), size, size, 3), dtype=torch.uint8, device=pixels.device)
+    if not len(boxes):
+        return out.permute(0, 3, 1, 2)
+    top, left, heights, crop_widths = boxes.T
+    starts = offsets + 3 * (top * widths + left)
+    counts = taps(boxes[:, 2:].max(axis=1), size)
+    # Images that shrink alike go together: all of a slice take as many steps as the one that shrinks most.
+    alike = np.ceil(np.log2(counts - 1))
+    order = np.argsort(alike, kind="stable")
+    costs = heights * (3 * size + _PER_ROW) + 2 * size * counts * 2 * _PER_WEIGHT + size * size * _PER_RESIZED
+    edges = [0, *(np.flatnonzero(np.diff(alike[order])) + 1).tolist(), len(order)]
+    parts = [
+        slice(begin + start, begin + stop)
+        for begin, end in itertools.pairwise(edges)
+        for start, stop in pieces(costs[order[begin:end]], limit // 2)
+    ]
+    heights = heights[order]
+    first_rows = np.concatenate([np.cumsum(heights[part]) - heights[part] for part in parts])
+    # Eight bytes to a word, of which a row may begin at the last of one.
+    slots = (3 * crop_widths + 7 + 7) // 8
+    of_images = np.stack([starts, 3 * widths, slots, crop_widths])[:, order]
+    # All that the host knows goes over in one copy, and no step waits for the device to say how large it is.
+    known = np.concatenate([order[None], first_rows[None], of_images, heights[None]])
+    sent = send(known, pixels.device)
+    words = pixels.view(torch.int64)
+    for part in parts:
+        out.index_copy_(0, sent[0, part], _slice(words, known[1:, part], sent[1:, part], size, limit // 2))
+    return out.permute(0, 3, 1, 2)
+
+
+def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, size: int, limit: int) -> torch.Tensor:
+    """Crops of a few images, uint8 ``[n, size, size, 3]``.
+
+    Args:
+        words: int64, flat, of all images.
+        known: of each crop, the number of its first row among those of the slice, the byte where it begins, how many
+            lie from row to row, words and pixels to a row, and its height.
+        sent: the same on the device.
+        size: side of the crops in pixels.
+        limit: bytes of temporary memory for a band of rows.
+    """
+    device, n = words.device, known.shape[1]
+    first_rows, _, _, slots, _, heights = known
+    rows, count = int(first_rows[-1] + heights[-1]), int(taps(known[4:].max(), size))
+    first_row, start, stride, slot, width, height = sent
+    both = triangle(torch.cat([width, height]), size, count)
+    image = torch.repeat_interleave(torch.arange(n, device=device), height, output_size=rows)
+    begin = start[image] + (torch.arange(rows, device=device) - first_row[image]) * stride[image]
+    # A few rows more, which only weights of 0 meet.
+    across = torch.zeros((rows + count, size, 3), dtype=torch.uint8, device=device)
+    step = max(1, limit // (int(slots.max()) * _PER_WORD + size * (_PER_RESIZED + 4 * count)))
+    edges = np.minimum(np.arange(0, rows + step, step), rows)
+    totals = np.diff(_words_before(edges, first_rows + heights, heights, slots)).tolist()
+    for (top, bottom), total in zip(itertools.pairwise(edges.tolist()), totals, strict=True):
+        band = image[top:bottom]
+        packed, places = _pack(words, begin[top:bottom], slot[band], total, count)
+        across[top:bottom] = _weigh(packed, both.of(band, places, 3), 3)
+    return _weigh(across, both.of(slice(n, None), first_row, 1), 1)
+
+
+def _words_before(
+    rows: NDArray[np.int64], row_ends: NDArray[np.int64], heights: NDArray[np.int64], slots: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """How many words lie before each of these rows of all images."""
+    image = np.minimum(np.searchsorted(row_ends, rows, side="right"), len(heights) - 1)
+    found: NDArray[np.int64] = np.cumsum(heights * slots)[image] - (row_ends[image] - rows) * slots[image]
+    return found
+
+
+def _pack(
+    words: torch.Tensor, begin: torch.Tensor, slot: torch.Tensor, total: int, slack: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows end to end in fresh memory as three bytes from each byte on, ``[bytes, 3]``, and where each row begins.
+
+    Each word is read once here and each pixel several times later: they may lie in the host's memory, behind a slow
+    bus that carries whole words of a row as well as it can, and single bytes badly.
+    """
+    places = slot.cumsum(0) - slot
+    wanted = torch.repeat_interleave((begin >> 3) - places, slot, output_size=total)
+    wanted += torch.arange(total, device=words.device)
+    wanted.clamp_(max=len(words) - 1)  # a row's last word may be one that it does not need
+    packed = torch.zeros(total + slack, dtype=torch.int64, device=words.device)
+    torch.index_select(words, 0, wanted, out=packed[:total])
+    return packed.view(torch.uint8).as_strided((8 * len(packed) - 2, 3), (1, 1)), 8 * places + (begin & 7)
+
+
+def _weigh(source: torch.Tensor, by: Filter, step: int) -> torch.Tensor:
+    """Weighted sums of items that lie ``step`` apart: uint8 ``[n, size, *item]`` of a source ``[items, *item]``."""
+    item = source.shape[1:]
+    ones = (1,) * len(item)
+    bits = by.bits.view(-1, 1, *ones)
+    where = by.first.flatten()
+    total = (torch.ones_like(bits) << (bits - 1)).expand(*by.first.shape, *item).contiguous()
+    for i, weights in enumerate(by.weights):
+        found = source[step * i :].index_select(0, where).view(total.shape)
+        total.addcmul_(found, weights.view(*weights.shape, *ones))
+    return (total >> bits).clamp_(0, 255).to(torch.uint8)

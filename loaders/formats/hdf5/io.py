@@ -1,0 +1,287 @@
+"""How the HDF5 loader writes a split into a group and finds the fastest way to read it back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5f, h5p, h5s
+from numpy.typing import NDArray
+
+from loaders.core.batch import Indices
+from loaders.core.errors import StoreError
+from loaders.core.options import Encoding
+from loaders.store.arrays import data_name, integers
+from loaders.store.intake import StreamedSplit
+
+Gather = Callable[[Indices], NDArray[np.uint8]]
+"""Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
+Fetch = Callable[[Indices], Sequence[NDArray[np.uint8]]]
+"""Gives what is kept of samples one by one, in the order asked."""
+Check = Callable[[], None]
+
+_LIBRARY = ("v110", "v110")  # finds a chunk in an array rather than in a tree; HDF5 1.10 and later can read it
+_MOST_SLOTS = 1_000_003
+_COPY_BYTES = 16 << 20
+
+
+class _Sink(FileIO):
+    """A file for h5py to write, which keeps its first failure to itself.
+
+    HDF5 cannot cope with a full disk: it fails to write what it still holds, fails again when it is told to close,
+    and crashes the process later. So it is told that all is well, and we raise the error in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, unless a write has failed."""
+        left = memoryview(data)
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or extend the file, unless a write has failed."""
+        try:
+            return self.tell() if self._error else super().truncate(size)
+        except OSError as error:
+            self._error = error
+            return self.tell()
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
+@contextlib.contextmanager
+def create_file(path: Path, chunk_bytes: int) -> Iterator[tuple[h5py.File, Check]]:
+    """A new file whose chunks, filled by several writes each, are compressed only once.
+
+    Yields:
+        The file, and what to call now and then: it raises ``OSError`` if the disk refused something.
+    """
+    with _Sink(path) as sink:
+        try:
+            with h5py.File(sink, "w", libver=_LIBRARY, rdcc_nbytes=(1 << 20) + chunk_bytes) as file:
+                yield file, sink.check
+        finally:
+            sink.check()  # also in place of what HDF5 makes of it
+
+
+def write_images(
+    group: h5py.Group, split: StreamedSplit, check: Check, element: str, chunk_rows: int | None, compression: str
+) -> None:
+    """Write ``images`` and ``labels``.
+
+    Args:
+        group: where to.
+        split: what.
+        check: called after each block.
+        element: ``image`` makes every image one element of an array datatype, ``pixel`` every byte.
+        chunk_rows: images in a chunk, or None for contiguous pixels.
+        compression: of the chunks: none, lzf or gzip.
+    """
+    # An image is either one element of the datatype or three more dimensions of the dataset.
+    inner, datatype = ((), np.dtype((np.uint8, split.shape))) if element == "image" else (split.shape, np.dtype("u1"))
+    images = group.create_dataset(
+        "images",
+        (len(split), *inner),
+        datatype,
+        chunks=None if chunk_rows is None else (max(1, min(chunk_rows, len(split))), *inner),
+        compression=None if compression == "none" else compression,
+        fill_time="never",
+    )
+    labels, done = [np.empty(0, np.int64)], 0
+    for block in split.blocks():
+        images[done : done + len(block.labels)] = block.images
+        labels.append(block.labels)
+        done += len(block.labels)
+        check()
+    group["labels"] = np.concatenate(labels).astype("<i8", copy=False)
+
+
+def write_payloads(group: h5py.Group, split: str, check: Check, spool: Path, encoding: Encoding) -> None:
+    """Write ``jpeg``, all files end to end, or so ``images`` of many sizes, ``offsets`` of each and ``labels``.
+
+    Args:
+        group: where to.
+        split: name of what is written.
+        check: called after each part.
+        spool: a folder with what `write_arrays` made of the split; its files are removed. A contiguous dataset must
+            know its size when it is made, and a half-written HDF5 file could not be gone on with.
+        encoding: what is kept of each sample.
+    """
+    source = spool / data_name(split, encoding)
+    size = source.stat().st_size
+    data = group.create_dataset("jpeg" if encoding == "jpeg" else "images", (size,), np.uint8, fill_time="never")
+    with source.open("rb") as gathered:
+        for start in range(0, size, _COPY_BYTES):
+            part = np.frombuffer(gathered.read(_COPY_BYTES), np.uint8)
+            data[start : start + len(part)] = part
+            check()
+    for name in ("offsets", "labels"):
+        group[name] = np.fromfile(spool / f"{split}.{name}", "<i8")
+        check()
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open for reading in a way that suits images in random order."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    # Nobody writes: a store appears complete. As h5py's locking=False, which every open of the file must agree on.
+    access.set_file_locking(False, False)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)  # h5py's own choice, and likewise to be agreed on
+    # HDF5 would fill its sieve, 64 KB, for every image: five times as slow for 3 KB of CIFAR-10.
+    access.set_sieve_buf_size(0)
+    return h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access))
+
+
+def open_dataset(file: h5py.File, name: str, cache_bytes: int = 0, chunk_bytes: int = 1) -> h5py.Dataset:
+    """A dataset with a chunk cache of its own; ``KeyError`` where there is none of that name."""
+    access = h5p.create(h5p.DATASET_ACCESS)
+    # HDF5 advises a prime number of slots, a hundred for each chunk; a chunk's slot holds that chunk alone.
+    slots = min(_MOST_SLOTS, _prime(100 * (cache_bytes // chunk_bytes) + 1))
+    access.set_chunk_cache(slots, cache_bytes, 0.0)
+    # Where nothing can change, h5py asks for shape and type once rather than at each read.
+    return h5py.Dataset(h5d.open(file.id, name.encode(), access), readonly=True)
+
+
+def _prime(least: int) -> int:
+    while any(least % divisor == 0 for divisor in range(2, int(least**0.5) + 1)):
+        least += 1
+    return least
+
+
+def refusal(path: Path, error: Exception, again: str) -> StoreError:
+    """One sentence for what HDF5 refuses to read, or does not find."""
+    reason = str(error.args[-1]).partition("\n")[0].strip()
+    if isinstance(error, PermissionError):
+        return StoreError(f"cannot read {path}: {reason}; make it readable")
+    if isinstance(error, BlockingIOError) or "already open" in reason or "lock" in reason:
+        return StoreError(f"cannot read {path}: {_who_has_it(path, again)} ({reason})")
+    return StoreError(f"cannot read {path}: {reason}; {again}")
+
+
+def _who_has_it(path: Path, again: str) -> str:
+    """HDF5 marks a file that is open for writing, and a program that is killed leaves the mark but not its lock."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "another program has it open for writing; wait for that program, or close the file there"
+    return f"another program has it open, or was killed while it wrote to it; close the file there, or {again}"
+
+
+def gather_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Gather:
+    """One read of one point per image: HDF5 keeps the order, and puts each where it belongs."""
+    identifier, datatype = images.id, images.id.get_type()
+
+    def gather(indices: Indices) -> NDArray[np.uint8]:
+        out = np.empty((len(indices), *shape), np.uint8)
+        if len(indices):
+            space = identifier.get_space()  # made anew, since several threads may read
+            space.select_elements(indices.reshape(-1, 1))
+            identifier.read(h5s.create_simple((len(indices),)), space, out, datatype)
+        return out
+
+    return gather
+
+
+def gather_sorted(images: h5py.Dataset) -> Gather:
+    """One fancy index, which must be sorted and without duplicates, and what puts them back."""
+
+    def gather(indices: Indices) -> NDArray[np.uint8]:
+        unique, places = np.unique(indices, return_inverse=True)
+        found: NDArray[np.uint8] = np.take(images[unique], places, axis=0)
+        return found
+
+    return gather
+
+
+def gather_rows(images: h5py.Dataset) -> Gather:
+    """One read per image: with chunks a fancy index is twenty times slower. Sorted, so that chunks are read once."""
+
+    def gather(indices: Indices) -> NDArray[np.uint8]:
+        out = np.empty((len(indices), *images.shape[1:]), np.uint8)
+        for place in np.argsort(indices).tolist():
+            out[place] = images[int(indices[place])]
+        return out
+
+    return gather
+
+
+def gather_mapped(pixels: NDArray[np.uint8]) -> Gather:
+    """No HDF5 at all once the pixels are mapped."""
+    return lambda indices: np.take(pixels, indices, axis=0)
+
+
+def fetch_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Fetch:
+    """One read of the union of all files' bytes, which come in the order of the file: h5py's ``d[a:b]`` is slower."""
+    identifier, datatype = jpeg.id, jpeg.id.get_type()
+
+    def fetch(indices: Indices) -> Sequence[NDArray[np.uint8]]:
+        unique, places = np.unique(indices, return_inverse=True)
+        begins, sizes = offsets[unique], offsets[unique + 1] - offsets[unique]
+        ends = np.cumsum(sizes)
+        gathered = np.empty(int(sizes.sum()), np.uint8)
+        if len(gathered):
+            space, join = identifier.get_space(), h5s.SELECT_SET
+            for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
+                space.select_hyperslab((begin,), (size,), op=join)
+                join = h5s.SELECT_OR
+            identifier.read(h5s.create_simple(gathered.shape), space, gathered, datatype)
+        found = [gathered[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        return [found[place] for place in places.tolist()]
+
+    return fetch
+
+
+def fetch_mapped(jpeg: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Fetch:
+    """Slices of the map, whose pages the decoder touches."""
+
+    def fetch(indices: Indices) -> Sequence[NDArray[np.uint8]]:
+        begins, ends = offsets[indices].tolist(), offsets[indices + 1].tolist()
+        return [jpeg[begin:end] for begin, end in zip(begins, ends, strict=True)]
+
+    return fetch
+
+
+def map_integers(file: h5py.File, name: str, path: Path) -> NDArray[np.int64]:
+    """A contiguous dataset of int64, mapped: of many millions only those that are asked for are read.
+
+    Raises:
+        OSError, KeyError: there is no such dataset.
+    """
+    dataset = open_dataset(file, name)
+    if dataset.dtype != np.dtype("<i8") or dataset.ndim != 1:
+        raise OSError(f"{name} is not a row of integers")
+    return integers(map_dataset(dataset, path, (dataset.nbytes,)))
+
+
+def map_dataset(dataset: h5py.Dataset, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A contiguous dataset's own bytes in the file, as a read-only array that outlives the dataset.
+
+    Raises:
+        OSError: the bytes are not in the file in one piece.
+    """
+    size = int(np.prod(shape))
+    if size == 0:
+        return np.empty(shape, np.uint8)
+    offset: Any = dataset.id.get_offset()
+    if offset is None or offset + size > path.stat().st_size:
+        raise OSError(f"{dataset.name} does not lie in the file in one piece")
+    # A plain array: indexing an np.memmap object costs three times as much.
+    return np.asarray(np.memmap(path, np.uint8, mode="r", offset=offset, shape=shape))

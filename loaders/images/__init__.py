@@ -1,0 +1,1 @@
+"""From image files to pixels: decoding, cropping, and the threads that share the work."""

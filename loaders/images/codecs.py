@@ -1,0 +1,191 @@
+"""Decodes JPEG and PNG files on a thread pool, straight into the batch's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+
+from loaders.core.errors import DecodeError
+from loaders.images.pillow import open_image, reason
+from loaders.images.threads import Spread
+
+Buffer = bytes | memoryview | NDArray[np.uint8]
+Codec = Literal["jpeg", "png"]
+Library = Literal["fast", "pil"]
+_Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
+
+
+class ImageDecoder:
+    """Decoding threads, the caller's among them. Pixels are those of libjpeg's accurate DCT and fancy upsampling.
+
+    ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the quickest that we measured; both let
+    other threads run meanwhile. ``pil`` is Pillow, which most programs use today; it gives the same pixels, and decides
+    on JPEG files that simplejpeg refuses. No decoder makes more pixels than there is room for.
+    """
+
+    def __init__(self, threads: int = 0, library: Library = "fast", *, checked: bool = False) -> None:
+        """Start no thread yet.
+
+        Args:
+            threads: how many decode at the same time; 0: one per usable core.
+            library: what decodes.
+            checked: the files went through a decoder without this when they were stored, so that those which only
+                a second look recognises, a tenth of the time, need not be looked for: CMYK images.
+        """
+        self._spread = Spread(threads)
+        self.threads = self._spread.threads
+        ways: dict[Library, dict[Codec, _Into]] = {
+            "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
+            "pil": {"jpeg": pil_into, "png": pil_into},
+        }
+        self._into = ways[library]
+
+    def decode(
+        self,
+        files: Sequence[Buffer],
+        shape: tuple[int, int, int],
+        names: Sequence[str] = (),
+        codec: Codec = "jpeg",
+    ) -> torch.Tensor:
+        """Decode image files of one size.
+
+        Returns:
+            uint8 ``[B, C, H, W]`` in channels-last memory, which is the decoders' own layout.
+
+        Raises:
+            DecodeError: bytes that are not an image of this shape.
+        """
+
+        def name(i: int) -> str:
+            return names[i] if names else f"image {i} of the batch"
+
+        return self.decode_each(len(files), files.__getitem__, shape, name, codec)
+
+    def decode_each(
+        self,
+        count: int,
+        fetch: Callable[[int], Buffer],
+        shape: tuple[int, int, int],
+        name: Callable[[int], str],
+        codec: Codec = "jpeg",
+    ) -> torch.Tensor:
+        """Get and decode image files of one size, so that one thread reads while another decodes.
+
+        Args:
+            count: how many images.
+            fetch: gives the file of an image in ``[0, count)``; called in the decoding threads.
+            shape: ``(C, H, W)`` that each must have.
+            name: what to call an image in an error message.
+            codec: the files' format.
+
+        Returns:
+            As ``decode`` does.
+
+        Raises:
+            DecodeError: bytes that are not an image of this shape.
+        """
+        channels, height, width = shape
+        out = np.empty((count, height, width, channels), np.uint8)
+        into = self._into[codec]
+
+        def run(part: range) -> None:
+            for i in part:
+                into(fetch(i), out[i], name, i)
+
+        self._spread(run, count)
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._spread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _unknown_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
+    try:
+        space = simplejpeg.decode_jpeg_header(data)[2]
+    except MemoryError:
+        raise
+    except Exception:  # as below
+        space = ""
+    if space in ("CMYK", "YCCK"):  # would be converted without a word, and differently by each library
+        raise DecodeError(f"{name(i)} is a {space} image, neither colour nor grey; convert it to RGB")
+    _jpeg_into(data, out, name, i)
+
+
+def _jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
+    try:
+        decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
+    except MemoryError:
+        raise
+    except Exception:  # also what libjpeg only warns of, samplings without a name, an image too large: Pillow decides
+        pil_into(data, out, name, i, ("JPEG",))
+        return
+    if decoded.shape != out.shape:
+        raise DecodeError(f"{name(i)} {_other_size(decoded.shape[1], decoded.shape[0], out)}")
+
+
+def _png_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
+    readable: Any = data  # takes any buffer; its annotation names fewer
+    try:
+        imagecodecs.spng_decode(readable, out=out if out.shape[2] > 1 else out[:, :, 0])
+    except ValueError:  # the header's size or channels do not fit; nothing was decoded
+        height, width, channels = out.shape
+        raise DecodeError(f"{name(i)} is not a PNG image of {width}x{height} pixels and {channels} channels") from None
+    except Exception as error:  # its own, or whatever a binding raises
+        raise DecodeError(f"{name(i)} is not a readable PNG image ({reason(error)})") from None
+
+
+def pil_into(
+    data: Buffer,
+    out: NDArray[np.uint8],
+    name: Callable[[int], str],
+    i: int,
+    formats: tuple[str, ...] | None = None,
+) -> None:
+    """Decode by Pillow into memory of the image's size.
+
+    Args:
+        data: a whole file.
+        out: uint8 ``[H, W, C]``; is filled.
+        name: what to call the i-th image in an error message.
+        i: which one it is.
+        formats: those of Pillow to try; None: all.
+
+    Raises:
+        DecodeError: not an image of this shape, neither colour nor grey, or not readable.
+    """
+    mode = "L" if out.shape[2] == 1 else "RGB"
+    try:
+        with open_image(data, formats=formats) as image:
+            unfit = ""
+            if image.mode not in ("L", "RGB"):
+                unfit = f"is a {image.mode} image, neither colour nor grey; convert it to RGB"
+            elif image.size != (out.shape[1], out.shape[0]):
+                unfit = _other_size(image.width, image.height, out)
+            else:
+                image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as in the other library
+                out[:] = np.asarray(image.convert(mode)).reshape(out.shape)
+    except Exception as error:  # Pillow and its plug-ins raise whatever they like
+        kind = f"{formats[0]} image" if formats else "image"
+        raise DecodeError(f"{name(i)} is not a readable {kind} ({reason(error)})") from None
+    if unfit:
+        raise DecodeError(f"{name(i)} {unfit}")
+
+
+def _other_size(width: int, height: int, out: NDArray[np.uint8]) -> str:
+    return f"is {width}x{height} pixels, not {out.shape[1]}x{out.shape[0]}"

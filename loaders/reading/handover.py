@@ -1,0 +1,131 @@
+"""What worker processes hand over: room for it in shared memory, and one sentence where it or a worker is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from multiprocessing import parent_process
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch._utils import ExceptionWrapper
+from torch.utils.data import DataLoader
+
+from loaders.core.errors import BackendError, LoaderError
+from loaders.store.space import in_words
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps what processes share; nothing is made there by name
+T = TypeVar("T")
+
+
+def shared_bytes(*sizes: int) -> int:
+    """Room that tensors of these bytes take when they are shared, each in pages of its own."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(-(-size // page) * page for size in sizes)
+
+
+def check_room(needed: int, place: Path = SHARED_MEMORY) -> None:
+    """Refuse before the workers start what would not fit the shared memory.
+
+    Args:
+        needed: bytes of all batches that may wait at once.
+        place: where the shared memory is; nothing is checked where there is no such folder.
+
+    Raises:
+        BackendError: less is free.
+    """
+    if not place.exists():
+        return
+    status = os.statvfs(place)
+    free = status.f_bavail * status.f_frsize
+    if needed > free:
+        raise BackendError(
+            f"the workers' batches need {in_words(needed)} of shared memory and {place} has {in_words(free)} free; "
+            f"give it more (docker run --shm-size={max(256, needed >> 19)}m), or use fewer --workers or --workers 0"
+        )
+
+
+def begin_worker(_: int) -> None:
+    """Run first in each worker: it ends if its parent has, and tells of a batch that it cannot hand over.
+
+    Python's queue only prints what went wrong on its thread, and the parent would wait for that batch without end.
+    """
+    parent = parent_process()
+    if parent is not None and parent.pid != os.getppid():  # PyTorch's own watch is kept from later on only
+        os._exit(1)
+    Queue._on_queue_feeder_error = _hand_over_error  # type: ignore[attr-defined]  # made to be replaced
+
+
+def _hand_over_error(queue: Queue[Any], error: Exception, item: Any) -> None:
+    """Put the error where the batch should have been: an item is a request's number and its batch."""
+    told = BackendError(f"a worker process could not hand over a batch ({_first_line(error)}); {_remedy(str(error))}")
+    queue.put((item[0], ExceptionWrapper((BackendError, told, None))))
+
+
+def explained(loader: DataLoader[T]) -> Iterator[T]:
+    """What a loader gives; whatever its workers die of is one sentence. They start now, not at the first `next`.
+
+    Raises:
+        BackendError: a worker process died, or could not hand something over.
+        LoaderError: a worker raised it.
+    """
+    workers: list[Any] = []
+    with _in_one_sentence(workers):
+        batches: Any = iter(loader)
+        workers += getattr(batches, "_workers", ())
+
+    def give() -> Iterator[T]:
+        try:
+            with _in_one_sentence(workers):
+                yield from batches
+        finally:
+            if workers and not loader.persistent_workers:
+                batches._shutdown_workers()  # PyTorch ends them only on collection
+
+    return give()
+
+
+@contextlib.contextmanager
+def _in_one_sentence(workers: list[Any]) -> Iterator[None]:
+    try:
+        yield
+    except LoaderError as error:
+        if not workers:
+            raise
+        # PyTorch raises it anew with the worker's whole traceback as its message; the sentence is the last line.
+        last = str(error).rstrip().splitlines()[-1]
+        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from error
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The connection breaks where a worker dies while it hands over a batch.
+        broken = workers and not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
+        if not (broken or is_lost_worker(error)):
+            raise
+        raise lost_worker(error, workers) from error
+
+
+def is_lost_worker(error: BaseException | None) -> bool:
+    """Whether PyTorch says so, in whatever the main thread is just doing. What a worker raised is another matter."""
+    # The thread that page-locks batches dies of a worker's death.
+    told = ("DataLoader worker (pid", "Pin memory thread exited")
+    return isinstance(error, RuntimeError) and str(error).startswith(told)
+
+
+def lost_worker(error: BaseException, workers: Iterable[Any] = ()) -> BackendError:
+    """The sentence for a dead worker; of which signal it died is not always said in the error."""
+    said = "Bus error" if any(worker.exitcode == -signal.SIGBUS for worker in workers) else str(error)
+    return BackendError(f"a worker process was lost ({_first_line(error)}); {_remedy(said)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(" .")
+
+
+def _remedy(reason: str) -> str:
+    if "Bus error" in reason or "No space left" in reason:
+        return f"give {SHARED_MEMORY} more room (docker run --shm-size=1g), or use --workers 0"
+    if "Too many open files" in reason:
+        return "raise the limit by ulimit -n, or use fewer --workers"
+    return "free memory or use fewer --workers"

@@ -1,0 +1,226 @@
+"""Any map-style PyTorch dataset of (image, label) as a source of a store; what is wrong is told with its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from loaders.core.errors import LoaderError, OptionError
+from loaders.reading.handover import begin_worker, explained
+from loaders.store.samples import Block
+
+_BLOCK = 64
+_PROBES = 64
+_MOST_CLASSES = 1_000_000
+
+
+class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
+    """A dataset's samples as uint8 ``[H, W, C]`` and the number of a class, each of them checked."""
+
+    def __init__(self, split: str, dataset: Dataset[Any], classes: int) -> None:
+        """Ask for the length alone.
+
+        Args:
+            split: the split's name, for messages.
+            dataset: of (image, label), with a length.
+            classes: how many there are.
+
+        Raises:
+            OptionError: a dataset that does not say its length.
+        """
+        self.split, self._dataset, self._classes = split, dataset, classes
+        kind = type(dataset).__name__
+        if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+            raise OptionError(f"{kind} of the {split} split has no length; give a map-style dataset")
+        try:
+            self._length = len(dataset)
+        except Exception as error:  # whatever somebody's dataset raises
+            raise OptionError(
+                f"{kind} of the {split} split does not say its length ({_told(error)}); give a map-style dataset"
+            ) from error
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """One sample.
+
+        Raises:
+            LoaderError: one that the dataset does not give, or that is no pair of an image and the number of a class.
+        """
+        where = f"sample {index} of the {self.split} split"
+        try:
+            item = self._dataset[index]
+            pair = isinstance(item, tuple | list) and len(item) == 2
+            pixels, label = (_pixels(item[0]), _plain(item[1])) if pair else (None, None)
+        except Exception as error:  # whatever somebody's dataset, or a picture that is decoded only now, raises
+            raise LoaderError(f"{where} cannot be read ({_told(error)}); mend it or leave it out") from error
+        if pixels is None:
+            raise LoaderError(f"{where} is {_shown(item)}, not (image, label); give a dataset of such pairs")
+        if pixels.dtype != np.uint8 or pixels.ndim != 3:
+            raise LoaderError(
+                f"the image of {where} is {pixels.dtype} {pixels.shape}, not uint8 of three dimensions; leave out "
+                "transforms that make floats, and normalise batches instead"
+            )
+        if not pixels.size:
+            raise LoaderError(f"the image of {where} has no pixels, {pixels.shape}; mend it or leave it out")
+        if not isinstance(label, int):
+            raise LoaderError(
+                f"the label of {where} is {_shown(label)}, no integer; give the number of its class (of one-hot "
+                "labels the argmax)"
+            )
+        if not 0 <= label < self._classes:
+            raise LoaderError(
+                f"the label of {where} is {label}, outside 0..{self._classes - 1}; mend it, or give classes=… as many "
+                "as there are"
+            )
+        return pixels, label
+
+    def shapes(self) -> set[tuple[int, ...]]:
+        """``(H, W, C)`` of a few images spread over the dataset."""
+        return {self[i][0].shape for i in sorted({i * len(self) // _PROBES for i in range(_PROBES)}) if len(self)}
+
+
+class MapSplit:
+    """A map-style dataset as a split to be stored."""
+
+    encoding: Literal["raw", "jpeg"] = "raw"
+
+    def __init__(self, samples: Samples, ragged: bool, workers: int) -> None:
+        """Args: workers are processes that read it; none is started yet."""
+        self._samples, self._workers = samples, workers
+        self.shape: tuple[int, int, int] | None = None
+        if not ragged and len(samples):
+            height, width, channels = samples[0][0].shape
+            self.shape = (channels, height, width)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        """Blocks of 64 samples, read by worker processes if there are any.
+
+        Raises:
+            LoaderError: a sample that cannot be stored.
+        """
+        chosen = range(start, len(self) if stop is None else stop)
+        workers = self._workers if len(chosen) > _BLOCK else 0
+        reader: DataLoader[Any] = DataLoader(
+            Subset(self._samples, chosen),
+            batch_size=_BLOCK,
+            num_workers=workers,
+            collate_fn=_uncollated,
+            worker_init_fn=begin_worker,
+        )
+        done = start
+        for samples in explained(reader):
+            images = [pixels for pixels, _ in samples]
+            labels = np.array([label for _, label in samples], np.int64)
+            self._check_shapes(images, done)
+            if self.shape is None:
+                yield Block(None, None, labels, pictures=[_coloured(image) for image in images])
+            else:
+                yield Block(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), None, labels)
+            done += len(samples)
+
+    def _check_shapes(self, images: Sequence[NDArray[np.uint8]], first: int) -> None:
+        for index, image in enumerate(images, start=first):
+            where, channels = f"sample {index} of the {self._samples.split} split", image.shape[2]
+            if self.shape is None:
+                if channels not in (1, 3):
+                    raise LoaderError(
+                        f"the image of {where} has {channels} channels, {image.shape}, and where images have many "
+                        "sizes each has 1 or 3; convert it (a tensor is [C, H, W], an array [H, W, C])"
+                    )
+            elif image.shape != (wanted := (*self.shape[1:], self.shape[0])):
+                remedy = "say ragged=True" if {channels, wanted[2]} <= {1, 3} else "give all images as many channels"
+                raise LoaderError(f"the image of {where} is {image.shape} where the first is {wanted}; {remedy}")
+
+
+def class_names(given: Mapping[str, Dataset[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
+    """Names of the classes, as they are given or as the datasets' attributes ``classes`` say.
+
+    Raises:
+        OptionError: nobody says them, the splits' datasets disagree, or there are none.
+    """
+    if classes is not None:
+        return _names(classes)
+    said = {split: _names(found) for split, dataset in given.items() if (found := _classes_of(dataset)) is not None}
+    if not said:
+        raise OptionError("the dataset does not say its classes; give classes=… as names or as their number")
+    (first, names), *others = said.items()
+    for split, other in others:
+        if other != names:
+            raise OptionError(
+                f"the {first} and {split} splits have other classes, or in another order, so that one label has two "
+                "meanings; give both the same classes, or say classes=… if the labels do agree"
+            )
+    return names
+
+
+def _classes_of(dataset: Dataset[Any]) -> Any:
+    return getattr(dataset, "classes", None)
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool):
+        if not 1 <= classes <= _MOST_CLASSES:
+            raise OptionError(
+                f"there must be 1 to {_MOST_CLASSES:,} classes, not {classes}; give their names or number"
+            )
+        return tuple(map(str, range(classes)))
+    if isinstance(classes, str | bytes | bool) or not hasattr(classes, "__iter__"):
+        raise OptionError(f"classes={_shown(classes)} are no classes; give a list of their names, or their number")
+    found = tuple(" ".join(map(str, name)) if isinstance(name, tuple | list) else str(name) for name in classes)
+    if not found:
+        raise OptionError("classes names no class; give a list of their names, or their number")
+    return found
+
+
+def _uncollated(samples: list[Any]) -> list[Any]:
+    return samples
+
+
+def _pixels(image: Any) -> NDArray[Any]:
+    """An image as ``[H, W, C]``; nothing is said of what is none."""
+    if isinstance(image, Image.Image):
+        pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    elif isinstance(image, torch.Tensor):
+        pixels = image.detach().cpu().numpy()
+        pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+    else:
+        pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _coloured(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of a ragged split all images have three channels."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def _plain(label: Any) -> Any:
+    """A label without the tensor or array around it."""
+    if isinstance(label, torch.Tensor):
+        label = label.detach().cpu().numpy()
+    return label.item() if isinstance(label, np.ndarray | np.generic) and label.size == 1 else label
+
+
+def _shown(thing: Any) -> str:
+    """What somebody gave, in a few words of one line."""
+    if isinstance(thing, np.ndarray):
+        return f"an array of shape {thing.shape}"
+    if thing is None or isinstance(thing, str | bytes | bool | int | float):
+        return repr(thing)[:40]
+    length = f" of {len(thing)}" if isinstance(thing, tuple | list) else ""
+    return f"a {type(thing).__name__}{length}"
+
+
+def _told(error: Exception) -> str:
+    """An error of somebody's code, on one line."""
+    return ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())[:200]) if part)

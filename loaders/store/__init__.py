@@ -1,0 +1,1 @@
+"""How a store comes to be on disk, and how one that is damaged is recognised."""

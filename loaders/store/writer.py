@@ -1,0 +1,233 @@
+"""A store on disk: how it appears all at once, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loaders.core.errors import LoaderError, LoaderFaultError, StoreError
+from loaders.store.journal import Journal
+from loaders.store.manifest import FORMAT_VERSION, StoreInfo, is_other_folder, write_manifest
+from loaders.store.samples import DatasetInfo, SplitInfo
+
+REMEDIES = {
+    errno.ENOSPC: "free some space or choose another --store-dir",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another --store-dir",
+    errno.EDQUOT: "free some of your quota or choose another --store-dir",
+    errno.EROFS: "choose a --store-dir that can be written",
+    errno.EACCES: "choose a --store-dir that you may write",
+    errno.EPERM: "choose a --store-dir that you may write",
+    errno.ENOTDIR: "choose a --store-dir that is a folder",
+    errno.EEXIST: "choose a --store-dir that is a folder",
+    errno.ELOOP: "choose a --store-dir without a loop of symbolic links",
+    errno.ENAMETOOLONG: "choose a --store-dir with a shorter path",
+    errno.EIO: "check the disk or choose another --store-dir",
+}
+"""What to do about what a disk refuses while a store is written."""
+
+
+class Written(NamedTuple):
+    """What a loader wrote.
+
+    Attributes:
+        checked: paths within the folder of the files whose sizes are to be checked on each opening.
+        data: paths within the folder of the files that hold the samples; ``None`` if all files do. What a reader
+            warms up is theirs, and a server's logs beside them are not.
+        elsewhere_bytes: size of what lies outside the folder, as in a database server.
+    """
+
+    checked: Sequence[str]
+    data: Sequence[str] | None = None
+    elsewhere_bytes: int = 0
+
+
+class StoreWriter:
+    """Builds a store beside its place and renames it there when it is complete.
+
+    A lock keeps a second writer out. The next writer goes on with what a killed one left, if that was the same work
+    and had gone far enough to be noted, and else removes it; a store that was complete before stays readable until the
+    new one takes its place.
+    """
+
+    def __init__(self, location: Path) -> None:
+        self.location = location
+        self.folder = location.with_name(f".{location.name}.partial")
+        self._old = location.with_name(f".{location.name}.old")
+        self._notes = location.with_name(f".{location.name}.journal")
+        self._lock = location.with_name(f".{location.name}.lock")
+
+    @contextlib.contextmanager
+    def writing(self, identity: str = "", *, anew: bool = False) -> Iterator[Journal]:
+        """Hold the lock and give the notes of the work in ``folder``, which are new or those of an earlier attempt.
+
+        The folder is removed again unless ``commit`` is reached, or there are notes to go on from.
+
+        Args:
+            identity: what is prepared from what; "": never to be taken up again.
+            anew: do not go on from what an earlier attempt left.
+        """
+        with _disk_errors(self.location):
+            self.location.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._restore_old()
+                self._refuse_what_is_no_store()
+                journal = Journal(self.folder, self._notes, identity, sync_filesystem)
+                if anew or not (identity and journal.past and journal.whole() and self.folder.exists()):
+                    journal.remove()
+                    remove_tree(self.folder)
+                    self.folder.mkdir()
+                    journal = Journal(self.folder, self._notes, identity, sync_filesystem)
+                try:
+                    with _disk_errors(self.location):
+                        yield journal
+                except LoaderError as error:
+                    if identity and journal.kept and not anew:
+                        error.args = (f"{error}; what was done is kept, and the same command goes on from there",)
+                    raise
+                finally:
+                    journal.close()
+                    if not (identity and journal.kept):
+                        journal.remove()
+                        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def commit(
+        self,
+        loader: str,
+        dataset: DatasetInfo,
+        options: dict[str, Any],
+        splits: dict[str, SplitInfo],
+        written: Written,
+        journal: Journal,
+    ) -> StoreInfo:
+        """Make the folder durable, write its manifest and put it in its place."""
+        journal.close()
+        self._check_written(loader, written)
+        sync_filesystem(self.folder)
+        size, allocated = folder_bytes(self.folder)
+        info = StoreInfo(
+            format_version=FORMAT_VERSION,
+            loader=loader,
+            dataset=dataset,
+            options=options,
+            splits=splits,
+            files={name: (self.folder / name).stat().st_size for name in written.checked},
+            data_files=None if written.data is None else list(written.data),
+            elsewhere_bytes=written.elsewhere_bytes,
+            bytes=size + written.elsewhere_bytes,
+            allocated_bytes=allocated + written.elsewhere_bytes,
+            prepare_s=journal.spent(),
+            attempts=journal.attempts,
+        )
+        info = write_manifest(info, self.folder)
+        journal.remove()
+        if self.location.exists():
+            self.location.rename(self._old)
+        try:
+            self.folder.rename(self.location)
+        except OSError:
+            if self._old.exists():
+                self._old.rename(self.location)
+            raise
+        sync_filesystem(self.location)
+        shutil.rmtree(self._old, ignore_errors=True)
+        return info
+
+    def _check_written(self, loader: str, written: Written) -> None:
+        """What a loader says it wrote must be files of the store."""
+        for name in {*written.checked, *(written.data or ())}:
+            path = self.folder / name
+            if not (path.is_file() and path.resolve().is_relative_to(self.folder.resolve())):
+                raise LoaderFaultError(f"loader {loader} says that it wrote {name!r}, which is no file of its store")
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._lock.exists() and not self._lock.is_file():  # to open a pipe would wait for a reader
+            raise StoreError(f"{self._lock} is not a regular file; remove it")
+        with self._lock.open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"another process is preparing {self.location}; wait for it to finish, then try again"
+                ) from None
+            yield
+
+    def _restore_old(self) -> None:
+        """Undo what a writer did that was killed at its end; the lock proves that it is dead."""
+        if self._old.exists():
+            if self.location.exists():
+                shutil.rmtree(self._old)
+            else:  # killed between the two renames: the old store is still whole
+                self._old.rename(self.location)
+
+    def _refuse_what_is_no_store(self) -> None:
+        """What is replaced is deleted: it must be a store, or nothing."""
+        if self.location.is_dir():
+            if not is_other_folder(self.location):
+                return
+        elif not os.path.lexists(self.location):
+            return
+        raise StoreError(
+            f"{self.location} is there and is not a store; remove it or choose another --store-dir, "
+            "since preparing would delete it"
+        )
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder in which a helper process of a killed writer, such as a server, may still be ending."""
+    end = time.monotonic() + 30
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or time.monotonic() > end:
+                raise
+
+
+def sync_filesystem(path: Path) -> None:
+    """Flush the filesystem that holds ``path`` to its device; one call, however many files."""
+    if not hasattr(os, "sync"):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if hasattr(libc, "syncfs"):
+            if libc.syncfs(descriptor) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), str(path))
+        else:
+            os.sync()
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(location: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one sentence; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        remedy = REMEDIES[error.errno]
+        # The system's own words: HDF5, for one, puts a page of its internals into the message.
+        raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
+
+
+def folder_bytes(folder: Path) -> tuple[int, int]:
+    """Sum of all files' sizes and of what they occupy on disk."""
+    size = allocated = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            status = (Path(root) / name).lstat()
+            size += status.st_size
+            allocated += status.st_blocks * 512
+    return size, allocated
