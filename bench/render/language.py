@@ -1,38 +1,117 @@
-"""The report's languages: every text of a table is written in English and looked up in the other."""
+"""Two languages: texts are written in English as `Message`s, and translated where a table or figure is rendered."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, get_args
+import ast
+import dataclasses
+import functools
+import gettext
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Literal, TypeAlias, get_args
 
-from bench.render.latvian import LATVIAN
-from bench.render.table import Language
+Language: TypeAlias = Literal["en", "lv"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 
-Note: TypeAlias = tuple[str, dict[str, Any]]
-"""A text in English and what to fill in: the arguments of `say`."""
-
-LANGUAGES: tuple[str, ...] = get_args(Language)
-_MARKS = {
-    "en": {},
-    "lv": str.maketrans({",": "\N{NO-BREAK SPACE}", ".": ","}),
-}
+_MARKS = {"en": {}, "lv": str.maketrans({",": "\N{NO-BREAK SPACE}", ".": ","})}
 """Python's marks of thousands and decimals, and what a language has for them."""
 
 
-def say(text: str, language: Language, **values: Any) -> str:
-    """The text in a language, its ``{names}`` filled in.
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number within a text, with Python's format of it: ``Number(0.25, ".1f")``."""
+
+    value: float
+    format: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """A text in English with ``{names}`` and the values that fill them in; ``locale/lv.po`` has its translation."""
+
+    text: str
+    values: Mapping[str, Text] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """Several texts, one after the other."""
+
+    parts: Sequence[Text]
+    by: str = " "
+
+
+Text: TypeAlias = "str | int | Number | Message | Joined"
+"""What can be shown. A plain ``str`` is a name of something: it reads the same in every language."""
+
+
+def message(text: str, /, **values: Text) -> Message:
+    """A text in English, to be translated when it is rendered.
 
     Args:
-        text: in English, as it stands in ``latvian.LATVIAN``.
-        language: of the answer.
-        values: what to fill in; a number is written in the language's way before.
+        text: a literal: a test looks for each of them in ``locale/lv.po``.
+        values: what to fill in.
+    """
+    return Message(text, values)
+
+
+def translated(text: Text, language: Language) -> str:
+    """A text as it is read in a language.
 
     Raises:
-        KeyError: the text has no translation, which a test excludes for all texts of the report.
+        KeyError: a message without translation, which a test excludes.
     """
-    chosen = text if language == "en" else LATVIAN[text]
-    return chosen.format(**values) if values else chosen
+    if isinstance(text, Message):
+        known = _catalogue(language).gettext(text.text)
+        return known.format(**{name: translated(value, language) for name, value in text.values.items()})
+    if isinstance(text, Joined):
+        return text.by.join(translated(part, language) for part in text.parts)
+    if isinstance(text, Number):
+        return format(text.value, text.format).translate(_MARKS[language])
+    return str(text)
+
+
+class _Catalogue(gettext.NullTranslations):
+    """The entries of one ``.po`` file, read as text: nothing needs to be compiled."""
+
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        super().__init__()
+        self.entries = entries
+
+    def gettext(self, message: str) -> str:
+        return self.entries[message]
+
+
+@functools.cache
+def _catalogue(language: Language) -> gettext.NullTranslations:
+    if language == "en":
+        return gettext.NullTranslations()
+    return _Catalogue(entries(files("bench.render").joinpath(f"locale/{language}.po").read_text(encoding="utf-8")))
+
+
+def entries(po: str) -> dict[str, str]:
+    """What a ``.po`` file says: each ``msgid`` with its ``msgstr``, the header left out."""
+    found: list[dict[str, str]] = []
+    key = ""
+    for line in po.splitlines():
+        tag, _, quoted = line.partition(" ") if line.startswith("msg") else (key, "", line)
+        if tag == "msgid" and tag != key:
+            found.append({"msgid": "", "msgstr": ""})
+        key = tag
+        if quoted.startswith('"'):
+            found[-1][key] += ast.literal_eval(quoted)
+    return {entry["msgid"]: entry["msgstr"] for entry in found if entry["msgid"]}
+
+
+# --- until every text is a Message ---
+Note: TypeAlias = tuple[str, dict[str, Any]]
+
+
+def say(text: str, language: Language, **values: Any) -> str:
+    """The text in a language at once; to be replaced by a `Message`."""
+    return translated(Message(text, values), language)
 
 
 def number(value: float, format_: str, language: Language) -> str:
-    """A number by one of Python's formats, with the language's decimal mark and its mark between thousands."""
-    return format(value, format_).translate(_MARKS[language])
+    """A number in a language at once; to be replaced by a `Number`."""
+    return translated(Number(value, format_), language)

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from bench.render.language import Language as Language
 from bench.stats.intervals import half_width
 
 Kind: TypeAlias = Literal["text", "number"]
 Spread: TypeAlias = Literal["", "half", "limits"]
-Language: TypeAlias = Literal["en", "lv"]
 
 
 @dataclasses.dataclass(frozen=True)
