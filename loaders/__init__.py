@@ -12,7 +12,7 @@ from loaders.core.errors import (
     UnavailableError,
 )
 from loaders.core.format import Candidate, Caps, Format, Reader, Written
-from loaders.core.options import DecodingOptions, EncodingOptions, LoaderOptions, read_option, store_option
+from loaders.core.options import DecodingOptions, EncodingOptions, LoaderOptions, parse_options, read_option, store_option
 from loaders.core.payloads import Kind, Payloads, Rows
 from loaders.core.regular import open_regular, read_regular
 from loaders.reading.dataset import StoreDataset
@@ -71,6 +71,7 @@ __all__ = [
     "make_loader",
     "open_dataset",
     "open_regular",
+    "parse_options",
     "prepare",
     "prepare_store",
     "read_manifest",
