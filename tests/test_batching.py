@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.train.batching import BatchStream, cut, epoch_order
-from loaders import BackendError, ImageDataset, OptionError, StoreError, load
+from loaders import BackendError, StoreDataset, OptionError, StoreError, load
 from tests.samples import INFO, as_splits, make_splits
 
 SAMPLES = make_splits()
@@ -32,7 +32,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dataset(location: Path) -> Iterator[ImageDataset[Any]]:
+def dataset(location: Path) -> Iterator[StoreDataset]:
     with load("mmap")(location, "train") as opened:
         yield opened
 
@@ -52,7 +52,7 @@ def test_order_depends_on_seed_and_epoch() -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"prefetch": 3}, {"workers": 2}, {"workers": 1, "prefetch": 4}], ids=str)
-def test_every_way_gives_the_same_batches(dataset: ImageDataset[Any], how: dict[str, Any]) -> None:
+def test_every_way_gives_the_same_batches(dataset: StoreDataset, how: dict[str, Any]) -> None:
     with BatchStream(dataset, **how) as stream:
         for epoch in range(3):  # persistent workers are asked anew each time
             batches = cut(epoch_order(41, 0, epoch), 8)
@@ -65,7 +65,7 @@ def test_every_way_gives_the_same_batches(dataset: ImageDataset[Any], how: dict[
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
-def test_an_early_stop_leaves_no_thread(dataset: ImageDataset[Any], prefetch: int) -> None:
+def test_an_early_stop_leaves_no_thread(dataset: StoreDataset, prefetch: int) -> None:
     before = threading.active_count()
     epoch = BatchStream(dataset, prefetch=prefetch).epoch(cut(epoch_order(41, 0, 0), 2))
     next(epoch)
@@ -74,7 +74,7 @@ def test_an_early_stop_leaves_no_thread(dataset: ImageDataset[Any], prefetch: in
     assert threading.active_count() == before
 
 
-def test_read_ahead_raises_in_the_reader_s_thread(dataset: ImageDataset[Any]) -> None:
+def test_read_ahead_raises_in_the_reader_s_thread(dataset: StoreDataset) -> None:
     with pytest.raises(IndexError, match="out of range"):
         list(BatchStream(dataset, prefetch=2).epoch([np.array([0]), np.array([99])]))
 
@@ -87,14 +87,14 @@ def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_killed_worker_is_one_sentence(dataset: ImageDataset[Any]) -> None:
+def test_a_killed_worker_is_one_sentence(dataset: StoreDataset) -> None:
     with pytest.raises(BackendError, match="a worker process was lost"), BatchStream(dataset, workers=1) as stream:
         for number, _ in enumerate(stream.epoch(cut(epoch_order(41, 0, 0), 1))):
             if number == 1:
                 os.kill(stream.worker_pids()[0], signal.SIGKILL)
 
 
-def test_closing_ends_the_workers(dataset: ImageDataset[Any]) -> None:
+def test_closing_ends_the_workers(dataset: StoreDataset) -> None:
     stream = BatchStream(dataset, workers=2)
     assert stream.worker_pids() == []
     next(stream.epoch(cut(epoch_order(41, 0, 0), 8)))
@@ -106,7 +106,7 @@ def test_closing_ends_the_workers(dataset: ImageDataset[Any]) -> None:
     assert stream.worker_pids() == []
 
 
-def test_a_loader_without_workers_says_so(dataset: ImageDataset[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_without_workers_says_so(dataset: StoreDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(dataset), "max_workers", 0)
     with pytest.raises(OptionError, match="takes at most 0 workers, not 2"):
         BatchStream(dataset, workers=2)

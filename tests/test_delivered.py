@@ -19,7 +19,7 @@ from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
 from bench.train.batching import BatchStream, cut
 from loaders import LoaderFaultError, load
-from loaders.core.batch import Indices
+from loaders import Indices
 from tests.lying_loader import LyingDataset, LyingOptions
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO

@@ -13,7 +13,8 @@ from bench.run.doctor import Finding, examine, verify
 from bench.run.stores import Silent
 from bench.sources.registry import SOURCES
 from loaders import StoreError, load, loader_names
-from loaders.store.manifest import MANIFEST, read_manifest, write_manifest
+from loaders.store.manifest import MANIFEST, write_manifest
+from loaders import read_manifest
 from tests.samples import INFO, as_splits, make_splits
 
 

@@ -13,9 +13,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from bench.idioms.filesystem import idiom
-from loaders import DecodeError, ImageDataset, LoaderError, OptionError, StoreError
+from loaders import DecodeError, StoreDataset, LoaderError, OptionError, StoreError
 from loaders.formats.filesystem import FilesystemDataset, FilesystemOptions
-from loaders.store.manifest import read_manifest, write_manifest
+from loaders import read_manifest
+from loaders.store.manifest import write_manifest
 from tests.loader_contract import same
 from tests.samples import INFO, Samples
 
@@ -32,7 +33,7 @@ def prepared(folder: Path, samples: Samples = LIKE_RAW, **options: Any) -> Path:
     return location
 
 
-def opened(location: Path, **options: Any) -> ImageDataset[Any]:
+def opened(location: Path, **options: Any) -> StoreDataset:
     return FilesystemDataset(location, "train", options)
 
 

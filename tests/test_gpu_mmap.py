@@ -32,14 +32,14 @@ from loaders import (
     UnavailableError,
     load,
 )
-from loaders.core.batch import Indices
-from loaders.core.options import LoaderOptions, parse_options
+from loaders import Indices
+from loaders import LoaderOptions, parse_options
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
 from loaders.formats.gpu_mmap.fill import check_room, decode_into, pieces, remedy
 from loaders.formats.gpu_mmap.format import GpuMmapDataset, GpuMmapOptions
 from loaders.formats.gpu_mmap.gathering import Gather, widest_word
 from loaders.formats.gpu_mmap.hostpages import ATTEMPTS, Way, file_pages, locked_memory
-from loaders.images.ragged import sizes_name
+from loaders.store.sizes import sizes_name
 from loaders.store.intake import StreamedSplit
 from tests.loader_contract import Case, LoaderContract, Prepared, same
 from tests.ragged_samples import SIZE, RaggedSamples

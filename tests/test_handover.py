@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 import loaders
 from loaders import BackendError, load
 from loaders.reading.handover import SHARED_MEMORY, check_room, explained
-from loaders.reading.stream import BatchStream, cut, epoch_order
+from loaders import BatchStream, cut, epoch_order
 from tests.loader_contract import in_fork
 from tests.private_mount import with_private_mount
 from tests.samples import INFO, Samples, as_splits

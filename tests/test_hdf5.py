@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.idioms.hdf5 import idiom
-from loaders import DecodeError, ImageDataset, OptionError, StoreError, StoreInfo
-from loaders.core.options import parse_options
+from loaders import DecodeError, StoreDataset, OptionError, StoreError, StoreInfo
+from loaders import parse_options
 from loaders.formats.hdf5.format import FILE, Hdf5Dataset, Hdf5Options
-from loaders.store.manifest import read_manifest, write_manifest
+from loaders import read_manifest
+from loaders.store.manifest import write_manifest
 from tests.loader_contract import Breaking, in_fork, same
 from tests.ragged_samples import SIZE
 from tests.samples import INFO, Samples, any_splits
@@ -72,7 +73,7 @@ def prepared(folder: Path, options: dict[str, Any]) -> Path:
     return location
 
 
-def opened(location: Path, options: dict[str, Any], split: str = "train") -> ImageDataset[Any]:
+def opened(location: Path, options: dict[str, Any], split: str = "train") -> StoreDataset:
     return Hdf5Dataset(location, split, options)
 
 

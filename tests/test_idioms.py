@@ -19,7 +19,7 @@ from bench.idioms import Crops, NoIdiomError, gpu_mmap, pool
 from bench.run import rates
 from bench.run.rates import find_idiom
 from bench.train.batching import BatchStream
-from loaders import BatchRequest, DecodeError, ImageDataset, load, loader_names
+from loaders import Format, BatchRequest, DecodeError, StoreDataset, load, loader_names
 from loaders.images.kinds import decode_picture
 from tests.loader_contract import Case, Prepared
 from tests.picture_kinds import frame_at, picture_files, with_byte
@@ -51,7 +51,7 @@ some_indices = st.lists(st.integers(0, 40), min_size=1, max_size=9).map(lambda f
 some_crops = st.builds(Crops, st.integers(8, 40), st.integers(0, 2**63 - 1), st.integers(0, 1000))
 
 
-def prepared(case: Case, folder: Path, loader: type[ImageDataset[Any]]) -> Prepared:
+def prepared(case: Case, folder: Path, loader: type[Format[Any]]) -> Prepared:
     OnHost.fake = Fake()  # not one that another test has left without room
     reason = loader.unavailable(loader.Options.model_validate(case.options))
     if reason:
@@ -64,14 +64,14 @@ def prepared(case: Case, folder: Path, loader: type[ImageDataset[Any]]) -> Prepa
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def ragged(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Prepared, ImageDataset[Any]]]:
+) -> Iterator[tuple[Prepared, StoreDataset]]:
     case: Case = request.param
     store = prepared(case, tmp_path_factory.mktemp("idioms"), load(case.loader))
     with store.open() as dataset:
         yield store, dataset
 
 
-def plain(dataset: ImageDataset[Any]) -> Callable[..., Any]:
+def plain(dataset: StoreDataset) -> Callable[..., Any]:
     found = find_idiom(dataset.name)
     assert found is not None
     return found[1]
@@ -84,7 +84,7 @@ def pixels(images: Any) -> Any:
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(some_indices, min_size=1, max_size=3), some_crops)
-def test_crops_are_the_loader_s(ragged: tuple[Prepared, ImageDataset[Any]], batches: list[Any], crops: Crops) -> None:
+def test_crops_are_the_loader_s(ragged: tuple[Prepared, StoreDataset], batches: list[Any], crops: Crops) -> None:
     store, dataset = ragged
     size, seed, epoch = crops
     with plain(dataset)(dataset, crops) as read:
@@ -101,7 +101,7 @@ def test_crops_are_the_loader_s(ragged: tuple[Prepared, ImageDataset[Any]], batc
                 assert np.array_equal(labels, expected[1])
 
 
-def test_crops_lie_in_fresh_memory(ragged: tuple[Prepared, ImageDataset[Any]]) -> None:
+def test_crops_lie_in_fresh_memory(ragged: tuple[Prepared, StoreDataset]) -> None:
     _, dataset = ragged
     indices = np.arange(41)
     with plain(dataset)(dataset, Crops(SIZE)) as read:
@@ -112,7 +112,7 @@ def test_crops_lie_in_fresh_memory(ragged: tuple[Prepared, ImageDataset[Any]]) -
     assert all(np.array_equal(*pair) for pair in zip(kept, again, strict=True))
 
 
-def test_a_rate_of_crops_has_both_sides(ragged: tuple[Prepared, ImageDataset[Any]]) -> None:
+def test_a_rate_of_crops_has_both_sides(ragged: tuple[Prepared, StoreDataset]) -> None:
     _, dataset = ragged
     lines: list[str] = []
     with BatchStream(dataset, size=SIZE) as stream:
@@ -189,7 +189,7 @@ def test_an_error_in_a_thread_is_told() -> None:
 @pytest.fixture(scope="module", params=DEVICE_CASES, ids=str)
 def on_host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Prepared, ImageDataset[Any]]]:
+) -> Iterator[tuple[Prepared, StoreDataset]]:
     """``gpu_mmap`` on a device that is the CPU."""
     store = prepared(request.param, tmp_path_factory.mktemp("device"), OnHost)
     with store.open() as dataset:
@@ -199,7 +199,7 @@ def on_host(
 @settings(deadline=None, max_examples=10)
 @given(some_indices, some_crops)
 def test_the_device_s_idiom_gives_the_same(
-    on_host: tuple[Prepared, ImageDataset[Any]], indices: Any, crops: Crops
+    on_host: tuple[Prepared, StoreDataset], indices: Any, crops: Crops
 ) -> None:
     store, dataset = on_host
     many = dataset.split_info.shape is None
@@ -218,7 +218,7 @@ def test_the_device_s_idiom_gives_the_same(
 
 
 def test_tensors_are_measured_and_compared(
-    on_host: tuple[Prepared, ImageDataset[Any]], monkeypatch: pytest.MonkeyPatch
+    on_host: tuple[Prepared, StoreDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, dataset = on_host
     size = SIZE if dataset.split_info.shape is None else None

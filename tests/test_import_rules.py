@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from loaders.registry import BUILT_IN
+from loaders import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 

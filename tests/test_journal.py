@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from loaders import Block, DecodeError, StoreInfo, load
 from loaders.store.journal import ROW, Journal, Past
-from loaders.store.samples import between
+from loaders import between
 from tests.loader_contract import Breaking, Interruption, same
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO, Samples, make_splits

@@ -17,7 +17,8 @@ from loaders import (
     read_option,
     store_option,
 )
-from loaders.core.options import Encoding, parse_options
+from loaders.core.options import Encoding
+from loaders import parse_options
 
 
 class Some(LoaderOptions):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loaders import DecodeError
-from loaders.images.kinds import Kind, decode_picture
+from loaders import Kind
+from loaders.images.kinds import decode_picture
 from tests.picture_kinds import ODD, by_pillow, jpeg_of_size, picture_files, turned
 
 RANDOM = np.random.default_rng(0)

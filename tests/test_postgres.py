@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from bench.idioms.postgres import idiom
 from loaders import BackendError, LoaderError, OptionError, StoreError
-from loaders.core.options import parse_options
+from loaders import parse_options
 from loaders.formats.postgres import format as postgres
 from loaders.formats.postgres.binaries import Found
 from loaders.formats.postgres.format import PostgresDataset, PostgresOptions
@@ -283,16 +283,16 @@ def test_the_user_s_server_tells_what_its_cache_lacked(tmp_path: Path, embedded:
     server, dsn = started()  # with an empty cache
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
         dataset.batch(range(len(dataset)))
-        once = dataset.elsewhere_read_bytes()
+        once = dataset.reader.read_bytes()
         dataset.batch(range(len(dataset)))
         assert once is not None
         assert once >= len(dataset) * int(np.prod(dataset.split_info.fixed_shape))
-        assert dataset.elsewhere_read_bytes() == once
+        assert dataset.reader.read_bytes() == once
     with PostgresDataset(location, "train", {"dsn": dsn.replace("=on", "=off")}) as silent:
-        assert silent.elsewhere_read_bytes() is None
+        assert silent.reader.read_bytes() is None
     server.close()
     with PostgresDataset(embedded[0], "train") as own:
-        assert own.elsewhere_read_bytes() is None
+        assert own.reader.read_bytes() is None
 
 
 def test_the_password_is_nowhere(on_dsn: Stored, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from loaders import BatchRequest, DecodeError, OptionError, StoreError, load
-from loaders.images.ragged import sizes_name
-from loaders.store.manifest import read_manifest, write_manifest
+from loaders.store.sizes import sizes_name
+from loaders import read_manifest
+from loaders.store.manifest import write_manifest
 from tests.picture_kinds import (
     by_pillow,
     encoded,

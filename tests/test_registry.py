@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from bench.run.doctor import why_unavailable
-from loaders import ImageDataset, UnavailableError, load, loader_names
-from loaders.registry import BUILT_IN, LoaderSpec, UnknownLoaderError
+from loaders import StoreDataset, UnavailableError, load, loader_names
+from loaders import BUILT_IN, UnknownLoaderError
+from loaders.registry import LoaderSpec
 from tests.command import Bench
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_loader_has_its_own_name(name: str) -> None:
     found = load(name)
-    assert issubclass(found, ImageDataset)
+    assert issubclass(found, StoreDataset)
     assert found.name == name
 
 
@@ -46,8 +47,8 @@ def test_a_loader_whose_backend_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
             "loaders.formats.mmap:Tape",
             "cannot be imported (AttributeError: module 'loaders.formats.mmap' has no attribute 'Tape')",
         ),
-        ("loaders.store.arrays:Path", "loaders.store.arrays:Path is not a subclass of loaders.ImageDataset"),
-        ("loaders.store.arrays:write_arrays", "is not a subclass of loaders.ImageDataset"),
+        ("loaders.store.arrays:Path", "loaders.store.arrays:Path is not a subclass of loaders.StoreDataset"),
+        ("loaders.store.arrays:write_arrays", "is not a subclass of loaders.StoreDataset"),
     ],
 )
 def test_a_target_that_is_no_loader(monkeypatch: pytest.MonkeyPatch, target: str, sentence: str) -> None:
@@ -99,8 +100,8 @@ def test_a_broken_plug_in_does_not_take_the_others_with_it(tmp_path: Path) -> No
 
 def test_a_plug_in_that_is_not_finished_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "from loaders import ImageDataset, LoaderOptions\n"
-        "class Half(ImageDataset):\n"
+        "from loaders import StoreDataset, LoaderOptions\n"
+        "class Half(StoreDataset):\n"
         "    name, device, Options = 'half', 'cpu', LoaderOptions\n"
         "    def _open(self): pass\n"
     )

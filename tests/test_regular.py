@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loaders.core.regular import open_regular, read_regular
+from loaders import open_regular, read_regular
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:

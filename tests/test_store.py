@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from loaders import LoaderError, StoreError, StoreInfo, load
-from loaders.store.manifest import MANIFEST, read_store
+from loaders.store.manifest import MANIFEST
+from loaders import read_store
 from loaders.store.writer import StoreWriter
 from tests.loader_contract import Breaking, in_fork, same
 from tests.samples import INFO, Samples, as_splits, make_splits

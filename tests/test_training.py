@@ -29,7 +29,7 @@ from bench.train.models import build_model
 from bench.train.trainer import Trainer, _explained
 from bench.train.transfer import Staging
 from loaders import Batch, load
-from loaders.core.batch import Indices
+from loaders import Indices
 from tests.slow_device import HostComputes
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import BackendError, Batch, ImageDataset, LoaderOptions, StreamedSplit, Written, read_option
+from loaders import BackendError, Batch, StoreDataset, LoaderOptions, StreamedSplit, Written, read_option
 
 OVER = "TROUBLE_IS_OVER"
 """A variable that, if set, lets every read go well."""
@@ -33,7 +33,7 @@ class Arrays(NamedTuple):
 
 
 @final
-class TroubleDataset(ImageDataset[Arrays]):
+class TroubleDataset(StoreDataset[Arrays]):
     """Two ``.npy`` files a split."""
 
     name = "trouble"

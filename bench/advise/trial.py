@@ -20,9 +20,9 @@ from bench.train.augment import Transform
 from bench.train.batching import BatchStream, cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import ImageDataset, StoreInfo, load
-from loaders.core.batch import Indices
-from loaders.core.options import parse_options
+from loaders import StoreDataset, StoreInfo, load
+from loaders import Indices
+from loaders import parse_options
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""
@@ -137,7 +137,7 @@ class Bench:
         )
 
     def _steps(
-        self, trainer: Trainer, dataset: ImageDataset[Any], stream: BatchStream, order: list[Indices], seconds: float
+        self, trainer: Trainer, dataset: StoreDataset, stream: BatchStream, order: list[Indices], seconds: float
     ) -> int:
         """How many batches make a block of so many seconds: at least two."""
         started = time.perf_counter()

@@ -69,7 +69,7 @@ def _told(error: Exception) -> int:
     if "loaders.core.errors" not in sys.modules:  # it is none of theirs, and to import them takes PyTorch
         return 2 if isinstance(error, UsageError) else 1
     from loaders.core.errors import OptionError
-    from loaders.registry import UnknownLoaderError
+    from loaders import UnknownLoaderError
 
     return 2 if isinstance(error, UsageError | OptionError | UnknownLoaderError) else 1
 

@@ -39,7 +39,7 @@ def wanted_store(
     from bench.run.stores import Wanted
     from bench.sources.registry import open_source
     from loaders import load
-    from loaders.core.options import parse_options
+    from loaders import parse_options
 
     values: dict[str, str] = {}
     for text in given or []:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from bench.idioms import Crops, Read
 from bench.idioms.plain_crops import PlainCrops, any_picture
 from bench.idioms.pool import Fetch, Pool, jpeg_into
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.formats.filesystem import image_name, index_name
 from loaders.images.codecs import Codec
 
 
 @contextlib.contextmanager
-def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[Read]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``open().read()`` and simplejpeg or libspng, on as many threads, each with an equal share of the batch.
 
     The paths are a list made beforehand, the sizes of the files are not checked, and images come as ``[B, H, W, C]``.

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from bench.idioms import Crops, Read
 from bench.idioms.plain_crops import PlainCrops
 from bench.idioms.pool import Pool, slices
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.store.arrays import data_name
 
 
 @contextlib.contextmanager
 def read_flat(
-    dataset: ImageDataset[Any], load: Callable[[Path], NDArray[np.uint8]], crops: Crops | None
+    dataset: StoreDataset, load: Callable[[Path], NDArray[np.uint8]], crops: Crops | None
 ) -> Iterator[Read]:
     """Gather, decode or crop each batch, and gather its labels.
 

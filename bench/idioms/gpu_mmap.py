@@ -16,10 +16,10 @@ from bench.idioms import Crops, DeviceRead, NoIdiomError
 from bench.idioms.plain_crops import PlainCrops
 from bench.idioms.pool import slices
 from bench.idioms.room import check_device, check_memory, read_bytes
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.formats.gpu_mmap.device import host_view, send
 from loaders.formats.gpu_mmap.fill import pieces
-from loaders.images.ragged import map_sizes
+from loaders.store.sizes import map_sizes
 from loaders.store.arrays import data_name, map_bytes
 
 _PART = 4096
@@ -27,7 +27,7 @@ _PART = 4096
 
 
 @contextlib.contextmanager
-def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[DeviceRead]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceRead]:
     """What each mode is held against, where batches come out.
 
     cuda: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
@@ -37,7 +37,7 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
         NoIdiomError: no room for the pixels once more.
     """
     options: Any = dataset.options
-    where = torch.empty(0, device=dataset.device).device  # with its index, as batches have it
+    where = torch.empty(0, device=dataset.caps.device).device  # with its index, as batches have it
     labels = torch.from_numpy(np.fromfile(dataset.location / f"{dataset.split}.labels", np.int64)).to(where)
     way: AbstractContextManager[DeviceRead]
     if crops is not None:
@@ -71,7 +71,7 @@ def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tens
 
 @contextlib.contextmanager
 def _cropped(
-    dataset: ImageDataset[Any], crops: Crops, where: torch.device, labels: torch.Tensor
+    dataset: StoreDataset, crops: Crops, where: torch.device, labels: torch.Tensor
 ) -> Iterator[DeviceRead]:
     data, offsets = _whole_pictures(dataset)
     with PlainCrops(dataset, crops, decoded=True) as cut:
@@ -90,7 +90,7 @@ def _locked(shape: tuple[int, ...], where: torch.device) -> torch.Tensor:
     return torch.empty(shape, dtype=torch.uint8, pin_memory=where.type == "cuda")
 
 
-def _on_device(dataset: ImageDataset[Any], where: torch.device) -> torch.Tensor:
+def _on_device(dataset: StoreDataset, where: torch.device) -> torch.Tensor:
     """All pixels, ``[n, C, H, W]``."""
     shape = (len(dataset), *dataset.split_info.fixed_shape)
     check_device(math.prod(shape), where)
@@ -106,7 +106,7 @@ def _on_device(dataset: ImageDataset[Any], where: torch.device) -> torch.Tensor:
     return pixels
 
 
-def _on_host(dataset: ImageDataset[Any]) -> NDArray[np.uint8]:
+def _on_host(dataset: StoreDataset) -> NDArray[np.uint8]:
     """All pixels, ``[n, C, H, W]``: in memory, or in mode mapped the file's own pages."""
     options: Any = dataset.options
     shape = (len(dataset), *dataset.split_info.fixed_shape)
@@ -120,14 +120,14 @@ def _on_host(dataset: ImageDataset[Any]) -> NDArray[np.uint8]:
     return found
 
 
-def _ask_for_all(dataset: ImageDataset[Any], pixels: torch.Tensor) -> None:
+def _ask_for_all(dataset: StoreDataset, pixels: torch.Tensor) -> None:
     """The loader decodes JPEG files when it opens; its decoder, then, is no part of a batch's work."""
     for start in range(0, len(pixels), _PART):
         part = pixels[start : start + _PART]
         part.copy_(dataset.batch(np.arange(start, start + len(part))).images)
 
 
-def _whole_pictures(dataset: ImageDataset[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _whole_pictures(dataset: StoreDataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All pixels of images of many sizes end to end, and where each begins and the last one ends.
 
     The file's own pages, or, as the loader does too when it opens, decoded to memory.

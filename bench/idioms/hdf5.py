@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.idioms import Crops, Read
 from bench.idioms.plain_crops import PlainCrops
 from bench.idioms.pool import Pool, slices
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.formats.hdf5 import io
 from loaders.formats.hdf5.format import FILE, Hdf5Options
 
@@ -21,7 +21,7 @@ Pixels = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 
 @contextlib.contextmanager
-def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[Read]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """A sorted fancy index, put back in order, on contiguous pixels; the faster of that and ``d[i]`` on chunks.
 
     ``access=mapped`` is held against ``np.take`` on the map. What is kept one by one, JPEG files and images of many
@@ -50,12 +50,12 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[Re
             yield lambda indices: (pool.decode_slices(data, offsets, indices), np.take(labels, indices))
 
 
-def _mapped(dataset: ImageDataset[Any], found: h5py.Dataset, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _mapped(dataset: StoreDataset, found: h5py.Dataset, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     path = dataset.location / FILE
     return np.asarray(np.memmap(path, np.uint8, mode="r", offset=found.id.get_offset(), shape=shape))
 
 
-def _pixels(dataset: ImageDataset[Any], images: h5py.Dataset, options: Hdf5Options) -> Pixels:
+def _pixels(dataset: StoreDataset, images: h5py.Dataset, options: Hdf5Options) -> Pixels:
     if options.access == "mapped":
         pixels = _mapped(dataset, images, (len(dataset), *dataset.split_info.fixed_shape))
         return lambda indices: np.take(pixels, indices, axis=0)

@@ -8,9 +8,9 @@ from typing import Any
 from bench.idioms import Crops, Read
 from bench.idioms.flat import read_flat
 from bench.idioms.room import read_bytes
-from loaders import ImageDataset
+from loaders import StoreDataset
 
 
-def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> AbstractContextManager[Read]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> AbstractContextManager[Read]:
     """``np.take`` of rows and labels on a plain ndarray; slices go to as many threads."""
     return read_flat(dataset, read_bytes, crops)

@@ -7,10 +7,10 @@ from typing import Any
 
 from bench.idioms import Crops, Read
 from bench.idioms.flat import read_flat
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.store.arrays import map_bytes
 
 
-def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> AbstractContextManager[Read]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> AbstractContextManager[Read]:
     """``np.take`` of rows and labels on a plain ndarray over the map; slices go to as many threads."""
     return read_flat(dataset, map_bytes, crops)

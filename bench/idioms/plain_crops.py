@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from bench.idioms import Crops
 from bench.idioms.pool import Fetch, Pool
-from loaders import ImageDataset
+from loaders import StoreDataset
 from loaders.images.crops import random_boxes, resize_into
 from loaders.images.headers import jpeg_size, require
-from loaders.images.kinds import Kind, decode_picture
-from loaders.images.ragged import map_sizes
+from loaders import Kind
+from loaders.images.kinds import decode_picture
+from loaders.store.sizes import map_sizes
 
 Picture = NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ class PlainCrops:
 
     def __init__(
         self,
-        dataset: ImageDataset[Any],
+        dataset: StoreDataset,
         crops: Crops,
         other: Callable[[Any], Picture] = any_picture,
         *,

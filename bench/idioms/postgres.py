@@ -14,16 +14,16 @@ from psycopg import sql
 from bench.idioms import Crops, Read
 from bench.idioms.plain_crops import PlainCrops
 from bench.idioms.pool import Pool
-from loaders.formats.postgres.format import PostgresDataset
+from loaders import StoreDataset
 from loaders.formats.postgres.reader import SETTINGS
 
 Images = Callable[[NDArray[np.int64], list[bytes]], NDArray[np.uint8]]
 
 
 @contextlib.contextmanager
-def idiom(dataset: PostgresDataset, crops: Crops | None = None) -> Iterator[Read]:
+def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
-    info = dataset.connection_info()
+    info = connection_info(dataset)
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )
@@ -45,7 +45,7 @@ def idiom(dataset: PostgresDataset, crops: Crops | None = None) -> Iterator[Read
 
 
 @contextlib.contextmanager
-def _images(dataset: PostgresDataset, crops: Crops | None) -> Iterator[Images]:
+def _images(dataset: StoreDataset, crops: Crops | None) -> Iterator[Images]:
     """How the column ``image`` of a batch becomes images."""
     options: Any = dataset.options
     if crops is not None:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from bench.records import DigestPart
 from bench.train.batching import BatchStream
-from loaders import Batch, ImageDataset, LoaderFaultError
-from loaders.core.batch import Indices
-from loaders.store.checksums import Comparison, checksums_of
+from loaders import Batch, StoreDataset, LoaderFaultError
+from loaders import Indices
+from loaders import Comparison
+from loaders.images.digests import checksums_of
 
 
-def check_samples(dataset: ImageDataset[Any], stream: BatchStream, batches: list[Indices]) -> DigestPart:
+def check_samples(dataset: StoreDataset, stream: BatchStream, batches: list[Indices]) -> DigestPart:
     """Read samples in the way in which a run reads them, and see that each is as it was prepared.
 
     Args:
@@ -51,7 +52,7 @@ def check_samples(dataset: ImageDataset[Any], stream: BatchStream, batches: list
 
 
 def _delivered(
-    given: Iterator[Batch], wanted: list[Indices], dataset: ImageDataset[Any]
+    given: Iterator[Batch], wanted: list[Indices], dataset: StoreDataset
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], Indices]]:
     """Images and labels on the host, with the indices that were asked for."""
     for batch, indices in zip(given, wanted, strict=True):

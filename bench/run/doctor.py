@@ -15,10 +15,12 @@ from bench.measure.environment import cpu_model
 from bench.measure.gpu.devices import facts
 from bench.run.stores import Progress
 from bench.sources.registry import SOURCES, why_missing
-from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
-from loaders.registry import UnknownLoaderError
-from loaders.store.checksums import Comparison, image_digest, shortened
-from loaders.store.manifest import MANIFEST, is_other_folder, read_manifest, read_store
+from loaders import StoreDataset, LoaderError, UnavailableError, load, loader_names
+from loaders import UnknownLoaderError
+from loaders import Comparison
+from loaders.images.digests import image_digest, shortened
+from loaders.store.manifest import MANIFEST, is_other_folder
+from loaders import read_manifest, read_store
 
 
 class Finding(NamedTuple):
@@ -49,7 +51,7 @@ def why_unavailable(name: str) -> str | None:
         loader = load(name)
     except UnavailableError as error:
         return str(error)
-    return loader.reason_unavailable(loader.Options())
+    return loader(loader.Options()).reason_unavailable()
 
 
 def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
@@ -64,12 +66,12 @@ def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
             info = read_manifest(location)
             loader = load(info.loader)
             options = loader.Options.model_validate(info.options)
-            if reason := loader.reason_unavailable(options):
+            if reason := loader(options).reason_unavailable():
                 yield Finding(f"store {name}", "missing", f"cannot be read here: {reason}")
                 continue
             read_store(location, info.loader)
             for split in info.splits:
-                with loader(location, split, options) as dataset:
+                with StoreDataset(loader(options), location, split) as dataset:
                     _compare(dataset, progress)
         except (UnavailableError, UnknownLoaderError) as error:
             yield Finding(f"store {name}", "missing", f"cannot be read here: {error}")
@@ -79,7 +81,7 @@ def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
             yield Finding(f"store {name}", "ok", f"{info.samples:,} samples as prepared")
 
 
-def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
+def _compare(dataset: StoreDataset, progress: Progress) -> None:
     pixels, labels = hashlib.sha256(), hashlib.sha256()
     comparison = Comparison(dataset.location, dataset.split, len(dataset))
     progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))

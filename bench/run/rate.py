@@ -11,7 +11,7 @@ from bench.run.rates import measure
 from bench.run.runner import Draft, Say, complete, fix_arithmetic
 from bench.run.stores import Progress, Wanted, prepare
 from bench.train.batching import BatchStream, cut, epoch_order
-from loaders.core.batch import Indices
+from loaders import Indices
 
 
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.idioms import Crops, DeviceRead, NoIdiomError, Read
-from loaders import Batch, ImageDataset
-from loaders.core.batch import Indices
+from loaders import Batch, StoreDataset
+from loaders import Indices
 
-Idiom = Callable[[ImageDataset[Any], Crops | None], AbstractContextManager[Read | DeviceRead]]
+Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[Read | DeviceRead]]
 
 
 def find_idiom(loader: str) -> tuple[str, Idiom] | None:
@@ -85,7 +85,7 @@ class Rates(NamedTuple):
 
 
 def measure(
-    dataset: ImageDataset[Any],
+    dataset: StoreDataset,
     stream: Stream,
     draw: Callable[[int], list[Indices]],
     repeats: int,
@@ -141,7 +141,7 @@ def measure(
 
 
 def _opened(
-    dataset: ImageDataset[Any], crops: Crops | None, life: contextlib.ExitStack, say: Callable[[str], None]
+    dataset: StoreDataset, crops: Crops | None, life: contextlib.ExitStack, say: Callable[[str], None]
 ) -> tuple[str, Read | DeviceRead] | None:
     """The module of the format's plain idiom, and the idiom, open; None where there is none."""
     found = find_idiom(dataset.name)

@@ -10,14 +10,14 @@ from typing import Any, Self
 from bench.config import RunConfig
 from bench.run.stores import Wanted
 from bench.train.batching import BatchStream
-from loaders import ImageDataset
+from loaders import StoreDataset
 
 
 class Reading:
     """Opens datasets and their streams together, and says how long that takes."""
 
-    train: ImageDataset[Any]
-    test: ImageDataset[Any]
+    train: StoreDataset
+    test: StoreDataset
     stream: BatchStream
     test_stream: BatchStream
 
@@ -62,7 +62,7 @@ class Reading:
 
     def elsewhere_read_bytes(self) -> int | None:
         """What a server outside the store has read of the training split so far, where there is one that tells."""
-        return self.train.elsewhere_read_bytes() if self._open else None
+        return self.train.reader.read_bytes() if self._open else None
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers of both streams, as far as they have started."""

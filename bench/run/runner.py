@@ -40,8 +40,8 @@ from bench.train.augment import Transform
 from bench.train.batching import cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import DatasetInfo, ImageDataset, OptionError, SplitInfo, StoreInfo, UnavailableError
-from loaders.core.batch import Indices
+from loaders import DatasetInfo, StoreDataset, OptionError, SplitInfo, StoreInfo, UnavailableError
+from loaders import Indices
 
 RATE_REPEATS = 3
 RESIDENT = "memory is resident, not proportional, which this kernel does not tell: shared pages count in each process"
@@ -106,9 +106,9 @@ class Draft:
             attempts=info.attempts,
         )
 
-    def way(self, dataset: ImageDataset[Any]) -> None:
+    def way(self, dataset: StoreDataset) -> None:
         """Note which way the loader took to its data, where it has several."""
-        self.fields["loader"] = self.fields["loader"].model_copy(update={"way": dataset.way})
+        self.fields["loader"] = self.fields["loader"].model_copy(update={"way": dataset.reader.way})
 
     def finish(self, status: str, error: str | None = None) -> Record:
         """The record as it stands."""
@@ -173,7 +173,7 @@ def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
         RunFailedError: anything else; it carries the record.
     """
     try:
-        if reason := wanted.loader.reason_unavailable(wanted.options):
+        if reason := wanted.format.reason_unavailable():
             if not wanted.source.missing():
                 splits = wanted.splits()
                 counts = {name: len(split) for name, split in splits.items()}
@@ -206,10 +206,10 @@ def _check_fit(config: Settings, wanted: Wanted) -> None:
     loader = wanted.loader
     if isinstance(config, RunConfig) and config.cuda_graphs and config.device != "cuda":
         raise UsageError("--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out")
-    if loader.device == "cuda" and config.device != "cuda":
+    if loader.caps.device == "cuda" and config.device != "cuda":
         raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
-    if loader.max_workers is not None and config.workers > loader.max_workers:
-        raise UsageError(f"loader {loader.name} takes at most {loader.max_workers} workers; lower --workers")
+    if loader.caps.max_workers is not None and config.workers > loader.caps.max_workers:
+        raise UsageError(f"loader {loader.name} takes at most {loader.caps.max_workers} workers; lower --workers")
 
 
 def publishable(text: str, wanted: Wanted) -> str:

@@ -19,9 +19,9 @@ import numpy as np
 
 from bench.measure.pagecache import evict
 from bench.stats.intervals import mean_interval
-from loaders import Block, DatasetInfo, ImageDataset, load
-from loaders.core.batch import BatchRequest
-from loaders.images.ragged import sizes_name
+from loaders import Block, DatasetInfo, StoreDataset, load, open_dataset, prepare_store
+from loaders import BatchRequest
+from loaders.store.sizes import sizes_name
 from loaders.store.manifest import write_manifest
 
 LARGE, SMALL = 10_000_000, 20_000
@@ -131,7 +131,7 @@ CASES = [
 
 def simulate(case: Case, location: Path, count: int) -> Path:
     """Make a store of so many images, or rather its index."""
-    info = load(case.loader).prepare({"train": _Few(case.ragged)}, location, dataset=INFO)
+    info = prepare_store(load(case.loader).configured(), {"train": _Few(case.ragged)}, location, dataset=INFO)
     case.enlarge(location, count)
     splits = {"train": info.splits["train"].model_copy(update={"count": count})}
     files = {name: (location / name).stat().st_size for name in info.files}
@@ -151,7 +151,7 @@ def opening(case: Case, location: Path) -> tuple[float, int]:
     return seconds, peak
 
 
-def draw(dataset: ImageDataset[Any], order: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+def draw(dataset: StoreDataset, order: np.ndarray[Any, np.dtype[np.int64]]) -> float:
     """Images/s of batches in this order."""
     started = time.perf_counter()
     for start in range(0, len(order), BATCH):
@@ -171,7 +171,7 @@ def compare(case: Case, large: Path, small: Path, rounds: int) -> dict[str, list
         for location in (large, small) if number % 2 else (small, large):
             assert case.data is not None
             evict([location / case.data])
-            with load(case.loader)(location, "train", size=SIDE if case.ragged else None) as dataset:
+            with open_dataset(location, "train", size=SIDE if case.ragged else None) as dataset:
                 random = np.random.default_rng(number)
                 order = random.choice(len(dataset), min(BATCH * BATCHES, len(dataset)), replace=False)
                 speeds.append([draw(dataset, order), draw(dataset, order)])

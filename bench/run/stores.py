@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
-from loaders import DatasetInfo, DecodeError, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
-from loaders.store.manifest import is_empty_folder, read_store
+from loaders import DatasetInfo, DecodeError, Format, LoaderOptions, Split, StoreDataset, StoreError, StoreInfo, prepare_store
+from loaders.store.manifest import is_empty_folder
+from loaders import read_store
 
 IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where nobody says another."""
@@ -24,7 +25,7 @@ _LONGEST = 255
 class Wanted(NamedTuple):
     """A loader over a dataset, and the folder that its store has or will have."""
 
-    loader: type[ImageDataset[Any]]
+    loader: type[Format[Any]]
     options: LoaderOptions
     source: Source
     limit: int | None
@@ -81,9 +82,14 @@ class Wanted(NamedTuple):
             raise UsageError(f"--image-size {given}: the images of {self.source.name} have one size; leave it out")
         return None
 
-    def open(self, split: str) -> ImageDataset[Any]:
+    @property
+    def format(self) -> Format[Any]:
+        """The loader's format with its options."""
+        return self.loader(self.options)
+
+    def open(self, split: str) -> StoreDataset:
         """The dataset of one split; nothing is opened yet."""
-        return self.loader(self.location, split, self.options)
+        return StoreDataset(self.format, self.location, split)
 
 
 def _fitting(name: str, most: int) -> str:
@@ -145,10 +151,10 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
     dataset, splits = wanted.dataset_info(), wanted.splits()
     progress.begin(f"prepare {wanted.relative}", sum(len(split) for split in splits.values()))
     try:
-        written = wanted.loader.prepare(
+        written = prepare_store(
+            wanted.format,
             splits,
             wanted.location,
-            wanted.options,
             dataset=dataset,
             progress=progress.advance,
             on_corrupt=wanted.source.options.on_corrupt,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.errors import DataError
 from bench.sources.files import MARKER, exists, read_bytes, unreadable
 from bench.sources.unpickle import load_pickle
-from loaders.core.regular import open_regular
+from loaders import open_regular
 
 CLASSES: tuple[str, ...] = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from bench.errors import DataError
 from bench.sources.base import Report
 from bench.sources.files import disk_errors, need_space, new_tree, unreadable
-from loaders.core.regular import open_regular
+from loaders import open_regular
 
 _BLOCK = 4096
 

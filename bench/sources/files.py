@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import DataError, UsageError
-from loaders.core.regular import open_regular
+from loaders import open_regular
 from loaders.store.writer import sync_filesystem
 
 MARKER = "SYNTHETIC.json"

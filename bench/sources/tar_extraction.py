@@ -12,7 +12,7 @@ from bench.errors import DataError
 from bench.sources.base import Report
 from bench.sources.extraction import safe_path
 from bench.sources.files import disk_errors, need_space, new_tree, unreadable
-from loaders.core.regular import open_regular
+from loaders import open_regular
 
 _GROWTH = 1.3
 """What JPEG files take on disk over their size in a compressed archive, blocks included."""

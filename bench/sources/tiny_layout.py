@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.errors import DataError
 from bench.sources.files import MARKER, exists, read_bytes, unreadable
-from loaders.core.regular import open_regular
+from loaders import open_regular
 
 TOP = "tiny-imagenet-200"
 ARCHIVE = "tiny-imagenet-200.zip"

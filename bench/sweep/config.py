@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from loaders.core.regular import read_regular
+from loaders import read_regular
 
 ALL = "*"
 """In place of a loader's name: every loader that is registered."""

@@ -18,7 +18,7 @@ from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
 from bench.sweep.config import ALL, Block, SweepFile
 from loaders import OptionError, UnavailableError, load, loader_names
-from loaders.core.options import parse_options
+from loaders import parse_options
 
 
 class Folders(NamedTuple):
@@ -168,7 +168,7 @@ def _cell(values: dict[str, Any], given: dict[str, Any], folders: Folders) -> Ce
         return Cell(RunConfig(**values, options=given), given, None, str(error), dataset=dataset)
     except OptionError as error:
         raise _WrongError("options", str(error), unfit=True) from None
-    if source.ragged and not wanted.loader.ragged:
+    if source.ragged and not wanted.loader.caps.ragged:
         raise _WrongError(
             "loader", f"loader {loader} keeps images of one size, and those of {source.name} differ", unfit=True
         )
@@ -177,7 +177,7 @@ def _cell(values: dict[str, Any], given: dict[str, Any], folders: Folders) -> Ce
     except UsageError as error:
         raise _WrongError("image_size", str(error)) from None
     config = RunConfig(**values, options=public)
-    reason = wanted.loader.reason_unavailable(wanted.options)
+    reason = wanted.format.reason_unavailable()
     if reason is None:
         _check_fit(config, wanted)
     return Cell(config, given, wanted, reason, dataset=dataset)
@@ -195,13 +195,13 @@ def _source(values: dict[str, Any], data: Path) -> Source:
 
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:
     """What ``bench.run.runner`` would refuse in each run."""
-    most = wanted.loader.max_workers
+    most = wanted.loader.caps.max_workers
     if most is not None and config.workers > most:
         text = f"loader {config.loader} takes at most {most} workers, not {config.workers}"
         raise _WrongError("workers", text, unfit=True)
     if config.cuda_graphs and config.device != "cuda":
         raise _WrongError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {config.device}", unfit=True)
-    if wanted.loader.device == "cuda" and config.device != "cuda":
+    if wanted.loader.caps.device == "cuda" and config.device != "cuda":
         text = f"loader {config.loader} gives batches on a CUDA device, not on {config.device}"
         raise _WrongError("device", text, unfit=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders.core.batch import Indices
+from loaders import Indices
 from loaders.images.crops import sample_bits
 
 PADDING = 4

@@ -12,7 +12,7 @@ import torch
 from bench.measure.clocks import DeviceTimeline
 from bench.train.carrier import CudaCarrier
 from bench.train.transfer import Staging, Tensors
-from loaders.reading.stream import BatchStream, cut, epoch_order
+from loaders import BatchStream, cut, epoch_order
 
 __all__ = ["BatchStream", "Direct", "Way", "cut", "epoch_order", "way_to"]
 

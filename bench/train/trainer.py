@@ -19,7 +19,7 @@ from bench.train.batching import way_to
 from bench.train.scores import Scores, score
 from bench.train.steps import Captured, Cycle, DeviceSGD, EagerSGD, Step
 from loaders import Batch
-from loaders.core.batch import Indices
+from loaders import Indices
 
 Fetch = Callable[[], Iterator[Batch]]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import default_collate
+
+from loaders.core.errors import LoaderFaultError, StoreError
 
 Indices = NDArray[np.int64]
 _greatest = np.maximum.reduce
@@ -128,3 +131,58 @@ def as_indices(indices: Any, length: int) -> Indices:
     if wrong.any():
         raise IndexError(f"index {int(array[wrong][0])} is out of range for {length} samples")
     return np.where(array < 0, array + length, array)
+
+
+def check_batch(batch: object, count: int, shape: tuple[int, int, int], device: str, loader: str) -> None:
+    """See that a batch has the type and shape that everybody relies on.
+
+    Args:
+        batch: what the loader gave.
+        count: samples asked for.
+        shape: ``(C, H, W)`` of each image.
+        device: type of the loader's device.
+        loader: its name.
+
+    Raises:
+        LoaderFaultError: it has not.
+    """
+    wanted = f"{count} images uint8 {list(shape)} and their int64 labels on {device}"
+    if not (
+        isinstance(batch, Batch) and isinstance(batch.images, torch.Tensor) and isinstance(batch.labels, torch.Tensor)
+    ):
+        raise LoaderFaultError(f"loader {loader} gave a {type(batch).__name__} where a Batch of {wanted} was due")
+    images, labels = batch
+    right = (torch.uint8, (count, *shape), torch.int64, (count,), device, device)
+    if (images.dtype, images.shape, labels.dtype, labels.shape, images.device.type, labels.device.type) != right:
+        raise LoaderFaultError(
+            f"loader {loader} gave images {_described(images)} and labels {_described(labels)} where {wanted} were due"
+        )
+
+
+def _described(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)} on {tensor.device.type}"
+
+
+def check_labels(
+    labels: NDArray[np.int64], classes: int, split: str, store: Path, indices: NDArray[np.int64] | None = None
+) -> None:
+    """See that labels read from a store are of its classes: another one would end the training or the device.
+
+    Args:
+        labels: int64 ``[B]``, in any strides.
+        classes: number of classes.
+        split: name of the split.
+        store: its folder.
+        indices: of the samples, ``[B]``; None: these are all of them.
+
+    Raises:
+        StoreError: one is not.
+    """
+    # Read as unsigned, a negative label is a huge one.
+    if len(labels) and int(labels.view(np.uint64).max()) >= classes:
+        place = int(np.argmax(labels.view(np.uint64)))
+        raise StoreError(
+            f"the label of sample {place if indices is None else indices[place]} of the {split} split in {store} is "
+            f"{labels[place]}, outside "
+            f"0..{classes - 1}: the store is damaged; remove it and prepare it again"
+        )

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
 
 class LoaderError(Exception):
     """Anything wrong with a loader, its store or its backend that the user can mend."""
@@ -29,3 +37,45 @@ class BackendError(LoaderError):
 
 class LoaderFaultError(LoaderError):
     """A loader that breaks its contract: an exception of its own, batches of another type, other samples."""
+
+
+_PASSING = (LoaderError, MemoryError, torch.OutOfMemoryError)
+"""Errors that say themselves what is wrong."""
+_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""The process ran out of something; the store is not to blame."""
+
+
+@contextlib.contextmanager
+def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
+    """Name the loader and what it was doing in whatever it raises; errors of ours pass.
+
+    Raises:
+        StoreError: the system refused a file.
+        LoaderFaultError: anything else.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise_blamed(error, loader, doing, store)
+
+
+def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoReturn:
+    """The same for an error that was caught: a context manager would cost a batch a microsecond."""
+    # PyTorch notices a dead worker by a signal, and a failed kernel late: both in whatever is just being done.
+    if isinstance(error, _PASSING) or "DataLoader worker" in str(error) or "CUDA error" in str(error):
+        raise error
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in _RESOURCES:
+            raise error
+        file = error.filename or store
+        if isinstance(file, bytes):
+            file = file.decode(errors="replace")
+        raise StoreError(
+            f"loader {loader} failed {doing}: {file}: {error.strerror}; mend that, or remove {store} and prepare it "
+            "again"
+        ) from error
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    raise LoaderFaultError(
+        f"loader {loader} failed {doing}: {type(error).__name__}: {lines[0].strip()}; this is a fault of the loader, "
+        "--debug shows where"
+    ) from error

@@ -22,6 +22,10 @@ class LoaderOptions(BaseModel):
         """The options that decide what is on disk; two datasets equal in these share a store."""
         return {name: getattr(self, name) for name in type(self).model_fields if _shapes_store(type(self), name)}
 
+    def keeps_files(self, source: Encoding) -> bool:  # noqa: ARG002
+        """Whether the store keeps the files of a source with this encoding rather than their pixels."""
+        return False
+
     def public(self) -> dict[str, Any]:
         """All options as they may stand in a record: no secrets."""
         return self.model_dump(mode="json")
@@ -41,13 +45,8 @@ def read_option(default: Any, **kwargs: Any) -> Any:
     return Field(default=default, json_schema_extra={"store": False}, **kwargs)
 
 
-def encoding_option() -> Any:
-    """The ``encoding`` field: decoded pixels, or the JPEG bytes the source came with."""
-    return store_option("raw", description="raw: decoded pixels; jpeg: the source's own JPEG bytes")
-
-
 class DecodingOptions(LoaderOptions):
-    """What the loaders share that decode files, or crops of images of many sizes."""
+    """Options of a format that keeps what must be decoded or cropped."""
 
     threads: int = read_option(0, ge=0, le=1024, description="decoding threads; 0: one per core")
     scaled: bool = read_option(
@@ -58,6 +57,16 @@ class DecodingOptions(LoaderOptions):
     def library(self) -> Literal["fast", "pil"]:
         """What decodes images on the host."""
         return "fast"
+
+
+class EncodingOptions(DecodingOptions):
+    """Options of a format that keeps pixels, or the source's own files."""
+
+    encoding: Encoding = store_option("raw", description="raw: decoded pixels; jpeg: the source's own JPEG bytes")
+
+    def keeps_files(self, source: Encoding) -> bool:  # noqa: ARG002
+        """As ``encoding`` says."""
+        return self.encoding == "jpeg"
 
 
 def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Self
 
 import imagecodecs
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from loaders.core.batch import Batch, Indices
-from loaders.core.errors import DecodeError, LoaderError, StoreError
-from loaders.core.faults import check_labels
-from loaders.core.options import DecodingOptions, Encoding, LoaderOptions, read_option, store_option
-from loaders.images.codecs import Codec, ImageDecoder, Library
-from loaders.images.kinds import Kind
-from loaders.images.ragged import Payloads
-from loaders.images.threads import default_threads
-from loaders.reading.dataset import ImageDataset
-from loaders.store.appending import AppendedFiles
+from loaders.core.batch import Indices
+from loaders.core.errors import LoaderError, StoreError
+from loaders.core.format import Candidate, Format, Reader, Written
+from loaders.core.options import DecodingOptions, Encoding, read_option, store_option
+from loaders.core.payloads import Kind, Payloads
+from loaders.images.codecs import Codec, Library
+from loaders.images.threads import Spread
 from loaders.store.arrays import integers, map_bytes
-from loaders.store.intake import StreamedSplit
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store
 from loaders.store.samples import StoredBlock
-from loaders.store.writer import Written
 
 SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
 
@@ -57,6 +53,10 @@ class FilesystemOptions(DecodingOptions):
         """As the option says."""
         return self.decoder
 
+    def keeps_files(self, source: Encoding) -> bool:
+        """The source's own files, where there are any."""
+        return source == "jpeg"
+
     @model_validator(mode="after")
     def _scaled_by_one(self) -> Self:
         if self.scaled and self.decoder == "pil":
@@ -64,165 +64,87 @@ class FilesystemOptions(DecodingOptions):
         return self
 
 
-class _Files:
-    """A split's index, its folder, and the threads that read and decode."""
-
-    def __init__(self, location: Path, split: str, codec: Codec, index: NDArray[np.int64], decoder: ImageDecoder):
-        self.codec = codec
-        self.folder = location / split
-        self.again = f"remove {location} and prepare it again"
-        self.index = index  # mapped: of many millions of images only those that are asked for are read
-        self.decoder = decoder
-        try:
-            # Names are looked up from here: shorter ones, and never those of a store that took this one's place.
-            self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StoreError(f"cannot open {self.folder}: {error.strerror}; {self.again}") from None
-
-    def load(self, name: str, size: int) -> bytes:
-        """All bytes of one image file."""
-        try:
-            file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
-            try:
-                data = os.read(file, size + 1)
-            finally:
-                os.close(file)
-        except FileNotFoundError:
-            raise StoreError(f"{self.folder / name} is missing from its store; {self.again}") from None
-        except OSError as error:
-            raise StoreError(f"cannot read {self.folder / name}: {error.strerror}; {self.again}") from None
-        if len(data) != size:
-            found = f"{len(data)}" if len(data) < size else "more"
-            raise StoreError(f"{self.folder / name} has {found} bytes instead of {size}; {self.again}")
-        return data
-
-    def close(self) -> None:
-        """End the threads, then let the folder go."""
-        self.decoder.close()
-        os.close(self._descriptor)
-
-
-@final
-class FilesystemDataset(ImageDataset[_Files]):
-    """PNG files, or the source's own JPEG files, read and decoded by a pool of threads."""
+class FilesystemFormat(Format[FilesystemOptions]):
+    """PNG files, or the source's own JPEG files."""
 
     name = "filesystem"
-    device = "cpu"
-    max_workers = None
     Options = FilesystemOptions
-    ragged = True
+    candidates = (Candidate(reads=("process", "thread", "workers")),)
 
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        """Always available."""
-        return None
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """Write every image and an index for each split."""
+        with contextlib.closing(Spread()) as spread:
+            return Written([self._write_split(each, folder, spread) for each in splits.values()], pixels_as=Kind.PNG)
 
-    @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: FilesystemOptions) -> Written:
-        threads = default_threads()
-        with ThreadPoolExecutor(threads) as pool:
-            return Written([_write_split(s, folder, options.compression, pool, threads) for s in splits.values()])
+    def _write_split(self, split: Intake, folder: Path, spread: Spread) -> str:
+        if split.shape is not None and (channels := split.shape[0]) not in (1, 3):
+            raise LoaderError(
+                f"image files hold 1 or 3 channels, not the {channels} of the {split.name} split; use another loader"
+            )
+        codec: Codec = "jpeg" if split.keeps_files else "png"
+        root, name, first = folder / split.name, index_name(split.name, codec), 0
+        root.mkdir()
+        with (folder / name).open("wb") as index:
+            for block in split.blocks():
+                rows = np.stack([block.labels, np.zeros_like(block.labels)], axis=1)
+                for label in set(block.labels.tolist()):
+                    (root / image_name(label, 0, codec)).parent.mkdir(exist_ok=True)
 
-    def _open(self) -> _Files:
-        options: Any = self.options
-        for codec in SUFFIX:
-            name = index_name(self.split, codec)
-            if name in self.info.files:
-                data = map_bytes(self.location / name)
-                if data.size != 16 * self.split_info.count:
-                    raise self._foreign(name)
-                index = integers(data).reshape(-1, 2)
-                check_labels(index[:, 0], len(self.info.dataset.classes), self.split, self.location)
-                decoder = ImageDecoder(options.threads, options.decoder, checked=True)
-                return _Files(self.location, self.split, codec, index, decoder)
-        raise StoreError(f"{self.location} has no index of its {self.split} images; remove it and prepare it again")
+                def write(part: range, block: StoredBlock = block, first: int = first, rows: Any = rows) -> None:
+                    for i in part:
+                        path = root / image_name(int(block.labels[i]), first + i, codec)
+                        rows[i, 1] = path.write_bytes(block.files[i] if block.files else self._png(block.hwc(i)))
 
-    def _foreign(self, name: str) -> StoreError:
-        return StoreError(
-            f"{self.location / name} is not the index of {self.split_info.count} images; "
-            f"remove {self.location} and prepare it again"
-        )
+                spread(write, len(rows))
+                index.write(rows.astype("<i8", copy=False).tobytes())
+                first += len(rows)
+        return name
 
-    def _read(self, handle: _Files, indices: Indices) -> Batch:
-        shape = self.split_info.fixed_shape
-        fetch, labels = self._payloads(handle, indices)
+    def _png(self, image: NDArray[np.uint8]) -> bytes:
+        return bytes(imagecodecs.spng_encode(image, level=self.options.compression))
+
+    def open(self, store: Store, split: str) -> Reader:
+        """Open the folder and map the index."""
+        codec: Codec = "png" if index_name(split, "png") in store.info.files else "jpeg"
+        path = store.location / index_name(split, codec)
+        data = map_bytes(path)
+        if data.size != 16 * store.info.splits[split].count:
+            raise StoreError(f"{path} is not the index of the {split} images; {store.remedy}")
+        return _FilesReader(store.location / split, codec, integers(data).reshape(-1, 2), store.remedy)
+
+
+class _FilesReader(Reader):
+    """Reads image files by name within an open folder."""
+
+    def __init__(self, folder: Path, codec: Codec, index: NDArray[np.int64], remedy: str) -> None:
+        self._folder, self._codec, self._remedy = folder, codec, remedy
+        self._index = index  # mapped: only the rows that are asked for are read
+        self.labels = index[:, 0]
+        # Names are looked up from here: shorter ones, and never those of a store that took this one's place.
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def fetch(self, indices: Indices) -> Payloads:
+        """Files, each read when it is asked for, so that one thread reads while another decodes."""
+        rows, samples = self._index.take(indices, axis=0).tolist(), indices.tolist()
 
         def name(i: int) -> str:
-            return str(handle.folder / image_name(int(labels[i]), int(indices[i]), handle.codec))
+            return image_name(rows[i][0], samples[i], self._codec)
 
-        try:
-            images = handle.decoder.decode_each(len(labels), fetch, shape, name, handle.codec)
-        except DecodeError as error:
-            raise DecodeError(f"{error}; {handle.again}") from None
-        return Batch(images, torch.from_numpy(labels))
+        def get(i: int) -> bytes:
+            size = rows[i][1]
+            file = os.open(name(i), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
+            try:
+                data = os.read(file, max(size, 0) + 1)
+            finally:
+                os.close(file)
+            if len(data) != size:
+                length = f"{len(data)}" if len(data) < size else "more"
+                raise StoreError(f"{self._folder / name(i)} has {length} bytes instead of {size}; {self._remedy}")
+            return data
 
-    def _payloads(self, handle: _Files, indices: Indices) -> Payloads:
-        """Files, each read when it is asked for, so that one thread reads while another decodes."""
-        labels, sizes = (np.ascontiguousarray(column) for column in handle.index.take(indices, axis=0).T)
-        if len(indices) and sizes.min() < 0:
-            raise self._foreign(index_name(self.split, handle.codec))
-        wanted = list(zip(labels.tolist(), indices.tolist(), sizes.tolist(), strict=True))
+        kind = Kind.JPEG if self._codec == "jpeg" else Kind.PNG
+        return Payloads(get, kind=kind, name=lambda i: str(self._folder / name(i)))
 
-        def fetch(i: int) -> bytes:
-            label, index, size = wanted[i]
-            return handle.load(image_name(label, index, handle.codec), size)
-
-        return Payloads(fetch, labels)
-
-    @classmethod
-    def _kept_bytes(cls, block: StoredBlock, options: FilesystemOptions) -> int:
-        """Whole pages of the file system for each image, and a third of one for its name and the index."""
-        sizes = [len(_encoded(block, i, options.compression)) for i in range(len(block.labels))]
-        return sum(-(-size // 4096) * 4096 for size in sizes) + 300 * len(sizes)
-
-    @classmethod
-    def _kept_as(cls, options: Any, encoding: Encoding) -> Kind | None:  # noqa: ARG003
-        return None if encoding == "jpeg" else Kind.PNG
-
-    def _close(self, handle: _Files) -> None:
-        handle.close()
-
-
-def _write_split(split: StreamedSplit, folder: Path, level: int, pool: ThreadPoolExecutor, threads: int) -> str:
-    """Write one split's images and its index, whose name it gives."""
-    if not split.ragged and split.shape[0] not in (1, 3):
-        raise LoaderError(
-            f"image files hold 1 or 3 channels, not the {split.shape[0]} of the {split.name} split; use another loader"
-        )
-    codec: Codec = "jpeg" if split.encoding == "jpeg" else "png"
-    root = folder / split.name
-    # Of an attempt that is gone on with, images that were written after the last note are written again.
-    root.mkdir(exist_ok=True)
-    made: set[int] = set()
-    done = split.stored
-    name = index_name(split.name, codec)
-    with AppendedFiles(split, folder, [name]) as appended:
-        for block in split.blocks():
-            for label in set(block.labels.tolist()) - made:
-                (root / image_name(label, 0, codec)).parent.mkdir(exist_ok=True)
-                made.add(label)
-            step = max(1, -(-len(block.labels) // threads))
-
-            def write(start: int, block: StoredBlock = block, first: int = done, step: int = step) -> list[int]:
-                return [
-                    (root / image_name(int(block.labels[i]), first + i, codec)).write_bytes(_encoded(block, i, level))
-                    for i in range(start, min(start + step, len(block.labels)))
-                ]
-
-            sizes = [size for part in pool.map(write, range(0, len(block.labels), step)) for size in part]
-            rows = np.stack([block.labels, np.array(sizes, np.int64)], axis=1)
-            appended.files[0].write(rows.astype("<i8", copy=False).tobytes())
-            done += len(sizes)
-    return name
-
-
-def _encoded(block: StoredBlock, i: int, level: int) -> bytes:
-    """The source's own file, or a lossless one made of its pixels."""
-    if block.files is not None:
-        return bytes(block.files[i])
-    if block.pictures:
-        image = block.pictures[i]
-    else:
-        pixels = block.images[i]
-        image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    return bytes(imagecodecs.spng_encode(image, level=level))
+    def close(self) -> None:
+        """Let the folder go."""
+        os.close(self._descriptor)

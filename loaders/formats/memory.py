@@ -1,15 +1,29 @@
-"""The split as an array in RAM: the baseline that nobody can beat on the CPU."""
+"""The split as an array in RAM: the baseline that nothing can beat on the CPU."""
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from pathlib import Path
 
-from loaders.formats.flat import FlatDataset
+from loaders.core.format import Candidate, Format, Written
+from loaders.core.options import EncodingOptions
+from loaders.store.arrays import ArraysReader, open_arrays, write_arrays
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store
 
 
-@final
-class MemoryDataset(FlatDataset):
-    """All bytes are read when the dataset opens; a batch is one gather."""
+class MemoryFormat(Format[EncodingOptions]):
+    """All bytes are read when the split is opened; a batch is one gather."""
 
     name = "memory"
-    resident = True
+    Options = EncodingOptions
+    candidates = (Candidate(needs=("memory",)),)
+
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """Flat files."""
+        return Written(write_arrays(splits, folder))
+
+    def open(self, store: Store, split: str) -> ArraysReader:
+        """Read the files into memory."""
+        encoding = self.options.encoding
+        return ArraysReader(open_arrays(store, split, encoding, resident=True), encoding)

@@ -1,17 +1,21 @@
-"""One uint8 file per split, mapped into memory: a batch is one gather."""
+"""One uint8 file per split, mapped into memory: a batch is one gather, and the page cache is the only cache."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 
 import psutil
 
-from loaders.core.options import read_option
-from loaders.formats.flat import FlatDataset
-from loaders.store.arrays import ArrayOptions, data_name
+from loaders.core.format import Candidate, Format, Written
+from loaders.core.options import EncodingOptions, read_option
+from loaders.store.arrays import ArraysReader, data_name, open_arrays, write_arrays
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store
 
 
-class MmapOptions(ArrayOptions):
+class MmapOptions(EncodingOptions):
     """Options of the mmap loader."""
 
     readahead: Literal["auto", "on", "off"] = read_option(
@@ -21,18 +25,28 @@ class MmapOptions(ArrayOptions):
     )
 
 
-@final
-class MmapDataset(FlatDataset):
-    """Linux mmap: the kernel's page cache is the only cache."""
+class MmapFormat(Format[MmapOptions]):
+    """Linux mmap."""
 
     name = "mmap"
-    resident = False
     Options = MmapOptions
+    candidates = (
+        Candidate(reads=("process", "thread", "workers")),
+        Candidate({"encoding": "jpeg"}, reads=("process", "thread", "workers"), needs=("files",)),
+    )
 
-    def _scattered(self) -> bool:
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """Flat files."""
+        return Written(write_arrays(splits, folder))
+
+    def open(self, store: Store, split: str) -> ArraysReader:
+        """Map the files."""
+        encoding = self.options.encoding
+        path = store.location / data_name(split, encoding)
+        return ArraysReader(open_arrays(store, split, encoding, scattered=self._scattered(path)), encoding)
+
+    def _scattered(self, path: Path) -> bool:
         """What is read around a sample helps only if it is still there when its turn comes."""
-        options: Any = self.options
-        if options.readahead != "auto":
-            return bool(options.readahead == "off")
-        size = (self.location / data_name(self.split, options.encoding)).stat().st_size
-        return size > psutil.virtual_memory().available // 2
+        if self.options.readahead != "auto":
+            return self.options.readahead == "off"
+        return path.stat().st_size > psutil.virtual_memory().available // 2

@@ -1,8 +1,8 @@
-"""Decodes JPEG and PNG files on a thread pool, straight into the batch's memory."""
+"""Decodes JPEG and PNG files of one size on a thread pool, straight into the batch's memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.core.errors import DecodeError
+from loaders.core.payloads import Buffer
 from loaders.images.pillow import open_image, reason
 from loaders.images.threads import Spread
 
-Buffer = bytes | memoryview | NDArray[np.uint8]
 Codec = Literal["jpeg", "png"]
 Library = Literal["fast", "pil"]
 _Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
@@ -25,9 +25,9 @@ _Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
 class ImageDecoder:
     """Decoding threads, the caller's among them. Pixels are those of libjpeg's accurate DCT and fancy upsampling.
 
-    ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the quickest that we measured; both let
-    other threads run meanwhile. ``pil`` is Pillow, which most programs use today; it gives the same pixels, and decides
-    on JPEG files that simplejpeg refuses. No decoder makes more pixels than there is room for.
+    ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the quickest that we measured; both release the
+    GIL. ``pil`` is Pillow, which most programs use; it gives the same pixels, and decodes JPEG files that simplejpeg
+    refuses. No decoder makes more pixels than there is room for.
     """
 
     def __init__(self, threads: int = 0, library: Library = "fast", *, checked: bool = False) -> None:
@@ -36,42 +36,18 @@ class ImageDecoder:
         Args:
             threads: how many decode at the same time; 0: one per usable core.
             library: what decodes.
-            checked: the files went through a decoder without this when they were stored, so that those which only
-                a second look recognises, a tenth of the time, need not be looked for: CMYK images.
+            checked: the files were decoded without this when they were stored, so that CMYK images need not be looked
+                for, which takes a tenth of the time.
         """
-        self._spread = Spread(threads)
-        self.threads = self._spread.threads
-        ways: dict[Library, dict[Codec, _Into]] = {
-            "fast": {"jpeg": _jpeg_into if checked else _unknown_jpeg_into, "png": _png_into},
-            "pil": {"jpeg": pil_into, "png": pil_into},
-        }
-        self._into = ways[library]
+        self.spread = Spread(threads)
+        self._into: dict[Codec, _Into] = {"jpeg": pil_into, "png": pil_into}
+        if library == "fast":
+            self._into = {"jpeg": _jpeg_into if checked else _unchecked_jpeg_into, "png": _png_into}
 
     def decode(
         self,
-        files: Sequence[Buffer],
-        shape: tuple[int, int, int],
-        names: Sequence[str] = (),
-        codec: Codec = "jpeg",
-    ) -> torch.Tensor:
-        """Decode image files of one size.
-
-        Returns:
-            uint8 ``[B, C, H, W]`` in channels-last memory, which is the decoders' own layout.
-
-        Raises:
-            DecodeError: bytes that are not an image of this shape.
-        """
-
-        def name(i: int) -> str:
-            return names[i] if names else f"image {i} of the batch"
-
-        return self.decode_each(len(files), files.__getitem__, shape, name, codec)
-
-    def decode_each(
-        self,
+        get: Callable[[int], Buffer],
         count: int,
-        fetch: Callable[[int], Buffer],
         shape: tuple[int, int, int],
         name: Callable[[int], str],
         codec: Codec = "jpeg",
@@ -79,14 +55,14 @@ class ImageDecoder:
         """Get and decode image files of one size, so that one thread reads while another decodes.
 
         Args:
+            get: gives the file of an image in ``[0, count)``; called in the decoding threads.
             count: how many images.
-            fetch: gives the file of an image in ``[0, count)``; called in the decoding threads.
             shape: ``(C, H, W)`` that each must have.
             name: what to call an image in an error message.
             codec: the files' format.
 
         Returns:
-            As ``decode`` does.
+            uint8 ``[B, C, H, W]`` in channels-last memory, which is the decoders' own layout.
 
         Raises:
             DecodeError: bytes that are not an image of this shape.
@@ -97,14 +73,14 @@ class ImageDecoder:
 
         def run(part: range) -> None:
             for i in part:
-                into(fetch(i), out[i], name, i)
+                into(get(i), out[i], name, i)
 
-        self._spread(run, count)
+        self.spread(run, count)
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def close(self) -> None:
         """End the threads."""
-        self._spread.close()
+        self.spread.close()
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +91,7 @@ class ImageDecoder:
         self.close()
 
 
-def _unknown_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
+def _unchecked_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], i: int) -> None:
     try:
         space = simplejpeg.decode_jpeg_header(data)[2]
     except MemoryError:

@@ -7,7 +7,6 @@ grey, palette, CMYK and other colours as Pillow's ``convert("RGB")`` gives them,
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from loaders.core.errors import DecodeError
-from loaders.images.codecs import Buffer
+from loaders.core.payloads import Buffer, Kind
 from loaders.images.headers import jpeg_size
 from loaders.images.pillow import open_image, reason
 
@@ -32,20 +31,6 @@ _TURNS: dict[Any, Image.Transpose] = {
 }
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of grey images of 16 bits; some versions open them as 32-bit integers, of the same values."""
-
-
-class Kind(IntEnum):
-    """What the bytes of a stored sample are, and so how they become pixels."""
-
-    PIXELS = 0
-    """Uint8 ``[H, W, 3]``, decoded when they were stored."""
-    JPEG = 1
-    """A JPEG file that the rule leaves as it is: RGB or grey, upright, coded by DCT. `jpeg_size` tells its size, and
-    the fast decoder gives the pixels that Pillow does."""
-    FILE = 2
-    """Any other picture file, JPEG files that the fast decoder refuses among them."""
-    PNG = 3
-    """A PNG file of 8-bit RGB, made when the sample was stored."""
 
 
 def decode_picture(data: Buffer, name: str) -> tuple[NDArray[np.uint8], Kind]:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from loaders.core.batch import Batch, BatchRequest, Indices, collate
 from loaders.core.errors import OptionError
-from loaders.reading.dataset import ImageDataset
+from loaders.reading.dataset import StoreDataset
 from loaders.reading.handover import begin_worker, check_room, explained, is_lost_worker, lost_worker, shared_bytes
 
 StartMethod = Literal["fork", "spawn"]
@@ -53,7 +53,7 @@ class BatchStream:
 
     def __init__(
         self,
-        dataset: ImageDataset[Any],
+        dataset: StoreDataset,
         *,
         workers: int = 0,
         start_method: StartMethod = "fork",
@@ -71,10 +71,9 @@ class BatchStream:
             pin_memory: let the workers' batches lie in page-locked memory.
             size: side of the square crops, of a store of images of many sizes.
         """
-        if dataset.max_workers is not None and workers > dataset.max_workers:
-            raise OptionError(
-                f"loader {dataset.name} takes at most {dataset.max_workers} workers, not {workers}; lower --workers"
-            )
+        most = dataset.caps.max_workers
+        if most is not None and workers > most:
+            raise OptionError(f"loader {dataset.name} takes at most {most} workers, not {workers}; lower --workers")
         self._dataset = dataset
         self._prefetch = prefetch
         self._size = size
@@ -112,6 +111,8 @@ class BatchStream:
         if self._loader is not None:
             self._requests.requests = requests
             self._check_room(requests, self._loader)
+            if not self._dataset.caps.fork_safe:
+                self._dataset.close()
             return explained(self._loader)
         dataset = self._dataset  # not through self: the reading thread would keep an abandoned stream alive
         read = (dataset.batch(request) for request in requests)

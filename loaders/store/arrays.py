@@ -1,23 +1,25 @@
-"""A split as flat files: pixels (or bytes of each sample with offsets) and labels, for every loader of plain bytes."""
+"""A split as flat files: pixels, or bytes of each sample with offsets, and labels; writing them can be resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import resource
+from collections.abc import Iterator, Mapping
+from io import BufferedWriter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from loaders.core.batch import Batch, Indices
-from loaders.core.options import DecodingOptions, Encoding, encoding_option
-from loaders.images.codecs import ImageDecoder
-from loaders.images.ragged import Payloads
-from loaders.store.appending import AppendedFiles
-from loaders.store.intake import StreamedSplit
-from loaders.store.samples import SplitInfo
+from loaders.core.batch import Indices
+from loaders.core.format import Reader
+from loaders.core.options import Encoding
+from loaders.core.payloads import Kind, Payloads, Rows
+from loaders.store.intake import Intake
+from loaders.store.journal import StaleError
+from loaders.store.manifest import Store
 
 
 def data_name(split: str, encoding: Encoding) -> str:
@@ -25,53 +27,117 @@ def data_name(split: str, encoding: Encoding) -> str:
     return f"{split}.{'pixels' if encoding == 'raw' else 'jpeg'}"
 
 
-def write_arrays(split: StreamedSplit, folder: Path, encoding: Encoding) -> list[str]:
-    """Write one split as little-endian flat files.
+def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
+    """Write splits as little-endian flat files.
 
-    ``<split>.pixels`` uint8 ``[n, C, H, W]``, or, all samples end to end, ``<split>.jpeg`` (files) or a ragged split's
+    ``<split>.pixels`` uint8 ``[n, C, H, W]``, or, all samples end to end, ``<split>.jpeg`` (files) or
     ``<split>.pixels`` (``[H, W, 3]`` each), with ``<split>.offsets`` int64 ``[n + 1]``; and ``<split>.labels`` int64.
 
     Returns:
         The names of the files.
     """
-    names = [data_name(split.name, encoding), f"{split.name}.labels"]
-    one_by_one = encoding == "jpeg" or split.ragged
-    if one_by_one:
-        names.append(f"{split.name}.offsets")
-    with AppendedFiles(split, folder, names) as appended:
-        data, labels, *rest = appended.files
-        end = data.tell()
-        if one_by_one and not split.state:
-            rest[0].write(np.zeros(1, "<i8").data)
-        for block in split.blocks():
-            if one_by_one:
-                payloads = block.payloads(encoding)
-                ends = end + np.cumsum([len(payload) for payload in payloads], dtype="<i8")
-                end = int(ends[-1]) if len(ends) else end
-                data.writelines(payloads)
-                rest[0].write(ends.data)
-            else:
-                data.write(block.images.data)
-            labels.write(block.labels.astype("<i8", copy=False).data)
-    return names
+    written = []
+    for split in splits.values():
+        names = [data_name(split.name, "jpeg" if split.keeps_files else "raw"), f"{split.name}.labels"]
+        if not split.rows:
+            names.append(f"{split.name}.offsets")
+        written += names
+        with _appended(split, folder, names) as (data, labels, *offsets):
+            end = data.tell()
+            if offsets and not split.state:
+                offsets[0].write(np.zeros(1, "<i8").data)
+            for block in split.blocks():
+                if split.rows:
+                    data.write(block.images.data)
+                else:
+                    ends = end + np.cumsum([memoryview(part).nbytes for part in block.payloads], dtype="<i8")
+                    end = int(ends[-1]) if len(ends) else end
+                    data.writelines(block.payloads)
+                    offsets[0].write(ends.data)
+                labels.write(block.labels.astype("<i8", copy=False).data)
+    return written
+
+
+@contextlib.contextmanager
+def _appended(split: Intake, folder: Path, names: list[str]) -> Iterator[list[BufferedWriter]]:
+    """Files open for appending, cut back to where a checkpoint was taken.
+
+    Raises:
+        StaleError: a file is missing, or shorter than the checkpoint says.
+    """
+    with contextlib.ExitStack() as life:
+        files: list[BufferedWriter] = []
+        for name in names:
+            try:
+                file = life.enter_context((folder / name).open("r+b" if split.state else "wb"))
+            except FileNotFoundError:
+                if split.state:
+                    raise StaleError(name) from None
+                raise
+            files.append(file)
+            if split.state:
+                if file.seek(0, 2) < split.state[name]:
+                    raise StaleError(name)
+                file.truncate(split.state[name])
+                file.seek(split.state[name])
+        lengths: dict[str, int] = {}
+
+        def save() -> dict[str, int]:
+            for name, file in zip(names, files, strict=True):
+                if not file.closed:
+                    file.flush()
+                    lengths[name] = file.tell()
+            return lengths
+
+        split.checkpoint(save)
+        yield files
+        save()
 
 
 class Arrays(NamedTuple):
     """The files of one split as arrays over their own pages: read-only, filled on first touch.
 
     Attributes:
-        pixels: uint8 ``[n, C, H, W]``, or None where samples are kept one by one.
         labels: int64 ``[n]``.
+        pixels: uint8 ``[n, C, H, W]``, or None where samples are kept one by one.
         payloads: uint8 ``[bytes]``, all samples end to end, or None.
         offsets: int64 ``[n + 1]``, where each begins, or None.
         ahead: to be asked for samples before they are read, or None.
     """
 
-    pixels: NDArray[np.uint8] | None
     labels: NDArray[np.int64]
-    payloads: NDArray[np.uint8] | None
-    offsets: NDArray[np.int64] | None
+    pixels: NDArray[np.uint8] | None
+    payloads: NDArray[np.uint8] | None = None
+    offsets: NDArray[np.int64] | None = None
     ahead: Ahead | None = None
+
+    def slices(self, indices: Indices) -> list[NDArray[np.uint8]]:
+        """The bytes of samples that are kept one by one, as slices of the map."""
+        assert self.payloads is not None and self.offsets is not None
+        begins, ends = self.offsets[indices], self.offsets[indices + 1]
+        if self.ahead is not None:
+            self.ahead(begins, ends)
+        return [self.payloads[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
+
+class ArraysReader(Reader):
+    """Reads batches from a split's arrays: one gather of rows, or a slice for each sample."""
+
+    def __init__(self, arrays: Arrays, encoding: Encoding) -> None:
+        self.labels = arrays.labels
+        self._arrays = arrays
+        self._kind = Kind.JPEG if encoding == "jpeg" else Kind.PIXELS
+
+    def fetch(self, indices: Indices) -> Rows | Payloads:
+        """Rows in fresh memory, or slices of the map, whose pages are touched when they are decoded."""
+        pixels, ahead = self._arrays.pixels, self._arrays.ahead
+        if pixels is None:
+            return Payloads(self._arrays.slices(indices).__getitem__, kind=self._kind)
+        if ahead is not None:
+            each = pixels[0].nbytes
+            ahead(indices * each, (indices + 1) * each)
+        # The array's own method: np.take costs a microsecond more, of some thirty for a batch.
+        return Rows(pixels.take(indices, axis=0))
 
 
 class Ahead:
@@ -106,17 +172,18 @@ class Ahead:
 
 
 def open_arrays(
-    folder: Path, split: str, info: SplitInfo, encoding: Encoding, *, resident: bool = False, scattered: bool = False
+    store: Store, split: str, encoding: Encoding, *, resident: bool = False, scattered: bool = False
 ) -> Arrays:
     """Map one split's files, or read them into memory if ``resident``; ``scattered``: read nothing around samples."""
+    info, folder = store.info.splits[split], store.location
     read = _read_bytes if resident else map_bytes
     labels = integers(read(folder / f"{split}.labels"))
     path = folder / data_name(split, encoding)
     ahead = Ahead(path) if scattered and path.stat().st_size else None
     data = ahead.data if ahead else read(path)
     if encoding == "raw" and info.shape is not None:
-        return Arrays(data.reshape(info.count, *info.shape), labels, None, None, ahead)
-    return Arrays(None, labels, data, integers(read(folder / f"{split}.offsets")), ahead)
+        return Arrays(labels, data.reshape(info.count, *info.shape), ahead=ahead)
+    return Arrays(labels, None, data, integers(read(folder / f"{split}.offsets")), ahead)
 
 
 def integers(data: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -136,51 +203,3 @@ def map_bytes(path: Path) -> NDArray[np.uint8]:
     if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.empty(0, np.uint8)
     return np.asarray(np.memmap(path, np.uint8, mode="r"))
-
-
-class ArrayOptions(DecodingOptions):
-    """Options of the loaders that keep plain bytes."""
-
-    encoding: Encoding = encoding_option()
-
-
-class ArrayReader:
-    """Reads batches from a split's arrays: one gather, or one decoding of each sample's bytes."""
-
-    def __init__(self, arrays: Arrays, shape: tuple[int, int, int] | None, threads: int) -> None:
-        """Args: shape is None for a ragged split, which is read by `payloads` alone."""
-        self.arrays = arrays
-        self._shape = shape
-        one_by_one = shape is not None and arrays.payloads is not None
-        self._decoder = ImageDecoder(threads, checked=True) if one_by_one else None
-
-    def read(self, indices: Indices) -> Batch:
-        """Samples in the order asked, in fresh memory."""
-        pixels, labels, _, _, ahead = self.arrays
-        # The arrays' own methods: np.take costs a microsecond more, of some fifty for a batch.
-        wanted = torch.from_numpy(labels.take(indices))
-        if pixels is not None:
-            if ahead is not None:
-                each = pixels[0].nbytes
-                ahead(indices * each, (indices + 1) * each)
-            return Batch(torch.from_numpy(pixels.take(indices, axis=0)), wanted)
-        assert self._decoder is not None
-        assert self._shape is not None
-        return Batch(self._decoder.decode(self._files(indices), self._shape), wanted)
-
-    def payloads(self, indices: Indices) -> Payloads:
-        """What is kept of each sample: slices of the file, whose pages the decoder touches."""
-        return Payloads(self._files(indices).__getitem__, self.arrays.labels.take(indices))
-
-    def _files(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        data, offsets = self.arrays.payloads, self.arrays.offsets
-        assert data is not None and offsets is not None
-        begins, ends = offsets[indices], offsets[indices + 1]
-        if self.arrays.ahead is not None:
-            self.arrays.ahead(begins, ends)
-        return [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-
-    def close(self) -> None:
-        """End the decoding threads. The map ends with the last reference to it."""
-        if self._decoder is not None:
-            self._decoder.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,29 +12,6 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 
 _ROW = np.dtype([("pixels", "<u8"), ("label", "<i4")])
-
-
-def image_digest(image: NDArray[np.uint8], *, ragged: bool) -> bytes:
-    """The sha256 of one image's bytes, after its height and width if images have many sizes.
-
-    Args:
-        image: uint8, contiguous; ``[C, H, W]``, or ``[H, W, 3]`` if ragged.
-        ragged: whether the split is.
-    """
-    digest = hashlib.sha256(np.array(image.shape[:2], "<i4").data if ragged else b"")
-    digest.update(image.data)
-    return digest.digest()
-
-
-def shortened(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first eight bytes of digests, uint8 ``[n, 32]``: what is kept of each sample's."""
-    return np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0].astype(np.uint64, copy=False)
-
-
-def checksums_of(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """What is kept of images of one size, uint8 ``[n, C, H, W]``, contiguous."""
-    digests = b"".join(image_digest(image, ragged=False) for image in images)
-    return shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32))
 
 
 def checksums_name(split: str) -> str:

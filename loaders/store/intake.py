@@ -1,41 +1,39 @@
-"""A split on its way into a store: decoded on all cores, checked, counted, hashed, and taken up where it was left."""
+"""A split on its way into a store: decoded on all cores, checked, counted, hashed, and resumed from a checkpoint."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loaders.core.errors import DecodeError, LoaderError, LoaderFaultError
+from loaders.core.options import Encoding
+from loaders.core.payloads import Kind
 from loaders.images.codecs import ImageDecoder
-from loaders.images.kinds import Kind, decode_picture
+from loaders.images.digests import image_digest, shortened
+from loaders.images.kinds import decode_picture
 from loaders.images.threads import Spread
-from loaders.store.checksums import image_digest, shortened
-from loaders.store.journal import ROW, Journal, Past, Rows
-from loaders.store.samples import Block, OnCorrupt, Progress, Split, SplitInfo, StoredBlock
-
-State = Mapping[str, int | str]
-"""What a loader must know to go on with a half-written split."""
+from loaders.store.journal import ROW, Journal, Past, State
+from loaders.store.samples import Block, OnCorrupt, Split, SplitInfo, StoredBlock
 
 
-class StreamedSplit:
-    """A split as ``prepare`` sees it: decodes, checks, counts and hashes while a loader writes.
+class Intake:
+    """A split as a format gets it to write: decodes, checks, counts and hashes while the format writes.
 
-    Every loader pays for the same decoding and hashing, so preparation times compare.
+    Every format pays for the same decoding and hashing, so preparation times compare.
 
     Attributes:
         name: of the split.
         encoding: of the source.
-        ragged: whether the images have many sizes.
-        stored: samples that an earlier attempt has stored already; ``blocks`` goes on after them.
-        state: what the loader had noted then; empty if it begins.
-        failed: what the source or a sample of it raised, which is no fault of the loader.
+        shape: ``(C, H, W)`` of each image; None if they have many sizes.
+        keeps_files: whether the store keeps the source's own files.
+        stored: samples that the store already holds; ``blocks`` continues after them.
+        failed: what the source or a sample of it raised, which is no fault of the format.
     """
 
     def __init__(
@@ -43,28 +41,26 @@ class StreamedSplit:
         name: str,
         split: Split,
         classes: int,
-        progress: Progress,
-        on_corrupt: OnCorrupt = "fail",
-        journal: Journal | None = None,
+        keeps_files: bool,
+        on_block: Callable[[int, int], None],
+        on_corrupt: OnCorrupt,
+        journal: Journal,
     ) -> None:
+        """Args: on_block is told of samples taken and of their bytes, those of an earlier attempt with 0 bytes."""
         self.name = name
-        self.encoding: Literal["raw", "jpeg"] = split.encoding
-        self.ragged = split.shape is None
-        self._shape = split.shape
-        self._split = split
-        self._classes = classes
-        self._progress = progress
-        self._on_corrupt = on_corrupt
+        self.encoding: Encoding = split.encoding
+        self.shape = split.shape
+        self.keeps_files = keeps_files
+        self._split, self._classes = split, classes
+        self._on_block, self._on_corrupt = on_block, on_corrupt
         self._journal = journal
-        self._past = (journal.past.get(name) if journal else None) or Past()
-        self.stored, self.state = self._past.stored, dict(self._past.state)
-        self._taken = self._past.taken
-        self._skipped = list(self._past.skipped)
-        self._pixels = self._past.pixels
+        self._past = journal.past.get(name) or Past()
+        self.stored, self._taken = self._past.stored, self._past.taken
+        self._skipped, self._pixels = list(self._past.skipped), self._past.pixels
         channels = 3 if split.shape is None else split.shape[0]
         # Whole numbers: the same from every block size, and exact.
         self._counts = np.array(self._past.counts or np.zeros((channels, 256)), np.int64)
-        self._rows: Rows | None = None
+        self._begun = False
         self._info: SplitInfo | None = None
         self.failed: Exception | None = None
 
@@ -72,59 +68,77 @@ class StreamedSplit:
         return len(self._split)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of a split of one size.
+    def rows(self) -> bool:
+        """Whether it is rows (pixels of one size) rather than payloads (bytes of each sample)."""
+        return self.shape is not None and not self.keeps_files
 
-        Raises:
-            RuntimeError: the split is ragged.
-        """
-        if self._shape is None:
+    @property
+    def fixed_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of a split of one size."""
+        if self.shape is None:
             raise RuntimeError(f"the {self.name} split has images of many sizes")
-        return self._shape
+        return self.shape
 
-    def resumable(self, save: Callable[[], State]) -> None:
-        """Say that the loader can go on in the middle of this split. Call before taking blocks.
+    @property
+    def state(self) -> State:
+        """What the checkpoint says of the core's own files; empty if the split begins."""
+        return self._past.state
+
+    def checkpoint(self, save: Callable[[], State]) -> None:
+        """Let an interrupted preparation resume within this split. Only for files that the core itself writes.
 
         Args:
-            save: called between two blocks, in this split or in a later one: hands over to the operating system
-                everything of this split that was taken, and gives what ``state`` shall be when it goes on from here.
+            save: called between two blocks, in this split or in a later one: hands over everything of this split to
+                the operating system, and gives what ``state`` shall be when it is resumed from here.
         """
-        if self._journal is not None:
-            self._journal.describe(self.name, lambda: self._how_far(save))
+
+        def past() -> Past:
+            state = dict(save())
+            self._rows.flush()
+            return Past(
+                taken=self._taken,
+                stored=self.stored,
+                skipped=self._skipped,
+                counts=self._counts.tolist(),
+                pixels=self._pixels,
+                state=state,
+            )
+
+        self._journal.describe(self.name, past)
 
     def blocks(self) -> Iterator[StoredBlock]:
         """Yield every block once; ``info`` is known when the last one has been taken."""
-        if self._rows is not None:
-            raise LoaderFaultError("a streamed split can be read only once")
-        self._rows = self._journal.rows(self.name) if self._journal else Rows(io.BytesIO(), 0)
+        if self._begun:
+            raise LoaderFaultError("a split can be read only once while it is stored")
+        self._begun = True
+        self._rows = self._journal.rows(self.name)
         if self._taken:
-            self._progress(self._taken)
+            self._on_block(self._taken, 0)
         for taken, block, rows in self._checked_blocks():
             yield block
             self._rows.append(rows)
             self.stored += len(block.labels)
             self._taken += taken
-            self._progress(taken)
-            if self._journal is not None:
-                self._journal.note_if_due()
+            self._on_block(taken, sum(memoryview(payload).nbytes for payload in block.payloads))
+            self._journal.note_if_due()
         if self._taken != len(self):
             raise LoaderError(f"the source announced {len(self)} {self.name} samples and gave {self._taken}")
         if self.stored == 0:
             raise LoaderError(f"the source has no {self.name} samples")
-        self._info = self._summary(self._rows)
+        self._info = self._summary()
 
     def _checked_blocks(self) -> Iterator[tuple[int, StoredBlock, NDArray[Any]]]:
         """How many samples the source gave at a time, what is stored of them, and their rows."""
         try:
             with ImageDecoder() as decoder, contextlib.closing(Spread()) as spread:
                 for source in self._split.blocks(self._taken):
-                    if self._shape is None:
+                    if self.shape is None:
                         block, rows = self._pictures(source, spread)
                     else:
-                        block, rows = self._fixed(source, decoder, spread)
-                    self._check_labels(block)
+                        block, rows = self._fixed(source, decoder, spread, self.shape)
+                    self._check_labels(block.labels)
                     rows["label"] = block.labels
-                    yield len(source.labels), block, rows
+                    yield len(source.labels), block if self.keeps_files else block._replace(files=None), rows
         except Exception as error:
             self.failed = error
             raise
@@ -136,51 +150,31 @@ class StreamedSplit:
             raise LoaderFaultError(f"the loader did not take all blocks of the {self.name} split")
         return self._info
 
-    def descriptions(self, kind: Kind | None) -> Iterator[NDArray[np.int32]]:
-        """Of a ragged split that has been written: height, width and kind of each sample, int32 ``[n, 3]`` at a time.
+    def sizes(self, pixels_as: Kind) -> Iterator[NDArray[np.int32]]:
+        """Height, width and kind of each stored sample of many sizes, int32 ``[k, 3]`` at a time.
 
         Args:
-            kind: of what was stored; None: the source's own files were.
+            pixels_as: kind of the samples that the store does not keep as the source's files.
         """
-        assert self._rows is not None
         for rows in self._rows.chunks():
-            kinds = rows["kind"] if kind is None else np.full(len(rows), kind, np.int32)
+            kinds = rows["kind"] if self.keeps_files else np.full(len(rows), pixels_as, np.int32)
             yield np.stack([rows["height"], rows["width"], kinds], axis=1)
 
     def checksums(self) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
-        """Of a split that has been written: checksum and label of each sample, ``[n]`` each, some at a time."""
-        assert self._rows is not None
+        """Checksum and label of each stored sample, ``[k]`` each, some at a time."""
         for rows in self._rows.chunks():
             yield shortened(rows["digest"]), rows["label"].astype(np.int64)
 
-    def begin_again_if_killed(self) -> None:
-        """Say that what ``state`` speaks of is about to go: an attempt that is killed from here on begins anew."""
-        if self._journal is not None:
-            self._journal.drop_note()
-
-    def _how_far(self, save: Callable[[], State]) -> Past:
-        state = save()
-        if self._rows is not None:
-            self._rows.flush()
-        return Past(
-            taken=self._taken,
-            stored=self.stored,
-            skipped=self._skipped,
-            counts=self._counts.tolist(),
-            pixels=self._pixels,
-            state=dict(state),
-        )
-
-    def _summary(self, rows: Rows) -> SplitInfo:
+    def _summary(self) -> SplitInfo:
         pixels, labels = hashlib.sha256(), hashlib.sha256()
-        for chunk in rows.chunks():
+        for chunk in self._rows.chunks():
             pixels.update(np.ascontiguousarray(chunk["digest"]).data)
             labels.update(np.ascontiguousarray(chunk["label"]).data)
         mean, std = _moments(self._counts, self._pixels)
         return SplitInfo(
             count=self.stored,
-            shape=self._shape,
-            pixels=self._pixels if self._shape is None else None,
+            shape=self.shape,
+            pixels=self._pixels if self.shape is None else None,
             skipped=tuple(self._skipped),
             pixels_sha256=pixels.hexdigest(),
             labels_sha256=labels.hexdigest(),
@@ -189,7 +183,7 @@ class StreamedSplit:
         )
 
     def _pictures(self, block: Block, spread: Spread) -> tuple[StoredBlock, NDArray[Any]]:
-        """A ragged block without what is skipped, decoded on all cores, and its rows."""
+        """A block of images of many sizes without what is skipped, decoded on all cores, and its rows."""
         count = len(block.labels)
         images: list[Any] = [None] * count
         rows = np.zeros(count, ROW)
@@ -226,23 +220,27 @@ class StreamedSplit:
         self._skipped += [self._name_of(block, i) for i in range(count) if images[i] is None]
         files = None if block.files is None else [block.files[i] for i in kept]
         labels = np.asarray(block.labels, np.int64)[kept]
-        return StoredBlock(np.empty((0, 0, 0, 0), np.uint8), files, labels, [images[i] for i in kept]), rows
+        return StoredBlock(np.empty((0, 0, 0, 0), np.uint8), labels, files, [images[i] for i in kept]), rows
 
     def _name_of(self, block: Block, i: int) -> str:
         return block.names[i] if block.names else f"image {i} of a block of the {self.name} split"
 
-    def _fixed(self, block: Block, decoder: ImageDecoder, spread: Spread) -> tuple[StoredBlock, NDArray[Any]]:
+    def _fixed(
+        self, block: Block, decoder: ImageDecoder, spread: Spread, shape: tuple[int, int, int]
+    ) -> tuple[StoredBlock, NDArray[Any]]:
         """A block of images of one size, decoded, and its rows."""
         if block.images is not None:
             images = np.ascontiguousarray(block.images)
         elif block.files is not None:
-            images = np.ascontiguousarray(decoder.decode(block.files, self.shape, names=block.names).numpy())
+            files = block.files
+            decoded = decoder.decode(files.__getitem__, len(files), shape, lambda i: self._name_of(block, i))
+            images = np.ascontiguousarray(decoded.numpy())
         else:
             raise TypeError("a block must have images or files")
-        if images.dtype != np.uint8 or images.shape[1:] != self.shape or len(images) != len(block.labels):
+        if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) != len(block.labels):
             raise LoaderError(
                 f"the source gave {images.dtype} images {images.shape} with {len(block.labels)} labels "
-                f"where uint8 {self.shape} was announced, from sample {self._taken} of the {self.name} split on"
+                f"where uint8 {shape} was announced, from sample {self._taken} of the {self.name} split on"
             )
         rows = np.zeros(len(images), ROW)
 
@@ -252,11 +250,10 @@ class StreamedSplit:
 
         spread(work, len(images))
         self._counts += np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])])
-        self._pixels += len(images) * self.shape[1] * self.shape[2]
-        return StoredBlock(images, block.files, np.asarray(block.labels, np.int64)), rows
+        self._pixels += len(images) * shape[1] * shape[2]
+        return StoredBlock(images, np.asarray(block.labels, np.int64), block.files), rows
 
-    def _check_labels(self, block: StoredBlock) -> None:
-        labels = block.labels
+    def _check_labels(self, labels: NDArray[np.int64]) -> None:
         if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < self._classes:
             raise LoaderError(
                 f"a label outside 0..{self._classes - 1} between samples {self.stored} and "

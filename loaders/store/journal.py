@@ -1,4 +1,4 @@
-"""What a preparation has done so far, kept beside the store in the making, so that one that was killed goes on."""
+"""Checkpoints of a preparation, from which an interrupted one resumes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ ROW = np.dtype([("digest", "u1", 32), ("label", "<i8"), ("height", "<i4"), ("wid
 _CHUNK = 1 << 16
 
 
+State = Mapping[str, int]
+"""Lengths of the files that the core has written so far of a split, by name."""
+
+
 class StaleError(Exception):
     """What an earlier attempt left does not agree with its notes; the work begins anew."""
 
@@ -47,7 +51,7 @@ class Past(BaseModel):
     skipped: list[str] = []
     counts: list[list[int]] = []
     pixels: int = 0
-    state: dict[str, int | str] = {}
+    state: dict[str, int] = {}
 
 
 class _Note(BaseModel):
@@ -61,7 +65,7 @@ class _Note(BaseModel):
     splits: dict[str, Past]
 
 
-class Rows:
+class RowFile:
     """Rows of `ROW`, appended in a file; read again in chunks, so that memory stays bounded."""
 
     def __init__(self, file: BinaryIO, count: int) -> None:
@@ -137,12 +141,12 @@ class Journal:
         self._notes.clear()
         self._begun = self._noted = time.perf_counter()
 
-    def rows(self, split: str) -> Rows:
+    def rows(self, split: str) -> RowFile:
         """The rows of a split, as many as hold."""
         self._place.mkdir(exist_ok=True)
         path = self._place / f"{split}.rows"
         path.touch()
-        return Rows(self._life.enter_context(path.open("r+b")), self.past[split].stored if split in self.past else 0)
+        return RowFile(self._life.enter_context(path.open("r+b")), self.past[split].stored if split in self.past else 0)
 
     def whole(self) -> bool:
         """Whether the rows are all there that the notes speak of."""
@@ -165,11 +169,6 @@ class Journal:
             beside.write_text(note.model_dump_json(), encoding="utf-8")
             beside.replace(self._place / "note.json")
             self._noted = time.perf_counter()
-
-    def drop_note(self) -> None:
-        """Forget how far the splits are, and note no more: what the note speaks of is about to go."""
-        self._notes.clear()
-        (self._place / "note.json").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close its files."""

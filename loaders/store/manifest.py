@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loaders.core.errors import StoreError
 from loaders.core.regular import read_regular
 from loaders.store.samples import DatasetInfo, SplitInfo
+from loaders.store.sizes import map_sizes, sizes_name
 
 FORMAT_VERSION = 3
 MANIFEST = "store.json"
@@ -63,6 +66,37 @@ class StoreInfo(BaseModel):
         """The same with its checksum."""
         content = json.dumps(self.model_dump(mode="json", exclude={"checksum"}), sort_keys=True)
         return self.model_copy(update={"checksum": hashlib.sha256(content.encode()).hexdigest()})
+
+
+class Store(NamedTuple):
+    """A store that has been checked, as a format opens it.
+
+    Attributes:
+        location: its folder, an absolute path.
+        info: its manifest.
+    """
+
+    location: Path
+    info: StoreInfo
+
+    @property
+    def remedy(self) -> str:
+        """What to do about damage."""
+        return f"remove {self.location} and prepare it again"
+
+    def sizes(self, split: str) -> NDArray[np.int32] | None:
+        """Height, width and `Kind` of each image, mapped int32 ``[n, 3]``; None for a split of one size.
+
+        Raises:
+            StoreError: the file is not that of the split.
+        """
+        described = self.info.splits[split]
+        if described.shape is not None:
+            return None
+        path = self.location / sizes_name(split)
+        if path.stat().st_size != 12 * described.count:
+            raise StoreError(f"{path} does not describe {described.count} images; {self.remedy}")
+        return map_sizes(self.location, split)
 
 
 def write_manifest(info: StoreInfo, folder: Path) -> StoreInfo:

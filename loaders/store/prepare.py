@@ -1,4 +1,4 @@
-"""Prepares a store: refuses what cannot work, goes on with what was begun, writes, describes and commits."""
+"""Prepares a store: refuses what cannot work, resumes what was begun, lets the format write, describes and commits."""
 
 from __future__ import annotations
 
@@ -6,106 +6,105 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from loaders.core.errors import LoaderFaultError, OptionError, UnavailableError
-from loaders.core.faults import blamed, raise_blamed
-from loaders.core.options import Encoding, LoaderOptions
-from loaders.images.kinds import Kind
-from loaders.images.ragged import write_sizes
+from loaders.core.errors import LoaderFaultError, OptionError, UnavailableError, raise_blamed
+from loaders.core.format import Format, Written
 from loaders.store.checksums import write_checksums
-from loaders.store.intake import StreamedSplit
+from loaders.store.intake import Intake
 from loaders.store.journal import StaleError
 from loaders.store.manifest import FORMAT_VERSION, StoreInfo
-from loaders.store.samples import DatasetInfo, OnCorrupt, Progress, Split, StoredBlock, check_split_names
-from loaders.store.space import check_space, estimate
-from loaders.store.writer import REMEDIES, StoreWriter, Written
-
-
-class Format(Protocol):
-    """What of a loader's class a preparation needs; see `ImageDataset`."""
-
-    @property
-    def name(self) -> str:
-        """The loader's name."""
-        ...
-
-    @property
-    def ragged(self) -> bool:
-        """Whether it keeps images of many sizes."""
-        ...
-
-    def reason_unavailable(self, options: LoaderOptions) -> str | None:
-        """Why it cannot run here."""
-        ...
-
-    def _write(self, splits: Mapping[str, StreamedSplit], folder: Path, options: Any) -> Written: ...
-
-    def _kept_as(self, options: Any, encoding: Encoding) -> Kind | None: ...
-
-    def _kept_bytes(self, block: StoredBlock, options: Any) -> int | None: ...
+from loaders.store.samples import DatasetInfo, OnCorrupt, Progress, Split, check_split_names
+from loaders.store.sizes import write_sizes
+from loaders.store.space import SpaceCheck
+from loaders.store.writer import REMEDIES, StoreWriter
 
 
 def prepare_store(
-    format_: Format,
+    format_: Format[Any],
     splits: Mapping[str, Split],
-    location: Path,
-    options: LoaderOptions,
+    location: Path | str,
+    *,
     dataset: DatasetInfo,
-    progress: Progress,
-    on_corrupt: OnCorrupt,
-    anew: bool,
+    progress: Progress = lambda _: None,
+    on_corrupt: OnCorrupt = "fail",
+    anew: bool = False,
 ) -> StoreInfo:
-    """Write a store of all splits, or leave what was there untouched; the arguments are those of ``prepare``."""
+    """Write a store of all splits, or leave what was there untouched.
+
+    Data that the dataset's ``fingerprint`` identifies is not prepared twice: an interrupted preparation resumes from
+    its last checkpoint, if the format writes files that have one.
+
+    Args:
+        format_: the format with its options.
+        splits: the source's splits by name.
+        location: folder of the store; replaced when the new store is complete.
+        dataset: what the images are; kept in the manifest.
+        progress: called with the number of samples done since the last call.
+        on_corrupt: whether an image of many sizes that cannot be decoded ends it, or is left out and named in the
+            manifest.
+        anew: do not resume.
+
+    Raises:
+        LoaderError: a bad sample, a disk that is full, would be too small or is read-only, a lost server, another
+            process at the same store.
+    """
     check_split_names(splits)
-    encodings = {split.encoding for split in splits.values()}
-    if getattr(options, "encoding", None) == "jpeg" and encodings != {"jpeg"}:
+    if any(format_.options.keeps_files("raw") and split.encoding == "raw" for split in splits.values()):
         raise OptionError(f"dataset {dataset.name} has no JPEG originals; use encoding=raw")
-    if reason := format_.reason_unavailable(options):
+    if reason := format_.reason_unavailable():
         raise UnavailableError(f"loader {format_.name} cannot run here: {reason}")
-    if not format_.ragged and any(split.shape is None for split in splits.values()):
+    if not format_.caps.ragged and any(split.shape is None for split in splits.values()):
         raise OptionError(
             f"loader {format_.name} keeps images of one size, and those of {dataset.name} differ; choose another loader"
         )
-    writer = StoreWriter(location)
-
-    def kept_bytes(block: StoredBlock) -> int | None:
-        with blamed(format_.name, "estimating the size of its store", location):
-            return format_._kept_bytes(block, options)
-
-    needed = estimate(splits, len(dataset.classes), kept_bytes)
-    with writer.writing(_identity(format_.name, splits, options, dataset), anew=anew) as journal:
+    writer = StoreWriter(Path(location).absolute())
+    with writer.writing(_identity(format_, splits, dataset), anew=anew) as journal:
         if on_corrupt == "fail" and any(past.skipped for past in journal.past.values()):
             journal.restart()
-        check_space(writer, needed)
         while True:
-            streamed = {
-                name: StreamedSplit(name, split, len(dataset.classes), progress, on_corrupt, journal)
+            space = SpaceCheck(writer.location, writer.folder, sum(len(split) for split in splits.values()))
+
+            def on_block(samples: int, size: int, space: SpaceCheck = space) -> None:
+                space.add(samples, size)
+                progress(samples)
+
+            intakes = {
+                name: Intake(
+                    name,
+                    split,
+                    len(dataset.classes),
+                    format_.options.keeps_files(split.encoding),
+                    on_block,
+                    on_corrupt,
+                    journal,
+                )
                 for name, split in splits.items()
             }
             try:
-                written = _written(format_, streamed, writer.folder, options)
+                written = _written(format_, intakes, writer.folder)
                 break
             except StaleError:
                 journal.restart()
-        for name, done in streamed.items():
-            if done.ragged:
-                described = done.descriptions(format_._kept_as(options, done.encoding))
-                written = written._replace(checked=[*written.checked, write_sizes(described, writer.folder, name)])
-            truth = write_checksums(done.checksums(), writer.folder, name)
-            written = written._replace(checked=[*written.checked, truth])
-        infos = {name: done.info for name, done in streamed.items()}
-        return writer.commit(format_.name, dataset, options.stored(), infos, written, journal)
+        infos = {name: intake.info for name, intake in intakes.items()}
+        checked = list(written.checked)
+        for name, intake in intakes.items():
+            if intake.shape is None:
+                checked.append(write_sizes(intake.sizes(written.pixels_as), writer.folder, name))
+            checked.append(write_checksums(intake.checksums(), writer.folder, name))
+        return writer.commit(
+            format_.name, dataset, format_.options.stored(), infos, written._replace(checked=checked), journal
+        )
 
 
-def _written(format_: Format, splits: Mapping[str, StreamedSplit], folder: Path, options: LoaderOptions) -> Written:
-    """Let the loader write, and blame it for what neither the source nor the disk is to blame for."""
+def _written(format_: Format[Any], intakes: Mapping[str, Intake], folder: Path) -> Written:
+    """Let the format write, and blame it for what neither the source nor the disk is to blame for."""
     try:
-        written: object = format_._write(splits, folder, options)
+        written: object = format_.write(intakes, folder)
     except StaleError:
         raise
     except Exception as error:
-        if any(split.failed is error for split in splits.values()) or getattr(error, "errno", None) in REMEDIES:
+        if any(intake.failed is error for intake in intakes.values()) or getattr(error, "errno", None) in REMEDIES:
             raise
         raise_blamed(error, format_.name, "writing its store", folder)
     if not isinstance(written, Written):
@@ -113,10 +112,10 @@ def _written(format_: Format, splits: Mapping[str, StreamedSplit], folder: Path,
     return written
 
 
-def _identity(loader: str, splits: Mapping[str, Split], options: LoaderOptions, dataset: DatasetInfo) -> str:
-    """What is prepared from what, for one that goes on; empty where nothing identifies the data."""
+def _identity(format_: Format[Any], splits: Mapping[str, Split], dataset: DatasetInfo) -> str:
+    """Identifies what is prepared from what, so that it may be resumed; empty where nothing identifies the data."""
     if not dataset.fingerprint:
         return ""
     lengths = {name: [len(split), split.encoding, split.shape] for name, split in splits.items()}
-    what = [FORMAT_VERSION, loader, lengths, options.stored(), dataset.model_dump(mode="json")]
+    what = [FORMAT_VERSION, format_.name, lengths, format_.options.stored(), dataset.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

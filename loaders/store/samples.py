@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from loaders.core.errors import OptionError
+from loaders.core.payloads import Buffer
 
 OnCorrupt = Literal["fail", "skip"]
 Progress = Callable[[int], None]
@@ -153,20 +154,30 @@ class SplitInfo(BaseModel):
 
 
 class StoredBlock(NamedTuple):
-    """A block on its way to a store: always decoded, with the original files where there are any.
+    """A block on its way to a store, checked and decoded.
 
     Attributes:
-        images: uint8 ``[n, C, H, W]``; of a ragged split it is empty.
-        pictures: of a ragged split, uint8 ``[H, W, 3]`` each.
+        images: uint8 ``[n, C, H, W]``; empty if the images have many sizes.
+        labels: int64 ``[n]``.
+        files: of each sample the source's own file, where the store keeps files.
+        pictures: of images of many sizes, uint8 ``[H, W, 3]`` each.
     """
 
     images: NDArray[np.uint8]
-    files: Sequence[bytes] | None
     labels: NDArray[np.int64]
+    files: Sequence[bytes] | None = None
     pictures: Sequence[NDArray[np.uint8]] = ()
 
-    def payloads(self, encoding: Literal["raw", "jpeg"]) -> Sequence[Any]:
-        """What stands for each sample in a store that keeps samples one by one: its file, or its pixels' bytes."""
-        if encoding == "jpeg":
-            return self.files or ()
-        return [image.data.cast("B") for image in self.pictures]
+    @property
+    def payloads(self) -> Sequence[Buffer]:
+        """The bytes to keep of each sample: its file, or its pixels."""
+        if self.files is not None:
+            return self.files
+        return [image.reshape(-1).data for image in (self.pictures or self.images)]
+
+    def hwc(self, i: int) -> NDArray[np.uint8]:
+        """Pixels of a sample, contiguous uint8 ``[H, W, C]``, or ``[H, W]`` of one channel."""
+        if self.pictures:
+            return self.pictures[i]
+        pixels = self.images[i]
+        return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))

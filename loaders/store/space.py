@@ -1,82 +1,50 @@
-"""Whether a store will fit its disk, estimated from a few samples before anything is written."""
+"""Stops a preparation early if its store will not fit the disk, judging by what the first samples took."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from pathlib import Path
 
-from loaders.core.errors import LoaderError, StoreError
-from loaders.store.intake import StreamedSplit
-from loaders.store.samples import Block, Split, StoredBlock
-from loaders.store.writer import StoreWriter, folder_bytes
+from loaders.core.errors import StoreError
+from loaders.store.writer import folder_bytes
 
-_PLACES = 16
-_FEW = 2
+PROBE = 64 << 20
+"""Bytes of samples after which the store's size is extrapolated."""
 
 
-class _Probes:
-    """A few samples of a split: from all over it, or its first where they are alike and others may be dear to reach."""
+class SpaceCheck:
+    """Measures the folder after its first block and after `PROBE` bytes more, and extrapolates to all samples."""
 
-    def __init__(self, split: Split) -> None:
-        self.encoding: Literal["raw", "jpeg"] = split.encoding
-        self.shape = split.shape
-        self._split = split
-        count, few = len(split), _PLACES * _FEW
-        self._parts = [(i * count // _PLACES, i * count // _PLACES + _FEW) for i in range(_PLACES)]
-        if count <= few or split.shape is not None:
-            self._parts = [(0, min(few, count))]
+    def __init__(self, location: Path, folder: Path, samples: int) -> None:
+        """Args: samples: how many are still to be written, of all splits."""
+        self._location, self._folder, self._left = location, folder, samples
+        self._start: int | None = None  # size of the folder after the first block
+        self._seen = self._bytes = 0
+        self._done = False
 
-    def __len__(self) -> int:
-        return sum(stop - start for start, stop in self._parts)
+    def add(self, samples: int, size: int) -> None:
+        """Count a block that was written.
 
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:  # noqa: ARG002
-        """All of them."""
-        for part in self._parts:
-            yield from self._split.blocks(*part)
-
-
-def estimate(splits: Mapping[str, Split], classes: int, kept_bytes: Callable[[StoredBlock], int | None]) -> int | None:
-    """About how many bytes a store takes; None where the loader cannot say.
-
-    Args:
-        splits: what is to be stored.
-        classes: number of classes.
-        kept_bytes: of some samples.
-    """
-    total = 0.0
-    for name, split in splits.items():
-        probes = StreamedSplit(name, _Probes(split), classes, lambda _: None, "skip")
-        seen = kept = 0
-        if not len(split):
-            continue
-        # A bad sample, or too few of them, will be told of when all are taken.
-        with contextlib.suppress(LoaderError):
-            for block in probes.blocks():
-                some = kept_bytes(block)
-                if some is None:
-                    return None
-                seen, kept = seen + len(block.labels), kept + some
-        total += kept / max(seen, 1) * len(split)
-    return int(total)
-
-
-def check_space(writer: StoreWriter, needed: int | None) -> None:
-    """Refuse before the first sample rather than hours later.
-
-    Raises:
-        StoreError: the disk has less room than the store is estimated to need, or that part of it which is left to do.
-    """
-    if needed is None:
-        return
-    free = shutil.disk_usage(writer.folder).free
-    left = needed - folder_bytes(writer.folder)[1]
-    if left > free:
-        raise StoreError(
-            f"the store {writer.location} will take about {in_words(left)} and its disk has {in_words(free)} free; "
-            "free some space, choose another --store-dir, or keep less (--limit, --resize)"
-        )
+        Raises:
+            StoreError: what is still to be written will not fit the disk.
+        """
+        self._left -= samples
+        if self._done:
+            return
+        if self._start is None:  # what a format writes at its start says nothing of its samples
+            self._start = folder_bytes(self._folder)[1]
+            return
+        self._seen, self._bytes = self._seen + samples, self._bytes + size
+        if self._bytes >= PROBE:
+            self._done = True
+            needed = int((folder_bytes(self._folder)[1] - self._start) / self._seen * self._left)
+            free = shutil.disk_usage(self._folder).free
+            if needed > free:
+                raise StoreError(
+                    f"the store {self._location} will take about {in_words(needed)} more and its disk has "
+                    f"{in_words(free)} free; free some space, choose another --store-dir, or keep less (--limit, "
+                    "--resize)"
+                )
 
 
 def in_words(count: int) -> str:

@@ -9,11 +9,12 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from loaders.core.errors import LoaderError, LoaderFaultError, StoreError
+from loaders.core.format import Written
 from loaders.store.journal import Journal
 from loaders.store.manifest import FORMAT_VERSION, StoreInfo, is_other_folder, write_manifest
 from loaders.store.samples import DatasetInfo, SplitInfo
@@ -32,21 +33,6 @@ REMEDIES = {
     errno.EIO: "check the disk or choose another --store-dir",
 }
 """What to do about what a disk refuses while a store is written."""
-
-
-class Written(NamedTuple):
-    """What a loader wrote.
-
-    Attributes:
-        checked: paths within the folder of the files whose sizes are to be checked on each opening.
-        data: paths within the folder of the files that hold the samples; ``None`` if all files do. What a reader
-            warms up is theirs, and a server's logs beside them are not.
-        elsewhere_bytes: size of what lies outside the folder, as in a database server.
-    """
-
-    checked: Sequence[str]
-    data: Sequence[str] | None = None
-    elsewhere_bytes: int = 0
 
 
 class StoreWriter:

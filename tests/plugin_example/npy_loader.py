@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import Batch, ImageDataset, LoaderOptions, StreamedSplit, Written
+from loaders import Batch, StoreDataset, LoaderOptions, StreamedSplit, Written
 
 
 class Arrays(NamedTuple):
@@ -21,7 +21,7 @@ class Arrays(NamedTuple):
 
 
 @final
-class NpyDataset(ImageDataset[Arrays]):
+class NpyDataset(StoreDataset[Arrays]):
     """``<split>.npy`` uint8 ``[n, C, H, W]``, read through ``np.load(mmap_mode="r")``, and ``<split>-labels.npy``."""
 
     name = "npy"

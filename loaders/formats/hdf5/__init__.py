@@ -1,1 +1,1 @@
-"""HDF5 files."""
+"""HDF5 by h5py: one file with a group per split."""

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, final
+from typing import Literal, Self
 
 import h5py
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import model_validator
 
-from loaders.core.batch import Batch, Indices
-from loaders.core.errors import DecodeError, OptionError, StoreError
-from loaders.core.faults import check_labels
-from loaders.core.options import DecodingOptions, Encoding, LoaderOptions, encoding_option, read_option, store_option
+from loaders.core.batch import Indices
+from loaders.core.errors import OptionError, StoreError
+from loaders.core.format import Candidate, Format, Reader, Written
+from loaders.core.options import EncodingOptions, read_option, store_option
+from loaders.core.payloads import Kind, Payloads, Rows
 from loaders.formats.hdf5 import io
-from loaders.images.codecs import ImageDecoder
-from loaders.images.ragged import Payloads
-from loaders.reading.dataset import ImageDataset
 from loaders.store.arrays import write_arrays
-from loaders.store.intake import StreamedSplit
-from loaders.store.samples import StoredBlock
-from loaders.store.writer import Written
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store
 
 FILE = "images.h5"
 _SPOOL = "spool"
 _AUTOMATIC_CACHE_MB = 64
 
 
-class Hdf5Options(DecodingOptions):
+class Hdf5Options(EncodingOptions):
     """Options of the HDF5 loader."""
 
-    encoding: Encoding = encoding_option()
     element: Literal["image", "pixel"] = store_option(
         "image", description="image: one HDF5 element per image; pixel: the customary [N, C, H, W] bytes, read slower"
     )
@@ -82,156 +75,97 @@ class Hdf5Options(DecodingOptions):
         return _AUTOMATIC_CACHE_MB << 20 if self.compression != "none" and self.chunk_rows > 1 else 0
 
 
-class _Handle(NamedTuple):
-    """An open split.
-
-    Attributes:
-        file: open only where HDF5 does the reading.
-        labels: int64 ``[n]``, mapped.
-        gather: reads images, or None where samples are kept one by one.
-        fetch: reads those, or None.
-        decoder: of the JPEG files.
-    """
-
-    file: h5py.File | None
-    labels: NDArray[np.int64]
-    gather: io.Gather | None
-    fetch: io.Fetch | None
-    decoder: ImageDecoder
-
-
-@final
-class Hdf5Dataset(ImageDataset[_Handle]):
-    """HDF5 by h5py. See ``hdf5_io`` for what makes it fast."""
+class Hdf5Format(Format[Hdf5Options]):
+    """HDF5 by h5py. See ``io`` for what makes it fast."""
 
     name = "hdf5"
-    device = "cpu"
-    max_workers = None
+    packages = ("h5py",)
     Options = Hdf5Options
-    ragged = True
+    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, reads=("process",), needs=("files",)))
 
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        """Always available."""
-        return None
-
-    @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: Hdf5Options) -> Written:
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """Write one file. What is kept one by one is gathered first: a contiguous dataset must know its size."""
+        options = self.options
         rows = options.chunk_rows if options.layout == "chunked" else None
-        if any(split.ragged for split in splits.values()) and (rows is not None or options.element == "pixel"):
+        if any(split.shape is None for split in splits.values()) and (rows is not None or options.element == "pixel"):
             raise OptionError("images of many sizes are stored end to end; leave layout and element out")
-        chunk = max(0 if split.ragged else _chunk_bytes(rows, split.shape) for split in splits.values())
+        chunk = max(_chunk_bytes(rows, split.shape or (0,)) for split in splits.values())
         if chunk >= 1 << 32:
             raise OptionError(f"chunk_rows={rows} makes chunks of {chunk >> 20} MiB; use fewer, HDF5 allows 4095 MiB")
         spool = folder / _SPOOL
-        one_by_one = [split for split in splits.values() if options.encoding == "jpeg" or split.ragged]
-        for split in one_by_one:
-            spool.mkdir(exist_ok=True)
-            write_arrays(split, spool, options.encoding)
+        spool.mkdir(exist_ok=True)
+        write_arrays({name: split for name, split in splits.items() if not split.rows}, spool)
         with io.create_file(folder / FILE, chunk) as (file, check):
             for split in splits.values():
                 group = file.create_group(split.name)
-                if split in one_by_one:
-                    io.write_payloads(group, split.name, check, spool, options.encoding)
-                else:
+                if split.rows:
                     io.write_images(group, split, check, options.element, rows, options.compression)
-        for split in one_by_one:
-            split.begin_again_if_killed()
+                else:
+                    io.write_payloads(group, split.name, check, spool, options.encoding)
         shutil.rmtree(spool, ignore_errors=True)
         return Written([FILE])
 
-    @classmethod
-    def _kept_bytes(cls, block: StoredBlock, options: Hdf5Options) -> int:
-        """What is spooled lies on the disk twice; of compressed pixels as many as zlib makes of them."""
-        once = super()._kept_bytes(block, options) or 0
-        if options.encoding == "jpeg" or block.pictures:
-            return 2 * once
-        if options.compression != "none":
-            return len(zlib.compress(block.images.tobytes(), 4))
-        return once
-
-    def _open(self) -> _Handle:
-        options: Any = self.options
-        path = self.location / FILE
+    def open(self, store: Store, split: str) -> Reader:
+        """Open the file, and see that it holds what the manifest says."""
+        path = store.location / FILE
         try:
             file = io.open_file(path)
             try:
-                handle = self._handle_of(file, path, options)
+                return _Hdf5Reader(file, path, self.options, store, split)
             except BaseException:
                 file.close()
                 raise
         except (OSError, KeyError) as error:
-            raise io.refusal(path, error, self._again) from None
-        if options.access == "mapped":
-            file.close()
-            return handle._replace(file=None)
-        return handle
+            raise io.refusal(path, error, store.remedy) from None
 
-    def _handle_of(self, file: h5py.File, path: Path, options: Hdf5Options) -> _Handle:
-        info = self.split_info
-        labels = io.map_integers(file, f"{self.split}/labels", path)
-        if options.encoding == "jpeg" or info.shape is None:
-            data = io.open_dataset(file, f"{self.split}/{'jpeg' if options.encoding == 'jpeg' else 'images'}")
-            offsets = io.map_integers(file, f"{self.split}/offsets", path)
+
+class _Hdf5Reader(Reader):
+    """Reads one group; with ``access=mapped`` HDF5 only says where the bytes are."""
+
+    def __init__(self, file: h5py.File, path: Path, options: Hdf5Options, store: Store, split: str) -> None:
+        info, mapped = store.info.splits[split], options.access == "mapped"
+        self._file, self._path, self._remedy = file, path, store.remedy
+        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
+        self.labels = io.map_integers(file, f"{split}/labels", path)
+        self._gather: io.Gather | None = None
+        self._slices: io.Fetch | None = None
+        if info.shape is None or options.encoding == "jpeg":
+            data = io.open_dataset(file, f"{split}/{'jpeg' if options.encoding == 'jpeg' else 'images'}")
+            offsets = io.map_integers(file, f"{split}/offsets", path)
             whole = offsets.shape == (info.count + 1,) and data.shape == (int(offsets[-1]),)
             whole = whole and bool(np.all(offsets[:-1] <= offsets[1:]))
         else:
-            chunk = _chunk_bytes(options.chunk_rows, info.shape)
-            data = io.open_dataset(file, f"{self.split}/images", options.cache_bytes(), chunk)
+            cache = options.cache_bytes()
+            data = io.open_dataset(file, f"{split}/images", cache, _chunk_bytes(options.chunk_rows, info.shape))
             whole = (*data.shape, *data.dtype.shape) == (info.count, *info.shape)
-        if not whole or labels.shape != (info.count,) or data.dtype.base != np.uint8:
-            raise StoreError(f"{path} does not hold the {self.split} split of its manifest; {self._again}")
-        check_labels(labels, len(self.info.dataset.classes), self.split, path)
-        gather, fetch = None, None
+        if not whole or self.labels.shape != (info.count,) or data.dtype.base != np.uint8:
+            raise StoreError(f"{path} does not hold the {split} split of its manifest; {store.remedy}")
         if info.shape is None or options.encoding == "jpeg":
-            fetch = io.fetch_union(data, offsets)
-            if options.access == "mapped":
-                fetch = io.fetch_mapped(io.map_dataset(data, path, data.shape), offsets)
-        elif options.access == "mapped":
-            gather = io.gather_mapped(io.map_dataset(data, path, (info.count, *info.shape)))
+            pixels = io.map_dataset(data, path, data.shape) if mapped else None
+            self._slices = io.fetch_union(data, offsets) if pixels is None else io.fetch_mapped(pixels, offsets)
+        elif mapped:
+            self._gather = io.gather_mapped(io.map_dataset(data, path, (info.count, *info.shape)))
         elif options.element == "image":
-            gather = io.gather_elements(data, info.shape)
+            self._gather = io.gather_elements(data, info.shape)
         else:
-            gather = io.gather_sorted(data) if options.layout == "contiguous" else io.gather_rows(data)
-        return _Handle(file, labels, gather, fetch, ImageDecoder(options.threads, checked=True))
+            self._gather = io.gather_sorted(data) if options.layout == "contiguous" else io.gather_rows(data)
+        if mapped:
+            file.close()
 
-    def _read(self, handle: _Handle, indices: Indices) -> Batch:
-        labels = torch.from_numpy(np.take(handle.labels, indices))
+    def fetch(self, indices: Indices) -> Rows | Payloads:
+        """Images in one read, or the bytes of each sample."""
         try:
-            if handle.gather is not None:
-                return Batch(torch.from_numpy(handle.gather(indices)), labels)
-            assert handle.fetch is not None
-            files = handle.fetch(indices)
+            if self._gather is not None:
+                return Rows(self._gather(indices))
+            assert self._slices is not None
+            return Payloads(self._slices(indices).__getitem__, kind=self._kind)
         except OSError as error:
-            raise io.refusal(self.location / FILE, error, self._again) from None
-        try:
-            images = handle.decoder.decode_each(
-                len(files),
-                files.__getitem__,
-                self.split_info.fixed_shape,
-                lambda i: f"image {indices[i]} of the {self.split} split in {self.location / FILE}",
-            )
-        except DecodeError as error:
-            raise DecodeError(f"{error}; {self._again}") from None
-        return Batch(images, labels)
+            raise io.refusal(self._path, error, self._remedy) from None
 
-    def _payloads(self, handle: _Handle, indices: Indices) -> Payloads:
-        assert handle.fetch is not None
-        try:
-            files = handle.fetch(indices)
-        except OSError as error:
-            raise io.refusal(self.location / FILE, error, self._again) from None
-        return Payloads(files.__getitem__, np.take(handle.labels, indices))
-
-    def _close(self, handle: _Handle) -> None:
-        handle.decoder.close()
-        if handle.file is not None:
-            handle.file.close()
-
-    @property
-    def _again(self) -> str:
-        return f"remove {self.location} and prepare it again"
+    def close(self) -> None:
+        """Close the file; closing it twice does no harm."""
+        self._file.close()
 
 
-def _chunk_bytes(rows: int | None, shape: tuple[int, int, int]) -> int:
+def _chunk_bytes(rows: int | None, shape: tuple[int, ...]) -> int:
     return (rows or 0) * int(np.prod(shape))

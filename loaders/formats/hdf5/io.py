@@ -19,7 +19,7 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.options import Encoding
 from loaders.store.arrays import data_name, integers
-from loaders.store.intake import StreamedSplit
+from loaders.store.intake import Intake
 
 Gather = Callable[[Indices], NDArray[np.uint8]]
 """Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
@@ -83,7 +83,7 @@ def create_file(path: Path, chunk_bytes: int) -> Iterator[tuple[h5py.File, Check
 
 
 def write_images(
-    group: h5py.Group, split: StreamedSplit, check: Check, element: str, chunk_rows: int | None, compression: str
+    group: h5py.Group, split: Intake, check: Check, element: str, chunk_rows: int | None, compression: str
 ) -> None:
     """Write ``images`` and ``labels``.
 
@@ -96,7 +96,9 @@ def write_images(
         compression: of the chunks: none, lzf or gzip.
     """
     # An image is either one element of the datatype or three more dimensions of the dataset.
-    inner, datatype = ((), np.dtype((np.uint8, split.shape))) if element == "image" else (split.shape, np.dtype("u1"))
+    inner, datatype = ((), np.dtype((np.uint8, split.fixed_shape)))
+    if element == "pixel":
+        inner, datatype = split.fixed_shape, np.dtype("u1")
     images = group.create_dataset(
         "images",
         (len(split), *inner),
@@ -122,7 +124,7 @@ def write_payloads(group: h5py.Group, split: str, check: Check, spool: Path, enc
         split: name of what is written.
         check: called after each part.
         spool: a folder with what `write_arrays` made of the split; its files are removed. A contiguous dataset must
-            know its size when it is made, and a half-written HDF5 file could not be gone on with.
+            know its size when it is made, and a half-written HDF5 file cannot be resumed.
         encoding: what is kept of each sample.
     """
     source = spool / data_name(split, encoding)

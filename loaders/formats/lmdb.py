@@ -1,0 +1,106 @@
+"""LMDB: a memory-mapped B+ tree with one key per sample, in one folder per split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from loaders.core.batch import Indices
+from loaders.core.errors import StoreError
+from loaders.core.format import Candidate, Caps, Format, Reader, Written
+from loaders.core.options import EncodingOptions, read_option
+from loaders.core.payloads import Buffer, Kind, Payloads
+from loaders.store.intake import Intake
+from loaders.store.manifest import Store
+
+_LABELS = b"labels"
+_GROWTH = 1 << 40
+"""Address space that a database may grow to; its file is only as large as what is in it."""
+
+
+class LmdbOptions(EncodingOptions):
+    """Options of the LMDB loader."""
+
+    readahead: bool = read_option(
+        False, description="let the system read around what is missing, which helps if all fits into memory"
+    )
+
+
+def _key(index: int) -> bytes:
+    return index.to_bytes(8, "big")  # sorted as the samples are, so that they are appended
+
+
+class LmdbFormat(Format[LmdbOptions]):
+    """LMDB by py-lmdb."""
+
+    name = "lmdb"
+    packages = ("lmdb",)
+    caps = Caps(fork_safe=False)
+    Options = LmdbOptions
+    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs=("files",)))
+
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """One database per split, one transaction per block; the labels under a key of their own."""
+        for split in splits.values():
+            # Durable when the store is committed, not at each transaction.
+            with lmdb.open(str(folder / split.name), map_size=_GROWTH, sync=False, metasync=False) as env:
+                labels: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+
+                def write(items: Iterator[tuple[bytes, Buffer]], env: lmdb.Environment = env) -> None:
+                    with env.begin(write=True) as transaction, transaction.cursor() as cursor:
+                        cursor.putmulti(items, append=True)
+
+                for block in split.blocks():
+                    first = split.stored
+                    write((_key(first + i), bytes(payload)) for i, payload in enumerate(block.payloads))
+                    labels.append(block.labels)
+                write(iter([(_LABELS, np.concatenate(labels).astype("<i8").tobytes())]))
+                env.sync(True)
+            (folder / split.name / "lock.mdb").unlink()  # belongs to whoever has it open
+        return Written([f"{name}/data.mdb" for name in splits])
+
+    def open(self, store: Store, split: str) -> Reader:
+        """Map the database, read-only and without a lock file: nobody writes to a store."""
+        return _LmdbReader(store, split, self.options)
+
+
+class _LmdbReader(Reader):
+    """Reads the values of keys, each batch in one read transaction."""
+
+    def __init__(self, store: Store, split: str, options: LmdbOptions) -> None:
+        self._path = store.location / split
+        self._remedy = store.remedy
+        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
+        try:
+            self._env = lmdb.open(
+                str(self._path), readonly=True, lock=False, readahead=options.readahead, max_spare_txns=64
+            )
+            labels = self._values([_LABELS])[0]
+        except lmdb.Error as error:
+            raise StoreError(f"cannot read {self._path}: {error}; {self._remedy}") from None
+        self.labels = np.frombuffer(labels, "<i8").astype(np.int64, copy=False)
+        if len(self.labels) != store.info.splits[split].count:
+            raise StoreError(f"{self._path} does not hold the {split} split of its manifest; {self._remedy}")
+
+    def fetch(self, indices: Indices) -> Payloads:
+        """One lookup per sample."""
+        values = self._values([_key(index) for index in indices.tolist()])
+        return Payloads(values.__getitem__, kind=self._kind)
+
+    def _values(self, keys: list[bytes]) -> list[bytes]:
+        with self._env.begin() as transaction:
+            values = [transaction.get(key) for key in keys]
+        if None in values:
+            raise StoreError(f"{self._path} lacks key {keys[values.index(None)]!r}; {self._remedy}")
+        return values
+
+    def after_fork(self) -> None:
+        """LMDB opens a database once per process, and the inherited handle counts."""
+        self._env.close()
+
+    def close(self) -> None:
+        """Unmap the database."""
+        self._env.close()
