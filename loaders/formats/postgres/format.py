@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from psycopg.conninfo import make_conninfo
-
 from loaders.core.errors import BackendError
 from loaders.core.format import Candidate, Format, Written
 from loaders.formats.postgres.cluster import DATA
@@ -57,7 +55,7 @@ class PostgresFormat(Format[PostgresOptions]):
         server = EmbeddedServer.create(folder)
         complete = False
         try:
-            with connect(make_conninfo(**server.conninfo("socket"))) as connection:
+            with connect(server.conninfo("socket")) as connection:
                 tables = write_tables(connection, splits, folder, self.options.storage, server.log)
                 files = relation_files(connection, tables, folder / DATA)
             complete = True

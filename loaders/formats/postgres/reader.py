@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import psycopg
 from psycopg import pq, sql
-from psycopg.conninfo import make_conninfo
 
 from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
@@ -39,19 +38,15 @@ _BLOCKS_READ = """
 
 
 class ConnectionInfo(NamedTuple):
-    """What another client needs to read the same rows.
-
-    Attributes:
-        conninfo: libpq's connection string, password included.
-        schema: schema of the table.
-        table: name of the table, with columns ``id``, ``label`` and ``image``.
-        server_pid: the embedded server's process id, None for a server of the user's.
-    """
+    """What another client needs to read the same rows, while the reader is open."""
 
     conninfo: str
+    """libpq's connection string, password included."""
     schema: str
     table: str
+    """With columns ``id``, ``label`` and ``image``."""
     server_pid: int | None
+    """None for a server of the user's."""
 
 
 class PostgresReader(Reader):
@@ -59,7 +54,7 @@ class PostgresReader(Reader):
 
     def __init__(self, store: Store, split: str, options: PostgresOptions) -> None:
         """Start or join the store's server, or reach the user's, and check the table."""
-        tables = read_tables(store.location)
+        tables, pid = read_tables(store.location), None
         self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
         self._lock = threading.Lock()
         self._closed = False
@@ -68,38 +63,31 @@ class PostgresReader(Reader):
             if options.server == "embedded":
                 server = EmbeddedServer.open(store.location, options.transport, _cache_bytes(tables.bytes))
                 life.callback(server.close)
-                self._conninfo, self._pid = make_conninfo(**server.conninfo(options.transport)), server.pid
+                conninfo, pid = server.conninfo(options.transport), server.pid
                 self._remedy = f"look into its log {server.log}, then try again"
-                connection = connect(self._conninfo, self._remedy)
+                connection = connect(conninfo, self._remedy)
             else:
-                self._conninfo, self._pid, self._remedy = options.conninfo(), None, OWN_LOG
-                connection = connect(self._conninfo)
-            count, rows = store.info.splits[split].count, options.server == "dsn"
+                conninfo, self._remedy = options.conninfo(), OWN_LOG
+                connection = connect(conninfo)
             try:
                 with connection:
-                    check_table(connection, tables, split, count, store.location, rows=rows)
+                    check_table(connection, tables, split, store, rows=pid is None)
             except psycopg.Error as error:
                 raise backend_error(f"cannot check the tables of store {store.location}", error, self._remedy) from None
-            self._table = tables.names[split]
-            query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)").format(quoted(self._table))
-            self._query = query.as_string().encode()
             self._life = life.pop_all()
+        self.connection_info = ConnectionInfo(conninfo, SCHEMA, tables.names[split], pid)
+        query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)").format(quoted(tables.names[split]))
+        self._query = query.as_string().encode()
+        self._name = f"table {SCHEMA}.{tables.names[split]}"
         # Also for a dataset that is dropped without close().
         self._close_idle = weakref.finalize(self, _close_all, self._idle, os.getpid())
-
-    def connection_info(self) -> ConnectionInfo:
-        """How to reach the same rows by other means, until this is closed."""
-        return ConnectionInfo(self._conninfo, SCHEMA, self._table, self._pid)
 
     @contextlib.contextmanager
     def connection(self, doing: str) -> Iterator[psycopg.Connection[Any]]:
         """An idle connection, or a new one; kept for the next batch unless anything is raised.
 
-        Args:
-            doing: for the message of an error of the server.
-
         Raises:
-            BackendError: the server was lost or failed.
+            BackendError: the server was lost or failed; ``doing`` says at what.
         """
         with self._lock:
             connection = self._idle.pop() if self._idle else None
@@ -119,13 +107,13 @@ class PostgresReader(Reader):
         connection.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        connection = connect(self._conninfo, self._remedy)
+        connection = connect(self.connection_info.conninfo, self._remedy)
         try:
             connection.execute(SETTINGS)
             _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
         except psycopg.Error as error:
             connection.close()
-            raise backend_error(f"cannot read table {SCHEMA}.{self._table}", error, self._remedy) from None
+            raise backend_error(f"cannot read {self._name}", error, self._remedy) from None
         return connection
 
     def fetch(self, indices: Indices) -> Payloads:
@@ -144,7 +132,7 @@ class PostgresReader(Reader):
             rows = [row_of[keys[at : at + 4]] for at in range(0, len(keys), 4)]
         except KeyError as missing:
             key = int.from_bytes(missing.args[0], "big")
-            raise StoreError(f"table {SCHEMA}.{self._table} has no row {key}; prepare the store again") from None
+            raise StoreError(f"{self._name} has no row {key}; prepare the store again") from None
         labels = np.frombuffer(b"".join([value(row, 1) for row in rows]), ">i4").astype(np.int64)
         return Payloads([value(row, 2) for row in rows].__getitem__, labels, self._kind)
 
@@ -157,14 +145,14 @@ class PostgresReader(Reader):
         Raises:
             BackendError: the server was lost.
         """
-        if self._pid is not None:
+        if self.connection_info.server_pid is not None:
             return None
         with self.connection("lost the PostgreSQL server while asking what it read") as connection:
             for each in [connection, *self._idle]:
                 # But for this, a session reports its counts once a second at most.
                 if each.info.server_version >= 150000:
                     each.execute("SELECT pg_stat_force_next_flush()")
-            counted = connection.execute(_BLOCKS_READ, [SCHEMA, self._table]).fetchone()
+            counted = connection.execute(_BLOCKS_READ, [SCHEMA, self.connection_info.table]).fetchone()
         return int(counted[0]) if counted else None
 
     def close(self) -> None:

@@ -268,11 +268,10 @@ def take_identity(identity: dict[str, Any]) -> None:
 
 
 def remove_runtime(path: str) -> None:
-    """Remove a runtime directory, which has no subdirectories."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove a runtime directory, which has no subdirectories; what cannot be removed now is left for later."""
+    with contextlib.suppress(OSError):
         for entry in os.listdir(path):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{path}/{entry}")
+            os.unlink(f"{path}/{entry}")
         os.rmdir(path)
 
 

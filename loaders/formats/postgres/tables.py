@@ -11,6 +11,7 @@ from psycopg import sql
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loaders.core.errors import StoreError
+from loaders.store.manifest import Store
 
 SCHEMA = "bench"
 TABLES = "tables.json"
@@ -18,19 +19,15 @@ Storage = Literal["inline", "toast"]
 
 
 class Tables(BaseModel):
-    """Which tables a store has. It stands in ``tables.json`` and names no server.
-
-    Attributes:
-        token: also in the comment of each table, so that a table of the same name is not mistaken for the store's.
-        names: table of each split.
-        bytes: size of tables and indexes.
-    """
+    """Which table each split of a store has. It stands in ``tables.json`` and names no server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: str
+    """Also in the comment of each table, so that another table of the same name is not mistaken for the store's."""
     names: dict[str, str]
     bytes: int
+    """Of tables and indexes."""
 
 
 def read_tables(store: Path) -> Tables:
@@ -59,14 +56,14 @@ def identity_of(comment: str | None) -> dict[str, Any]:
     return identity if isinstance(identity, dict) and "loader-bench" in identity else {}
 
 
-def tables_of(connection: psycopg.Connection[Any], place: str) -> list[str]:
+def tables_of(connection: psycopg.Connection[Any], place: str) -> set[str]:
     """The tables that were written for a store at a place."""
     rows = connection.execute(
         "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
         "WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r'",
         [SCHEMA],
     )
-    return [name for name, comment in rows if identity_of(comment).get("place") == place]
+    return {name for name, comment in rows if identity_of(comment).get("place") == place}
 
 
 def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Path) -> tuple[list[Path], list[Path]]:
@@ -86,32 +83,22 @@ def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Pa
     return rows, indexes
 
 
-def check_table(
-    connection: psycopg.Connection[Any], tables: Tables, split: str, count: int, store: Path, *, rows: bool
-) -> None:
-    """Check that the table of a split is the one that was written.
-
-    Args:
-        connection: to the server.
-        tables: of the store.
-        split: name of the split.
-        count: its number of samples.
-        store: for messages.
-        rows: count the rows, too.
+def check_table(connection: psycopg.Connection[Any], tables: Tables, split: str, store: Store, *, rows: bool) -> None:
+    """Check that the table of a split is the one that was written; with ``rows`` count them, too.
 
     Raises:
         StoreError: it is another table, or rows are missing.
     """
-    name = tables.names.get(split, "")
-    again = f"prepare {store} again, or choose the server that it was prepared on"
+    name, count = tables.names.get(split, ""), store.info.splits[split].count
+    again = f"prepare {store.location} again, or choose the server that it was prepared on"
     comment = connection.execute(
         "SELECT obj_description(to_regclass(%s), 'pg_class')", [quoted(name).as_string()]
     ).fetchone()
     identity = identity_of(comment[0] if comment else None)
     if not identity:
-        raise StoreError(f"the PostgreSQL server has no table {SCHEMA}.{name} of store {store}; {again}")
+        raise StoreError(f"the PostgreSQL server has no table {SCHEMA}.{name} of store {store.location}; {again}")
     if (identity["loader-bench"], identity.get("split"), identity.get("count")) != (tables.token, split, count):
-        raise StoreError(f"table {SCHEMA}.{name} is not the one that store {store} was prepared with; {again}")
+        raise StoreError(f"table {SCHEMA}.{name} is not the one that store {store.location} was prepared with; {again}")
     if rows:
         (counted,) = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(quoted(name))).fetchone() or (0,)
         if counted != count:

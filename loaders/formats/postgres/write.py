@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from psycopg import sql
 
 from loaders.formats.postgres.connection import OWN_LOG, backend_error
@@ -26,7 +25,9 @@ _TOAST_TARGET: dict[Storage, int] = {"inline": 8160, "toast": 128}
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 # The fields of a row before the image's bytes, as binary COPY wants them: each value after its length.
-_ROW = [("fields", ">i2"), ("id_size", ">i4"), ("id", ">i4"), ("label_size", ">i4"), ("label", ">i4"), ("size", ">i4")]
+_ROW = np.dtype(
+    [("fields", ">i2"), ("id_size", ">i4"), ("id", ">i4"), ("label_size", ">i4"), ("label", ">i4"), ("size", ">i4")]
+)
 
 
 def write_tables(
@@ -36,16 +37,9 @@ def write_tables(
     storage: Storage,
     log: Path | None = None,
 ) -> Tables:
-    """Write a table a split, and ``tables.json``; if that fails, the server is left as it was.
+    """Write a table a split, and ``tables.json``; tables of an earlier store at the same place are dropped.
 
-    Tables of an earlier store at the same place are dropped.
-
-    Args:
-        connection: to the server.
-        splits: by name.
-        folder: of the store.
-        storage: where PostgreSQL keeps the images.
-        log: of a server of the store's own, which is removed with a store that cannot be written.
+    If that fails, the server is left as it was; ``log`` is that of a server of the store's own.
 
     Raises:
         BackendError: the server failed.
@@ -70,13 +64,13 @@ def _write(connection: psycopg.Connection[Any], splits: Mapping[str, Intake], fo
         connection.execute("SET LOCAL synchronous_commit = on")
         if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-        for name in tables_of(connection, place):
-            connection.execute(sql.SQL("DROP TABLE {}").format(quoted(name)))
         for name, split in splits.items():
             _write_table(connection, quoted(names[name]), split, storage)
             identity = {"loader-bench": token, "place": place, "split": name, "count": split.info.count}
             comment = sql.SQL("COMMENT ON TABLE {} IS {}")
             connection.execute(comment.format(quoted(names[name]), sql.Literal(json.dumps(identity))))
+        for name in tables_of(connection, place) - set(names.values()):  # last, since it locks out who reads them
+            connection.execute(sql.SQL("DROP TABLE {}").format(quoted(name)))
     sizes = [
         connection.execute("SELECT pg_total_relation_size(%s::regclass)", [quoted(name).as_string()]).fetchone()
         for name in names.values()
@@ -97,33 +91,19 @@ def _write_table(connection: psycopg.Connection[Any], table: sql.Identifier, spl
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_COPY_HEADER)
         for block in split.blocks():
-            copy.write(_pixel_rows(block, split.stored) if split.rows else _payload_rows(block, split.stored))
+            copy.write(_rows(block, split.stored))
         copy.write(_COPY_END)
     connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id) WITH (fillfactor = 100)").format(table))
 
 
-def _pixel_rows(block: StoredBlock, first: int) -> bytes:
-    """Rows of a block of pixels in the format of binary COPY."""
-    images = block.images.reshape(len(block.labels), -1)
-    rows = _rows(block, first, images.shape[1])
-    rows["size"], rows["image"] = images.shape[1], images
-    return rows.tobytes()
-
-
-def _payload_rows(block: StoredBlock, first: int) -> bytes:
-    """Rows of a block of payloads, of a length each."""
-    rows = _rows(block, first, 0)
-    rows["size"] = [memoryview(payload).nbytes for payload in block.payloads]
-    heads, width = rows.tobytes(), rows.dtype.itemsize
-    return b"".join(
-        part for i, payload in enumerate(block.payloads) for part in (heads[i * width : (i + 1) * width], payload)
-    )
-
-
-def _rows(block: StoredBlock, first: int, image_bytes: int) -> NDArray[Any]:
-    """Rows with everything but the images and their sizes; the first one's id is given."""
-    count = len(block.labels)
-    rows = np.empty(count, np.dtype([*_ROW, ("image", "u1", (image_bytes,))]))
+def _rows(block: StoredBlock, first: int) -> bytes:
+    """Rows of a block in the format of binary COPY; the first one's id is given."""
+    rows = np.empty(len(block.labels), _ROW)
     rows["fields"], rows["id_size"], rows["label_size"] = 3, 4, 4
-    rows["id"], rows["label"] = np.arange(first, first + count), block.labels
-    return rows
+    rows["id"], rows["label"] = np.arange(first, first + len(rows)), block.labels
+    payloads = block.payloads
+    rows["size"] = [memoryview(payload).nbytes for payload in payloads]
+    heads, width = rows.tobytes(), _ROW.itemsize
+    return b"".join(
+        part for i, payload in enumerate(payloads) for part in (heads[i * width : (i + 1) * width], payload)
+    )
