@@ -22,7 +22,7 @@ from loaders.core.errors import BackendError, StoreError
 from loaders.formats.postgres import binaries as pgbinaries
 from loaders.formats.postgres.server import DATA, EmbeddedServer
 from loaders.reading.handover import SHARED_MEMORY
-from tests.loader_contract import in_fork
+from loaders.testing import in_fork
 from tests.private_mount import with_read_only
 
 CACHE = 16 << 20
