@@ -12,7 +12,14 @@ from loaders.core.errors import (
     UnavailableError,
 )
 from loaders.core.format import Candidate, Caps, Format, Reader, Written
-from loaders.core.options import DecodingOptions, EncodingOptions, LoaderOptions, parse_options, read_option, store_option
+from loaders.core.options import (
+    DecodingOptions,
+    EncodingOptions,
+    LoaderOptions,
+    parse_options,
+    read_option,
+    store_option,
+)
 from loaders.core.payloads import Kind, Payloads, Rows
 from loaders.core.regular import open_regular, read_regular
 from loaders.reading.dataset import StoreDataset

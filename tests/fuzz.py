@@ -21,16 +21,14 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+from loaders.images.ragged import RaggedReader
 from numpy.typing import NDArray
 from PIL import Image
 
-from loaders import BatchRequest, DecodeError, SplitInfo
+from loaders import BatchRequest, DecodeError, Kind, Payloads, SplitInfo
 from loaders.images.codecs import Codec, ImageDecoder, Library
 from loaders.images.crops import random_boxes, resize_into
-from loaders import Kind
 from loaders.images.kinds import decode_picture
-from loaders import Payloads
-from loaders.images.ragged import RaggedReader
 from loaders.store.sizes import write_sizes
 from tests.picture_kinds import by_pillow, frame_at, jpeg_of_size, picture_files, png_of_size
 

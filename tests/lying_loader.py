@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import Batch, StoreDataset, LoaderOptions, StreamedSplit, Written, read_option
+from loaders import Batch, LoaderOptions, StoreDataset, StreamedSplit, Written, read_option
 
 Lie = Literal[
     "none", "float32", "nhwc", "short", "tuple", "int32 labels", "order", "labels", "pixels", "neighbour", "one",

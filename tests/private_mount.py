@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loader_contract import in_fork
+from loaders.testing import in_fork
 
 _NEW_MOUNTS, _NEW_USER, _PRIVATE = 0x00020000, 0x10000000, (1 << 14) | (1 << 18)
 _READ_ONLY, _REMOUNT, _BIND = 1, 1 << 5, 1 << 12

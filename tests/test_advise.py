@@ -17,8 +17,8 @@ from bench.advise.words import table
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
 from bench.sources.image_folder import survey
+from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
-from tests.ragged_samples import RaggedSamples, write_folder
 
 CPU = torch.device("cpu")
 

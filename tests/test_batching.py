@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.train.batching import BatchStream, cut, epoch_order
-from loaders import BackendError, StoreDataset, OptionError, StoreError, load
-from tests.samples import INFO, as_splits, make_splits
+from loaders import BackendError, OptionError, StoreDataset, StoreError, load
+from loaders.testing import INFO, make_splits
 
 SAMPLES = make_splits()
 
@@ -27,7 +27,7 @@ SAMPLES = make_splits()
 @pytest.fixture(scope="module")
 def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores") / "store"
-    load("mmap").prepare(as_splits(SAMPLES), folder, dataset=INFO)
+    load("mmap").prepare(SAMPLES, folder, dataset=INFO)
     return folder
 
 

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders import StoreError
-from loaders import Comparison
-from loaders.store.checksums import checksums_name, write_checksums
+from loaders import Comparison, StoreError
 from loaders.images.digests import checksums_of, image_digest
+from loaders.store.checksums import checksums_name, write_checksums
 
 COUNT = 20
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 4, 5), dtype=np.uint8)

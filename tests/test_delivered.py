@@ -18,11 +18,9 @@ from bench.run.runner import RunFailedError, run
 from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
 from bench.train.batching import BatchStream, cut
-from loaders import LoaderFaultError, load
-from loaders import Indices
+from loaders import Indices, LoaderFaultError, load
+from loaders.testing import INFO, SIZE, RaggedSamples
 from tests.lying_loader import LyingDataset, LyingOptions
-from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import INFO
 from tests.sweeps import install
 
 SMALL: dict[str, Any] = {

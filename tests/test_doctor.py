@@ -12,15 +12,14 @@ import pytest
 from bench.run.doctor import Finding, examine, verify
 from bench.run.stores import Silent
 from bench.sources.registry import SOURCES
-from loaders import StoreError, load, loader_names
+from loaders import StoreError, load, loader_names, read_manifest
 from loaders.store.manifest import MANIFEST, write_manifest
-from loaders import read_manifest
-from tests.samples import INFO, as_splits, make_splits
+from loaders.testing import INFO, make_splits
 
 
 def prepared(location: Path, loader: str = "mmap", **options: str) -> Path:
     found = load(loader)
-    splits = as_splits(make_splits("jpeg"))
+    splits = make_splits("jpeg")
     found.prepare(splits, location, found.Options.model_validate(options), dataset=INFO)
     return location
 

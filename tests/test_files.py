@@ -19,8 +19,8 @@ from bench.sources.image_folder import Files, survey
 from bench.sources.registry import SOURCES, open_source, why_missing
 from bench.sources.tar_extraction import extract_tar
 from bench.sources.tiny_layout import TOP, ZipTree
+from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
-from tests.ragged_samples import RaggedSamples, write_folder
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,12 +13,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from bench.idioms.filesystem import idiom
-from loaders import DecodeError, StoreDataset, LoaderError, OptionError, StoreError
+from loaders import DecodeError, LoaderError, OptionError, StoreDataset, StoreError, read_manifest
 from loaders.formats.filesystem import FilesystemDataset, FilesystemOptions
-from loaders import read_manifest
 from loaders.store.manifest import write_manifest
-from tests.loader_contract import same
-from tests.samples import INFO, Samples
+from loaders.testing import INFO, Samples, assert_same
 
 COUNT = 41
 LIKE_RAW = Samples(COUNT, (3, 16, 12), "raw", seed=1)
@@ -47,7 +45,7 @@ def image_path(location: Path, index: int, samples: Samples = LIKE_RAW) -> Path:
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_gives_the_source_s_samples(tmp_path: Path, samples: Samples, decoder: str, threads: int) -> None:
     with opened(prepared(tmp_path, samples), decoder=decoder, threads=threads) as dataset:
-        assert same(dataset.batch(ORDER), samples.expect(ORDER))
+        assert_same(dataset.batch(ORDER), samples.expect(ORDER))
 
 
 @pytest.mark.parametrize("samples", [LIKE_RAW, LIKE_JPEG], ids=["png", "jpeg"])
@@ -74,7 +72,7 @@ def test_compression_level(tmp_path: Path) -> None:
         (folder := tmp_path / str(level)).mkdir()
         location = prepared(folder, flat, compression=level)
         with opened(location, compression=level) as dataset:
-            assert same(dataset.batch([9, 1]), flat.expect([9, 1]))
+            assert_same(dataset.batch([9, 1]), flat.expect([9, 1]))
         sizes.append(image_path(location, 0, flat).stat().st_size)
     assert sizes[1] < sizes[0] / 3
     with pytest.raises(OptionError, match="compression"):
@@ -94,7 +92,7 @@ def test_opening_looks_at_no_image(tmp_path: Path) -> None:
     image_path(location, 5).unlink()
     with opened(location) as dataset:
         others = [i for i in range(COUNT) if i != 5]
-        assert same(dataset.batch(others), LIKE_RAW.expect(others))
+        assert_same(dataset.batch(others), LIKE_RAW.expect(others))
         with pytest.raises(StoreError, match=r"00000005\.png is missing .*prepare it again"):
             dataset.batch([1, 5])
 
@@ -132,7 +130,7 @@ def test_damaged_images_are_named(tmp_path: Path, samples: Samples, decoder: str
             dataset.batch([11])
         path.rmdir()
         path.write_bytes(whole)
-        assert same(dataset.batch([11]), samples.expect([11]))
+        assert_same(dataset.batch([11]), samples.expect([11]))
 
 
 @pytest.mark.parametrize("content", ["negative", "short"])

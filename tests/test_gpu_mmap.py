@@ -27,23 +27,33 @@ from loaders import (
     BackendError,
     BatchRequest,
     DecodeError,
+    Indices,
+    LoaderOptions,
     OptionError,
     StoreError,
     UnavailableError,
     load,
+    parse_options,
 )
-from loaders import Indices
-from loaders import LoaderOptions, parse_options
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
 from loaders.formats.gpu_mmap.fill import check_room, decode_into, pieces, remedy
 from loaders.formats.gpu_mmap.format import GpuMmapDataset, GpuMmapOptions
 from loaders.formats.gpu_mmap.gathering import Gather, widest_word
 from loaders.formats.gpu_mmap.hostpages import ATTEMPTS, Way, file_pages, locked_memory
-from loaders.store.sizes import sizes_name
 from loaders.store.intake import StreamedSplit
-from tests.loader_contract import Case, LoaderContract, Prepared, same
-from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import CLASSES, INFO, Samples, any_splits, as_splits
+from loaders.store.sizes import sizes_name
+from loaders.testing import (
+    CLASSES,
+    INFO,
+    SIZE,
+    Case,
+    LoaderContract,
+    Prepared,
+    RaggedSamples,
+    Samples,
+    assert_same,
+    make_splits,
+)
 
 GPU_MMAP = load("gpu_mmap")
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
@@ -161,7 +171,7 @@ class TestOnHost(LoaderContract):
     def store(self, case: Case, tmp_path_factory: pytest.TempPathFactory, fake: Fake) -> Prepared:
         if str(case) not in _stores:
             location = tmp_path_factory.mktemp("stores", numbered=True) / "store"
-            prepared = Prepared(OnHost, case.options, location, any_splits(case.source))
+            prepared = Prepared(OnHost, case.options, location, make_splits(case.source))
             prepared.prepare(location)
             _stores[str(case)] = prepared
         return _stores[str(case)]
@@ -182,10 +192,10 @@ def test_gather_is_indexing(shape: tuple[int, int, int], count: int, data: st.Da
     gather = Gather(torch.from_numpy(samples.images), samples.labels)
     batch = gather.read(np.array(indices, np.int64))
     assert batch.images.shape == (len(indices), *shape)
-    assert same(batch, samples.expect(indices))
+    assert_same(batch, samples.expect(indices))
     batch.images.fill_(7)  # fresh memory
     batch.labels.fill_(-1)
-    assert same(gather.read(np.array(indices, np.int64)), samples.expect(indices))
+    assert_same(gather.read(np.array(indices, np.int64)), samples.expect(indices))
 
 
 @given(st.integers(1, 10**6))
@@ -265,7 +275,7 @@ def test_a_split_that_does_not_fit_takes_nothing(
     assert "register" not in fake.log
     fake.left = memory.available = needed
     with dataset:
-        assert same(dataset.batch([3, 1]), samples.expect([3, 1]))
+        assert_same(dataset.batch([3, 1]), samples.expect([3, 1]))
 
 
 @pytest.fixture
@@ -380,7 +390,7 @@ def test_every_way_to_a_file_s_pages_gives_the_same(tmp_path: Path, fake: Fake, 
     fake.says, fake.codes = WAYS[way][0], list(WAYS[way][1])
     with dataset:
         assert dataset.way == way
-        assert same(dataset.batch([19, 3, 3]), samples.expect([19, 3, 3]))
+        assert_same(dataset.batch([19, 3, 3]), samples.expect([19, 3, 3]))
     fake.codes = [REFUSED, REFUSED]
     if way != "pageable":
         with pytest.raises(UnavailableError, match="cannot read the pages of"):
@@ -629,7 +639,7 @@ def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
         for train in (False, True):
             request = BatchRequest(np.arange(30)[::-1].copy(), 3, 1, 20, train)
             images, labels = mmap.batch(request)
-            assert same(device.batch(request), (images, labels))
+            assert_same(device.batch(request), (images, labels))
 
 
 def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapDataset, Any]:
@@ -665,7 +675,7 @@ def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str, ragged
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert not network.query()
-        assert same(batch, samples.expect(wanted))
+        assert_same(batch, samples.expect(wanted))
 
 
 @pytest.mark.cuda

@@ -15,12 +15,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 import loaders
-from loaders import BackendError, load
+from loaders import BackendError, BatchStream, cut, epoch_order, load
 from loaders.reading.handover import SHARED_MEMORY, check_room, explained
-from loaders import BatchStream, cut, epoch_order
-from tests.loader_contract import in_fork
+from loaders.testing import INFO, Samples, in_fork
 from tests.private_mount import with_private_mount
-from tests.samples import INFO, Samples, as_splits
 from tests.test_pgserver import alive, wait_until
 
 

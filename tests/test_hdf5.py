@@ -21,14 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.idioms.hdf5 import idiom
-from loaders import DecodeError, StoreDataset, OptionError, StoreError, StoreInfo
-from loaders import parse_options
+from loaders import DecodeError, OptionError, StoreDataset, StoreError, StoreInfo, parse_options, read_manifest
 from loaders.formats.hdf5.format import FILE, Hdf5Dataset, Hdf5Options
-from loaders import read_manifest
 from loaders.store.manifest import write_manifest
-from tests.loader_contract import Breaking, in_fork, same
-from tests.ragged_samples import SIZE
-from tests.samples import INFO, Samples, any_splits
+from loaders.testing import INFO, SIZE, Breaking, Samples, assert_same, in_fork, make_splits
 
 COUNT = 41
 SHAPE = (3, 16, 12)
@@ -93,7 +89,7 @@ def test_gives_the_source_s_samples(tmp_path: Path, options: dict[str, Any]) -> 
     with opened(location, options) as train, opened(location, options, "test") as test:
         for dataset, samples in ((train, source(options)["train"]), (test, source(options)["test"])):
             for indices in (random.permutation(len(samples)), random.integers(0, len(samples), 30)):
-                assert same(dataset.batch(indices), samples.expect(indices.tolist()))
+                assert_same(dataset.batch(indices), samples.expect(indices.tolist()))
     assert sorted(path.name for path in location.iterdir()) == [FILE, "store.json", "test.checksums", "train.checksums"]
 
 
@@ -101,7 +97,7 @@ def test_one_channel(tmp_path: Path) -> None:
     grey = Samples(COUNT, (1, 8, 8))
     Hdf5Dataset.prepare({"train": grey}, tmp_path / "store", dataset=INFO)
     with opened(tmp_path / "store", {}) as dataset:
-        assert same(dataset.batch([3, 1]), grey.expect([3, 1]))
+        assert_same(dataset.batch([3, 1]), grey.expect([3, 1]))
 
 
 @pytest.mark.parametrize("options", KINDS, ids=name)
@@ -109,7 +105,7 @@ def test_one_channel(tmp_path: Path) -> None:
 @given(indices=st.lists(st.integers(-COUNT, COUNT - 1), max_size=60))
 def test_keeps_any_order_and_duplicates(stores: Path, options: dict[str, Any], indices: list[int]) -> None:
     with opened(stores / name(options), options) as dataset:
-        assert same(dataset.batch(indices), source(options)["train"].expect(indices))
+        assert_same(dataset.batch(indices), source(options)["train"].expect(indices))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +181,7 @@ def test_mapped_keeps_no_hdf5_file_open(stores: Path) -> None:
 
     before = files()
     with opened(stores / "default", {"access": "mapped"}) as dataset:
-        assert same(dataset.batch([4, 4, 2]), RAW["train"].expect([4, 4, 2]))
+        assert_same(dataset.batch([4, 4, 2]), RAW["train"].expect([4, 4, 2]))
         assert files() == before
     with opened(stores / "default", {}) as dataset:
         dataset.batch([0])
@@ -198,7 +194,7 @@ def test_another_s_lock_does_not_matter(stores: Path) -> None:
     with path.open("r+b") as other, opened(stores / "default", {}) as dataset:
         fcntl.flock(other, fcntl.LOCK_EX)
         dataset.close()
-        assert same(dataset.batch([1]), RAW["train"].expect([1]))
+        assert_same(dataset.batch([1]), RAW["train"].expect([1]))
 
 
 @pytest.mark.parametrize("options", KINDS[:5], ids=name)
@@ -213,7 +209,7 @@ def test_a_disk_that_takes_no_more(tmp_path: Path, options: dict[str, Any]) -> N
                 prepared(tmp_path, options)
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         with opened(prepared(tmp_path, options), options) as dataset:
-            assert same(dataset.batch([5, 0]), source(options)["train"].expect([5, 0]))
+            assert_same(dataset.batch([5, 0]), source(options)["train"].expect([5, 0]))
 
     assert in_fork(child) == 0
 
@@ -293,7 +289,7 @@ def test_a_damaged_chunk_is_refused_when_it_is_read(tmp_path: Path) -> None:
         chunk = file["train/images"].id.read_direct_chunk((9,))[1]
     overwrite(location / FILE, chunk)
     with opened(location, options) as dataset:
-        assert same(dataset.batch([8, 10]), RAW["train"].expect([8, 10]))
+        assert_same(dataset.batch([8, 10]), RAW["train"].expect([8, 10]))
         with pytest.raises(StoreError, match=r"cannot read .*images\.h5: .*prepare it again"):
             dataset.batch([8, 9, 10])
 
@@ -305,7 +301,7 @@ def test_a_damaged_jpeg_is_named(tmp_path: Path, access: str) -> None:
     assert JPEG["train"].files is not None
     overwrite(location / FILE, JPEG["train"].files[9])
     with opened(location, options) as dataset:
-        assert same(dataset.batch([8, 10]), JPEG["train"].expect([8, 10]))
+        assert_same(dataset.batch([8, 10]), JPEG["train"].expect([8, 10]))
         with pytest.raises(DecodeError, match=r"image 9 of the train split in .*not a readable JPEG.*prepare it again"):
             dataset.batch([8, 9, 10])
 
@@ -322,7 +318,7 @@ def test_the_limit_gives_the_same(stores: Path, options: dict[str, Any]) -> None
             assert np.array_equal(pixels, expected[0])
             assert np.array_equal(labels, expected[1])
             images[:] = 0
-        assert same(dataset.batch([7]), samples.expect([7]))
+        assert_same(dataset.batch([7]), samples.expect([7]))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -332,7 +328,7 @@ def test_killed_at_its_end_it_begins_anew(
 ) -> None:
     """The notes speak of the spool: they must not outlive it."""
     monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
-    samples = any_splits(kind)
+    samples = make_splits(kind)
     options = Hdf5Dataset.Options.model_validate({"encoding": "jpeg"} if kind == "jpeg" else {})
 
     def prepare() -> StoreInfo:
@@ -356,12 +352,12 @@ def test_killed_at_its_end_it_begins_anew(
     info = prepare()
     assert info.attempts == 1
     with Hdf5Dataset(tmp_path / "store", "train", options, size=SIZE if kind != "jpeg" else None) as dataset:
-        assert same(dataset.batch(list(range(41))), samples["train"].expect(list(range(41))))
+        assert_same(dataset.batch(list(range(41))), samples["train"].expect(list(range(41))))
 
 
 def test_a_spool_that_is_gone_is_a_stale_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
-    samples = any_splits("ragged")
+    samples = make_splits("ragged")
     breaking = {**samples, "train": Breaking(samples["train"], lambda: os.kill(os.getpid(), signal.SIGKILL))}
 
     def killed() -> None:

@@ -19,12 +19,10 @@ from bench.idioms import Crops, NoIdiomError, gpu_mmap, pool
 from bench.run import rates
 from bench.run.rates import find_idiom
 from bench.train.batching import BatchStream
-from loaders import Format, BatchRequest, DecodeError, StoreDataset, load, loader_names
+from loaders import BatchRequest, DecodeError, Format, StoreDataset, load, loader_names
 from loaders.images.kinds import decode_picture
-from tests.loader_contract import Case, Prepared
+from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits
 from tests.picture_kinds import frame_at, picture_files, with_byte
-from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import INFO, Samples, any_splits, as_splits
 from tests.test_gpu_mmap import Fake, OnHost
 
 CASES = [
@@ -56,7 +54,7 @@ def prepared(case: Case, folder: Path, loader: type[Format[Any]]) -> Prepared:
     reason = loader.unavailable(loader.Options.model_validate(case.options))
     if reason:
         pytest.skip(reason)
-    found = Prepared(loader, case.options, folder / "store", any_splits(case.source))
+    found = Prepared(loader, case.options, folder / "store", make_splits(case.source))
     found.prepare(found.location)
     return found
 
@@ -198,9 +196,7 @@ def on_host(
 
 @settings(deadline=None, max_examples=10)
 @given(some_indices, some_crops)
-def test_the_device_s_idiom_gives_the_same(
-    on_host: tuple[Prepared, StoreDataset], indices: Any, crops: Crops
-) -> None:
+def test_the_device_s_idiom_gives_the_same(on_host: tuple[Prepared, StoreDataset], indices: Any, crops: Crops) -> None:
     store, dataset = on_host
     many = dataset.split_info.shape is None
     size, seed, epoch = crops

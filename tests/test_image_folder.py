@@ -18,7 +18,7 @@ from bench.sources.folder import Folder
 from bench.sources.image_folder import Files, survey
 from bench.sources.registry import open_source, why_missing
 from loaders import DecodeError, load
-from tests.ragged_samples import RaggedSamples, a_file, write_folder
+from loaders.testing import RaggedSamples, a_file, write_folder
 
 PICTURE = a_file(np.full((20, 30, 3), 90, np.uint8), 0)
 

@@ -23,7 +23,7 @@ from bench.sources.imagenette import NAMES, Imagenette, Imagenette160, Imagenett
 from bench.sources.registry import open_source
 from bench.sources.tar_extraction import extract_tar
 from loaders import load
-from tests.ragged_samples import a_file
+from loaders.testing import a_file
 from tests.test_fetch import Server, server  # noqa: F401 - a fixture
 
 TOP = "imagenette2-160"

@@ -14,12 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders import Block, DecodeError, StoreInfo, load
+from loaders import Block, DecodeError, StoreInfo, between, load
 from loaders.store.journal import ROW, Journal, Past
-from loaders import between
-from tests.loader_contract import Breaking, Interruption, same
-from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import INFO, Samples, make_splits
+from loaders.testing import INFO, SIZE, Breaking, Interruption, RaggedSamples, Samples, assert_same, make_splits
 
 MMAP = load("mmap")
 
@@ -75,7 +72,7 @@ def test_three_attempts(tmp_path: Path) -> None:
     assert done[0] == 64
     assert info.attempts == 3
     with MMAP(tmp_path / "store", "train") as dataset:
-        assert same(dataset.batch(list(range(90))), splits["train"].expect(list(range(90))))
+        assert_same(dataset.batch(list(range(90))), splits["train"].expect(list(range(90))))
 
 
 @pytest.mark.usefixtures("at_once")
@@ -120,7 +117,7 @@ def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
     info = prepare(tmp_path / "store", splits)
     assert info.attempts == (2 if damage == "more data" else 1)
     with MMAP(tmp_path / "store", "train") as dataset:
-        assert same(dataset.batch(list(range(41))), splits["train"].expect(list(range(41))))
+        assert_same(dataset.batch(list(range(41))), splits["train"].expect(list(range(41))))
 
 
 @pytest.mark.usefixtures("at_once")
@@ -153,7 +150,7 @@ def test_a_corrupt_file_at_the_end(tmp_path: Path) -> None:
     assert done[0] == 32
     assert info.splits["train"].skipped == ("40.jpg",)
     with MMAP(tmp_path / "store", "train", size=SIZE) as dataset:
-        assert same(dataset.batch(list(range(40))), splits["train"].expect(list(range(40))))
+        assert_same(dataset.batch(list(range(40))), splits["train"].expect(list(range(40))))
 
 
 @pytest.mark.usefixtures("at_once")

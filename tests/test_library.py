@@ -14,7 +14,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 import loaders
 from loaders import LoaderError, OptionError, StoreError
-from tests.ragged_samples import RaggedSamples, write_folder
+from loaders.testing import RaggedSamples, write_folder
 
 FORMATS = ["filesystem", "mmap", "hdf5", "postgres", "memory"]
 

@@ -14,11 +14,11 @@ from loaders import (
     encoding_option,
     load,
     loader_names,
+    parse_options,
     read_option,
     store_option,
 )
 from loaders.core.options import Encoding
-from loaders import parse_options
 
 
 class Some(LoaderOptions):

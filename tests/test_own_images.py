@@ -11,8 +11,8 @@ import pytest
 from bench.records import Foreign, Record, read_records
 from bench.report.tables import tables
 from loaders import load
+from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
-from tests.ragged_samples import RaggedSamples, write_folder
 
 QUICK = ("--epochs", "1", "--threads", "1", "--device", "cpu", "--image-size", "16", "--batch-size", "16")
 WAYS = [

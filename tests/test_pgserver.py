@@ -23,7 +23,7 @@ from loaders.formats.postgres import server as pgserver
 from loaders.formats.postgres.cluster import DATA
 from loaders.formats.postgres.server import EmbeddedServer
 from loaders.reading.handover import SHARED_MEMORY
-from tests.loader_contract import in_fork
+from loaders.testing import in_fork
 from tests.private_mount import with_read_only
 
 CACHE = 16 << 20

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loaders import DecodeError
-from loaders import Kind
+from loaders import DecodeError, Kind
 from loaders.images.kinds import decode_picture
 from tests.picture_kinds import ODD, by_pillow, jpeg_of_size, picture_files, turned
 

@@ -20,15 +20,13 @@ from psycopg.conninfo import make_conninfo
 from torch.utils.data import DataLoader
 
 from bench.idioms.postgres import idiom
-from loaders import BackendError, LoaderError, OptionError, StoreError
-from loaders import parse_options
+from loaders import BackendError, LoaderError, OptionError, StoreError, parse_options
 from loaders.formats.postgres import format as postgres
 from loaders.formats.postgres.binaries import Found
 from loaders.formats.postgres.format import PostgresDataset, PostgresOptions
 from loaders.formats.postgres.server import EmbeddedServer
 from loaders.formats.postgres.tables import SCHEMA, TABLES, read_tables
-from tests.loader_contract import Breaking, Interruption, in_fork, same
-from tests.samples import INFO, Samples, as_splits, make_splits
+from loaders.testing import INFO, Breaking, Interruption, Samples, assert_same, in_fork, make_splits
 from tests.test_pgserver import alive, nothing_left, wait_until
 
 Stored = tuple[Path, dict[str, Samples]]
@@ -41,7 +39,7 @@ pytestmark = pytest.mark.skipif(
 
 def prepare(location: Path, splits: dict[str, Any], options: dict[str, Any] | None = None) -> Any:
     return PostgresDataset.prepare(
-        as_splits(splits), location, parse_options(PostgresOptions, options or {}, "postgres"), dataset=INFO
+        splits, location, parse_options(PostgresOptions, options or {}, "postgres"), dataset=INFO
     )
 
 
@@ -104,7 +102,7 @@ def test_workers_alone_start_and_share_it(embedded: Stored) -> None:
     dataset = PostgresDataset(location, "train", {"storage": "inline"})
     loader: Any = DataLoader(dataset, batch_size=6, num_workers=2, multiprocessing_context="spawn")
     for number, batch in enumerate(loader):
-        assert same(batch, splits["train"].expect(list(range(41))[number * 6 : number * 6 + 6]))
+        assert_same(batch, splits["train"].expect(list(range(41))[number * 6 : number * 6 + 6]))
     assert wait_until(lambda: (location / "server.lock").read_bytes() == b"")
 
 
@@ -132,10 +130,10 @@ def test_storage_decides_where_the_bytes_are(tmp_path: Path, storage: str, place
         assert sizes[["main", "toast"].index(place)] >= 100 * 3072
         assert sizes[["toast", "main"].index(place)] < 100 * 1000
         order = np.random.default_rng(0).integers(0, 100, 64)
-        assert same(dataset.batch(order), splits["train"].expect(order.tolist()))
+        assert_same(dataset.batch(order), splits["train"].expect(order.tolist()))
     # More than a page can hold: out of line in either case.
     with PostgresDataset(tmp_path / "store", "test", {"storage": storage}) as dataset:
-        assert same(dataset.batch([2, 0]), splits["test"].expect([2, 0]))
+        assert_same(dataset.batch([2, 0]), splits["test"].expect([2, 0]))
     with pytest.raises(StoreError, match="was prepared with"):
         PostgresDataset(tmp_path / "store", "train", {"storage": "toast" if storage == "inline" else "inline"}).open()
 
@@ -187,7 +185,7 @@ def test_a_killed_prepare_leaves_no_server(embedded: Stored, tmp_path: Path) -> 
     assert in_fork(lambda: prepare(location, breaking)) == -signal.SIGKILL
     prepare(location, splits)  # at once
     with PostgresDataset(location, "test") as dataset:
-        assert same(dataset.batch([1]), splits["test"].expect([1]))
+        assert_same(dataset.batch([1]), splits["test"].expect([1]))
     runtime = told.read_text().split('"')[3].rsplit("/", 1)[0]
     assert wait_until(lambda: nothing_left([int((tmp_path / "pid").read_text())], runtime))
 
@@ -260,10 +258,10 @@ def test_rows_on_the_user_s_server(on_dsn: Stored, dsn: str) -> None:
         "train.checksums",
     ]
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
-        assert same(dataset.batch([7, 3, 3, -1]), splits["train"].expect([7, 3, 3, -1]))
+        assert_same(dataset.batch([7, 3, 3, -1]), splits["train"].expect([7, 3, 3, -1]))
         assert dataset.connection_info().server_pid is None
         with pickle.loads(pickle.dumps(dataset)) as again:  # noqa: S301 - our own bytes
-            assert same(again.batch([1]), splits["train"].expect([1]))
+            assert_same(again.batch([1]), splits["train"].expect([1]))
         loader: Any = DataLoader(dataset, batch_size=20, num_workers=2, multiprocessing_context="fork")
         assert [len(batch.labels) for batch in loader] == [20, 20, 1]
 
@@ -321,7 +319,7 @@ def test_the_dsn_may_come_from_the_environment(on_dsn: Stored, dsn: str, monkeyp
     location, splits = on_dsn
     monkeypatch.setenv(postgres.DSN_VARIABLE, dsn)
     with PostgresDataset(location, "test") as dataset:
-        assert same(dataset.batch([4]), splits["test"].expect([4]))
+        assert_same(dataset.batch([4]), splits["test"].expect([4]))
     assert PostgresOptions(server="embedded").dsn is None
     monkeypatch.delenv(postgres.DSN_VARIABLE)
     with pytest.raises(StoreError, match=r"was prepared with .*dsn"):
@@ -360,9 +358,9 @@ def test_preparing_again_drops_the_old_tables(on_dsn: Stored, dsn: str, tmp_path
     assert second < tables_on(dsn)
     assert not first & tables_on(dsn)
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
-        assert same(dataset.batch([12]), splits["test"].expect([12]))
+        assert_same(dataset.batch([12]), splits["test"].expect([12]))
     with PostgresDataset(other, "train", {"dsn": dsn}) as dataset:  # another store on the same server
-        assert same(dataset.batch([12]), splits["train"].expect([12]))
+        assert_same(dataset.batch([12]), splits["train"].expect([12]))
 
 
 @pytest.mark.parametrize("kill", [False, True])
@@ -383,7 +381,7 @@ def test_an_interrupted_prepare_leaves_the_tables_as_they_were(on_dsn: Stored, d
             prepare(location, breaking, {"dsn": dsn})
     assert tables_on(dsn) == before
     with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
-        assert same(dataset.batch([0]), splits["train"].expect([0]))
+        assert_same(dataset.batch([0]), splits["train"].expect([0]))
 
 
 def test_a_killed_prepare_goes_on_with_its_tables(
@@ -402,11 +400,11 @@ def test_a_killed_prepare_goes_on_with_its_tables(
     done: list[int] = []
     options = parse_options(PostgresOptions, {"dsn": dsn}, "postgres")
     first = tmp_path / "first"
-    info = PostgresDataset.prepare(as_splits(splits), first, options, dataset=INFO, progress=done.append)
+    info = PostgresDataset.prepare(splits, first, options, dataset=INFO, progress=done.append)
     assert (done[0], info.attempts) == (32, 2)
     for split, mine in splits.items():
         with PostgresDataset(first, split, {"dsn": dsn}) as dataset:
-            assert same(dataset.batch(list(range(len(mine)))), mine.expect(list(range(len(mine)))))
+            assert_same(dataset.batch(list(range(len(mine)))), mine.expect(list(range(len(mine)))))
     assert len(tables_on(dsn)) == len(before) + 2
 
     killed("second")
@@ -419,7 +417,7 @@ def test_a_killed_prepare_goes_on_with_its_tables(
         tables_on(dsn) - before - {t for s in ("first", "second") for t in read_tables(tmp_path / s).names.values()}
     )
     other = INFO.model_copy(update={"fingerprint": "another"})
-    PostgresDataset.prepare(as_splits(splits), tmp_path / "third", options, dataset=other)
+    PostgresDataset.prepare(splits, tmp_path / "third", options, dataset=other)
     assert half not in tables_on(dsn)  # of other data, and nobody else would remove it
 
 
@@ -433,7 +431,7 @@ def test_changed_tables_are_refused(on_dsn: Stored, dsn: str, tmp_path: Path) ->
         run(dsn, "DELETE FROM {} WHERE id = 7", table)
         with pytest.raises(StoreError, match="has no row 7; prepare"):
             dataset.batch([6, 7])
-        assert same(dataset.batch([6]), splits["train"].expect([6]))
+        assert_same(dataset.batch([6]), splits["train"].expect([6]))
     with pytest.raises(StoreError, match="has 40 rows instead of 41; prepare"):
         PostgresDataset(location, "train", {"dsn": dsn}).open()
     run(dsn, 'COMMENT ON TABLE {} IS \'{{"loader-bench": "1"}}\'', table)
@@ -481,7 +479,7 @@ def test_settings_of_the_user_s_server_have_their_own_remedies(
     ):
         prepare(tmp_path / "other", splits, {"dsn": role})
     with PostgresDataset(location, "train", {"dsn": role}) as dataset:  # reading needs nothing more
-        assert same(dataset.batch([7]), splits["train"].expect([7]))
+        assert_same(dataset.batch([7]), splits["train"].expect([7]))
     run(dsn, "ALTER ROLE other RESET ALL")
     run(dsn, "ALTER ROLE other SET statement_timeout = 200")
     table = read_tables(location).names["train"]
@@ -498,7 +496,7 @@ def test_settings_of_the_user_s_server_have_their_own_remedies(
         other.rollback()
         run(dsn, "ALTER ROLE other RESET ALL")
     with PostgresDataset(location, "train", {"dsn": role}) as dataset:
-        assert same(dataset.batch([0]), splits["train"].expect([0]))
+        assert_same(dataset.batch([0]), splits["train"].expect([0]))
 
 
 def test_a_session_that_its_administrator_ends_is_told_so(on_dsn: Stored, dsn: str, role: str) -> None:

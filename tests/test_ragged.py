@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import BatchRequest, DecodeError, OptionError, StoreError, load
-from loaders.store.sizes import sizes_name
-from loaders import read_manifest
+from loaders import BatchRequest, DecodeError, OptionError, StoreError, load, read_manifest
 from loaders.store.manifest import write_manifest
+from loaders.store.sizes import sizes_name
+from loaders.testing import INFO, SIZE, RaggedSamples, make_splits
 from tests.picture_kinds import (
     by_pillow,
     encoded,
@@ -29,8 +29,6 @@ from tests.picture_kinds import (
     smooth,
     with_byte,
 )
-from tests.ragged_samples import SIZE, RaggedSamples
-from tests.samples import INFO, as_splits, make_splits
 
 
 def prepared(location: Path, loader: str = "mmap", **options: Any) -> RaggedSamples:
@@ -103,7 +101,7 @@ def test_scaled_decoding_is_near_and_says_so(tmp_path: Path) -> None:
 
 def test_scaled_is_for_images_of_many_sizes(tmp_path: Path) -> None:
     found = load("mmap")
-    found.prepare(as_splits(make_splits("jpeg")), tmp_path / "store", found.Options.model_validate({}), dataset=INFO)
+    found.prepare(make_splits("jpeg"), tmp_path / "store", found.Options.model_validate({}), dataset=INFO)
     with pytest.raises(OptionError, match="scaled=true is for images of many sizes"):
         found(tmp_path / "store", "train", {"scaled": True}).open()
 

@@ -13,7 +13,7 @@ from bench.records import Foreign, read_records
 from bench.render.show import cell
 from bench.render.table import Table
 from bench.report.tables import tables
-from tests.ragged_samples import RaggedSamples
+from loaders.testing import RaggedSamples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

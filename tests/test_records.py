@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record, read_records, write_record
-from tests.loader_contract import in_fork
+from loaders.testing import in_fork
 from tests.record_samples import a_document, a_record, an_epoch
 
 # The published schema, version 2. A key that goes or comes needs a new version.

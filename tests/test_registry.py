@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.run.doctor import why_unavailable
-from loaders import StoreDataset, UnavailableError, load, loader_names
-from loaders import BUILT_IN, UnknownLoaderError
+from loaders import BUILT_IN, StoreDataset, UnavailableError, UnknownLoaderError, load, loader_names
 from loaders.registry import LoaderSpec
 from tests.command import Bench
 

@@ -30,7 +30,7 @@ def kept_in(folder: Path) -> dict[int, Record]:
     return found
 
 
-def test_a_record_that_came_meanwhile_is_kept_beside(tmp_path: Path) -> None:
+def test_a_record_that_came_meanwhile_is_keptbeside(tmp_path: Path) -> None:
     config = numbered(of_repeat().config, None, False, tmp_path)
     keep(of_repeat(flags=["other"]), False, tmp_path)
     written = keep(of_repeat(config.repeat, flags=["ours"]), False, tmp_path)

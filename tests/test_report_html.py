@@ -428,7 +428,7 @@ def test_figures_that_are_drawn_already_are_taken(tmp_path: Path, records: list[
     assert base64.b64encode(drawn.read_bytes()).decode() in text
 
 
-def test_gradients_are_shown_if_they_lie_beside(tmp_path: Path, records: list[Record]) -> None:
+def test_gradients_are_shown_if_they_liebeside(tmp_path: Path, records: list[Record]) -> None:
     folder = ROOT / "results" / "gradients"
     text = write_html([], records, [], tmp_path, command="x", gradients=folder).read_text(encoding="utf-8")
     page = Page(text)

@@ -11,8 +11,7 @@ import pytest
 
 from loaders import Block, StoreError, StoreInfo, load, loader_names
 from loaders.store.space import estimate
-from tests.ragged_samples import RaggedSamples
-from tests.samples import CLASSES, INFO, Samples, make_splits
+from loaders.testing import CLASSES, INFO, RaggedSamples, Samples, make_splits
 
 
 class Huge:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
-from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, load
+from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, between, load
 from loaders.store.intake import StreamedSplit
 from loaders.store.samples import SplitInfo, check_split_names
-from loaders import between
-from tests.samples import Samples
+from loaders.testing import Samples
 
 SHAPE = (2, 3, 5)
 

@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loaders import LoaderError, StoreError, StoreInfo, load
+from loaders import LoaderError, StoreError, StoreInfo, load, read_store
 from loaders.store.manifest import MANIFEST
-from loaders import read_store
 from loaders.store.writer import StoreWriter
-from tests.loader_contract import Breaking, in_fork, same
-from tests.samples import INFO, Samples, as_splits, make_splits
+from loaders.testing import INFO, Breaking, Samples, assert_same, in_fork, make_splits
 
 MMAP = load("mmap")
 
@@ -87,7 +85,7 @@ def test_a_full_disk(mount: Mount, loader: str) -> None:
     assert str(caught.value).startswith(sentence)
     assert beside(location) == set()
     small = {"train": Samples(3, (3, 32, 32)), "test": Samples(2, (3, 32, 32))}
-    load(loader).prepare(as_splits(small), location, dataset=INFO)  # the space is free again
+    load(loader).prepare(small, location, dataset=INFO)  # the space is free again
 
 
 @pytest.mark.parametrize("loader", ["mmap", "filesystem", "hdf5"])
@@ -95,7 +93,7 @@ def test_a_disk_that_would_be_too_small(mount: Mount, loader: str) -> None:
     """Seen before the first sample, and what was there stays."""
     disk = mount("size=512k")
     splits = make_splits()
-    load(loader).prepare(as_splits(splits), disk / "store", dataset=INFO)
+    load(loader).prepare(splits, disk / "store", dataset=INFO)
     with pytest.raises(StoreError) as caught:
         load(loader).prepare(as_splits({"train": Samples(400, (3, 32, 32))}), disk / "store", dataset=INFO)
     text = str(caught.value)
@@ -103,7 +101,7 @@ def test_a_disk_that_would_be_too_small(mount: Mount, loader: str) -> None:
     assert text.endswith("free some space, choose another --store-dir, or keep less (--limit, --resize)")
     assert beside(disk / "store") == {"store"}
     with load(loader)(disk / "store", "train") as dataset:
-        assert same(dataset.batch([0, 40]), splits["train"].expect([0, 40]))
+        assert_same(dataset.batch([0, 40]), splits["train"].expect([0, 40]))
 
 
 def test_a_disk_too_full_for_even_a_folder(mount: Mount) -> None:
@@ -307,7 +305,7 @@ def test_a_loop_of_symbolic_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [-281474976710655, 7, 2**62])
 def test_a_label_outside_the_classes_is_refused_at_open(tmp_path: Path, loader: str, label: int) -> None:
     found = load(loader)
-    found.prepare(as_splits(make_splits()), tmp_path / "store", dataset=INFO)
+    found.prepare(make_splits(), tmp_path / "store", dataset=INFO)
     name = {"hdf5": "images.h5", "filesystem": "train.png.index"}.get(loader, "train.labels")
     path = tmp_path / "store" / name
     content, good = path.read_bytes(), make_splits()["train"].labels.astype("<i8")

@@ -18,9 +18,7 @@ from bench.sources.registry import open_source
 from loaders import DatasetInfo, LoaderOptions, Split, StoreError, load
 from loaders.core.options import store_option
 from loaders.store.manifest import MANIFEST
-from tests.loader_contract import in_fork
-from tests.ragged_samples import RaggedSamples, write_folder
-from tests.samples import INFO, make_splits
+from loaders.testing import INFO, RaggedSamples, in_fork, make_splits, write_folder
 
 
 class Folder(Source):

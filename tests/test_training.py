@@ -28,8 +28,7 @@ from bench.train.batching import cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer, _explained
 from bench.train.transfer import Staging
-from loaders import Batch, load
-from loaders import Indices
+from loaders import Batch, Indices, load
 from tests.slow_device import HostComputes
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import BackendError, Batch, StoreDataset, LoaderOptions, StreamedSplit, Written, read_option
+from loaders import BackendError, Batch, LoaderOptions, StoreDataset, StreamedSplit, Written, read_option
 
 OVER = "TROUBLE_IS_OVER"
 """A variable that, if set, lets every read go well."""

@@ -20,9 +20,7 @@ from bench.train.augment import Transform
 from bench.train.batching import BatchStream, cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import StoreDataset, StoreInfo, load
-from loaders import Indices
-from loaders import parse_options
+from loaders import Indices, StoreDataset, StoreInfo, load, parse_options
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""

@@ -68,8 +68,8 @@ def _told(error: Exception) -> int:
     _tell(ran_out(error) or (str(error) if is_own(error) else unknown))
     if "loaders.core.errors" not in sys.modules:  # it is none of theirs, and to import them takes PyTorch
         return 2 if isinstance(error, UsageError) else 1
-    from loaders.core.errors import OptionError
     from loaders import UnknownLoaderError
+    from loaders.core.errors import OptionError
 
     return 2 if isinstance(error, UsageError | OptionError | UnknownLoaderError) else 1
 

@@ -38,8 +38,7 @@ def wanted_store(
     """The loader over the dataset, and the given options as they may stand in a record."""
     from bench.run.stores import Wanted
     from bench.sources.registry import open_source
-    from loaders import load
-    from loaders import parse_options
+    from loaders import load, parse_options
 
     values: dict[str, str] = {}
     for text in given or []:

@@ -20,8 +20,7 @@ _LONG_IMPORT_S = 2.0
 def loaders(debug: Debug = False) -> None:
     """List the loaders, their options, and why one cannot run here."""
     from bench.run.doctor import why_unavailable
-    from loaders import UnavailableError, load, loader_names
-    from loaders import BUILT_IN
+    from loaders import BUILT_IN, UnavailableError, load, loader_names
 
     for name in loader_names():
         started = time.perf_counter()

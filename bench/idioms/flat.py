@@ -18,9 +18,7 @@ from loaders.store.arrays import data_name
 
 
 @contextlib.contextmanager
-def read_flat(
-    dataset: StoreDataset, load: Callable[[Path], NDArray[np.uint8]], crops: Crops | None
-) -> Iterator[Read]:
+def read_flat(dataset: StoreDataset, load: Callable[[Path], NDArray[np.uint8]], crops: Crops | None) -> Iterator[Read]:
     """Gather, decode or crop each batch, and gather its labels.
 
     Args:

@@ -19,8 +19,8 @@ from bench.idioms.room import check_device, check_memory, read_bytes
 from loaders import StoreDataset
 from loaders.formats.gpu_mmap.device import host_view, send
 from loaders.formats.gpu_mmap.fill import pieces
-from loaders.store.sizes import map_sizes
 from loaders.store.arrays import data_name, map_bytes
+from loaders.store.sizes import map_sizes
 
 _PART = 4096
 """Images that the loader is asked for at once."""
@@ -70,9 +70,7 @@ def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tens
 
 
 @contextlib.contextmanager
-def _cropped(
-    dataset: StoreDataset, crops: Crops, where: torch.device, labels: torch.Tensor
-) -> Iterator[DeviceRead]:
+def _cropped(dataset: StoreDataset, crops: Crops, where: torch.device, labels: torch.Tensor) -> Iterator[DeviceRead]:
     data, offsets = _whole_pictures(dataset)
     with PlainCrops(dataset, crops, decoded=True) as cut:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 from bench.idioms import Crops, Read
 from bench.idioms.flat import read_flat

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from bench.idioms import Crops
 from bench.idioms.pool import Fetch, Pool
-from loaders import StoreDataset
+from loaders import Kind, StoreDataset
 from loaders.images.crops import random_boxes, resize_into
 from loaders.images.headers import jpeg_size, require
-from loaders import Kind
 from loaders.images.kinds import decode_picture
 from loaders.store.sizes import map_sizes
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import DigestPart
 from bench.train.batching import BatchStream
-from loaders import Batch, StoreDataset, LoaderFaultError
-from loaders import Indices
-from loaders import Comparison
+from loaders import Batch, Comparison, Indices, LoaderFaultError, StoreDataset
 from loaders.images.digests import checksums_of
 
 

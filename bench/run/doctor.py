@@ -6,7 +6,7 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,19 @@ from bench.measure.environment import cpu_model
 from bench.measure.gpu.devices import facts
 from bench.run.stores import Progress
 from bench.sources.registry import SOURCES, why_missing
-from loaders import StoreDataset, LoaderError, UnavailableError, load, loader_names
-from loaders import UnknownLoaderError
-from loaders import Comparison
+from loaders import (
+    Comparison,
+    LoaderError,
+    StoreDataset,
+    UnavailableError,
+    UnknownLoaderError,
+    load,
+    loader_names,
+    read_manifest,
+    read_store,
+)
 from loaders.images.digests import image_digest, shortened
 from loaders.store.manifest import MANIFEST, is_other_folder
-from loaders import read_manifest, read_store
 
 
 class Finding(NamedTuple):

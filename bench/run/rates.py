@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.idioms import Crops, DeviceRead, NoIdiomError, Read
-from loaders import Batch, StoreDataset
-from loaders import Indices
+from loaders import Batch, Indices, StoreDataset
 
 Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[Read | DeviceRead]]
 

@@ -40,8 +40,7 @@ from bench.train.augment import Transform
 from bench.train.batching import cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import DatasetInfo, StoreDataset, OptionError, SplitInfo, StoreInfo, UnavailableError
-from loaders import Indices
+from loaders import DatasetInfo, Indices, OptionError, SplitInfo, StoreDataset, StoreInfo, UnavailableError
 
 RATE_REPEATS = 3
 RESIDENT = "memory is resident, not proportional, which this kernel does not tell: shared pages count in each process"

@@ -19,10 +19,9 @@ import numpy as np
 
 from bench.measure.pagecache import evict
 from bench.stats.intervals import mean_interval
-from loaders import Block, DatasetInfo, StoreDataset, load, open_dataset, prepare_store
-from loaders import BatchRequest
-from loaders.store.sizes import sizes_name
+from loaders import BatchRequest, Block, DatasetInfo, StoreDataset, load, open_dataset, prepare_store
 from loaders.store.manifest import write_manifest
+from loaders.store.sizes import sizes_name
 
 LARGE, SMALL = 10_000_000, 20_000
 SIDE, BATCH, BATCHES, ROUNDS = 64, 128, 100, 5

@@ -10,9 +10,19 @@ from typing import Any, NamedTuple, Protocol
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
-from loaders import DatasetInfo, DecodeError, Format, LoaderOptions, Split, StoreDataset, StoreError, StoreInfo, prepare_store
+from loaders import (
+    DatasetInfo,
+    DecodeError,
+    Format,
+    LoaderOptions,
+    Split,
+    StoreDataset,
+    StoreError,
+    StoreInfo,
+    prepare_store,
+    read_store,
+)
 from loaders.store.manifest import is_empty_folder
-from loaders import read_store
 
 IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where nobody says another."""

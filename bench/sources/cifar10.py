@@ -11,8 +11,7 @@ from bench.errors import DataError
 from bench.sources.base import Archive, Report, Source
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, SHAPE, Folder, Layout, Place, TarArchive
 from bench.sources.files import MARKER, exists, file_md5
-from loaders import Block, DatasetInfo, Split
-from loaders import between
+from loaders import Block, DatasetInfo, Split, between
 
 _BLOCK = 1000
 _OFFICIAL_COUNT = 10_000

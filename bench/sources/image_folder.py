@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from bench.errors import DataError, UsageError
 from bench.sources.files import exists, is_folder, shown, unreadable
 from bench.sources.picture_tree import SUFFIXES, LeftOut, below, folders, has_images, nothing_left_out
-from loaders import Block
-from loaders import read_regular
+from loaders import Block, read_regular
 
 TRAINING = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "eval", "test", "testing")

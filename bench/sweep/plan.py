@@ -17,8 +17,7 @@ from bench.sources.base import Source, SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
 from bench.sweep.config import ALL, Block, SweepFile
-from loaders import OptionError, UnavailableError, load, loader_names
-from loaders import parse_options
+from loaders import OptionError, UnavailableError, load, loader_names, parse_options
 
 
 class Folders(NamedTuple):

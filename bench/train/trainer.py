@@ -18,8 +18,7 @@ from bench.train.augment import Transform, draw, packed
 from bench.train.batching import way_to
 from bench.train.scores import Scores, score
 from bench.train.steps import Captured, Cycle, DeviceSGD, EagerSGD, Step
-from loaders import Batch
-from loaders import Indices
+from loaders import Batch, Indices
 
 Fetch = Callable[[], Iterator[Batch]]
 

@@ -77,7 +77,10 @@ class Candidate(NamedTuple):
 
 
 class Reader(abc.ABC):
-    """One process's handle on one split. It is opened, used and closed in the same process."""
+    """One process's handle on one split: opened, used and closed in the same process.
+
+    Of all readers in a process, only one is opened, closed or told of a fork at a time.
+    """
 
     labels: NDArray[np.int64] | None = None
     """All labels, int64 ``[n]``, where the format has them at hand: checked once, and looked up for each batch."""
@@ -108,9 +111,9 @@ class Reader(abc.ABC):
         return None
 
     def after_fork(self) -> None:  # noqa: B027 - most formats have nothing to do
-        """Called in a forked child for the handle that it inherited; the handle is never used or closed there.
+        """Called in a forked child for the handle that it inherited, which is never used or closed there.
 
-        For libraries that count handles per process, and must be told that this one is gone.
+        For libraries that count handles per process and would take this one for open.
         """
 
     def close(self) -> None:  # noqa: B027 - a map ends with the last reference to it

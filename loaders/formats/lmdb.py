@@ -10,7 +10,7 @@ import numpy as np
 
 from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
-from loaders.core.format import Candidate, Caps, Format, Reader, Written
+from loaders.core.format import Candidate, Format, Reader, Written
 from loaders.core.options import EncodingOptions, read_option
 from loaders.core.payloads import Buffer, Kind, Payloads
 from loaders.store.intake import Intake
@@ -38,7 +38,6 @@ class LmdbFormat(Format[LmdbOptions]):
 
     name = "lmdb"
     packages = ("lmdb",)
-    caps = Caps(fork_safe=False)
     Options = LmdbOptions
     candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs=("files",)))
 
@@ -67,23 +66,26 @@ class LmdbFormat(Format[LmdbOptions]):
         return _LmdbReader(store, split, self.options)
 
 
+_open: dict[Path, tuple[lmdb.Environment, int]] = {}
+"""Databases that this process has open, with the number of their readers: LMDB opens each only once per process."""
+
+
 class _LmdbReader(Reader):
     """Reads the values of keys, each batch in one read transaction."""
 
     def __init__(self, store: Store, split: str, options: LmdbOptions) -> None:
-        self._path = store.location / split
-        self._remedy = store.remedy
+        self._path, self._remedy = store.location / split, store.remedy
         self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
         try:
-            self._env = lmdb.open(
-                str(self._path), readonly=True, lock=False, readahead=options.readahead, max_spare_txns=64
+            self.env, readers = _open.get(self._path) or (
+                lmdb.open(str(self._path), readonly=True, lock=False, readahead=options.readahead, max_spare_txns=64),
+                0,
             )
+            _open[self._path] = self.env, readers + 1
             labels = self._values([_LABELS])[0]
         except lmdb.Error as error:
             raise StoreError(f"cannot read {self._path}: {error}; {self._remedy}") from None
         self.labels = np.frombuffer(labels, "<i8").astype(np.int64, copy=False)
-        if len(self.labels) != store.info.splits[split].count:
-            raise StoreError(f"{self._path} does not hold the {split} split of its manifest; {self._remedy}")
 
     def fetch(self, indices: Indices) -> Payloads:
         """One lookup per sample."""
@@ -91,16 +93,22 @@ class _LmdbReader(Reader):
         return Payloads(values.__getitem__, kind=self._kind)
 
     def _values(self, keys: list[bytes]) -> list[bytes]:
-        with self._env.begin() as transaction:
+        with self.env.begin() as transaction:
             values = [transaction.get(key) for key in keys]
         if None in values:
             raise StoreError(f"{self._path} lacks key {keys[values.index(None)]!r}; {self._remedy}")
         return values
 
     def after_fork(self) -> None:
-        """LMDB opens a database once per process, and the inherited handle counts."""
-        self._env.close()
+        """Close the inherited database, which would count as open in this process."""
+        if _open.get(self._path, (None, 0))[0] is self.env:
+            del _open[self._path]
+        self.env.close()
 
     def close(self) -> None:
-        """Unmap the database."""
-        self._env.close()
+        """Close the database with its last reader."""
+        _, readers = _open.pop(self._path)
+        if readers > 1:
+            _open[self._path] = self.env, readers - 1
+        else:
+            self.env.close()

@@ -34,7 +34,8 @@ from loaders.store.samples import SplitInfo
 
 register_collation()
 
-# Opening is rare: one lock for all datasets, made anew in a forked child, where its holder may not exist.
+# Opening and closing are rare: one lock for all datasets, so that formats need none; made anew in a forked child,
+# where its holder may not exist.
 _opening = threading.RLock()
 # Handles that came across a fork. They belong to the parent and must be neither used nor finalised here: closing
 # an inherited database connection, for one, would end the parent's session.
@@ -233,13 +234,14 @@ class StoreDataset(Dataset[Sample]):
         """Release this process's handle. May be called twice; a later read opens again."""
         with _opening:
             handle, self._handle = self._handle, None
-        if handle is not None:
-            if handle.process == os.getpid():
-                handle.decoder.close()
-                with blamed(self.name, "closing its store", self.location):
-                    handle.reader.close()
-            else:
+            if handle is None:
+                return
+            if handle.process != os.getpid():
                 self._leave(handle)
+                return
+            handle.decoder.close()
+            with blamed(self.name, "closing its store", self.location):
+                handle.reader.close()
 
     def __enter__(self) -> Self:
         return self.open()

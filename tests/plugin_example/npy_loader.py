@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders import Batch, StoreDataset, LoaderOptions, StreamedSplit, Written
+from loaders import Batch, LoaderOptions, StoreDataset, StreamedSplit, Written
 
 
 class Arrays(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.loader_contract import Case, LoaderContract
+from loaders.testing import Case, LoaderContract
 
 
 class TestNpy(LoaderContract):

@@ -1,0 +1,411 @@
+"""What every format must do. A package of its own brings its cases; everything else is here.
+
+Example::
+
+    class TestMine(FormatContract):
+        cases = [Case("mine", {}, thorough=True), Case("mine", {"level": 3})]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from loaders import (
+    Batch,
+    BatchRequest,
+    Block,
+    DatasetInfo,
+    Format,
+    StoreDataset,
+    StoreError,
+    StoreInfo,
+    UnavailableError,
+    load,
+    prepare_store,
+)
+from loaders.testing.samples import INFO, SIZE, SourceKind, make_splits
+
+
+class Case(NamedTuple):
+    """A format, its options and the kind of source it is prepared from.
+
+    Attributes:
+        loader: registered name.
+        options: as given on a command line.
+        source: whether the source has pixels or files, of one size or of many.
+        thorough: also what does not depend on the options: forks, workers, interrupted preparations, damage.
+    """
+
+    loader: str
+    options: Mapping[str, Any] = {}
+    source: SourceKind = "raw"
+    thorough: bool = False
+
+    def __str__(self) -> str:
+        return "-".join([self.loader, self.source, *(f"{k}={v}" for k, v in self.options.items())])
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the images have many sizes."""
+        return self.source.startswith("ragged")
+
+
+class Prepared(NamedTuple):
+    """A store and what it must hold."""
+
+    format: Format[Any]
+    location: Path
+    samples: dict[str, Any]
+
+    def open(self, split: str = "train") -> StoreDataset:
+        """A dataset over the store."""
+        ragged = self.samples["train"].shape is None
+        return StoreDataset(self.format, self.location, split, size=SIZE if ragged else None)
+
+    def prepare(self, samples: Mapping[str, Any] | None = None, dataset: DatasetInfo = INFO) -> StoreInfo:
+        """Prepare it."""
+        return prepare_store(self.format, samples or self.samples, self.location, dataset=dataset)
+
+
+def assert_same(batch: Batch, expected: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """A batch is as expected in type, shape and every byte; if not, say in what it differs."""
+    images, labels = batch.images.cpu(), batch.labels.cpu()
+    assert images.dtype == torch.uint8, f"images are {images.dtype}, not uint8"
+    assert labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64"
+    assert images.shape == expected[0].shape, f"images are {tuple(images.shape)}, not {tuple(expected[0].shape)}"
+    assert labels.tolist() == expected[1].tolist(), "the labels, or their order, are others"
+    wrong = [i for i, (mine, other) in enumerate(zip(images, expected[0], strict=True)) if not torch.equal(mine, other)]
+    assert not wrong, f"the pixels of samples {wrong} of the batch are others"
+
+
+class Breaking:
+    """A split that does something drastic after its second block."""
+
+    def __init__(self, samples: Any, act: Callable[[], None]) -> None:
+        self._samples, self._act = samples, act
+        self.encoding, self.shape = samples.encoding, samples.shape
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        """Those of the samples."""
+        for number, block in enumerate(self._samples.blocks(start, stop)):
+            if number == 2:
+                self._act()
+            yield block
+
+
+class Interruption(BaseException):
+    """Stands for Ctrl-C, without pytest's own handling of it."""
+
+
+def interrupt() -> None:
+    """Raise it."""
+    raise Interruption
+
+
+def die() -> None:
+    """End this process as ``kill -9`` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_fork(work: Callable[[], object]) -> int:
+    """Run in a forked child; its exit status, 0 if nothing was raised."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def beside(location: Path) -> list[str]:
+    """What a preparation left next to its store, apart from the lock file."""
+    return [p.name for p in location.parent.iterdir() if p.name != location.name and not p.name.endswith(".lock")]
+
+
+Condition = Callable[[Case, Sequence[Case]], bool]
+"""Whether a test applies to a case, one of several."""
+
+
+def only(applies: Condition) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Collect a test only for the cases that it applies to."""
+
+    def mark(test: Callable[..., None]) -> Callable[..., None]:
+        test.applies = applies  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def _thorough(case: Case, _: Sequence[Case]) -> bool:
+    return case.thorough
+
+
+def _in_workers(case: Case, _: Sequence[Case]) -> bool:
+    try:
+        return case.thorough and load(case.loader).caps.max_workers != 0
+    except UnavailableError:  # the store's fixture skips with this reason
+        return case.thorough
+
+
+def _in_workers_once(case: Case, cases: Sequence[Case]) -> bool:
+    """Spawned processes take seconds to start, and what they need of a format is that it can be pickled."""
+    return _in_workers(case, cases) and case == next(each for each in cases if each.loader == case.loader)
+
+
+_stores: dict[str, Prepared] = {}
+
+
+class FormatContract:
+    """Subclass with ``cases``."""
+
+    cases: ClassVar[Sequence[Case]]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One item for each case that a test applies to."""
+        applies: Condition = getattr(metafunc.function, "applies", lambda *_: True)
+        cases = [case for case in self.cases if applies(case, self.cases)]
+        metafunc.parametrize("case", cases, ids=str, scope="class")
+
+    @pytest.fixture
+    def store(self, case: Case, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+        """The case's store, prepared once and never changed by a test."""
+        try:
+            format_ = load(case.loader).configured(case.options)
+            reason = format_.unavailable()
+        except UnavailableError as error:
+            reason = str(error)
+        if reason:
+            pytest.skip(f"{case.loader}: {reason}")
+        if str(case) not in _stores:
+            location = tmp_path_factory.mktemp("stores", numbered=True) / "store"
+            prepared = Prepared(format_, location, make_splits(case.source))
+            prepared.prepare()
+            _stores[str(case)] = prepared
+        return _stores[str(case)]
+
+    @pytest.fixture
+    def copy(self, store: Prepared, tmp_path: Path) -> Prepared:
+        """A store that the test may damage."""
+        location = tmp_path / "copy"
+        shutil.copytree(store.location, location, symlinks=True)
+        return store._replace(location=location)
+
+    @pytest.fixture
+    def new(self, store: Prepared, tmp_path: Path) -> Prepared:
+        """A store that is yet to be prepared."""
+        return store._replace(location=tmp_path / "new" / "store")
+
+    def test_gives_the_samples_of_the_source(self, store: Prepared) -> None:
+        """Batches and whole images of both splits, and what the manifest says of them."""
+        for split, samples in store.samples.items():
+            everything = list(range(len(samples)))
+            with store.open(split) as dataset:
+                assert len(dataset) == len(everything)
+                assert_same(dataset.batch(everything), samples.expect(everything))
+                described = dataset.split_info
+                images, labels = dataset.whole(everything)
+            pixels = hashlib.sha256()
+            for image, mine in zip(images, samples.images, strict=True):
+                if described.shape is None:
+                    assert np.array_equal(image, mine)
+                    pixels.update(hashlib.sha256(np.array(image.shape[:2], "<i4").tobytes() + image.tobytes()).digest())
+                else:
+                    pixels.update(hashlib.sha256(image.transpose(2, 0, 1).tobytes()).digest())
+            assert pixels.hexdigest() == described.pixels_sha256
+            assert hashlib.sha256(labels.tobytes()).hexdigest() == described.labels_sha256
+            exact = np.concatenate([image.reshape(-1, image.shape[2]) for image in images]) / 255
+            assert np.allclose(described.mean, exact.mean(axis=0))
+            assert np.allclose(described.std, exact.std(axis=0))
+
+    def test_keeps_order_and_duplicates(self, store: Prepared) -> None:
+        """For every list of indices that Python would take."""
+        with store.open() as dataset:
+            for indices in ([0], [5, 5, 5], [7, 3, 3, 40, 0, 7], list(range(40, -1, -1)), [-1, -41, 0], []):
+                assert_same(dataset.batch(indices), store.samples["train"].expect(indices))
+
+    @only(lambda case, _: case.ragged)
+    def test_random_crops_are_drawn_for_each_sample(self, store: Prepared) -> None:
+        """Crops depend on seed, epoch and index alone."""
+        indices, samples = [5, 40, 5, 0], store.samples["train"]
+        with store.open() as dataset:
+            for seed, epoch, size in ((0, 0, SIZE), (0, 1, 9), (7, 1, 80)):
+                request = BatchRequest(np.array(indices), seed, epoch, size, train=True)
+                assert_same(dataset.batch(request), samples.expect(indices, seed, epoch, True, size))
+                assert_same(dataset.batch(request._replace(train=False)), samples.expect(indices, size=size))
+
+    def test_a_batch_is_the_caller_s_own(self, store: Prepared) -> None:
+        """Writing to it changes neither the store nor a later batch."""
+        for _ in range(2):
+            with store.open() as dataset:
+                batch = dataset.batch([1, 2, 3])
+                batch.images.fill_(7)
+                batch.labels.fill_(-1)
+                assert_same(dataset.batch([1, 2, 3]), store.samples["train"].expect([1, 2, 3]))
+
+    def test_threads_read_together(self, store: Prepared) -> None:
+        """Several threads share one dataset."""
+
+        def read(seed: int) -> None:
+            order = np.random.default_rng(seed).integers(-41, 41, 20).tolist()
+            assert_same(dataset.batch(order), store.samples["train"].expect(order))
+
+        with store.open() as dataset, ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, range(20)))
+
+    @only(_in_workers)
+    def test_forked_workers_give_the_same_batches(self, store: Prepared) -> None:
+        """While the handle is open in the parent."""
+        _compare_workers(store, "fork")
+
+    @only(_in_workers_once)
+    def test_spawned_workers_give_the_same_batches(self, store: Prepared) -> None:
+        """A process that shares nothing opens the store itself."""
+        _compare_workers(store, "spawn")
+
+    @only(_in_workers)
+    def test_survives_a_fork(self, store: Prepared) -> None:
+        """Parent and child go on reading, whoever closes first."""
+        expected = store.samples["train"].expect([5, 6])
+        with store.open() as dataset:
+            assert_same(dataset.batch([5, 6]), expected)
+
+            def child() -> None:
+                assert_same(dataset.batch([5, 6]), expected)
+                dataset.close()
+                dataset.close()
+
+            assert in_fork(child) == 0
+            assert in_fork(dataset.close) == 0
+            assert_same(dataset.batch([5, 6]), expected)
+
+    @only(_thorough)
+    def test_can_be_pickled(self, store: Prepared) -> None:
+        """Closed or open; the copy opens the store itself."""
+        expected = store.samples["train"].expect([2, 0])
+        with pickle.loads(pickle.dumps(store.open())) as again:  # noqa: S301 - our own bytes
+            assert_same(again.batch([2, 0]), expected)
+        with store.open() as dataset, pickle.loads(pickle.dumps(dataset.open())) as again:  # noqa: S301
+            assert_same(dataset.batch([2, 0]), expected)
+            assert_same(again.batch([2, 0]), expected)
+
+    @only(_thorough)
+    def test_two_splits_at_once(self, store: Prepared) -> None:
+        """Both splits are open; one is closed and opened again."""
+        with store.open("train") as train, store.open("test") as test:
+            for _ in range(2):
+                for index in (0, 5, 12):
+                    assert_same(train.batch([index]), store.samples["train"].expect([index]))
+                    assert_same(test.batch([index]), store.samples["test"].expect([index]))
+                train.close()
+                train.close()
+
+    @only(_thorough)
+    def test_prepares_anew(self, copy: Prepared) -> None:
+        """A second preparation gives the same splits, and other samples take the place of the old ones."""
+        first = copy.open().info
+        assert copy.prepare().splits == first.splits
+        other = {name: samples.again(9, seed=9) for name, samples in copy.samples.items()}
+        copy.prepare(other)
+        with copy.open() as dataset:
+            assert_same(dataset.batch(list(range(9))), other["train"].expect(list(range(9))))
+        assert beside(copy.location) == []
+
+    @only(_thorough)
+    def test_an_interrupted_prepare_leaves_nothing(self, new: Prepared) -> None:
+        """And an earlier store stays."""
+        breaking = {**new.samples, "test": Breaking(new.samples["train"], interrupt)}
+        with pytest.raises(Interruption):
+            new.prepare(breaking)
+        assert not new.location.exists()
+        assert beside(new.location) == []
+        new.prepare()
+        with pytest.raises(Interruption):
+            new.prepare(breaking)
+        with new.open() as dataset:
+            assert_same(dataset.batch([0, 40]), new.samples["train"].expect([0, 40]))
+
+    @only(_thorough)
+    def test_a_killed_prepare_leaves_nothing_accepted(self, new: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And the next one, resumed or begun anew, gives the store as if nothing had happened."""
+        monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
+        breaking = {"train": Breaking(new.samples["train"], die), "test": new.samples["test"]}
+        # A new interpreter would take seconds; a fork dies just as dead.
+        assert in_fork(lambda: new.prepare(breaking)) == -signal.SIGKILL
+        assert not new.location.exists()
+        new.prepare()
+        assert beside(new.location) == []
+        for split, samples in new.samples.items():
+            with new.open(split) as dataset:
+                everything = list(range(len(samples)))
+                assert_same(dataset.batch(everything), samples.expect(everything))
+
+    @only(_thorough)
+    def test_refuses_a_store_cut_short(self, copy: Prepared) -> None:
+        """Every file that is checked: shorter by a byte, and missing."""
+        files = copy.open().info.files
+        assert files
+        for name, size in files.items():
+            path = copy.location / name
+            whole = path.read_bytes()
+            assert len(whole) == size
+            if not size:
+                continue
+            os.truncate(path, size - 1)
+            with pytest.raises(StoreError, match="prepare"):
+                copy.open().open()
+            path.unlink()
+            with pytest.raises(StoreError, match="missing"):
+                copy.open().open()
+            path.write_bytes(whole)
+        with copy.open() as dataset:
+            assert_same(dataset.batch([0]), copy.samples["train"].expect([0]))
+
+    @only(_thorough)
+    def test_reading_changes_nothing(self, copy: Prepared) -> None:
+        """Neither a file's size nor its bytes."""
+
+        def content() -> dict[str, bytes]:
+            return {name: (copy.location / name).read_bytes() for name in copy.open().info.files}
+
+        before = content()
+        with copy.open() as dataset:
+            dataset.batch(list(range(41)))
+        assert content() == before
+
+
+def _compare_workers(store: Prepared, method: str) -> None:
+    order = np.random.default_rng(0).permutation(41)
+    requests = [BatchRequest(order[i : i + 8]) for i in range(0, 41, 8)]
+    with store.open() as dataset:
+        dataset.batch([0])
+        loader: Any = DataLoader(
+            dataset,
+            batch_sampler=requests,  # type: ignore[arg-type]
+            num_workers=2 if method == "fork" else 1,
+            multiprocessing_context=method,
+        )
+        for request, batch in zip(requests, loader, strict=True):
+            assert_same(batch, store.samples["train"].expect(request.indices.tolist()))
+        assert_same(dataset.batch([1, 2]), store.samples["train"].expect([1, 2]))
