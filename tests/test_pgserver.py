@@ -52,13 +52,13 @@ def nothing_left(pids: list[int], runtime: str) -> bool:
 
 
 def query(server: EmbeddedServer, text: str = "SELECT 1") -> Any:
-    with psycopg.connect(**server.conninfo("socket")) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(server.conninfo("socket")) as connection:
         return connection.execute(text.encode()).fetchone()
 
 
 def parts(server: EmbeddedServer) -> tuple[list[int], str]:
     """Process ids of a server and its supervisor, and its runtime directory."""
-    return [server.pid, server.supervisor_pid], server.conninfo("socket")["host"]
+    return [server.pid, server.supervisor_pid], server.directory
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_nothing_is_left_when_the_interpreter_ends_without_close(made: Path) -> 
     program = (
         "import sys; from pathlib import Path; from loaders.formats.postgres.server import EmbeddedServer;"
         f"server = EmbeddedServer.open(Path(sys.argv[1]), 'socket', {CACHE});"
-        "print(server.pid, server.supervisor_pid, server.conninfo('socket')['host'], flush=True); sys.exit(5)"
+        "print(server.pid, server.supervisor_pid, server.directory, flush=True); sys.exit(5)"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, str(made)], capture_output=True, text=True, check=False
@@ -243,7 +243,7 @@ def test_a_supervisor_or_a_server_that_is_ended_takes_the_other_along(made: Path
 def test_a_backend_that_was_killed_is_not_waited_for(made: Path) -> None:
     for delay in (0.01, 0.02, 0.05):
         server = EmbeddedServer.open(made, "socket", CACHE)
-        with psycopg.connect(**server.conninfo("socket"), autocommit=True) as connection:  # type: ignore[arg-type]
+        with psycopg.connect(server.conninfo("socket"), autocommit=True) as connection:
             os.kill(connection.info.backend_pid, signal.SIGKILL)
             time.sleep(delay)  # the server is at different points of noticing it
             begun = time.monotonic()
@@ -255,7 +255,7 @@ def test_a_backend_that_was_killed_is_not_waited_for(made: Path) -> None:
 def test_a_server_that_only_reads_is_given_a_short_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pgserver, "_READING", 0.1)
     server = EmbeddedServer.open(made, "socket", CACHE)
-    with psycopg.connect(**server.conninfo("socket"), autocommit=True) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(server.conninfo("socket"), autocommit=True) as connection:
         backend = connection.info.backend_pid
         os.kill(backend, signal.SIGSTOP)  # will not end when it is asked to
         begun = time.monotonic()
@@ -267,7 +267,7 @@ def test_a_server_that_only_reads_is_given_a_short_time(made: Path, monkeypatch:
 
 def test_what_a_killed_server_computes_on_does_not_keep_the_next_out(made: Path) -> None:
     server = EmbeddedServer.open(made, "socket", CACHE)
-    with contextlib.closing(psycopg.connect(**server.conninfo("socket"))) as connection:  # type: ignore[arg-type]
+    with contextlib.closing(psycopg.connect(server.conninfo("socket"))) as connection:
         backend = connection.info.backend_pid
         connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
         time.sleep(0.1)
@@ -326,12 +326,12 @@ def test_tcp_asks_for_the_password(made: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, "127.0.0.9" if name == "PGHOSTADDR" else "1")  # for another server
     with opened(made, "tcp") as server:
         good = server.conninfo("tcp")
-        with psycopg.connect(**good) as connection:  # type: ignore[arg-type]
+        with psycopg.connect(good) as connection:
             assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
         assert query(server) == (1,)
-        for bad in ({**good, "password": "wrong"}, {**good, "password": ""}):
+        for password in ("wrong", ""):
             with pytest.raises(psycopg.OperationalError, match="password"):
-                psycopg.connect(**bad, passfile="/dev/null")  # type: ignore[arg-type]
+                psycopg.connect(good, password=password, passfile="/dev/null")
     assert (made / "password").stat().st_mode & 0o077 == 0
     with opened(made) as server:  # without TCP
         with pytest.raises(BackendError, match="without TCP"):
