@@ -364,7 +364,7 @@ def test_changed_tables_are_refused(on_dsn: Stored, dsn: str) -> None:
         with pytest.raises(StoreError, match=r"label of sample 9 of the train split in .* is 7, outside 0\.\.6"):
             dataset.batch([6, 9, 8])
         run(dsn, "UPDATE {} SET image = '123' WHERE id = 8", table)
-        with pytest.raises(StoreError, match="image 8 of the train split in .* has 3 bytes instead of 576; remove"):
+        with pytest.raises(StoreError, match=r"image 8 of the train split in .* has 3 bytes instead of 576; remove"):
             dataset.batch([6, 8])
         run(dsn, "DELETE FROM {} WHERE id = 7", table)
         with pytest.raises(StoreError, match="has no row 7; prepare"):

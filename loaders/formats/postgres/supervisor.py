@@ -155,7 +155,8 @@ class Supervisor:
 
     def _wait(self, sockets: list[socket.socket], timeout: float | None) -> list[Any]:
         """The sockets that have something to read; returns earlier upon a signal."""
-        readable = select.select([*sockets, self.wake], [], [], timeout)[0]
+        waiting: list[Any] = [*sockets, self.wake]
+        readable = select.select(waiting, [], [], timeout)[0]
         with contextlib.suppress(BlockingIOError):
             self.terminated |= signal.SIGTERM in os.read(self.wake, 4096)
         return readable

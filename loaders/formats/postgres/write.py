@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,8 @@ def _rows(block: StoredBlock, first: int) -> bytes:
     rows = np.empty(len(block.labels), _ROW)
     rows["fields"], rows["id_size"], rows["label_size"] = 3, 4, 4
     rows["id"], rows["label"] = np.arange(first, first + len(rows)), block.labels
-    payloads = block.payloads
-    rows["size"] = [memoryview(payload).nbytes for payload in payloads]
+    payloads: Sequence[Any] = block.payloads
+    rows["size"] = [len(payload) for payload in payloads]
     heads, width = rows.tobytes(), _ROW.itemsize
     return b"".join(
         part for i, payload in enumerate(payloads) for part in (heads[i * width : (i + 1) * width], payload)
