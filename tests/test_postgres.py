@@ -23,23 +23,33 @@ from bench.idioms.postgres import idiom
 from loaders import BackendError, LoaderError, OptionError, StoreError, parse_options
 from loaders.formats.postgres import format as postgres
 from loaders.formats.postgres.binaries import Found
-from loaders.formats.postgres.format import PostgresDataset, PostgresOptions
+from loaders.formats.postgres.format import PostgresFormat, PostgresOptions
 from loaders.formats.postgres.server import EmbeddedServer
 from loaders.formats.postgres.tables import SCHEMA, TABLES, read_tables
-from loaders.testing import INFO, Breaking, Interruption, Samples, assert_same, in_fork, make_splits
+from loaders.testing import (
+    INFO,
+    Breaking,
+    Interruption,
+    Samples,
+    assert_same,
+    in_fork,
+    make_splits,
+    open_store,
+    store_samples,
+)
 from tests.test_pgserver import alive, nothing_left, wait_until
 
 Stored = tuple[Path, dict[str, Samples]]
 
 pytestmark = pytest.mark.skipif(
-    PostgresDataset.unavailable(PostgresOptions()) is not None,
-    reason=str(PostgresDataset.unavailable(PostgresOptions())),
+    PostgresFormat.unavailable(PostgresOptions()) is not None,
+    reason=str(PostgresFormat.unavailable(PostgresOptions())),
 )
 
 
 def prepare(location: Path, splits: dict[str, Any], options: dict[str, Any] | None = None) -> Any:
-    return PostgresDataset.prepare(
-        splits, location, parse_options(PostgresOptions, options or {}, "postgres"), dataset=INFO
+    return store_samples(
+        PostgresFormat, splits, location, parse_options(PostgresOptions, options or {}, "postgres"), dataset=INFO
     )
 
 
@@ -87,11 +97,11 @@ def tables_on(dsn: str) -> set[str]:
 
 def test_the_server_is_gone_after_use(embedded: Stored) -> None:
     location, _ = embedded
-    with PostgresDataset(location, "train") as train, PostgresDataset(location, "test") as test:
+    with open_store(PostgresFormat, location, "train") as train, open_store(PostgresFormat, location, "test") as test:
         pids = [train.connection_info().server_pid, test.connection_info().server_pid]
         assert pids[0] == pids[1]
     assert not alive(int(pids[0] or 0))
-    with pytest.raises(ZeroDivisionError), PostgresDataset(location, "train") as train:
+    with pytest.raises(ZeroDivisionError), open_store(PostgresFormat, location, "train") as train:
         pid = train.connection_info().server_pid
         raise ZeroDivisionError
     assert not alive(int(pid or 0))
@@ -99,7 +109,7 @@ def test_the_server_is_gone_after_use(embedded: Stored) -> None:
 
 def test_workers_alone_start_and_share_it(embedded: Stored) -> None:
     location, splits = embedded
-    dataset = PostgresDataset(location, "train", {"storage": "inline"})
+    dataset = open_store(PostgresFormat, location, "train", {"storage": "inline"})
     loader: Any = DataLoader(dataset, batch_size=6, num_workers=2, multiprocessing_context="spawn")
     for number, batch in enumerate(loader):
         assert_same(batch, splits["train"].expect(list(range(41))[number * 6 : number * 6 + 6]))
@@ -108,7 +118,7 @@ def test_workers_alone_start_and_share_it(embedded: Stored) -> None:
 
 def test_a_forgotten_dataset_leaves_no_server(embedded: Stored) -> None:
     location, _ = embedded
-    dataset = PostgresDataset(location, "train")
+    dataset = open_store(PostgresFormat, location, "train")
     dataset.batch([1, 2])
     pid = dataset.connection_info().server_pid
     del dataset
@@ -119,7 +129,7 @@ def test_a_forgotten_dataset_leaves_no_server(embedded: Stored) -> None:
 def test_storage_decides_where_the_bytes_are(tmp_path: Path, storage: str, place: str) -> None:
     splits = {"train": Samples(100, (3, 32, 32)), "test": Samples(3, (3, 64, 64))}
     prepare(tmp_path / "store", splits, {"storage": storage})
-    with PostgresDataset(tmp_path / "store", "train", {"storage": storage}) as dataset:
+    with open_store(PostgresFormat, tmp_path / "store", "train", {"storage": storage}) as dataset:
         info = dataset.connection_info()
         (sizes,) = run(
             info.conninfo,
@@ -132,18 +142,20 @@ def test_storage_decides_where_the_bytes_are(tmp_path: Path, storage: str, place
         order = np.random.default_rng(0).integers(0, 100, 64)
         assert_same(dataset.batch(order), splits["train"].expect(order.tolist()))
     # More than a page can hold: out of line in either case.
-    with PostgresDataset(tmp_path / "store", "test", {"storage": storage}) as dataset:
+    with open_store(PostgresFormat, tmp_path / "store", "test", {"storage": storage}) as dataset:
         assert_same(dataset.batch([2, 0]), splits["test"].expect([2, 0]))
     with pytest.raises(StoreError, match="was prepared with"):
-        PostgresDataset(tmp_path / "store", "train", {"storage": "toast" if storage == "inline" else "inline"}).open()
+        open_store(
+            PostgresFormat, tmp_path / "store", "train", {"storage": "toast" if storage == "inline" else "inline"}
+        ).open()
 
 
 def test_reading_leaves_every_file_as_it_was(embedded: Stored) -> None:
     location, _ = embedded
-    files = PostgresDataset(location, "train").info.files
+    files = open_store(PostgresFormat, location, "train").info.files
     assert len([name for name in files if name.startswith("pgdata/base/")]) == 8
     before = {name: (location / name).read_bytes() for name in files if "pg_control" not in name}
-    with PostgresDataset(location, "train") as dataset:
+    with open_store(PostgresFormat, location, "train") as dataset:
         for _ in range(3):
             dataset.batch(list(range(41)))
     assert {name: (location / name).read_bytes() for name in before} == before
@@ -151,7 +163,7 @@ def test_reading_leaves_every_file_as_it_was(embedded: Stored) -> None:
 
 def test_rows_are_found_by_the_index(embedded: Stored) -> None:
     location, _ = embedded
-    with PostgresDataset(location, "train") as dataset:
+    with open_store(PostgresFormat, location, "train") as dataset:
         dataset.batch([0])
         reader = dataset._ready().reader
         connection = reader.connection()
@@ -163,7 +175,7 @@ def test_rows_are_found_by_the_index(embedded: Stored) -> None:
 def test_the_idiom_gives_the_same_batches(embedded: Stored) -> None:
     location, _ = embedded
     batches = [np.array([3, 1, 3, 40]), np.array([0])]
-    with PostgresDataset(location, "train") as dataset, idiom(dataset) as read:
+    with open_store(PostgresFormat, location, "train") as dataset, idiom(dataset) as read:
         for wanted in batches:
             images, labels = read(wanted)
             batch = dataset.batch(wanted)
@@ -184,7 +196,7 @@ def test_a_killed_prepare_leaves_no_server(embedded: Stored, tmp_path: Path) -> 
     breaking = {"train": Breaking(splits["train"], die)}
     assert in_fork(lambda: prepare(location, breaking)) == -signal.SIGKILL
     prepare(location, splits)  # at once
-    with PostgresDataset(location, "test") as dataset:
+    with open_store(PostgresFormat, location, "test") as dataset:
         assert_same(dataset.batch([1]), splits["test"].expect([1]))
     runtime = told.read_text().split('"')[3].rsplit("/", 1)[0]
     assert wait_until(lambda: nothing_left([int((tmp_path / "pid").read_text())], runtime))
@@ -192,7 +204,7 @@ def test_a_killed_prepare_leaves_no_server(embedded: Stored, tmp_path: Path) -> 
 
 def test_a_lost_server_is_one_sentence(embedded: Stored) -> None:
     location, splits = embedded
-    dataset = PostgresDataset(location, "train").open()
+    dataset = open_store(PostgresFormat, location, "train").open()
     dataset.batch([0])
     pid = int(dataset.connection_info().server_pid or 0)
     os.kill(pid, signal.SIGQUIT)
@@ -207,7 +219,7 @@ def test_a_lost_server_is_one_sentence(embedded: Stored) -> None:
 
 def test_a_failed_read_names_the_log_which_is_there(embedded: Stored) -> None:
     location, _ = embedded
-    dataset = PostgresDataset(location, "train").open()
+    dataset = open_store(PostgresFormat, location, "train").open()
     pid = int(dataset.connection_info().server_pid or 0)
     os.kill(pid, signal.SIGQUIT)
     assert wait_until(lambda: not alive(pid))
@@ -244,7 +256,7 @@ def test_threads_read_on_connections_of_their_own(embedded: Stored) -> None:
         order = np.random.default_rng(seed).integers(0, 41, 30).tolist()
         return same(dataset.batch(order), splits["train"].expect(order))
 
-    with PostgresDataset(location, "train") as dataset, ThreadPoolExecutor(4) as pool:
+    with open_store(PostgresFormat, location, "train") as dataset, ThreadPoolExecutor(4) as pool:
         assert all(pool.map(read, range(100)))
         assert 1 <= len(dataset._ready().reader._idle) <= 4
 
@@ -257,7 +269,7 @@ def test_rows_on_the_user_s_server(on_dsn: Stored, dsn: str) -> None:
         "test.checksums",
         "train.checksums",
     ]
-    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn}) as dataset:
         assert_same(dataset.batch([7, 3, 3, -1]), splits["train"].expect([7, 3, 3, -1]))
         assert dataset.connection_info().server_pid is None
         with pickle.loads(pickle.dumps(dataset)) as again:  # noqa: S301 - our own bytes
@@ -279,17 +291,17 @@ def test_the_user_s_server_tells_what_its_cache_lacked(tmp_path: Path, embedded:
     prepare(location, splits, {"dsn": dsn})
     server.close()
     server, dsn = started()  # with an empty cache
-    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn}) as dataset:
         dataset.batch(range(len(dataset)))
         once = dataset.reader.read_bytes()
         dataset.batch(range(len(dataset)))
         assert once is not None
         assert once >= len(dataset) * int(np.prod(dataset.split_info.fixed_shape))
         assert dataset.reader.read_bytes() == once
-    with PostgresDataset(location, "train", {"dsn": dsn.replace("=on", "=off")}) as silent:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn.replace("=on", "=off")}) as silent:
         assert silent.reader.read_bytes() is None
     server.close()
-    with PostgresDataset(embedded[0], "train") as own:
+    with PostgresFormat(embedded[0], "train") as own:
         assert own.reader.read_bytes() is None
 
 
@@ -304,7 +316,7 @@ def test_the_password_is_nowhere(on_dsn: Stored, dsn: str, monkeypatch: pytest.M
     said += [path.read_text(errors="replace") for path in location.iterdir()]
     for wrong in (dsn.replace(secret, "wrong-" + secret), dsn + " port=1", dsn + " dbname=nowhere", dsn + " nonsense"):
         with pytest.raises(LoaderError) as caught:
-            PostgresDataset(location, "train", {"dsn": wrong}).open()
+            open_store(PostgresFormat, location, "train", {"dsn": wrong}).open()
         said.append(str(caught.value))
         assert "\n" not in str(caught.value)
         assert ";" in str(caught.value)
@@ -318,12 +330,12 @@ def test_the_password_is_nowhere(on_dsn: Stored, dsn: str, monkeypatch: pytest.M
 def test_the_dsn_may_come_from_the_environment(on_dsn: Stored, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     location, splits = on_dsn
     monkeypatch.setenv(postgres.DSN_VARIABLE, dsn)
-    with PostgresDataset(location, "test") as dataset:
+    with open_store(PostgresFormat, location, "test") as dataset:
         assert_same(dataset.batch([4]), splits["test"].expect([4]))
     assert PostgresOptions(server="embedded").dsn is None
     monkeypatch.delenv(postgres.DSN_VARIABLE)
     with pytest.raises(StoreError, match=r"was prepared with .*dsn"):
-        PostgresDataset(location, "test").open()
+        open_store(PostgresFormat, location, "test").open()
 
 
 @pytest.mark.parametrize(
@@ -343,8 +355,8 @@ def test_options_that_make_no_sense_are_refused(given: dict[str, Any], message: 
 
 def test_a_dsn_needs_no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "find_programs", lambda: Found(None, "none here"))
-    assert PostgresDataset.unavailable(PostgresOptions()) == "none here"
-    assert PostgresDataset.unavailable(parse_options(PostgresOptions, {"dsn": "host=x"}, "postgres")) is None
+    assert PostgresFormat.unavailable(PostgresOptions()) == "none here"
+    assert PostgresFormat.unavailable(parse_options(PostgresOptions, {"dsn": "host=x"}, "postgres")) is None
 
 
 def test_preparing_again_drops_the_old_tables(on_dsn: Stored, dsn: str, tmp_path: Path) -> None:
@@ -357,9 +369,9 @@ def test_preparing_again_drops_the_old_tables(on_dsn: Stored, dsn: str, tmp_path
     second = set(read_tables(location).names.values())
     assert second < tables_on(dsn)
     assert not first & tables_on(dsn)
-    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn}) as dataset:
         assert_same(dataset.batch([12]), splits["test"].expect([12]))
-    with PostgresDataset(other, "train", {"dsn": dsn}) as dataset:  # another store on the same server
+    with PostgresFormat(other, "train", {"dsn": dsn}) as dataset:  # another store on the same server
         assert_same(dataset.batch([12]), splits["train"].expect([12]))
 
 
@@ -380,7 +392,7 @@ def test_an_interrupted_prepare_leaves_the_tables_as_they_were(on_dsn: Stored, d
         with pytest.raises(Interruption):
             prepare(location, breaking, {"dsn": dsn})
     assert tables_on(dsn) == before
-    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn}) as dataset:
         assert_same(dataset.batch([0]), splits["train"].expect([0]))
 
 
@@ -400,10 +412,10 @@ def test_a_killed_prepare_goes_on_with_its_tables(
     done: list[int] = []
     options = parse_options(PostgresOptions, {"dsn": dsn}, "postgres")
     first = tmp_path / "first"
-    info = PostgresDataset.prepare(splits, first, options, dataset=INFO, progress=done.append)
+    info = store_samples(PostgresFormat, splits, first, options, dataset=INFO, progress=done.append)
     assert (done[0], info.attempts) == (32, 2)
     for split, mine in splits.items():
-        with PostgresDataset(first, split, {"dsn": dsn}) as dataset:
+        with PostgresFormat(first, split, {"dsn": dsn}) as dataset:
             assert_same(dataset.batch(list(range(len(mine)))), mine.expect(list(range(len(mine)))))
     assert len(tables_on(dsn)) == len(before) + 2
 
@@ -417,14 +429,14 @@ def test_a_killed_prepare_goes_on_with_its_tables(
         tables_on(dsn) - before - {t for s in ("first", "second") for t in read_tables(tmp_path / s).names.values()}
     )
     other = INFO.model_copy(update={"fingerprint": "another"})
-    PostgresDataset.prepare(splits, tmp_path / "third", options, dataset=other)
+    store_samples(PostgresFormat, splits, tmp_path / "third", options, dataset=other)
     assert half not in tables_on(dsn)  # of other data, and nobody else would remove it
 
 
 def test_changed_tables_are_refused(on_dsn: Stored, dsn: str, tmp_path: Path) -> None:
     location, splits = on_dsn
     table = read_tables(location).names["train"]
-    with PostgresDataset(location, "train", {"dsn": dsn}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": dsn}) as dataset:
         run(dsn, "UPDATE {} SET label = 7 WHERE id = 9", table)
         with pytest.raises(StoreError, match=r"label of sample 9 of the train split in .* is 7, outside 0\.\.6"):
             dataset.batch([6, 9, 8])
@@ -433,17 +445,17 @@ def test_changed_tables_are_refused(on_dsn: Stored, dsn: str, tmp_path: Path) ->
             dataset.batch([6, 7])
         assert_same(dataset.batch([6]), splits["train"].expect([6]))
     with pytest.raises(StoreError, match="has 40 rows instead of 41; prepare"):
-        PostgresDataset(location, "train", {"dsn": dsn}).open()
+        open_store(PostgresFormat, location, "train", {"dsn": dsn}).open()
     run(dsn, 'COMMENT ON TABLE {} IS \'{{"loader-bench": "1"}}\'', table)
     with pytest.raises(StoreError, match="is not the one that store"):
-        PostgresDataset(location, "train", {"dsn": dsn}).open()
+        open_store(PostgresFormat, location, "train", {"dsn": dsn}).open()
     run(dsn, "COMMENT ON TABLE {} IS 'mine'", table)
     with pytest.raises(StoreError, match=r"has no table bench\.train_"):
-        PostgresDataset(location, "train", {"dsn": dsn}).open()
+        open_store(PostgresFormat, location, "train", {"dsn": dsn}).open()
     run(dsn, "DROP TABLE {}", table)
     with pytest.raises(StoreError, match=r"has no table bench\.train_"):
-        PostgresDataset(location, "train", {"dsn": dsn}).open()
-    with PostgresDataset(location, "test", {"dsn": dsn}) as dataset:
+        open_store(PostgresFormat, location, "train", {"dsn": dsn}).open()
+    with open_store(PostgresFormat, location, "test", {"dsn": dsn}) as dataset:
         run(dsn, "DROP TABLE {}", read_tables(location).names["test"])
         with pytest.raises(BackendError, match="does not exist"):
             dataset.batch([0])
@@ -478,12 +490,12 @@ def test_settings_of_the_user_s_server_have_their_own_remedies(
         BackendError, match="read-only transaction; prepare on a server that may be written: no standby"
     ):
         prepare(tmp_path / "other", splits, {"dsn": role})
-    with PostgresDataset(location, "train", {"dsn": role}) as dataset:  # reading needs nothing more
+    with open_store(PostgresFormat, location, "train", {"dsn": role}) as dataset:  # reading needs nothing more
         assert_same(dataset.batch([7]), splits["train"].expect([7]))
     run(dsn, "ALTER ROLE other RESET ALL")
     run(dsn, "ALTER ROLE other SET statement_timeout = 200")
     table = read_tables(location).names["train"]
-    with psycopg.connect(dsn) as other, PostgresDataset(location, "train", {"dsn": role}) as dataset:
+    with psycopg.connect(dsn) as other, open_store(PostgresFormat, location, "train", {"dsn": role}) as dataset:
         other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(SCHEMA, table)))
         with pytest.raises(BackendError, match="due to statement timeout; set statement_timeout to 0 for the user"):
             dataset.batch([0])
@@ -495,7 +507,7 @@ def test_settings_of_the_user_s_server_have_their_own_remedies(
             dataset.batch([0])
         other.rollback()
         run(dsn, "ALTER ROLE other RESET ALL")
-    with PostgresDataset(location, "train", {"dsn": role}) as dataset:
+    with open_store(PostgresFormat, location, "train", {"dsn": role}) as dataset:
         assert_same(dataset.batch([0]), splits["train"].expect([0]))
 
 
@@ -505,7 +517,7 @@ def test_a_session_that_its_administrator_ends_is_told_so(on_dsn: Stored, dsn: s
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other' AND wait_event_type = 'Lock'"
     with psycopg.connect(dsn) as other, ThreadPoolExecutor(1) as pool:
         other.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(SCHEMA, table)))
-        opening = pool.submit(PostgresDataset(location, "train", {"dsn": role}).open)
+        opening = pool.submit(open_store(PostgresFormat, location, "train", {"dsn": role}).open)
         assert wait_until(lambda: bool(run(dsn, end)) or opening.done())
         with pytest.raises(BackendError, match="administrator command; the server or the session was ended by"):
             opening.result()
@@ -523,7 +535,7 @@ def test_refused_connections_have_their_own_remedies(on_dsn: Stored, dsn: str, r
 
     def refused(dsn: str) -> str:
         with pytest.raises(BackendError) as caught:
-            PostgresDataset(location, "train", {"dsn": dsn}).open()
+            open_store(PostgresFormat, location, "train", {"dsn": dsn}).open()
         return str(caught.value).rpartition("; ")[2]
 
     run(dsn, "ALTER ROLE other CONNECTION LIMIT 0 NOSUPERUSER")
@@ -540,7 +552,7 @@ def test_a_store_of_another_version_is_refused(embedded: Stored, tmp_path: Path)
     shutil.copytree(embedded[0], tmp_path / "store")
     (tmp_path / "store" / "pgdata" / "PG_VERSION").write_text("9\n")  # two bytes, as many as "18" has digits
     with pytest.raises(StoreError):
-        PostgresDataset(tmp_path / "store", "train").open()
+        open_store(PostgresFormat, tmp_path / "store", "train").open()
     (tmp_path / "store" / TABLES).write_text("{}" * 70)
     with pytest.raises(StoreError, match="prepare it again"):
-        PostgresDataset(tmp_path / "store", "train").open()
+        open_store(PostgresFormat, tmp_path / "store", "train").open()
