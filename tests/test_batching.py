@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bench.train.batching import BatchStream, cut, epoch_order
 from loaders import BackendError, OptionError, StoreDataset, StoreError, load
-from loaders.testing import INFO, make_splits
+from loaders.testing import INFO, make_splits, open_store, store_samples
 
 SAMPLES = make_splits()
 
@@ -27,13 +27,13 @@ SAMPLES = make_splits()
 @pytest.fixture(scope="module")
 def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores") / "store"
-    load("mmap").prepare(SAMPLES, folder, dataset=INFO)
+    store_samples(load("mmap"), SAMPLES, folder, dataset=INFO)
     return folder
 
 
 @pytest.fixture
 def dataset(location: Path) -> Iterator[StoreDataset]:
-    with load("mmap")(location, "train") as opened:
+    with open_store(load("mmap"), location, "train") as opened:
         yield opened
 
 
@@ -80,7 +80,7 @@ def test_read_ahead_raises_in_the_reader_s_thread(dataset: StoreDataset) -> None
 
 
 def test_an_error_in_a_worker_stays_one_sentence(location: Path, tmp_path: Path) -> None:
-    dataset = load("mmap")(tmp_path / "nowhere", "train")
+    dataset = open_store(load("mmap"), tmp_path / "nowhere", "train")
     with BatchStream(dataset, workers=1) as stream, pytest.raises(StoreError) as caught:
         list(stream.epoch([np.array([0])]))
     assert str(caught.value).startswith("no prepared store at")

@@ -19,7 +19,7 @@ from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
 from bench.train.batching import BatchStream, cut
 from loaders import Indices, LoaderFaultError, load
-from loaders.testing import INFO, SIZE, RaggedSamples
+from loaders.testing import INFO, SIZE, RaggedSamples, open_store, store_samples
 from tests.lying_loader import LyingDataset, LyingOptions
 from tests.sweeps import install
 
@@ -153,7 +153,7 @@ def test_what_the_source_raises_is_not_blamed_on_the_loader(tmp_path: Path) -> N
             yield from super().blocks(start, stop)
 
     with pytest.raises(KeyError, match="of the source"):
-        load("mmap").prepare({"train": Broken(9)}, tmp_path / "store", dataset=INFO)
+        store_samples(load("mmap"), {"train": Broken(9)}, tmp_path / "store", dataset=INFO)
 
 
 @pytest.mark.parametrize(("loader", "options"), [("mmap", {}), ("hdf5", {"encoding": "jpeg"}), ("filesystem", {})])
@@ -163,10 +163,10 @@ def test_images_of_many_sizes_are_compared_whole(
 ) -> None:
     found = load(loader)
     samples = {"train": RaggedSamples(41, seed=1)}
-    found.prepare(samples, tmp_path / "store", found.Options.model_validate(options), dataset=INFO)
+    store_samples(found, samples, tmp_path / "store", found.Options.model_validate(options), dataset=INFO)
     batches = cut(np.arange(41), 8)
     with (
-        found(tmp_path / "store", "train", options, size=SIZE) as dataset,
+        open_store(found, tmp_path / "store", "train", options, size=SIZE) as dataset,
         BatchStream(dataset, workers=workers, size=SIZE) as stream,
     ):
         check_samples(dataset, stream, batches)

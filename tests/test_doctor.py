@@ -14,13 +14,13 @@ from bench.run.stores import Silent
 from bench.sources.registry import SOURCES
 from loaders import StoreError, load, loader_names, read_manifest
 from loaders.store.manifest import MANIFEST, write_manifest
-from loaders.testing import INFO, make_splits
+from loaders.testing import INFO, make_splits, store_samples
 
 
 def prepared(location: Path, loader: str = "mmap", **options: str) -> Path:
     found = load(loader)
     splits = make_splits("jpeg")
-    found.prepare(splits, location, found.Options.model_validate(options), dataset=INFO)
+    store_samples(found, splits, location, found.Options.model_validate(options), dataset=INFO)
     return location
 
 

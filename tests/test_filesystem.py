@@ -14,9 +14,9 @@ from torchvision.datasets import ImageFolder
 
 from bench.idioms.filesystem import idiom
 from loaders import DecodeError, LoaderError, OptionError, StoreDataset, StoreError, read_manifest
-from loaders.formats.filesystem import FilesystemDataset, FilesystemOptions
+from loaders.formats.filesystem import FilesystemFormat, FilesystemOptions
 from loaders.store.manifest import write_manifest
-from loaders.testing import INFO, Samples, assert_same
+from loaders.testing import INFO, Samples, assert_same, open_store, store_samples
 
 COUNT = 41
 LIKE_RAW = Samples(COUNT, (3, 16, 12), "raw", seed=1)
@@ -27,12 +27,12 @@ ORDER = [7, 3, 3, 40, 0, 7, 22, *range(30)]
 def prepared(folder: Path, samples: Samples = LIKE_RAW, **options: Any) -> Path:
     """A store with these samples as its training split."""
     location = folder / "store"
-    FilesystemDataset.prepare({"train": samples}, location, FilesystemOptions(**options), dataset=INFO)
+    store_samples(FilesystemFormat, {"train": samples}, location, FilesystemOptions(**options), dataset=INFO)
     return location
 
 
 def opened(location: Path, **options: Any) -> StoreDataset:
-    return FilesystemDataset(location, "train", options)
+    return open_store(FilesystemFormat, location, "train", options)
 
 
 def image_path(location: Path, index: int, samples: Samples = LIKE_RAW) -> Path:

@@ -37,7 +37,7 @@ from loaders import (
 )
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
 from loaders.formats.gpu_mmap.fill import check_room, decode_into, pieces, remedy
-from loaders.formats.gpu_mmap.format import GpuMmapDataset, GpuMmapOptions
+from loaders.formats.gpu_mmap.format import GpuMmapFormat, GpuMmapOptions
 from loaders.formats.gpu_mmap.gathering import Gather, widest_word
 from loaders.formats.gpu_mmap.hostpages import ATTEMPTS, Way, file_pages, locked_memory
 from loaders.store.intake import StreamedSplit
@@ -53,6 +53,8 @@ from loaders.testing import (
     Samples,
     assert_same,
     make_splits,
+    open_store,
+    store_samples,
 )
 
 GPU_MMAP = load("gpu_mmap")
@@ -119,7 +121,7 @@ LOCKED = ["register", "unregister", "register"]
 """A page is tried first."""
 
 
-class OnHost(GpuMmapDataset):
+class OnHost(GpuMmapFormat):
     """``gpu_mmap`` on the CPU."""
 
     name = "on_host"
@@ -535,7 +537,7 @@ def test_without_a_device_it_says_why(tmp_path: Path, mode: str) -> None:
     built = torch.version.cuda is not None
     assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
     with pytest.raises(UnavailableError, match="loader gpu_mmap cannot run here: "):
-        GPU_MMAP(tmp_path, "train").open()
+        open_store(GPU_MMAP, tmp_path, "train").open()
 
 
 def jpegs(count: int = 30) -> RaggedSamples:
@@ -642,15 +644,15 @@ def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
             assert_same(device.batch(request), (images, labels))
 
 
-def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapDataset, Any]:
+def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapFormat, Any]:
     """The same on the CUDA device, and what it must give."""
     samples: Any = RaggedSamples(64, "raw") if ragged else Samples(64, (3, 64, 64))
     parsed = GPU_MMAP.Options.model_validate(options)
     if reason := GPU_MMAP.unavailable(parsed):
         pytest.skip(reason)
-    GPU_MMAP.prepare(as_splits({"train": samples}), tmp_path / "store", parsed, dataset=INFO)
-    dataset = GPU_MMAP(tmp_path / "store", "train", parsed, size=SIZE if ragged else None)
-    assert isinstance(dataset, GpuMmapDataset)
+    store_samples(GPU_MMAP, {"train": samples}, tmp_path / "store", parsed, dataset=INFO)
+    dataset = open_store(GPU_MMAP, tmp_path / "store", "train", parsed, size=SIZE if ragged else None)
+    assert isinstance(dataset, GpuMmapFormat)
     return dataset, samples
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 import loaders
 from loaders import BackendError, BatchStream, cut, epoch_order, load
 from loaders.reading.handover import SHARED_MEMORY, check_room, explained
-from loaders.testing import INFO, Samples, in_fork
+from loaders.testing import INFO, Samples, in_fork, open_store, store_samples
 from tests.private_mount import with_private_mount
 from tests.test_pgserver import alive, wait_until
 
@@ -25,7 +25,7 @@ from tests.test_pgserver import alive, wait_until
 @pytest.fixture(scope="module")
 def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores") / "store"
-    load("mmap").prepare(as_splits({"train": Samples(200, (3, 32, 32))}), folder, dataset=INFO)
+    store_samples(load("mmap"), {"train": Samples(200, (3, 32, 32))}, folder, dataset=INFO)
     return folder
 
 
@@ -61,7 +61,7 @@ def test_the_command_line_refuses_what_does_not_fit(tmp_path: Path) -> None:
 
 def test_what_fits_runs(location: Path) -> None:
     def work() -> None:
-        with load("mmap")(location, "train") as dataset, BatchStream(dataset, workers=2) as stream:
+        with open_store(load("mmap"), location, "train") as dataset, BatchStream(dataset, workers=2) as stream:
             for epoch in range(20):  # batches are let go of: the room is used again
                 read = sum(len(batch.labels) for batch in stream.epoch(cut(epoch_order(200, 0, epoch), 10)))
                 assert read == 200
@@ -78,7 +78,7 @@ def test_a_shared_memory_that_others_fill_is_one_sentence(
     def work() -> None:
         with (
             pytest.raises(BackendError, match=r"could not hand over a batch \(.*No space left.*--shm-size") as caught,
-            load("mmap")(location, "train") as dataset,
+            open_store(load("mmap"), location, "train") as dataset,
             BatchStream(dataset, workers=2, start_method=start_method) as stream,
         ):
             for number, _ in enumerate(stream.epoch(cut(epoch_order(200, 0, 0), 5))):
@@ -132,7 +132,7 @@ def test_a_preparation_is_told_of_a_worker_s_death(tmp_path: Path) -> None:
 def test_the_remedy_is_that_of_the_signal(location: Path, number: int, remedy: str) -> None:
     with (
         pytest.raises(BackendError, match=f"a worker process was lost.*{remedy}"),
-        load("mmap")(location, "train") as dataset,
+        open_store(load("mmap"), location, "train") as dataset,
         BatchStream(dataset, workers=2) as stream,
     ):
         for at, _ in enumerate(stream.epoch(cut(epoch_order(200, 0, 0), 1))):
@@ -165,7 +165,7 @@ def test_workers_of_a_program_that_is_killed_as_they_start_end(location: Path, t
     """PyTorch's own watch begins late: it takes whoever is the parent then for the one that may be lost."""
 
     def work() -> None:
-        with load("mmap")(location, "train") as dataset:
+        with open_store(load("mmap"), location, "train") as dataset:
             stream = BatchStream(dataset, workers=2, start_method="spawn")
             stream.epoch(cut(epoch_order(200, 0, 0), 10))
             (tmp_path / "pids").write_text(" ".join(map(str, stream.worker_pids())))

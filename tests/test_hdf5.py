@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from bench.idioms.hdf5 import idiom
 from loaders import DecodeError, OptionError, StoreDataset, StoreError, StoreInfo, parse_options, read_manifest
-from loaders.formats.hdf5.format import FILE, Hdf5Dataset, Hdf5Options
+from loaders.formats.hdf5.format import FILE, Hdf5Format, Hdf5Options
 from loaders.store.manifest import write_manifest
-from loaders.testing import INFO, SIZE, Breaking, Samples, assert_same, in_fork, make_splits
+from loaders.testing import INFO, SIZE, Breaking, Samples, assert_same, in_fork, make_splits, open_store, store_samples
 
 COUNT = 41
 SHAPE = (3, 16, 12)
@@ -65,12 +65,12 @@ def source(options: dict[str, Any]) -> dict[str, Samples]:
 
 def prepared(folder: Path, options: dict[str, Any]) -> Path:
     location = folder / name(options)
-    Hdf5Dataset.prepare(dict(source(options)), location, Hdf5Options(**options), dataset=INFO)
+    store_samples(Hdf5Format, dict(source(options)), location, Hdf5Options(**options), dataset=INFO)
     return location
 
 
 def opened(location: Path, options: dict[str, Any], split: str = "train") -> StoreDataset:
-    return Hdf5Dataset(location, split, options)
+    return open_store(Hdf5Format, location, split, options)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_gives_the_source_s_samples(tmp_path: Path, options: dict[str, Any]) -> 
 
 def test_one_channel(tmp_path: Path) -> None:
     grey = Samples(COUNT, (1, 8, 8))
-    Hdf5Dataset.prepare({"train": grey}, tmp_path / "store", dataset=INFO)
+    store_samples(Hdf5Format, {"train": grey}, tmp_path / "store", dataset=INFO)
     with opened(tmp_path / "store", {}) as dataset:
         assert_same(dataset.batch([3, 1]), grey.expect([3, 1]))
 
@@ -329,10 +329,10 @@ def test_killed_at_its_end_it_begins_anew(
     """The notes speak of the spool: they must not outlive it."""
     monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
     samples = make_splits(kind)
-    options = Hdf5Dataset.Options.model_validate({"encoding": "jpeg"} if kind == "jpeg" else {})
+    options = Hdf5Format.Options.model_validate({"encoding": "jpeg"} if kind == "jpeg" else {})
 
     def prepare() -> StoreInfo:
-        return Hdf5Dataset.prepare(samples, tmp_path / "store", options, dataset=INFO)
+        return store_samples(Hdf5Format, samples, tmp_path / "store", options, dataset=INFO)
 
     def killed() -> None:
         remove = shutil.rmtree
@@ -351,7 +351,7 @@ def test_killed_at_its_end_it_begins_anew(
     assert (tmp_path / ".store.partial" / FILE).exists()
     info = prepare()
     assert info.attempts == 1
-    with Hdf5Dataset(tmp_path / "store", "train", options, size=SIZE if kind != "jpeg" else None) as dataset:
+    with open_store(Hdf5Format, tmp_path / "store", "train", options, size=SIZE if kind != "jpeg" else None) as dataset:
         assert_same(dataset.batch(list(range(41))), samples["train"].expect(list(range(41))))
 
 
@@ -361,8 +361,8 @@ def test_a_spool_that_is_gone_is_a_stale_note(tmp_path: Path, monkeypatch: pytes
     breaking = {**samples, "train": Breaking(samples["train"], lambda: os.kill(os.getpid(), signal.SIGKILL))}
 
     def killed() -> None:
-        Hdf5Dataset.prepare(breaking, tmp_path / "store", dataset=INFO)
+        store_samples(Hdf5Format, breaking, tmp_path / "store", dataset=INFO)
 
     assert in_fork(killed) == -signal.SIGKILL
     shutil.rmtree(tmp_path / ".store.partial" / "spool")
-    assert Hdf5Dataset.prepare(samples, tmp_path / "store", dataset=INFO).attempts == 1
+    assert store_samples(Hdf5Format, samples, tmp_path / "store", dataset=INFO).attempts == 1

@@ -21,7 +21,7 @@ from bench.run.rates import find_idiom
 from bench.train.batching import BatchStream
 from loaders import BatchRequest, DecodeError, Format, StoreDataset, load, loader_names
 from loaders.images.kinds import decode_picture
-from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits
+from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits, open_store, store_samples
 from tests.picture_kinds import frame_at, picture_files, with_byte
 from tests.test_gpu_mmap import Fake, OnHost
 
@@ -55,7 +55,7 @@ def prepared(case: Case, folder: Path, loader: type[Format[Any]]) -> Prepared:
     if reason:
         pytest.skip(reason)
     found = Prepared(loader, case.options, folder / "store", make_splits(case.source))
-    found.prepare(found.location)
+    store_samples(found, found.location)
     return found
 
 
@@ -294,9 +294,9 @@ def test_what_is_on_its_way_is_not_overwritten(tmp_path: Path) -> None:
     samples = Samples(64, (3, 256, 256))
     found = load("gpu_mmap")
     options = found.Options.model_validate({"mode": "pinned"})
-    found.prepare(as_splits({"train": samples}), tmp_path / "store", options, dataset=INFO)
+    store_samples(found, {"train": samples}, tmp_path / "store", options, dataset=INFO)
     order = [np.random.default_rng(i).permutation(64) for i in range(30)]
-    with found(tmp_path / "store", "train", options) as dataset, gpu_mmap.idiom(dataset) as read:
+    with open_store(found, tmp_path / "store", "train", options) as dataset, gpu_mmap.idiom(dataset) as read:
         for _ in range(2):  # the first time memory is allocated and kernels are loaded, which may wait for the device
             batches: list[Any] = []
             torch.cuda.synchronize()
@@ -316,14 +316,14 @@ def test_a_scaled_decoding_of_what_has_become_lossless_is_refused(tmp_path: Path
     samples = RaggedSamples(1)
     samples.files = [file]
     found = load("mmap")
-    found.prepare(
-        {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
+    store_samples(
+        found, {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
     )
     lossless = with_byte(file, frame_at(file) + 1, 0xC3)
     (tmp_path / "store" / "train.jpeg").write_bytes(lossless)
     refused = pytest.raises(DecodeError, match="its header is not that of the image")
     with (
-        found(tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=8) as dataset,
+        open_store(found, tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=8) as dataset,
         plain(dataset)(dataset, Crops(8)) as read,
         refused,
     ):
@@ -337,9 +337,12 @@ def test_images_of_one_size_that_only_pillow_reads_are_the_loader_s(tmp_path: Pa
     samples = Samples(3, (3, height, width), "jpeg")
     samples.files = [file] * 3
     found = load("mmap")
-    found.prepare(
-        {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
+    store_samples(
+        found, {"train": samples}, tmp_path / "store", found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO
     )
-    with found(tmp_path / "store", "train", {"encoding": "jpeg"}) as dataset, plain(dataset)(dataset) as read:
+    with (
+        open_store(found, tmp_path / "store", "train", {"encoding": "jpeg"}) as dataset,
+        plain(dataset)(dataset) as read,
+    ):
         wanted = dataset.batch([0, 2]).images.permute(0, 2, 3, 1).numpy()
         assert np.array_equal(read(np.array([0, 2]))[0], wanted)

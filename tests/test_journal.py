@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from loaders import Block, DecodeError, StoreInfo, between, load
 from loaders.store.journal import ROW, Journal, Past
-from loaders.testing import INFO, SIZE, Breaking, Interruption, RaggedSamples, Samples, assert_same, make_splits
+from loaders.testing import (
+    INFO,
+    SIZE,
+    Breaking,
+    Interruption,
+    RaggedSamples,
+    Samples,
+    assert_same,
+    make_splits,
+    open_store,
+    store_samples,
+)
 
 MMAP = load("mmap")
 
@@ -26,7 +37,7 @@ def interrupt() -> None:
 
 
 def prepare(location: Path, splits: dict[str, Any], **more: Any) -> StoreInfo:
-    return MMAP.prepare(splits, location, dataset=INFO, **more)
+    return store_samples(MMAP, splits, location, dataset=INFO, **more)
 
 
 def interrupted(location: Path, splits: dict[str, Any]) -> Path:
@@ -71,7 +82,7 @@ def test_three_attempts(tmp_path: Path) -> None:
     info = prepare(tmp_path / "store", splits, progress=done.append)
     assert done[0] == 64
     assert info.attempts == 3
-    with MMAP(tmp_path / "store", "train") as dataset:
+    with open_store(MMAP, tmp_path / "store", "train") as dataset:
         assert_same(dataset.batch(list(range(90))), splits["train"].expect(list(range(90))))
 
 
@@ -116,7 +127,7 @@ def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
                 file.write(b"more")
     info = prepare(tmp_path / "store", splits)
     assert info.attempts == (2 if damage == "more data" else 1)
-    with MMAP(tmp_path / "store", "train") as dataset:
+    with open_store(MMAP, tmp_path / "store", "train") as dataset:
         assert_same(dataset.batch(list(range(41))), splits["train"].expect(list(range(41))))
 
 
@@ -134,7 +145,9 @@ def test_data_that_nothing_identifies_is_prepared_anew(tmp_path: Path) -> None:
     splits = make_splits()
     unknown = INFO.model_copy(update={"fingerprint": ""})
     with pytest.raises(Interruption):
-        MMAP.prepare({**splits, "train": Breaking(splits["train"], interrupt)}, tmp_path / "store", dataset=unknown)
+        store_samples(
+            MMAP, {**splits, "train": Breaking(splits["train"], interrupt)}, tmp_path / "store", dataset=unknown
+        )
     assert not (tmp_path / ".store.partial").exists()
 
 
@@ -149,7 +162,7 @@ def test_a_corrupt_file_at_the_end(tmp_path: Path) -> None:
     info = prepare(tmp_path / "store", splits, on_corrupt="skip", progress=done.append)
     assert done[0] == 32
     assert info.splits["train"].skipped == ("40.jpg",)
-    with MMAP(tmp_path / "store", "train", size=SIZE) as dataset:
+    with open_store(MMAP, tmp_path / "store", "train", size=SIZE) as dataset:
         assert_same(dataset.batch(list(range(40))), splits["train"].expect(list(range(40))))
 
 

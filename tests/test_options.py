@@ -19,6 +19,7 @@ from loaders import (
     store_option,
 )
 from loaders.core.options import Encoding
+from loaders.testing import open_store
 
 
 class Some(LoaderOptions):
@@ -95,4 +96,4 @@ def test_every_loader_declares_and_describes_its_options(name: str) -> None:
 
 def test_a_dataset_refuses_another_loader_s_options() -> None:
     with pytest.raises(OptionError, match="loader mmap takes MmapOptions, not Some"):
-        load("mmap")("nowhere", "train", Some())
+        open_store(load("mmap"), "nowhere", "train", Some())

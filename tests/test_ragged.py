@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from loaders import BatchRequest, DecodeError, OptionError, StoreError, load, read_manifest
+from loaders import BatchRequest, Caps, DecodeError, OptionError, StoreError, load, read_manifest
 from loaders.store.manifest import write_manifest
 from loaders.store.sizes import sizes_name
-from loaders.testing import INFO, SIZE, RaggedSamples, make_splits
+from loaders.testing import INFO, SIZE, RaggedSamples, make_splits, open_store, store_samples
 from tests.picture_kinds import (
     by_pillow,
     encoded,
@@ -34,7 +34,7 @@ from tests.picture_kinds import (
 def prepared(location: Path, loader: str = "mmap", **options: Any) -> RaggedSamples:
     samples = RaggedSamples(41, seed=1)
     found = load(loader)
-    found.prepare({"train": samples}, location, found.Options.model_validate(options), dataset=INFO)
+    store_samples(found, {"train": samples}, location, found.Options.model_validate(options), dataset=INFO)
     return samples
 
 
@@ -46,7 +46,7 @@ def test_a_damaged_image_is_named(loader: str, tmp_path: Path) -> None:
     content = data.read_bytes()
     place = content.index(samples.files[6])  # a plain JPEG file
     data.write_bytes(content[: place + 10] + bytes(40) + content[place + 50 :])
-    with load(loader)(location, "train", {"encoding": "jpeg"}, size=SIZE) as dataset:
+    with open_store(load(loader), location, "train", {"encoding": "jpeg"}, size=SIZE) as dataset:
         dataset.batch([5])
         with pytest.raises(DecodeError, match=r"image 6 of the train split in .* cannot be read: .*; remove .*store"):
             dataset.batch([5, 6])
@@ -60,7 +60,7 @@ def test_sizes_of_another_split_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + bytes(12))
     write_manifest(info.model_copy(update={"files": {**info.files, path.name: path.stat().st_size}}), location)
     with pytest.raises(StoreError, match=r"train\.sizes does not describe 41 images; remove"):
-        load("mmap")(location, "train", size=SIZE).open()
+        open_store(load("mmap"), location, "train", size=SIZE).open()
 
 
 def test_pixels_that_do_not_fit_their_size_are_refused(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_pixels_that_do_not_fit_their_size_are_refused(tmp_path: Path) -> None:
     described[3, 0] += 1
     path.write_bytes(described.tobytes())
     with (
-        load("mmap")(location, "train", size=SIZE) as dataset,
+        open_store(load("mmap"), location, "train", size=SIZE) as dataset,
         pytest.raises(DecodeError, match=r"image 3 .* it has \d+ bytes instead of \d+"),
     ):
         dataset.batch([3])
@@ -86,12 +86,12 @@ def test_scaled_decoding_is_near_and_says_so(tmp_path: Path) -> None:
     large.images = [np.ascontiguousarray(rng.integers(0, 256, (5, 7, 3), np.uint8).repeat(90, 0).repeat(70, 1))] * 12
     large.files = [bytes(simplejpeg.encode_jpeg(image, 95)) for image in large.images]
     found = load("mmap")
-    found.prepare({"train": large}, location, found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO)
+    store_samples(found, {"train": large}, location, found.Options.model_validate({"encoding": "jpeg"}), dataset=INFO)
     crops = {}
     for scaled in (False, True):
         options = {"encoding": "jpeg", "scaled": scaled}
         assert found.Options.model_validate(options).public()["scaled"] is scaled
-        with found(location, "train", options, size=32) as dataset:
+        with open_store(found, location, "train", options, size=32) as dataset:
             crops[scaled] = dataset.batch(BatchRequest(np.arange(12), 0, 0, 32, train=True)).images.numpy().astype(int)
             whole, _ = dataset.whole([0])  # is never scaled
             assert whole[0].shape == (450, 490, 3)
@@ -101,30 +101,30 @@ def test_scaled_decoding_is_near_and_says_so(tmp_path: Path) -> None:
 
 def test_scaled_is_for_images_of_many_sizes(tmp_path: Path) -> None:
     found = load("mmap")
-    found.prepare(make_splits("jpeg"), tmp_path / "store", found.Options.model_validate({}), dataset=INFO)
+    store_samples(found, make_splits("jpeg"), tmp_path / "store", found.Options.model_validate({}), dataset=INFO)
     with pytest.raises(OptionError, match="scaled=true is for images of many sizes"):
-        found(tmp_path / "store", "train", {"scaled": True}).open()
+        open_store(found, tmp_path / "store", "train", {"scaled": True}).open()
 
 
 def test_a_format_for_one_size_refuses_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = load("memory")
-    monkeypatch.setattr(found, "ragged", False)
+    monkeypatch.setattr(found, "caps", Caps(ragged=False))
     with pytest.raises(OptionError, match="keeps images of one size, and those of samples differ"):
-        found.prepare({"train": RaggedSamples(5)}, tmp_path / "store", dataset=INFO)
+        store_samples(found, {"train": RaggedSamples(5)}, tmp_path / "store", dataset=INFO)
 
 
 _HUGE = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from loaders import load
+from loaders import open_dataset
 
 def memory(what):
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(what)).split()[1]) * 1024
 
 location = Path(sys.argv[1])
-dataset = load("mmap")(location, "train", size=8)
+dataset = open_dataset(location, "train", size=8)
 Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
 before, own = memory("VmHWM"), memory("RssAnon")
 dataset.open()
@@ -141,7 +141,7 @@ def test_ten_million_images_take_little_memory(tmp_path: Path) -> None:
     location, count, side = tmp_path / "store", 10_000_000, 16
     samples = RaggedSamples(2, "raw", seed=1)
     found = load("mmap")
-    found.prepare({"train": samples}, location, dataset=INFO)
+    store_samples(found, {"train": samples}, location, dataset=INFO)
     each = 3 * side * side
     np.arange(0, (count + 1) * each, each, dtype="<i8").tofile(location / "train.offsets")
     np.zeros(count, "<i8").tofile(location / "train.labels")
@@ -166,7 +166,7 @@ def stored_in(location: Path, files: dict[str, bytes], loader: str = "mmap", **o
     samples = RaggedSamples(len(files))
     samples.files = list(files.values())
     found = load(loader)
-    found.prepare({"train": samples}, location, found.Options.model_validate(options), dataset=INFO)
+    store_samples(found, {"train": samples}, location, found.Options.model_validate(options), dataset=INFO)
     ends = np.cumsum([0, *map(len, samples.files)]).tolist()
     return list(itertools.pairwise(ends))
 
@@ -182,10 +182,10 @@ def replaced(location: Path, place: tuple[int, int], by: bytes) -> None:
 
 _CROPS = """
 import sys
-from loaders import BatchRequest, DecodeError, load
+from loaders import BatchRequest, Caps, DecodeError, open_dataset
 import numpy as np
 
-with load("mmap")(sys.argv[1], "train", {"encoding": "jpeg", "scaled": True, "threads": 1}, size=6) as dataset:
+with open_dataset(sys.argv[1], "train", size=6, scaled=True, threads=1) as dataset:
     for turn in range(200):
         try:
             dataset.batch(BatchRequest(np.array([0]), turn, 0, 6, train=True))
@@ -213,7 +213,7 @@ def test_lossless_images_are_stored_and_read_at_full_size(tmp_path: Path) -> Non
     kinds = picture_files()
     files = {name: kinds[name] for name in ("lossless_rgb_4x4", "jpeg_lossless_rgb", "jpeg_lossless_grey")}
     stored_in(tmp_path / "store", files, encoding="jpeg")
-    with load("mmap")(tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=4) as dataset:
+    with open_store(load("mmap"), tmp_path / "store", "train", {"encoding": "jpeg", "scaled": True}, size=4) as dataset:
         images, _ = dataset.whole(range(3))
         for image, file in zip(images, files.values(), strict=True):
             assert (image == by_pillow(file)).all()
@@ -233,7 +233,7 @@ def test_another_picture_in_the_place_of_one_is_refused_before_it_is_decoded(
     found = load("filesystem")
     samples = RaggedSamples(1)
     samples.files, samples.labels = [file], np.zeros(1, np.int64)
-    found.prepare({"train": samples}, tmp_path / "store", dataset=INFO)
+    store_samples(found, {"train": samples}, tmp_path / "store", dataset=INFO)
     (path,) = (tmp_path / "store" / "train").rglob("*.jpg")
     others = [encoded(smooth(2, 22, 30), "JPEG", quality=10), encoded(smooth(2, 8, 8), "PNG")]
     if name.startswith("jpeg"):
@@ -245,7 +245,7 @@ def test_another_picture_in_the_place_of_one_is_refused_before_it_is_decoded(
             assert other is not others[1]
             continue
         path.write_bytes(other.ljust(len(file), b"\0"))
-        with found(tmp_path / "store", "train", way, size=8) as dataset:
+        with open_store(found, tmp_path / "store", "train", way, size=8) as dataset:
             for read in (lambda: dataset.batch([0]), lambda: dataset.whole([0])):
                 before = peak()
                 with pytest.raises(DecodeError, match=r"image 0 of the train split in .* cannot be read: .*; remove"):
@@ -265,11 +265,11 @@ def test_pillow_decodes_what_is_said_to_be_decoded_by_it(tmp_path: Path) -> None
     samples = RaggedSamples(2)
     samples.files = [kinds["jpeg_jfif_0"].replace(b"JFIF\0\0", b"JFIF\0\1", 1), kinds["jpeg_420"]]
     samples.labels = np.zeros(2, np.int64)
-    found.prepare({"train": samples}, location, dataset=INFO)
+    store_samples(found, {"train": samples}, location, dataset=INFO)
     # What simplejpeg refuses and Pillow reads tells one from the other.
     (location / "train" / "0000" / "00000000.jpg").write_bytes(kinds["jpeg_jfif_0"])
     for decoder in ("fast", "pil"):
-        with found(location, "train", {"decoder": decoder}, size=8) as dataset:
+        with open_store(found, location, "train", {"decoder": decoder}, size=8) as dataset:
             dataset.batch([1])
             if decoder == "fast":
                 with pytest.raises(DecodeError, match="image 0 of the train split"):
@@ -283,11 +283,11 @@ def test_pillow_decodes_what_is_said_to_be_decoded_by_it(tmp_path: Path) -> None
 def test_both_decoders_give_the_same_pixels(tmp_path: Path, encoding: Literal["jpeg", "raw"]) -> None:
     samples = RaggedSamples(41, encoding, seed=5)
     found = load("filesystem")
-    found.prepare({"train": samples}, tmp_path / "store", dataset=INFO)
+    store_samples(found, {"train": samples}, tmp_path / "store", dataset=INFO)
     request = BatchRequest(np.arange(41), 3, 1, SIZE, train=True)
     batches = []
     for decoder in ("fast", "pil"):
-        with found(tmp_path / "store", "train", {"decoder": decoder}, size=SIZE) as dataset:
+        with open_store(found, tmp_path / "store", "train", {"decoder": decoder}, size=SIZE) as dataset:
             batches.append(dataset.batch(request).images)
             assert all(np.array_equal(*pair) for pair in zip(dataset.whole(range(41))[0], samples.images, strict=True))
     assert torch.equal(*batches)
@@ -295,4 +295,4 @@ def test_both_decoders_give_the_same_pixels(tmp_path: Path, encoding: Literal["j
 
 def test_pillow_does_not_decode_at_a_scale() -> None:
     with pytest.raises(OptionError, match=r"^loader filesystem: scaled=true is for decoder=fast; Pillow"):
-        load("filesystem")("nowhere", "train", {"decoder": "pil", "scaled": "true"})
+        open_store(load("filesystem"), "nowhere", "train", {"decoder": "pil", "scaled": "true"})

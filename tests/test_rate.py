@@ -24,7 +24,7 @@ from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
 from bench.train.batching import BatchStream
 from loaders import Batch, load, loader_names
-from loaders.testing import INFO, make_splits
+from loaders.testing import INFO, make_splits, open_store, store_samples
 
 RUNNABLE = [name for name in loader_names() if load(name).device == "cpu"]
 
@@ -80,12 +80,12 @@ def test_the_same_of_jpeg_sources(tmp_path: Path, loader: str, encoding: str) ->
     given = {"encoding": encoding} if "encoding" in found.Options.model_fields else {}
     options = found.Options.model_validate(given)
     samples = make_splits("jpeg")
-    found.prepare(samples, tmp_path / "store", options, dataset=INFO)
+    store_samples(found, samples, tmp_path / "store", options, dataset=INFO)
     plain = find_idiom(loader)
     assert plain is not None
     batches = [np.array([3, 40, 3]), np.arange(41)]
     with (
-        found(tmp_path / "store", "train", options) as dataset,
+        open_store(found, tmp_path / "store", "train", options) as dataset,
         BatchStream(dataset) as stream,
         plain[1](dataset, None) as read,
     ):

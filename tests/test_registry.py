@@ -68,7 +68,7 @@ def install(folder: Path, name: str, entry: str, code: str, requires: tuple[str,
 
 
 def test_plug_ins_are_listed_after_the_built_in_loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "from loaders.formats.mmap import MmapDataset as Other\n"
+    code = "from loaders.formats.mmap import MmapFormat as Other\n"
     install(tmp_path, "zzz_plugin", "zebra = zzz_plugin:Other", code)
     install(tmp_path, "aaa_plugin", "ant = aaa_plugin:Other", code)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -142,7 +142,7 @@ def test_a_plug_in_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_plug_in_that_is_slow_to_import_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:
-    code = "import time; time.sleep(2.1)\nfrom loaders.formats.mmap import MmapDataset as Loader\n"
+    code = "import time; time.sleep(2.1)\nfrom loaders.formats.mmap import MmapFormat as Loader\n"
     install(tmp_path, "slow_plugin", "slow = slow_plugin:Loader", code)
     monkeypatch.syspath_prepend(str(tmp_path))
     lines = bench("loaders").out.splitlines()

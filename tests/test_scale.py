@@ -8,13 +8,14 @@ import pytest
 
 from bench.run import scale
 from loaders import load
-from loaders.formats.mmap import MmapDataset
+from loaders.formats.mmap import MmapFormat
+from loaders.testing import open_store
 
 
 @pytest.mark.parametrize("case", scale.CASES, ids=lambda case: case.what)
 def test_a_simulated_store_is_one(case: scale.Case, tmp_path: Path) -> None:
     location = scale.simulate(case, tmp_path / "store", 3000)
-    with load(case.loader)(location, "train", size=8 if case.ragged else None) as dataset:
+    with open_store(load(case.loader), location, "train", size=8 if case.ragged else None) as dataset:
         assert len(dataset) == 3000
         if case.data is not None:
             images, labels = dataset.batch([0, 2999, 1234])
@@ -38,7 +39,7 @@ def test_a_split_larger_than_the_memory_is_read_without_its_neighbours(tmp_path:
         store = scale.simulate(case._replace(enlarge=lambda place, _: scale._flat(place, 3000)), location, 3000)
         with (store / "train.pixels").open("r+b") as file:
             file.truncate(count * scale.IMAGE_BYTES)
-        dataset = MmapDataset(store, "train")
+        dataset = open_store(MmapFormat, store, "train")
         assert dataset._scattered() is scattered
-        assert MmapDataset(store, "train", {"readahead": "on"})._scattered() is False
-        assert MmapDataset(store, "train", {"readahead": "off"})._scattered() is True
+        assert open_store(MmapFormat, store, "train", {"readahead": "on"})._scattered() is False
+        assert open_store(MmapFormat, store, "train", {"readahead": "off"})._scattered() is True

@@ -18,7 +18,7 @@ from bench.sources.base import LimitedSplit
 from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, between, load
 from loaders.store.intake import StreamedSplit
 from loaders.store.samples import SplitInfo, check_split_names
-from loaders.testing import Samples
+from loaders.testing import Samples, store_samples
 
 SHAPE = (2, 3, 5)
 
@@ -198,5 +198,5 @@ def test_names_of_splits_that_a_disk_may_confuse() -> None:
 def test_no_format_takes_a_name_that_leads_out_of_its_store(loader: str, tmp_path: Path) -> None:
     about = DatasetInfo(name="x", official=False, synthetic=False, classes=("a", "b", "c", "d"))
     with pytest.raises(OptionError, match=r"'\.\.' cannot name a split"):
-        load(loader).prepare({"..": Blocks(random_images(4), [4])}, tmp_path / "in" / "store", dataset=about)
+        store_samples(load(loader), {"..": Blocks(random_images(4), [4])}, tmp_path / "in" / "store", dataset=about)
     assert list(tmp_path.iterdir()) == []

@@ -19,13 +19,13 @@ import pytest
 from loaders import LoaderError, StoreError, StoreInfo, load, read_store
 from loaders.store.manifest import MANIFEST
 from loaders.store.writer import StoreWriter
-from loaders.testing import INFO, Breaking, Samples, assert_same, in_fork, make_splits
+from loaders.testing import INFO, Breaking, Samples, assert_same, in_fork, make_splits, open_store, store_samples
 
 MMAP = load("mmap")
 
 
 def prepare(location: Path, splits: dict[str, Samples] | None = None) -> StoreInfo:
-    return MMAP.prepare(as_splits(splits or make_splits()), location, dataset=INFO)
+    return store_samples(MMAP, splits or make_splits(), location, dataset=INFO)
 
 
 def beside(location: Path) -> set[str]:
@@ -33,9 +33,10 @@ def beside(location: Path) -> set[str]:
 
 
 def readable(location: Path, splits: dict[str, Samples]) -> bool:
-    with MMAP(location, "train") as dataset:
+    with open_store(MMAP, location, "train") as dataset:
         everything = list(range(len(dataset)))
-        return same(dataset.batch(everything), splits["train"].expect(everything))
+        assert_same(dataset.batch(everything), splits["train"].expect(everything))
+    return True
 
 
 Mount = Callable[[str], Path]
@@ -79,29 +80,13 @@ def test_a_full_disk(mount: Mount, loader: str) -> None:
                 file.flush()
 
     with pytest.raises(StoreError) as caught:
-        load(loader).prepare({**splits, "test": Breaking(splits["train"], fill)}, location, dataset=INFO)
+        store_samples(load(loader), {**splits, "test": Breaking(splits["train"], fill)}, location, dataset=INFO)
     (disk / "another's").unlink()
     sentence = f"cannot write the store {location}: No space left on device; free some space or choose another"
     assert str(caught.value).startswith(sentence)
     assert beside(location) == set()
     small = {"train": Samples(3, (3, 32, 32)), "test": Samples(2, (3, 32, 32))}
-    load(loader).prepare(small, location, dataset=INFO)  # the space is free again
-
-
-@pytest.mark.parametrize("loader", ["mmap", "filesystem", "hdf5"])
-def test_a_disk_that_would_be_too_small(mount: Mount, loader: str) -> None:
-    """Seen before the first sample, and what was there stays."""
-    disk = mount("size=512k")
-    splits = make_splits()
-    load(loader).prepare(splits, disk / "store", dataset=INFO)
-    with pytest.raises(StoreError) as caught:
-        load(loader).prepare(as_splits({"train": Samples(400, (3, 32, 32))}), disk / "store", dataset=INFO)
-    text = str(caught.value)
-    assert text.startswith(f"the store {disk / 'store'} will take about 1.")
-    assert text.endswith("free some space, choose another --store-dir, or keep less (--limit, --resize)")
-    assert beside(disk / "store") == {"store"}
-    with load(loader)(disk / "store", "train") as dataset:
-        assert_same(dataset.batch([0, 40]), splits["train"].expect([0, 40]))
+    store_samples(load(loader), small, location, dataset=INFO)  # the space is free again
 
 
 def test_a_disk_too_full_for_even_a_folder(mount: Mount) -> None:
@@ -145,7 +130,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"file is there and is not a store; remove it or choose another"):
         prepare(tmp_path / "file")
     with pytest.raises(StoreError, match=r"cannot read .*: Not a directory"):
-        MMAP(tmp_path / "file", "train").open()
+        open_store(MMAP, tmp_path / "file", "train").open()
     assert (tmp_path / "file").read_text() == "thesis"
     assert beside(tmp_path / "file") == {"file"}
 
@@ -225,7 +210,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
     (tmp_path / "store" / MANIFEST).unlink()
     (tmp_path / "store" / MANIFEST).mkdir()
     with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; mend that or remove"):
-        MMAP(tmp_path / "store", "train").open()
+        open_store(MMAP, tmp_path / "store", "train").open()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"format_version": 2'])
@@ -233,7 +218,7 @@ def test_a_torn_manifest(tmp_path: Path, content: bytes) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).write_bytes(content)
     with pytest.raises(StoreError, match=r"is not a manifest of format version 3; remove .* and prepare it again"):
-        MMAP(tmp_path / "store", "train").open()
+        open_store(MMAP, tmp_path / "store", "train").open()
 
 
 def test_a_manifest_is_readable_by_others(tmp_path: Path) -> None:
@@ -259,11 +244,11 @@ def test_errors_that_are_not_of_the_disk_pass(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with pytest.raises(StoreError, match="no prepared store"):
-        MMAP(tmp_path / "store", "train").open()
+        open_store(MMAP, tmp_path / "store", "train").open()
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).unlink()
     with pytest.raises(StoreError, match=r"store is no store, it has no store\.json; remove it and prepare it again"):
-        MMAP(tmp_path / "store", "train").open()
+        open_store(MMAP, tmp_path / "store", "train").open()
 
 
 @pytest.mark.timeout(60)
@@ -272,7 +257,7 @@ def test_a_pipe_in_place_of_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "store" / MANIFEST).unlink()
     os.mkfifo(tmp_path / "store" / MANIFEST)
     with pytest.raises(StoreError, match="it is not a regular file; mend that or remove"):
-        MMAP(tmp_path / "store", "train").open()
+        open_store(MMAP, tmp_path / "store", "train").open()
 
 
 @pytest.mark.timeout(60)
@@ -293,19 +278,19 @@ def test_a_loop_of_symbolic_links(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"is not a store; remove it|choose a --store-dir that is a folder"):
             prepare(location)
         with pytest.raises(StoreError, match="Too many levels of symbolic links"):
-            MMAP(location, "train").open()
+            open_store(MMAP, location, "train").open()
     prepare(tmp_path / "good")
     (tmp_path / "good" / "train.pixels").unlink()
     (tmp_path / "good" / "train.pixels").symlink_to("train.pixels")
     with pytest.raises(StoreError, match=r"cannot read .*train\.pixels: Too many levels of symbolic links"):
-        MMAP(tmp_path / "good", "train").open()
+        open_store(MMAP, tmp_path / "good", "train").open()
 
 
 @pytest.mark.parametrize("loader", ["mmap", "memory", "hdf5", "filesystem"])
 @pytest.mark.parametrize("label", [-281474976710655, 7, 2**62])
 def test_a_label_outside_the_classes_is_refused_at_open(tmp_path: Path, loader: str, label: int) -> None:
     found = load(loader)
-    found.prepare(make_splits(), tmp_path / "store", dataset=INFO)
+    store_samples(found, make_splits(), tmp_path / "store", dataset=INFO)
     name = {"hdf5": "images.h5", "filesystem": "train.png.index"}.get(loader, "train.labels")
     path = tmp_path / "store" / name
     content, good = path.read_bytes(), make_splits()["train"].labels.astype("<i8")
@@ -321,13 +306,13 @@ def test_a_label_outside_the_classes_is_refused_at_open(tmp_path: Path, loader: 
     with pytest.raises(
         StoreError, match=rf"label of sample 5 of the train split in .* is {label}, outside 0\.\.6: the store"
     ):
-        found(tmp_path / "store", "train").open()
+        open_store(found, tmp_path / "store", "train").open()
 
 
 def test_a_map_of_a_file_that_is_cut_while_it_is_opened(tmp_path: Path) -> None:
     """Sizes are looked at once more after the map: what lies beyond the end of a file ends the process."""
     prepare(tmp_path / "store")
-    dataset = MMAP(tmp_path / "store", "train")
+    dataset = open_store(MMAP, tmp_path / "store", "train")
     assert dataset.info.samples == 54  # sizes have been looked at
     os.truncate(tmp_path / "store" / "train.pixels", 41 * 3 * 16 * 12 - 1)
     with pytest.raises(StoreError, match=r"train\.pixels has 23615 bytes instead of 23616"):
@@ -353,10 +338,10 @@ def test_what_may_not_be_read_is_named(closed: str, mode: int) -> None:
             os.setgid(65534)
             os.setuid(65534)
             if mode == 0o111 and closed in (".", "store"):  # may be entered, not listed
-                assert MMAP(folder / "store", "train").open().info.samples == 54
+                assert open_store(MMAP, folder / "store", "train").open().info.samples == 54
                 return
             with pytest.raises(StoreError, match="Permission denied; mend that or remove"):
-                MMAP(folder / "store", "train").open()
+                open_store(MMAP, folder / "store", "train").open()
             with pytest.raises(StoreError, match="choose a --store-dir that you may write"):
                 prepare(folder / "store")
 

@@ -94,7 +94,7 @@ def test_every_batch_arrives_whole_and_in_order(
                 assert consumer.got == [] or consumer.got[0][0].is_contiguous()
             staging.drain()
             assert device.idle()
-            assert_same(consumer.got, batches * (epoch + 1))
+            assert same(consumer.got, batches * (epoch + 1))
         slots = min(in_flight, 2 * len(batches))
         assert consumer.most <= in_flight
         for side in device.sizes.values():
@@ -139,7 +139,7 @@ def test_the_host_goes_on_while_copies_wait_until_every_slot_is_taken(in_flight:
         device.gate.set()
         blocked.join(20)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
 
 
 def test_what_lies_there_already_is_passed_on() -> None:
@@ -150,7 +150,7 @@ def test_what_lies_there_already_is_passed_on() -> None:
         with staging.send((there, labels, draws), NOTHING) as found:
             staging.drain()
             assert found[0] is there
-            assert_same([found[1:]], [(labels, draws)])
+            assert same([found[1:]], [(labels, draws)])
         before = device.copies
         with staging.send((there, there), NOTHING) as (one, two):
             assert one is two is there
@@ -165,7 +165,7 @@ def test_a_larger_batch_gets_larger_memory() -> None:
         for batch in batches:
             consumer.take(batch)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
         assert len(device.sizes["locked"]) == 3  # the first slot's twice
 
 
@@ -179,7 +179,7 @@ def test_memory_from_inference_mode_serves_training() -> None:
         for batch in batches[1:]:
             consumer.take(batch)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
 
 
 def test_sending_waits_for_room_by_itself() -> None:
@@ -190,7 +190,7 @@ def test_sending_waits_for_room_by_itself() -> None:
         for batch in batches:
             consumer.take(batch, ask=False)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
 
 
 class Recycled(SlowDevice):
@@ -219,7 +219,7 @@ def test_new_memory_is_not_written_before_its_last_owner_is_done() -> None:
         for batch in batches:
             consumer.take(batch)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
         assert len(device.seen) == 2
         assert all((memory == 0xDD).all() for memory in device.seen)
 
@@ -266,7 +266,7 @@ def test_an_error_of_the_reader_or_the_network_leaves_nothing_under_way() -> Non
         for batch in batches[3:]:
             consumer.take(batch)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
 
 
 def test_a_copy_that_is_refused_leaves_nothing_under_way() -> None:
@@ -281,11 +281,11 @@ def test_a_copy_that_is_refused_leaves_nothing_under_way() -> None:
         staging.drain()
         assert free(staging)
         assert device.idle()
-        assert_same(consumer.got, batches[:2])
+        assert same(consumer.got, batches[:2])
         for batch in batches[2:]:
             consumer.take(batch)
         staging.drain()
-        assert_same(consumer.got, batches)
+        assert same(consumer.got, batches)
 
 
 def test_a_copy_that_breaks_on_the_device_is_told_and_leaves_nothing_under_way() -> None:
@@ -300,7 +300,7 @@ def test_a_copy_that_breaks_on_the_device_is_told_and_leaves_nothing_under_way()
         with pytest.raises(RuntimeError, match="the copy broke"):
             staging.drain()
         assert free(staging)
-        assert_same(consumer.got, batches[:2])
+        assert same(consumer.got, batches[:2])
 
 
 def test_the_clock_of_two_queues() -> None:
@@ -358,7 +358,7 @@ def test_the_way_to_the_processor_is_none() -> None:
     way.reserve([])
     way.room()
     with way.send((images, labels, draws), way.timeline()) as there:
-        assert_same([there], [(images, labels, draws)])
+        assert same([there], [(images, labels, draws)])
         assert there[0].is_contiguous()
         assert there[1] is labels
     way.drain()

@@ -71,7 +71,7 @@ def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoRe
         if isinstance(file, bytes):
             file = file.decode(errors="replace")
         raise StoreError(
-            f"loader {loader} failed {doing}: {file}: {error.strerror}; mend that, or remove {store} and prepare it "
+            f"loader {loader} failed {doing}: {file}: {error.strerror}; mend that or remove {store} and prepare it "
             "again"
         ) from error
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+Buffer: TypeAlias = Any
+"""Bytes: ``bytes``, a ``memoryview`` or a flat uint8 array. Python 3.11 has no type for what has a buffer."""
 
 
 class Kind(IntEnum):

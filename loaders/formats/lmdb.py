@@ -94,10 +94,11 @@ class _LmdbReader(Reader):
 
     def _values(self, keys: list[bytes]) -> list[bytes]:
         with self.env.begin() as transaction:
-            values = [transaction.get(key) for key in keys]
-        if None in values:
-            raise StoreError(f"{self._path} lacks key {keys[values.index(None)]!r}; {self._remedy}")
-        return values
+            values = {key: transaction.get(key) for key in keys}
+        for key, value in values.items():
+            if value is None:
+                raise StoreError(f"{self._path} lacks key {key!r}; {self._remedy}")
+        return [values[key] for key in keys]
 
     def after_fork(self) -> None:
         """Close the inherited database, which would count as open in this process."""

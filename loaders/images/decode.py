@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from loaders.core.batch import BatchRequest, Indices
 from loaders.core.errors import DecodeError, StoreError
 from loaders.core.payloads import Buffer, Kind, Payloads
-from loaders.images.codecs import ImageDecoder, Library
+from loaders.images.codecs import Codec, ImageDecoder, Library
 from loaders.images.crops import central_boxes, random_boxes, resize_into
 from loaders.images.digests import checksums_of, image_digest, shortened
 from loaders.images.headers import jpeg_size, png_size, require
@@ -73,7 +73,7 @@ class Decoder:
         if payloads.kind == Kind.PIXELS:
             return self._stacked([payloads.get(i) for i in range(count)], self._shape, name)
         try:
-            codec = "png" if payloads.kind == Kind.PNG else "jpeg"
+            codec: Codec = "png" if payloads.kind == Kind.PNG else "jpeg"
             return self._files.decode(payloads.get, count, self._shape, name, codec)
         except DecodeError as error:
             raise DecodeError(f"{error}; {self._remedy}") from None
@@ -82,7 +82,7 @@ class Decoder:
         # A bytearray is filled by one copy and may be written to by the receiver.
         pixels = np.frombuffer(bytearray().join(parts), np.uint8)
         if pixels.size != len(parts) * int(np.prod(shape)):
-            lengths = [memoryview(part).nbytes for part in parts]
+            lengths = [len(part) for part in parts]
             i = next(i for i, length in enumerate(lengths) if length != int(np.prod(shape)))
             raise StoreError(f"{name(i)} has {lengths[i]} bytes instead of {int(np.prod(shape))}; {self._remedy}")
         return torch.from_numpy(pixels.reshape(len(parts), *shape))

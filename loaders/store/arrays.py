@@ -6,9 +6,8 @@ import contextlib
 import mmap
 import resource
 from collections.abc import Iterator, Mapping
-from io import BufferedWriter
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
                 if split.rows:
                     data.write(block.images.data)
                 else:
-                    ends = end + np.cumsum([memoryview(part).nbytes for part in block.payloads], dtype="<i8")
+                    ends = end + np.cumsum([len(part) for part in block.payloads], dtype="<i8")
                     end = int(ends[-1]) if len(ends) else end
                     data.writelines(block.payloads)
                     offsets[0].write(ends.data)
@@ -59,14 +58,14 @@ def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _appended(split: Intake, folder: Path, names: list[str]) -> Iterator[list[BufferedWriter]]:
+def _appended(split: Intake, folder: Path, names: list[str]) -> Iterator[list[BinaryIO]]:
     """Files open for appending, cut back to where a checkpoint was taken.
 
     Raises:
         StaleError: a file is missing, or shorter than the checkpoint says.
     """
     with contextlib.ExitStack() as life:
-        files: list[BufferedWriter] = []
+        files: list[BinaryIO] = []
         for name in names:
             try:
                 file = life.enter_context((folder / name).open("r+b" if split.state else "wb"))

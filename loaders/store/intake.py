@@ -119,7 +119,7 @@ class Intake:
             self._rows.append(rows)
             self.stored += len(block.labels)
             self._taken += taken
-            self._on_block(taken, sum(memoryview(payload).nbytes for payload in block.payloads))
+            self._on_block(taken, sum(len(payload) for payload in block.payloads))
             self._journal.note_if_due()
         if self._taken != len(self):
             raise LoaderError(f"the source announced {len(self)} {self.name} samples and gave {self._taken}")

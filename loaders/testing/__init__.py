@@ -21,7 +21,9 @@ from loaders.testing.samples import (
     SourceKind,
     a_file,
     make_splits,
+    open_store,
     pixels_of,
+    store_samples,
     write_folder,
 )
 
@@ -44,6 +46,8 @@ __all__ = [
     "in_fork",
     "interrupt",
     "make_splits",
+    "open_store",
     "pixels_of",
+    "store_samples",
     "write_folder",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from loaders import Block, DatasetInfo
+from loaders import Block, DatasetInfo, Format, StoreDataset, StoreInfo, prepare_store
 from loaders.images.crops import central_boxes, random_boxes, resize_into
 
 CLASSES = 7
@@ -168,3 +168,28 @@ def make_splits(source: SourceKind = "raw", shape: tuple[int, int, int] = (3, 16
         return {"train": Samples(41, shape, encoding, seed=1), "test": Samples(13, shape, encoding, seed=2)}
     encoding = "jpeg" if source == "ragged" else "raw"
     return {"train": RaggedSamples(41, encoding, seed=1), "test": RaggedSamples(13, encoding, seed=2)}
+
+
+def store_samples(
+    format_: type[Format[Any]],
+    splits: Mapping[str, Any],
+    location: Path,
+    options: Any = None,
+    *,
+    dataset: DatasetInfo = INFO,
+    **more: Any,
+) -> StoreInfo:
+    """Prepare a store with options as ``Format.configured`` takes them."""
+    return prepare_store(format_.configured(options), splits, location, dataset=dataset, **more)
+
+
+def open_store(
+    format_: type[Format[Any]],
+    location: Path | str,
+    split: str = "train",
+    options: Any = None,
+    *,
+    size: int | None = None,
+) -> StoreDataset:
+    """A dataset over a store, with options as ``Format.configured`` takes them; nothing is opened yet."""
+    return StoreDataset(format_.configured(options), location, split, size=size)

@@ -96,9 +96,9 @@ def write_images(
         compression: of the chunks: none, lzf or gzip.
     """
     # An image is either one element of the datatype or three more dimensions of the dataset.
-    inner, datatype = ((), np.dtype((np.uint8, split.fixed_shape)))
-    if element == "pixel":
-        inner, datatype = split.fixed_shape, np.dtype("u1")
+    whole = element == "image"
+    inner = () if whole else split.fixed_shape
+    datatype: Any = np.dtype((np.uint8, split.fixed_shape)) if whole else np.dtype("u1")
     images = group.create_dataset(
         "images",
         (len(split), *inner),
