@@ -175,8 +175,12 @@ class StoreDataset(Dataset[Sample]):
                 fetched = handle.reader.fetch(array)
                 if isinstance(fetched, Payloads):
                     images = handle.decoder.batch(fetched, request, size)
-                else:
+                elif isinstance(fetched, Rows):
                     images = _tensor(fetched.images)
+                else:
+                    raise LoaderFaultError(
+                        f"loader {self.name} gave a {type(fetched).__name__} where Rows or Payloads were due"
+                    )
                 batch = Batch(images, self._labels(handle.reader, fetched, array))
         except Exception as error:
             raise_blamed(error, self.name, _reading(array, self.split), self.location)
