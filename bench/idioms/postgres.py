@@ -15,7 +15,7 @@ from bench.idioms import Crops, Read
 from bench.idioms.plain_crops import PlainCrops
 from bench.idioms.pool import Pool
 from loaders import StoreDataset
-from loaders.formats.postgres.reader import SETTINGS
+from loaders.formats.postgres.reader import SETTINGS, PostgresReader
 
 Images = Callable[[NDArray[np.int64], list[bytes]], NDArray[np.uint8]]
 
@@ -23,7 +23,8 @@ Images = Callable[[NDArray[np.int64], list[bytes]], NDArray[np.uint8]]
 @contextlib.contextmanager
 def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
-    info = connection_info(dataset)
+    assert isinstance(dataset.reader, PostgresReader)
+    info = dataset.reader.connection_info
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )

@@ -28,7 +28,7 @@ _PER_WORD, _PER_RESIZED, _PER_ROW, _PER_WEIGHT = 40, 56, 64, 56
 
 
 class Filter(NamedTuple):
-    """How each of some rows becomes `size` items.
+    """How each of n rows becomes `size` items.
 
     Attributes:
         first: int64 ``[n, size]``, the first item that counts.
@@ -40,10 +40,6 @@ class Filter(NamedTuple):
     weights: torch.Tensor
     bits: torch.Tensor
 
-    def of(self, rows: slice | torch.Tensor, start: torch.Tensor, step: int) -> Filter:
-        """The filters of these rows, whose first items lie at ``start`` and the others ``step`` apart."""
-        return Filter(self.first[rows] * step + start.unsqueeze(1), self.weights[:, rows], self.bits[rows])
-
 
 def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """How many pixels at most become one, where rows of these lengths become `size`."""
@@ -51,13 +47,7 @@ def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
-    """The filter for rows of these lengths.
-
-    Args:
-        lengths: int64 ``[n]``, at least 1.
-        size: how many pixels they become.
-        count: of weights, as `taps` gives it for the longest.
-    """
+    """The filter for rows of these lengths, int64 ``[n]``; ``count`` weights, as `taps` gives it for the longest."""
     device = lengths.device
     # By a tensor, since a device may multiply by the reciprocal of a plain number, which rounds otherwise.
     scale = (lengths.double() / torch.full_like(lengths, size).double()).unsqueeze(1)
@@ -68,9 +58,9 @@ def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
     end = torch.minimum((centre + support + 0.5).long(), lengths.unsqueeze(1))
     most = 2 * support.ceil().long() + 1  # as many as PyTorch has memory for; rounding may ask for one more
     within = torch.minimum(end - first, most)
-    place = torch.arange(count, device=device).view(-1, 1, 1)
-    weights = 1.0 - (((place + first) - centre + 0.5) * inverse).abs()
-    weights.clamp_(min=0.0).masked_fill_(place >= within, 0.0)
+    tap = torch.arange(count, device=device).view(-1, 1, 1)
+    weights = 1.0 - (((tap + first) - centre + 0.5) * inverse).abs()
+    weights.clamp_(min=0.0).masked_fill_(tap >= within, 0.0)
     total = weights[0].clone()
     for each in weights[1:]:  # one by one: the order decides the last bit
         total += each
@@ -79,8 +69,7 @@ def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
     # Powers of two by shifting: those of a device's floating-point library need not be exact.
     one = torch.ones((), dtype=torch.int64, device=device)
     bits = ((greatest * (one << torch.arange(1, _MOST_BITS + 1, device=device)) + 0.5).long() < 2**15).sum(dim=1)
-    whole = (weights * (one << bits).unsqueeze(1) + 0.5).int()
-    return Filter(first, whole, bits.int())
+    return Filter(first, (weights * (one << bits).unsqueeze(1) + 0.5).int(), bits.int())
 
 
 def device_crops(
@@ -135,15 +124,10 @@ def device_crops(
 
 
 def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, size: int, limit: int) -> torch.Tensor:
-    """Crops of a few images, uint8 ``[n, size, size, 3]``.
+    """Crops of a few images, uint8 ``[n, size, size, 3]``; ``limit`` is for a band of rows.
 
-    Args:
-        words: int64, flat, of all images.
-        known: of each crop, the number of its first row among those of the slice, the byte where it begins, how many
-            lie from row to row, words and pixels to a row, and its height.
-        sent: the same on the device.
-        size: side of the crops in pixels.
-        limit: bytes of temporary memory for a band of rows.
+    Of each crop ``known``, and ``sent`` on the device, have the number of its first row among those of the slice, the
+    byte where it begins, bytes from row to row, words and pixels to a row, and its height.
     """
     device, n = words.device, known.shape[1]
     first_rows, _, _, slots, _, heights = known
@@ -156,21 +140,15 @@ def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, si
     across = torch.zeros((rows + count, size, 3), dtype=torch.uint8, device=device)
     step = max(1, limit // (int(slots.max()) * _PER_WORD + size * (_PER_RESIZED + 4 * count)))
     edges = np.minimum(np.arange(0, rows + step, step), rows)
-    totals = np.diff(_words_before(edges, first_rows + heights, heights, slots)).tolist()
-    for (top, bottom), total in zip(itertools.pairwise(edges.tolist()), totals, strict=True):
+    # Words of all images before each of these rows.
+    row_ends = first_rows + heights
+    at = np.minimum(np.searchsorted(row_ends, edges, side="right"), n - 1)
+    before = np.cumsum(heights * slots)[at] - (row_ends[at] - edges) * slots[at]
+    for (top, bottom), total in zip(itertools.pairwise(edges.tolist()), np.diff(before).tolist(), strict=True):
         band = image[top:bottom]
-        packed, places = _pack(words, begin[top:bottom], slot[band], total, count)
-        across[top:bottom] = _weigh(packed, both.of(band, places, 3), 3)
-    return _weigh(across, both.of(slice(n, None), first_row, 1), 1)
-
-
-def _words_before(
-    rows: NDArray[np.int64], row_ends: NDArray[np.int64], heights: NDArray[np.int64], slots: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """How many words lie before each of these rows of all images."""
-    image = np.minimum(np.searchsorted(row_ends, rows, side="right"), len(heights) - 1)
-    found: NDArray[np.int64] = np.cumsum(heights * slots)[image] - (row_ends[image] - rows) * slots[image]
-    return found
+        packed, first_bytes = _pack(words, begin[top:bottom], slot[band], total, count)
+        across[top:bottom] = _weigh(packed, both, band, first_bytes, 3)
+    return _weigh(across, both, slice(n, None), first_row, 1)
 
 
 def _pack(
@@ -182,22 +160,26 @@ def _pack(
     bus that carries whole words of a row as well as it can, and single bytes badly.
     """
     places = slot.cumsum(0) - slot
-    wanted = torch.repeat_interleave((begin >> 3) - places, slot, output_size=total)
-    wanted += torch.arange(total, device=words.device)
-    wanted.clamp_(max=len(words) - 1)  # a row's last word may be one that it does not need
+    index = torch.repeat_interleave((begin >> 3) - places, slot, output_size=total)
+    index += torch.arange(total, device=words.device)
+    index.clamp_(max=len(words) - 1)  # a row's last word may be one that it does not need
     packed = torch.zeros(total + slack, dtype=torch.int64, device=words.device)
-    torch.index_select(words, 0, wanted, out=packed[:total])
+    torch.index_select(words, 0, index, out=packed[:total])
     return packed.view(torch.uint8).as_strided((8 * len(packed) - 2, 3), (1, 1)), 8 * places + (begin & 7)
 
 
-def _weigh(source: torch.Tensor, by: Filter, step: int) -> torch.Tensor:
-    """Weighted sums of items that lie ``step`` apart: uint8 ``[n, size, *item]`` of a source ``[items, *item]``."""
-    item = source.shape[1:]
+def _weigh(
+    source: torch.Tensor, by: Filter, rows: slice | torch.Tensor, start: torch.Tensor, step: int
+) -> torch.Tensor:
+    """Weighted sums by the filters of these rows, whose items begin at ``start`` and lie ``step`` apart.
+
+    Gives uint8 ``[n, size, *item]`` of a source ``[items, *item]``.
+    """
+    first, item = by.first[rows] * step + start.unsqueeze(1), source.shape[1:]
     ones = (1,) * len(item)
-    bits = by.bits.view(-1, 1, *ones)
-    where = by.first.flatten()
-    total = (torch.ones_like(bits) << (bits - 1)).expand(*by.first.shape, *item).contiguous()
-    for i, weights in enumerate(by.weights):
-        found = source[step * i :].index_select(0, where).view(total.shape)
-        total.addcmul_(found, weights.view(*weights.shape, *ones))
+    bits = by.bits[rows].view(-1, 1, *ones)
+    total = (torch.ones_like(bits) << (bits - 1)).expand(*first.shape, *item).contiguous()
+    for i, weights in enumerate(by.weights[:, rows]):
+        items = source[step * i :].index_select(0, first.flatten()).view(total.shape)
+        total.addcmul_(items, weights.view(*weights.shape, *ones))
     return (total >> bits).clamp_(0, 255).to(torch.uint8)

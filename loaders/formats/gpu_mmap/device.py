@@ -91,8 +91,8 @@ class Device:
     def view(self, array: NDArray[np.uint8]) -> torch.Tensor:
         """Memory that it can read as its tensor.
 
-        PyTorch takes a device that is named with its index at its word. Else it would ask CUDA whose memory that is,
-        and refuse what nobody registered.
+        PyTorch trusts a device that is named with its index. Else it would ask CUDA whose memory that is, and refuse
+        what nobody registered.
         """
         return torch.as_tensor(_View(array, "__cuda_array_interface__"), device=self.where)
 
@@ -107,8 +107,8 @@ def send(numbers: NDArray[np.int64], where: torch.device) -> torch.Tensor:
     A copy from pageable memory would wait for all that the device was given to do, the network's whole last step among
     it. One from page-locked memory does not, and PyTorch gives that memory to nobody else before the copy is done.
     """
-    found = torch.from_numpy(numbers)
-    return found if where.type == "cpu" else found.pin_memory().to(where, non_blocking=True)
+    tensor = torch.from_numpy(numbers)
+    return tensor if where.type == "cpu" else tensor.pin_memory().to(where, non_blocking=True)
 
 
 class _View:
@@ -117,8 +117,8 @@ class _View:
     def __init__(self, array: NDArray[np.uint8], name: str) -> None:
         self._array = array  # keeps the memory alive
         pointer = (array.ctypes.data, False)
-        described = {"shape": array.shape, "typestr": "|u1", "data": pointer, "strides": None, "version": 3}
-        setattr(self, name, described)
+        interface = {"shape": array.shape, "typestr": "|u1", "data": pointer, "strides": None, "version": 3}
+        setattr(self, name, interface)
 
 
 def host_view(array: NDArray[np.uint8]) -> torch.Tensor:

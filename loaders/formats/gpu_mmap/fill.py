@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loaders.core.batch import Indices
+from loaders.core.batch import BatchRequest
 from loaders.core.errors import BackendError
+from loaders.core.payloads import Kind, Payloads
+from loaders.images.decode import Decoder
+from loaders.store.arrays import Arrays
+from loaders.store.manifest import Store
 
 PIECE = 64 * 2**20
 """Bytes of a piece: the host's memory beyond the split itself."""
 
 
 def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, int]]:
-    """Consecutive samples, from and to, that take no more than so many bytes together; at least one.
+    """Consecutive samples, from and to, that take at most so many bytes together; at least one.
 
     Args:
         sizes: ``[n]``, bytes of each sample.
@@ -31,22 +36,35 @@ def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, i
         start = stop
 
 
-def decode_into(target: torch.Tensor, sizes: NDArray[np.int64], decode: Callable[[Indices], torch.Tensor]) -> None:
-    """Decode all samples into flat memory, one after the other.
+def decode_into(
+    target: torch.Tensor, lengths: NDArray[np.int64], arrays: Arrays, store: Store, split: str, threads: int
+) -> None:
+    """Decode all files of a split into flat memory, one after the other.
 
     Args:
         target: uint8, flat.
-        sizes: ``[n]``, bytes of each sample's pixels.
-        decode: gives the pixels of some samples end to end, uint8 and flat.
+        lengths: ``[n]``, bytes of each sample's pixels.
+        arrays: of the files.
+        store: that is read.
+        split: its name.
+        threads: how many decode; 0: one per core.
     """
-    end = 0
-    for start, stop in pieces(sizes, PIECE):
-        pixels = decode(np.arange(start, stop))
-        begin, end = end, end + len(pixels)
-        target[begin:end].copy_(pixels)
+    shape = store.info.splits[split].shape
+    subject = f"of the {split} split in {store.location}"
+    ends = np.cumsum(lengths)
+    with contextlib.closing(Decoder(shape, store.sizes(split), subject, store.remedy, threads)) as decoder:
+        for start, stop in pieces(lengths, PIECE):
+            indices = np.arange(start, stop)
+            payloads = Payloads(arrays.slices(indices).__getitem__, kind=Kind.JPEG)
+            if shape is not None:
+                pixels = decoder.batch(payloads, BatchRequest(indices), None).reshape(-1)
+            else:
+                images = decoder.whole(payloads, indices)
+                pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+            target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)
 
 
-def check_room(needed: int, free: int, what: str, instead: str) -> None:
+def check_room(needed: int, free: int, where: str, mode: str, encoding: str) -> None:
     """Refuse before allocating.
 
     Raises:
@@ -54,12 +72,13 @@ def check_room(needed: int, free: int, what: str, instead: str) -> None:
     """
     if needed > free:
         raise BackendError(
-            f"the split needs {needed / 1e9:.2f} GB and {what} has {free / 1e9:.2f} GB free; use {instead}"
+            f"the split needs {needed / 1e9:.2f} GB and {where} has {free / 1e9:.2f} GB free; "
+            f"use {remedy(mode, encoding)}"
         )
 
 
 def remedy(mode: str, encoding: str) -> str:
     """What to use where a split does not fit."""
-    ways = {"cuda": ("pinned", "mapped"), "pinned": ("mapped",)}.get(mode, ())
-    others = [f"--option mode={way}" for way in ways if (way, encoding) != ("mapped", "jpeg")]
-    return f"{', '.join(others)} or --limit" if others else "--limit"
+    others = {"cuda": ("pinned", "mapped"), "pinned": ("mapped",)}.get(mode, ())
+    options = [f"--option mode={other}" for other in others if (other, encoding) != ("mapped", "jpeg")]
+    return f"{', '.join(options)} or --limit" if options else "--limit"

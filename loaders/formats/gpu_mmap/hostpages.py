@@ -28,23 +28,22 @@ def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[
     """Let the device read the pages of a file that is not empty, by the first way that works.
 
     Raises:
-        UnavailableError: there is none.
+        UnavailableError: none does.
     """
-    access, size = device.access(), path.stat().st_size
+    access, size, free = device.access(), path.stat().st_size, psutil.virtual_memory().available
     if access.pageable:
         life.callback(device.synchronize)
         return map_bytes(path), "pageable"
     refusals = [str(access)]
     if not access.lacking("mapped"):
-        free = psutil.virtual_memory().available
-        if size <= free:  # what is registered cannot leave the memory again
-            for way, attempt in ATTEMPTS.items():
-                found = attempt(path, access, device, life)
-                if not isinstance(found, str):
-                    return found, way
-                refusals.append(f"{way}: {found}")
-        else:
+        if size > free:  # registered memory cannot be swapped out
             refusals.append(f"{size / 1e9:.2f} GB to be locked, of which this machine has {free / 1e9:.2f} GB free")
+        else:
+            for way, attempt in ATTEMPTS.items():
+                pages = attempt(path, access, device, life)
+                if not isinstance(pages, str):
+                    return pages, way
+                refusals.append(f"{way}: {pages}")
     raise UnavailableError(
         f"the device cannot read the pages of {path} in place ({'; '.join(refusals)}); "
         "use --option mode=pinned or mode=cuda"
@@ -52,12 +51,7 @@ def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[
 
 
 def locked_memory(size: int, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8]:
-    """Allocate and register, neither more nor less: PyTorch's own pinned memory comes in powers of two.
-
-    Args:
-        size: bytes, at least 1.
-        device: shall read them.
-        life: how long.
+    """Allocate and register `size` bytes, at least 1: PyTorch's own pinned memory comes in powers of two.
 
     Raises:
         BackendError: there is no such memory, or the platform does not let it be locked.
@@ -84,12 +78,11 @@ def _own_pages(path: Path, access: HostAccess, device: Device, life: contextlib.
 
     Where only writable memory can be, the kernel must agree, too: since Linux 6.5 it does for tmpfs alone.
     """
-    flags = _MAPPED | (_READ_ONLY if access.read_only else 0)
     try:
-        mapped = np.asarray(np.memmap(path, np.uint8, mode="r" if access.read_only else "r+"))
+        pages = np.asarray(np.memmap(path, np.uint8, mode="r" if access.read_only else "r+"))
     except OSError as error:
         return f"mapping the file to be written: {error.strerror}"
-    return _register(mapped, flags, device, life) or mapped
+    return _register(pages, _MAPPED | (_READ_ONLY if access.read_only else 0), device, life) or pages
 
 
 def _pages_of_a_copy(path: Path, _: HostAccess, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8] | str:
@@ -110,7 +103,7 @@ def _register(
     life: contextlib.ExitStack,
     fill: Callable[[], None] = lambda: None,
 ) -> str:
-    """Lock memory; gives why it was refused, or nothing.
+    """Lock memory; returns why it was refused, or nothing.
 
     One page is tried before all are filled and locked, which may take minutes.
     """
@@ -135,4 +128,4 @@ ATTEMPTS: dict[Way, Callable[[Path, HostAccess, Device, contextlib.ExitStack], N
     "registered": _own_pages,
     "tmpfs": _pages_of_a_copy,
 }
-"""In their order; each gives the pages or why they cannot be had."""
+"""Tried in this order; each gives the pages or why they cannot be had."""

@@ -1,24 +1,27 @@
-"""Reads batches from a table: one prepared query a batch, in binary, on a connection of the calling thread's own."""
+"""Reads a split's table: one prepared query a batch, in binary, on a connection of the calling thread's own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
-import torch
-from numpy.typing import NDArray
 from psycopg import pq, sql
-from psycopg.conninfo import conninfo_to_dict
 
-from loaders.core.batch import Batch, Indices
-from loaders.core.errors import BackendError, StoreError
-from loaders.formats.postgres.tables import OWN_LOG, REMEDIES, SCHEMA, backend_error, one_line
-from loaders.images.codecs import ImageDecoder
-from loaders.images.ragged import Payloads
+from loaders.core.batch import Indices
+from loaders.core.errors import StoreError
+from loaders.core.format import Reader
+from loaders.core.payloads import Kind, Payloads
+from loaders.formats.postgres.connection import OWN_LOG, backend_error, connect
+from loaders.formats.postgres.options import PostgresOptions
+from loaders.formats.postgres.server import EmbeddedServer
+from loaders.formats.postgres.tables import SCHEMA, check_table, quoted, read_tables
+from loaders.store.manifest import Store
 
 _STATEMENT = b"batch"
 _INT4, _INT4_ARRAY = 23, 1007
@@ -26,7 +29,6 @@ _INT4, _INT4_ARRAY = 23, 1007
 SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 )
-
 _BLOCKS_READ = """
     SELECT (coalesce(heap_blks_read, 0) + coalesce(idx_blks_read, 0) + coalesce(toast_blks_read, 0)
             + coalesce(tidx_blks_read, 0)) * current_setting('block_size')::bigint
@@ -35,157 +37,94 @@ _BLOCKS_READ = """
 """
 
 
-# A refused connection comes without SQLSTATE: by what it says, in the order in which they are looked for.
-_REFUSALS = (
-    (("too many", "connection slots"), REMEDIES["53300"]),
-    (("starting up", "shutting down", "in recovery mode", "accepting connections"), REMEDIES["57P03"]),
-    (("permission denied for database",), "grant the user CONNECT on the database"),
-    (("too long",), "give the socket's folder a shorter path (unix_socket_directories), or reach the server by TCP"),
-    (("password", "authentication", 'role "', "pg_hba.conf"), REMEDIES["28000"]),
-    (("does not exist",), REMEDIES["3D000"]),
-)
+class ConnectionInfo(NamedTuple):
+    """What another client needs to read the same rows, while the reader is open."""
+
+    conninfo: str
+    """libpq's connection string, password included."""
+    schema: str
+    table: str
+    """With columns ``id``, ``label`` and ``image``."""
+    server_pid: int | None
+    """None for a server of the user's."""
 
 
-def connect(
-    conninfo: str, look: str = "check that it is running and that host and port are right"
-) -> psycopg.Connection[Any]:
-    """Connect to a server.
+class PostgresReader(Reader):
+    """Rows of one table. Each thread that reads at the same time gets a connection of its own."""
 
-    Args:
-        conninfo: where and as whom.
-        look: what to do about an error that has no remedy of its own.
-
-    Raises:
-        BackendError: it cannot be reached or refuses.
-    """
-    parameters = conninfo_to_dict(conninfo)
-    password = str(parameters.get("password") or "")
-    try:
-        return psycopg.connect(conninfo, autocommit=True)
-    except psycopg.Error as error:
-        reason = one_line(error, (password,))
-    remedy = next((remedy for words, remedy in _REFUSALS if any(word in reason for word in words)), look)
-    raise BackendError(f"cannot connect to the PostgreSQL server: {reason}; {remedy}")
-
-
-class TableReader:
-    """Batches of one table. Each thread that reads at the same time gets a connection of its own."""
-
-    def __init__(
-        self,
-        conninfo: str,
-        table: str,
-        shape: tuple[int, int, int] | None,
-        decoder: ImageDecoder | None,
-        look: str = OWN_LOG,
-    ) -> None:
-        """Connect at the first read.
-
-        Args:
-            conninfo: libpq's connection string.
-            table: its name.
-            shape: of each image; None for a ragged split, which is read by `payloads` alone.
-            decoder: of images that are kept as JPEG.
-            look: what to do about an error that has no remedy of its own.
-        """
-        self._look = look
-        self._conninfo = conninfo
-        self._table = table
-        self._shape = shape
-        self._decoder = decoder
-        self._query = (
-            sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)")
-            .format(sql.Identifier(SCHEMA, table))
-            .as_string()
-            .encode()
-        )
+    def __init__(self, store: Store, split: str, options: PostgresOptions) -> None:
+        """Start or join the store's server, or reach the user's, and check the table."""
+        tables, pid = read_tables(store.location), None
+        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
         self._lock = threading.Lock()
         self._closed = False
         self._idle: list[psycopg.Connection[Any]] = []
-        # For a dataset that is dropped without close().
-        self._forgotten = weakref.finalize(self, _close_all, self._idle, os.getpid())
+        with contextlib.ExitStack() as life:
+            if options.server == "embedded":
+                server = EmbeddedServer.open(store.location, options.transport, _cache_bytes(tables.bytes))
+                life.callback(server.close)
+                conninfo, pid = server.conninfo(options.transport), server.pid
+                self._remedy = f"look into its log {server.log}, then try again"
+                connection = connect(conninfo, self._remedy)
+            else:
+                conninfo, self._remedy = options.conninfo(), OWN_LOG
+                connection = connect(conninfo)
+            try:
+                with connection:
+                    check_table(connection, tables, split, store, rows=pid is None)
+            except psycopg.Error as error:
+                raise backend_error(f"cannot check the tables of store {store.location}", error, self._remedy) from None
+            self._life = life.pop_all()
+        self.connection_info = ConnectionInfo(conninfo, SCHEMA, tables.names[split], pid)
+        query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)").format(quoted(tables.names[split]))
+        self._query = query.as_string().encode()
+        self._name = f"table {SCHEMA}.{tables.names[split]}"
+        # Also for a dataset that is dropped without close().
+        self._close_idle = weakref.finalize(self, _close_all, self._idle, os.getpid())
 
-    def connection(self) -> psycopg.Connection[Any]:
-        """An idle connection, or a new one; ``release`` gives it back."""
+    @contextlib.contextmanager
+    def connection(self, doing: str) -> Iterator[psycopg.Connection[Any]]:
+        """An idle connection, or a new one; kept for the next batch unless anything is raised.
+
+        Raises:
+            BackendError: the server was lost or failed; ``doing`` says at what.
+        """
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        connection = connect(self._conninfo, self._look)
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect()
         try:
-            connection.execute(SETTINGS)
-            _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
-        except psycopg.Error as error:
+            yield connection
+        except BaseException as error:
             connection.close()
-            raise backend_error(f"cannot read table {SCHEMA}.{self._table}", error, self._look) from None
-        return connection
-
-    def release(self, connection: psycopg.Connection[Any]) -> None:
-        """Keep a sound connection for the next batch."""
+            if isinstance(error, psycopg.Error):
+                raise backend_error(doing, error, self._remedy) from None
+            raise
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def read(self, indices: Indices) -> Batch:
-        """Samples in the order asked, in fresh memory."""
-        shape = self._shape
-        assert shape is not None
-        images, labels = self._rows(indices)
-        if self._decoder is not None:
-            return Batch(self._decoder.decode(images, shape), torch.from_numpy(labels))
-        # A bytearray is filled by one copy and may be written to by the receiver.
-        pixels = np.frombuffer(bytearray().join(images), np.uint8)
-        if pixels.size != len(images) * int(np.prod(shape)):
-            raise StoreError(f"table {SCHEMA}.{self._table} holds images of another size; prepare the store again")
-        return Batch(torch.from_numpy(pixels.reshape(len(images), *shape)), torch.from_numpy(labels))
-
-    def payloads(self, indices: Indices) -> Payloads:
-        """What is kept of each sample, by one query."""
-        images, labels = self._rows(indices)
-        return Payloads(images.__getitem__, labels)
-
-    def _rows(self, indices: Indices) -> tuple[list[bytes], NDArray[np.int64]]:
-        """The column ``image`` and the labels, int64 ``[B]``."""
-        if not len(indices):
-            return [], np.empty(0, np.int64)
-        connection = self.connection()
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = connect(self.connection_info.conninfo, self._remedy)
         try:
+            connection.execute(SETTINGS)
+            _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
+        except psycopg.Error as error:
+            connection.close()
+            raise backend_error(f"cannot read {self._name}", error, self._remedy) from None
+        return connection
+
+    def fetch(self, indices: Indices) -> Payloads:
+        """The columns ``image`` and ``label`` of these samples, by one query."""
+        if not len(indices):
+            return Payloads(bytes, np.empty(0, np.int64), self._kind)
+        with self.connection("lost the PostgreSQL server or its table during a read") as connection:
             # libpq itself: psycopg's cursor would build Python objects of each row, at a third of the batch's time.
             result = connection.pgconn.exec_prepared(_STATEMENT, [_int4_array(indices)], [1], 1)
             _require(result, pq.ExecStatus.TUPLES_OK)
-        except psycopg.Error as error:
-            connection.close()
-            raise backend_error("lost the PostgreSQL server or its table during a read", error, self._look) from None
-        except BaseException:
-            connection.close()
-            raise
-        self.release(connection)
-        return self._assemble(result, indices)
-
-    def read_bytes(self) -> int | None:
-        """Bytes that the server ever had to read from outside its cache, of the table and all that belongs to it.
-
-        None if it does not count (``track_counts`` is off).
-
-        Raises:
-            BackendError: the server was lost.
-        """
-        connection = self.connection()
-        try:
-            for one in [connection, *self._idle]:
-                # But for this, a session reports its counts once a second at most.
-                if one.info.server_version >= 150000:
-                    one.execute("SELECT pg_stat_force_next_flush()")
-            found = connection.execute(_BLOCKS_READ, [SCHEMA, self._table]).fetchone()
-        except psycopg.Error as error:
-            connection.close()
-            raise backend_error("lost the PostgreSQL server while asking what it read", error, self._look) from None
-        self.release(connection)
-        return int(found[0]) if found else None
-
-    def _assemble(self, result: pq.abc.PGresult, indices: Indices) -> tuple[list[bytes], NDArray[np.int64]]:
-        """Put the rows, which come once each and in any order, where they were asked."""
+        # The rows come once each and in any order.
         value: Any = result.get_value
         row_of = {value(row, 0): row for row in range(result.ntuples)}
         keys = indices.astype(">i4").tobytes()
@@ -193,17 +132,41 @@ class TableReader:
             rows = [row_of[keys[at : at + 4]] for at in range(0, len(keys), 4)]
         except KeyError as missing:
             key = int.from_bytes(missing.args[0], "big")
-            raise StoreError(f"table {SCHEMA}.{self._table} has no row {key}; prepare the store again") from None
+            raise StoreError(f"{self._name} has no row {key}; prepare the store again") from None
         labels = np.frombuffer(b"".join([value(row, 1) for row in rows]), ">i4").astype(np.int64)
-        return [value(row, 2) for row in rows], labels
+        return Payloads([value(row, 2) for row in rows].__getitem__, labels, self._kind)
+
+    def read_bytes(self) -> int | None:
+        """Bytes that the user's server ever read from outside its cache, of the table and all that belongs to it.
+
+        None if it does not count them (``track_counts`` is off), and of the embedded server, whose files are the
+        store's. The operating system's cache may have had them. The last second of worker processes may be missing.
+
+        Raises:
+            BackendError: the server was lost.
+        """
+        if self.connection_info.server_pid is not None:
+            return None
+        with self.connection("lost the PostgreSQL server while asking what it read") as connection:
+            for each in [connection, *self._idle]:
+                # But for this, a session reports its counts once a second at most.
+                if each.info.server_version >= 150000:
+                    each.execute("SELECT pg_stat_force_next_flush()")
+            counted = connection.execute(_BLOCKS_READ, [SCHEMA, self.connection_info.table]).fetchone()
+        return int(counted[0]) if counted else None
 
     def close(self) -> None:
-        """Close all connections and end the decoding threads."""
+        """Close all connections and let go of the server."""
         with self._lock:
             self._closed = True
-        self._forgotten()
-        if self._decoder is not None:
-            self._decoder.close()
+        self._close_idle()
+        self._life.close()
+
+
+def _cache_bytes(table_bytes: int) -> int:
+    """The server's cache: all tables with some room, but no more than a quarter of the machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(table_bytes + table_bytes // 16 + (32 << 20), memory // 4)
 
 
 def _int4_array(values: Indices) -> bytes:
@@ -217,16 +180,12 @@ def _int4_array(values: Indices) -> bytes:
 
 def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
     if result.status != status:
+        code = result.error_field(pq.DiagnosticField.SQLSTATE)
         try:
-            kind = psycopg.errors.lookup(_sqlstate(result) or "08006")
+            kind = psycopg.errors.lookup(code.decode() if code else "08006")
         except KeyError:  # a code of an extension or a pooler
             kind = psycopg.OperationalError
         raise kind(result.error_message.decode(errors="replace"))
-
-
-def _sqlstate(result: pq.abc.PGresult) -> str | None:
-    code = result.error_field(pq.DiagnosticField.SQLSTATE)
-    return code.decode() if code else None
 
 
 def _close_all(connections: list[psycopg.Connection[Any]], owner: int) -> None:

