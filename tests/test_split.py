@@ -56,7 +56,7 @@ def random_images(count: int, seed: int = 0) -> NDArray[np.uint8]:
 @contextlib.contextmanager
 def intake(split: Blocks, progress: Callable[[int], None] = lambda _: None) -> Iterator[Intake]:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder), Path(folder) / "journal", "", lambda _: None)
+        journal = Journal(Path(folder), Path(folder) / "journal", "")
         with contextlib.closing(journal):
             yield Intake("train", split, 4, False, lambda samples, _: progress(samples), "fail", journal)
 
