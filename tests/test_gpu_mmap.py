@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,30 +24,28 @@ from bench.run.stores import Silent, Wanted
 from bench.sources.registry import open_source
 from loaders import (
     BackendError,
+    Batch,
     BatchRequest,
     DecodeError,
-    Indices,
-    LoaderOptions,
     OptionError,
+    StoreDataset,
     StoreError,
     UnavailableError,
     load,
-    parse_options,
 )
+from loaders.core.format import Caps
+from loaders.core.options import parse_options
+from loaders.formats.gpu_mmap import fill
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
-from loaders.formats.gpu_mmap.fill import check_room, decode_into, pieces, remedy
 from loaders.formats.gpu_mmap.format import GpuMmapFormat, GpuMmapOptions
-from loaders.formats.gpu_mmap.gathering import Gather, widest_word
 from loaders.formats.gpu_mmap.hostpages import ATTEMPTS, Way, file_pages, locked_memory
-from loaders.store.intake import StreamedSplit
+from loaders.formats.gpu_mmap.reader import RowsReader, widest_word
+from loaders.images.decode import Decoder
+from loaders.store.manifest import Store
 from loaders.store.sizes import sizes_name
 from loaders.testing import (
-    CLASSES,
-    INFO,
     SIZE,
     Case,
-    LoaderContract,
-    Prepared,
     RaggedSamples,
     Samples,
     assert_same,
@@ -57,7 +54,6 @@ from loaders.testing import (
     store_samples,
 )
 
-GPU_MMAP = load("gpu_mmap")
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
 REFUSED = 801
 # What devices say: one that reads all memory, one that registers all, and the usual card.
@@ -71,8 +67,9 @@ WAYS: dict[Way, tuple[HostAccess, tuple[int, ...]]] = {
     "registered": (WRITABLE_ONLY, ()),
     "tmpfs": (WRITABLE_ONLY, (REFUSED,)),
 }
-
-shapes = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 9))
+MODES = ("cuda", "pinned", "mapped")
+LOCKED = ["register", "unregister", "register"]
+"""A page is tried first."""
 
 
 class Fake(Device):
@@ -117,24 +114,21 @@ class Fake(Device):
         self.log.append("synchronize")
 
 
-LOCKED = ["register", "unregister", "register"]
-"""A page is tried first."""
-
-
 class OnHost(GpuMmapFormat):
-    """``gpu_mmap`` on the CPU."""
+    """``gpu_mmap`` on the CPU.
+
+    Of images of many sizes its datasets crop on the host, as for all formats of the CPU; see `device_crops`.
+    """
 
     name = "on_host"
-    device = "cpu"  # type: ignore[assignment]
+    caps = Caps(device="cpu", max_workers=0)
     fake = Fake()
 
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:
-        assert isinstance(options, GpuMmapOptions)
-        return cls.fake.says.lacking(options.mode)
+    def unavailable(self) -> str | None:
+        return self.fake.says.lacking(self.options.mode)
 
     @classmethod
-    def _device(cls) -> Device:
+    def device(cls) -> Device:
         return cls.fake
 
 
@@ -143,6 +137,23 @@ def fake() -> Fake:
     """A new device for `OnHost`."""
     OnHost.fake = Fake()
     return OnHost.fake
+
+
+def prepared(location: Path, samples: Any, **options: Any) -> StoreDataset:
+    """A dataset over a new store."""
+    store_samples(OnHost, {"train": samples}, location, options)
+    return open_store(OnHost, location, "train", options, size=SIZE if samples.shape is None else None)
+
+
+def images_of_both_kinds() -> list[Any]:
+    """Of one size, and of many."""
+    return [Samples(20, (3, 8, 8)), RaggedSamples(20, "raw")]
+
+
+def device_crops(dataset: StoreDataset, request: BatchRequest, size: int = SIZE) -> Batch:
+    """Crops as a dataset on a CUDA device asks its reader for them."""
+    sizes = Store(dataset.location, dataset.info).sizes(dataset.split)
+    return dataset.reader.crops(request, *Decoder(None, sizes, "", "").boxes(request), size)
 
 
 HOST_CASES = [
@@ -158,50 +169,57 @@ HOST_CASES = [
     Case("on_host", {"mode": "pinned"}, "ragged-raw"),
     Case("on_host", {"mode": "mapped"}, "ragged-raw"),
 ]
-_stores: dict[str, Prepared] = {}
 
 
-class TestOnHost(LoaderContract):
-    """The whole contract, so that the book-keeping of every mode is tested wherever the tests run."""
+@pytest.mark.parametrize("case", HOST_CASES, ids=str)
+def test_every_mode_gives_the_samples(tmp_path: Path, fake: Fake, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "PIECE", 3000)  # what is larger is decoded in pieces
+    splits = make_splits(case.source)
+    store_samples(OnHost, splits, tmp_path / "store", case.options)
+    for split, samples in splits.items():
+        dataset = open_store(OnHost, tmp_path / "store", split, case.options, size=SIZE)
+        everything = list(range(len(samples)))
+        for _ in range(2):  # closed and opened again
+            with dataset:
+                for indices in (everything, [7, 3, 3, 12, 0, 7], [-1, 0], []):
+                    assert_same(dataset.batch(indices), samples.expect(indices))
+                images, labels = dataset.whole(everything)
+                assert labels.tolist() == samples.labels.tolist()
+                for image, mine in zip(images, samples.images, strict=True):
+                    assert np.array_equal(image, mine if case.ragged else mine.transpose(1, 2, 0))
+                if case.ragged:
+                    request = BatchRequest(np.array([5, 12, 5, 0]), 7, 1)
+                    for size, train in ((SIZE, True), (9, True), (80, False)):
+                        expected = samples.expect([5, 12, 5, 0], 7, 1, train, size)
+                        assert_same(device_crops(dataset, request._replace(train=train), size), expected)
 
-    @pytest.fixture(params=HOST_CASES, ids=str)
-    def case(self, request: pytest.FixtureRequest) -> Case:
-        found: Case = request.param
-        return found
+                def read(
+                    seed: int, count: int = len(samples), samples: Any = samples, dataset: StoreDataset = dataset
+                ) -> None:
+                    order = np.random.default_rng(seed).integers(0, count, 20)
+                    batch = device_crops(dataset, BatchRequest(order)) if case.ragged else dataset.batch(order)
+                    assert_same(batch, samples.expect(order.tolist()))
+                    batch.images.fill_(7)  # the caller's own memory
+                    batch.labels.fill_(-1)
 
-    @pytest.fixture
-    def store(self, case: Case, tmp_path_factory: pytest.TempPathFactory, fake: Fake) -> Prepared:
-        if str(case) not in _stores:
-            location = tmp_path_factory.mktemp("stores", numbered=True) / "store"
-            prepared = Prepared(OnHost, case.options, location, make_splits(case.source))
-            prepared.prepare(location)
-            _stores[str(case)] = prepared
-        return _stores[str(case)]
+                with ThreadPoolExecutor(4) as pool:
+                    list(pool.map(read, range(8)))
 
 
-def prepared(location: Path, samples: Any, **options: Any) -> OnHost:
-    """A dataset over a new store."""
-    parsed = OnHost.Options.model_validate(options)
-    OnHost.prepare({"train": samples}, location, parsed, dataset=INFO)
-    return OnHost(location, "train", parsed, size=SIZE if samples.shape is None else None)
-
-
-@given(shapes, st.integers(1, 12), st.data())
+@given(st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 9)), st.integers(1, 12), st.data())
 def test_gather_is_indexing(shape: tuple[int, int, int], count: int, data: st.DataObject) -> None:
     """Odd row sizes go byte by byte, others in words; the result is the same."""
     samples = Samples(count, shape)
-    indices = data.draw(st.lists(st.integers(0, count - 1), max_size=15))
-    gather = Gather(torch.from_numpy(samples.images), samples.labels)
-    batch = gather.read(np.array(indices, np.int64))
-    assert batch.images.shape == (len(indices), *shape)
-    assert_same(batch, samples.expect(indices))
-    batch.images.fill_(7)  # fresh memory
-    batch.labels.fill_(-1)
-    assert_same(gather.read(np.array(indices, np.int64)), samples.expect(indices))
-
-
-@given(st.integers(1, 10**6))
-def test_the_widest_word_divides_the_row(size: int) -> None:
+    indices = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=15)), np.int64)
+    reader = RowsReader(torch.from_numpy(samples.images), samples.labels, contextlib.ExitStack())
+    for _ in range(2):
+        images, labels = reader.fetch(indices)
+        assert isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor)
+        assert images.shape == (len(indices), *shape)
+        assert_same(Batch(images, labels), samples.expect(indices.tolist()))
+        images.fill_(7)  # fresh memory
+        labels.fill_(-1)
+    size = int(np.prod(shape))
     width = widest_word(size).itemsize
     assert size % width == 0
     assert width == 8 or size % (2 * width)
@@ -209,75 +227,40 @@ def test_the_widest_word_divides_the_row(size: int) -> None:
 
 @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
 def test_pieces_are_all_samples_in_order_and_small(sizes: list[int], most: int) -> None:
-    found = list(pieces(np.array(sizes, np.int64), most))
-    assert [i for start, stop in found for i in range(start, stop)] == list(range(len(sizes)))
-    for start, stop in found:
+    pieces = list(fill.pieces(np.array(sizes, np.int64), most))
+    assert [i for start, stop in pieces for i in range(start, stop)] == list(range(len(sizes)))
+    for start, stop in pieces:
         assert stop == start + 1 or sum(sizes[start:stop]) <= most
         assert stop == len(sizes) or sum(sizes[start : stop + 1]) > most  # as many as fit
 
 
-def test_what_is_larger_than_a_piece_is_brought_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loaders.formats.gpu_mmap.fill.PIECE", 64)
-    content = np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)
-    target, parts = torch.zeros(1000, dtype=torch.uint8), []
-
-    def decode(indices: Indices) -> torch.Tensor:
-        parts.append(len(indices))
-        return torch.from_numpy(content.reshape(100, 10)[indices].reshape(-1))
-
-    decode_into(target, np.full(100, 10), decode)
-    assert target.numpy().tobytes() == content.tobytes()
-    assert parts == [6] * 16 + [4]
-
-
-def test_the_layout_is_plain_bytes(tmp_path: Path) -> None:
-    samples = Samples(41, (3, 16, 12), "jpeg")
-    for encoding in ("raw", "jpeg"):
-        (tmp_path / encoding).mkdir()
-        streamed = {name: StreamedSplit(name, samples, CLASSES, lambda _: None) for name in ("train", "test")}
-        options = GPU_MMAP.Options.model_validate({"encoding": encoding})
-        names = GPU_MMAP._write(streamed, tmp_path / encoding, options).checked
-        assert set(names) == {path.name for path in (tmp_path / encoding).iterdir()}
-    files = samples.files or []
-    for split in ("train", "test"):
-        assert (tmp_path / "raw" / f"{split}.pixels").read_bytes() == samples.images.tobytes()
-        assert (tmp_path / "raw" / f"{split}.labels").read_bytes() == samples.labels.astype("<i8").tobytes()
-        assert (tmp_path / "jpeg" / f"{split}.jpeg").read_bytes() == b"".join(files)
-        offsets = np.fromfile(tmp_path / "jpeg" / f"{split}.offsets", "<i8")
-        assert offsets.tolist() == [0, *np.cumsum([len(file) for file in files])]
-
-
-def test_a_split_that_does_not_fit_is_refused_beforehand() -> None:
-    check_room(100, 100, "the device", "--limit")
+def test_a_split_that_does_not_fit_is_refused_beforehand(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(BackendError) as caught:
-        check_room(3 * 10**9, 2 * 10**9, "the device", remedy("cuda", "raw"))
+        fill.check_room(3 * 10**9, 2 * 10**9, "the device", "cuda", "raw")
     assert str(caught.value) == (
         "the split needs 3.00 GB and the device has 2.00 GB free; "
         "use --option mode=pinned, --option mode=mapped or --limit"
     )
-    assert remedy("cuda", "jpeg") == "--option mode=pinned or --limit"
-    assert remedy("pinned", "raw") == "--option mode=mapped or --limit"
-    assert remedy("mapped", "raw") == remedy("pinned", "jpeg") == "--limit"
-
-
-@pytest.mark.parametrize("mode", ["cuda", "pinned"], ids="mode={}".format)
-@pytest.mark.parametrize("ragged", [False, True])
-def test_a_split_that_does_not_fit_takes_nothing(
-    tmp_path: Path, fake: Fake, mode: str, ragged: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 8, 8))
-    dataset = prepared(tmp_path / "store", samples, mode=mode)
-    needed = sum(image.size for image in samples.images)
-    memory = SimpleNamespace(available=needed - 1)
+    assert fill.remedy("cuda", "jpeg") == "--option mode=pinned or --limit"
+    assert fill.remedy("pinned", "raw") == "--option mode=mapped or --limit"
+    assert fill.remedy("mapped", "raw") == fill.remedy("pinned", "jpeg") == "--limit"
+    memory = SimpleNamespace(available=0)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
-    fake.left = needed - 1
-    what = "this machine's memory" if mode == "pinned" else "the device"
-    with pytest.raises(BackendError, match=f"the split needs 0.00 GB and {what} has 0.00 GB free; use --option mode="):
-        dataset.open()
-    assert "register" not in fake.log
-    fake.left = memory.available = needed
-    with dataset:
-        assert_same(dataset.batch([3, 1]), samples.expect([3, 1]))
+    for (mode, what), samples in itertools.product(
+        (("cuda", "the device"), ("pinned", "this machine's memory")), images_of_both_kinds()
+    ):
+        dataset = prepared(tmp_path / "store", samples, mode=mode)
+        needed = sum(image.size for image in samples.images)
+        memory.available = fake.left = needed - 1
+        with pytest.raises(BackendError, match=f"the split needs 0.00 GB and {what} has 0.00 GB free; use --option"):
+            dataset.open()
+        assert "register" not in fake.log
+        memory.available = fake.left = needed
+        with dataset:
+            assert_same(dataset.batch([3, 1]), samples.expect([3, 1]))
+        fake.log.clear()
 
 
 @pytest.fixture
@@ -287,22 +270,19 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("says", "flags"), [(ANY, READ_ONLY), (WRITABLE_ONLY, WRITABLE)], ids=["any", "writable"])
-def test_a_file_s_own_pages_are_registered(file: Path, says: HostAccess, flags: int) -> None:
-    fake = Fake(says=says)
-    with contextlib.ExitStack() as life:
-        array, way = file_pages(file, fake, life)
-        pointer = array.ctypes.data
-        assert fake.registered == [(pointer, 4096, flags), (pointer, 10_000, flags)]
-        assert array.tobytes() == file.read_bytes()
-        assert (way, array.flags.writeable) == ("registered", says is WRITABLE_ONLY)
-        assert str(file) in Path("/proc/self/maps").read_text()
-    assert fake.log == [*LOCKED, "synchronize", "unregister"]
-    assert fake.unregistered == [pointer] * 2
-
-
-def test_nothing_is_registered_where_the_device_reads_all_memory(file: Path) -> None:
-    fake = Fake(says=PAGEABLE)
+def test_a_file_s_own_pages_are_read(file: Path) -> None:
+    for says, flags in ((ANY, READ_ONLY), (WRITABLE_ONLY, WRITABLE)):
+        fake = Fake(says=says)
+        with contextlib.ExitStack() as life:
+            array, way = file_pages(file, fake, life)
+            pointer = array.ctypes.data
+            assert fake.registered == [(pointer, 4096, flags), (pointer, 10_000, flags)], says
+            assert array.tobytes() == file.read_bytes()
+            assert (way, array.flags.writeable) == ("registered", says is WRITABLE_ONLY)
+            assert str(file) in Path("/proc/self/maps").read_text()
+        assert fake.log == [*LOCKED, "synchronize", "unregister"]
+        assert fake.unregistered == [pointer] * 2
+    fake = Fake(says=PAGEABLE)  # where the device reads all memory nothing is registered
     with contextlib.ExitStack() as life:
         array, way = file_pages(file, fake, life)
         assert array.tobytes() == file.read_bytes()
@@ -310,24 +290,25 @@ def test_nothing_is_registered_where_the_device_reads_all_memory(file: Path) -> 
     assert fake.log == ["synchronize"]
 
 
-@pytest.mark.parametrize(("codes", "asked"), [((1,), [4096]), ((0, 2), [4096, 10_000])], ids=["page", "all"])
-def test_a_copy_in_tmpfs_is_read_where_the_file_cannot_be(file: Path, codes: tuple[int, ...], asked: list[int]) -> None:
-    fake = Fake(*codes, says=WRITABLE_ONLY)
+def test_a_copy_in_tmpfs_is_read_where_the_file_cannot_be(file: Path) -> None:
     content = file.read_bytes()
-    with contextlib.ExitStack() as life:
-        array, way = file_pages(file, fake, life)
-        assert [(size, flags) for _, size, flags in fake.registered] == [(n, WRITABLE) for n in (*asked, 4096, 10_000)]
-        assert way == "tmpfs"
-        array[0] = 77
-        assert array.tobytes()[1:] == content[1:]
-        assert file.read_bytes() == content
-        assert "/memfd:train.pixels (deleted)" in Path("/proc/self/maps").read_text()  # nobody has to remove it
-        del array
-    assert fake.unregistered[-1] == fake.registered[-1][0]
-    assert "/memfd:train.pixels" not in Path("/proc/self/maps").read_text()
+    for codes, sizes in (((1,), [4096]), ((0, 2), [4096, 10_000])):  # a page was refused, or all
+        fake = Fake(*codes, says=WRITABLE_ONLY)
+        with contextlib.ExitStack() as life:
+            array, way = file_pages(file, fake, life)
+            asked = [(size, flags) for _, size, flags in fake.registered]
+            assert asked == [(size, WRITABLE) for size in (*sizes, 4096, 10_000)]
+            assert way == "tmpfs"
+            array[0] = 77
+            assert array.tobytes()[1:] == content[1:]
+            assert file.read_bytes() == content
+            assert "/memfd:train.pixels (deleted)" in Path("/proc/self/maps").read_text()  # nobody has to remove it
+            del array
+        assert fake.unregistered[-1] == fake.registered[-1][0]
+        assert "/memfd:train.pixels" not in Path("/proc/self/maps").read_text()
 
 
-def test_all_refusals_are_told(file: Path) -> None:
+def test_refusals_are_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(REFUSED, 2, says=WRITABLE_ONLY)
     with pytest.raises(UnavailableError) as caught:
         file_pages(file, fake, contextlib.ExitStack())
@@ -338,83 +319,67 @@ def test_all_refusals_are_told(file: Path) -> None:
         "use --option mode=pinned or mode=cuda"
     )
     assert fake.log == ["register"] * 2
-
-
-def test_a_file_that_memory_cannot_hold_is_not_locked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.chmod(0o400)
+    if not os.access(file, os.W_OK):  # permission bits do not bind root
+        with pytest.raises(UnavailableError, match="mapping the file to be written: Permission denied; tmpfs: cuMem"):
+            file_pages(file, Fake(2, says=WRITABLE_ONLY), contextlib.ExitStack())
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=9_999))
     fake = Fake()
     with pytest.raises(UnavailableError, match=r"0.00 GB to be locked, of which this machine has 0.00 GB free"):
         file_pages(file, fake, contextlib.ExitStack())
     assert fake.log == []
-    fake.says = PAGEABLE
-    assert file_pages(file, fake, contextlib.ExitStack())[1] == "pageable"
+    assert file_pages(file, Fake(says=PAGEABLE), contextlib.ExitStack())[1] == "pageable"
 
 
-def test_a_file_that_may_not_be_written_is_a_refusal(file: Path) -> None:
-    file.chmod(0o400)
-    if os.access(file, os.W_OK):
-        pytest.skip("permission bits do not bind this user")
-    with pytest.raises(
-        UnavailableError,
-        match="mapping the file to be written: Permission denied; tmpfs: cuMem",
-    ):
-        file_pages(file, Fake(2, says=WRITABLE_ONLY), contextlib.ExitStack())
-
-
-@pytest.mark.parametrize(
-    ("says", "without"),
-    [
+def test_what_the_device_lacks_is_told_before_anything_is_opened(tmp_path: Path, fake: Fake) -> None:
+    datasets = {mode: prepared(tmp_path / mode, Samples(9, (3, 8, 8)), mode=mode) for mode in MODES}
+    for says, without in (
         (PAGEABLE, []),
         (ANY, []),
         (WRITABLE_ONLY, []),
         (HostAccess(True, False, False, False), ["pinned"]),
         (HostAccess(False, False, True, True), ["pinned", "mapped"]),
         (HostAccess(False, True, False, True), ["pinned", "mapped"]),
-    ],
-    ids=str,
-)
-def test_what_the_device_lacks_is_told_before_anything_is_opened(
-    tmp_path: Path, fake: Fake, says: HostAccess, without: list[str]
-) -> None:
-    datasets = {m: prepared(tmp_path / m, Samples(9, (3, 8, 8)), mode=m) for m in ("cuda", "pinned", "mapped")}
-    fake.says = says
-    assert [mode for mode, dataset in datasets.items() if dataset.unavailable(dataset.options)] == without
-    for mode in without:
-        with pytest.raises(UnavailableError, match=r"\(pageable \d, registration \d, .*\); use --option mode=cuda$"):
-            datasets[mode].open()
+    ):
+        fake.says = says
+        assert [mode for mode, dataset in datasets.items() if dataset.format.unavailable()] == without, says
+        for mode in without:
+            with pytest.raises(
+                UnavailableError, match=r"\(pageable \d, registration \d, .*\); use --option mode=cuda$"
+            ):
+                datasets[mode].open()
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("ragged", [False, True])
-def test_every_way_to_a_file_s_pages_gives_the_same(tmp_path: Path, fake: Fake, way: Way, ragged: bool) -> None:
-    samples: Any = RaggedSamples(20, "raw") if ragged else Samples(20, (3, 7, 9))
-    dataset = prepared(tmp_path / "store", samples, mode="mapped")
-    fake.says, fake.codes = WAYS[way][0], list(WAYS[way][1])
-    with dataset:
-        assert dataset.way == way
-        assert_same(dataset.batch([19, 3, 3]), samples.expect([19, 3, 3]))
-    fake.codes = [REFUSED, REFUSED]
-    if way != "pageable":
-        with pytest.raises(UnavailableError, match="cannot read the pages of"):
-            dataset.open()
+def test_every_way_to_a_file_s_pages_gives_the_same(tmp_path: Path, fake: Fake, way: Way) -> None:
+    for samples in (Samples(20, (3, 7, 9)), RaggedSamples(20, "raw")):
+        dataset = prepared(tmp_path / "store", samples, mode="mapped")
+        fake.says, fake.codes = WAYS[way][0], list(WAYS[way][1])
+        with dataset:
+            assert dataset.reader.way == way
+            assert_same(dataset.batch([19, 3, 3]), samples.expect([19, 3, 3]))
+        fake.codes = [REFUSED, REFUSED]
+        if way != "pageable":
+            with pytest.raises(UnavailableError, match="cannot read the pages of"):
+                dataset.open()
 
 
-@pytest.mark.parametrize("way", ["tmpfs", None])
-def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake: Fake, way: Way | None) -> None:
-    fake.says, fake.codes = WRITABLE_ONLY, [REFUSED] if way else [REFUSED] * 2
+def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake: Fake) -> None:
     options: dict[str, Any] = {"mode": "mapped"}
     config = RunConfig(
         loader="gpu_mmap", options=options, dataset="digits", limit=32, epochs=1, device="cpu", ceiling_steps=0
     )
-    wanted = Wanted(OnHost, OnHost.Options(**options), open_source("digits", tmp_path), 32, tmp_path / "stores")
+    source = open_source("digits", tmp_path)
+    wanted = Wanted(OnHost, GpuMmapOptions(**options), source, 32, tmp_path / "stores")
+    fake.says, fake.codes = WRITABLE_ONLY, [REFUSED] * 2
     record = run(config, wanted, Silent(), lambda _: None)
-    if way:
-        assert (record.status, record.loader.way) == ("ok", way), record.error
-    else:
-        assert record.status == "unavailable"
-        assert record.error is not None
-        assert record.error.startswith("the device cannot read the pages of STORES/digits-limit32/")
-        assert record.error.endswith("use --option mode=pinned or mode=cuda")
+    assert record.status == "unavailable"
+    assert record.error is not None
+    assert record.error.startswith("the device cannot read the pages of STORES/digits-limit32/")
+    assert record.error.endswith("use --option mode=pinned or mode=cuda")
+    fake.codes = [REFUSED]
+    record = run(config, wanted, Silent(), lambda _: None)
+    assert (record.status, record.loader.way) == ("ok", "tmpfs"), record.error
 
 
 class Driver:
@@ -463,19 +428,19 @@ assert (view.device, view.data_ptr(), view.shape) == (device.where, array.ctypes
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
-@pytest.mark.parametrize("size", [1, 4096, 5000, 2**20 + 1])
-def test_as_much_memory_is_locked_as_is_asked_for(size: int) -> None:
+def test_as_much_memory_is_locked_as_is_asked_for() -> None:
     """PyTorch's own pinned memory would come as the next power of two."""
-    fake = Fake()
-    with contextlib.ExitStack() as life:
-        array = locked_memory(size, fake, life)
-        assert fake.registered[-1] == (array.ctypes.data, size, WRITABLE)
-        assert array.ctypes.data % 4096 == 0
-        array[:] = 7
-    assert fake.log == [*LOCKED, "synchronize", "unregister"]
+    for size in (1, 4096, 5000, 2**20 + 1):
+        fake = Fake()
+        with contextlib.ExitStack() as life:
+            array = locked_memory(size, fake, life)
+            assert fake.registered[-1] == (array.ctypes.data, size, WRITABLE)
+            assert array.ctypes.data % 4096 == 0
+            array[:] = 7
+        assert fake.log == [*LOCKED, "synchronize", "unregister"], size
 
 
-def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
+def test_memory_that_cannot_be_had_or_locked_is_a_refusal() -> None:
     fake = Fake(2)
     with pytest.raises(BackendError) as caught:
         locked_memory(3 * 10**7, fake, contextlib.ExitStack())
@@ -484,9 +449,6 @@ def test_memory_that_may_not_be_locked_is_a_refusal() -> None:
         "raise the locked-memory limit (ulimit -l), or use --option mode=cuda"
     )
     assert fake.log == ["register"]
-
-
-def test_memory_that_there_is_not_is_a_refusal() -> None:
     with pytest.raises(BackendError, match=r"this machine has no .* GB of memory left; use --option mode=cuda or"):
         locked_memory(2**60, Fake(), contextlib.ExitStack())
 
@@ -512,32 +474,27 @@ def test_a_view_of_read_only_memory_is_no_copy() -> None:
     assert view.tolist() == list(range(9))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_options_that_do_not_fit_are_refused_and_modes_share_a_store() -> None:
+    for options, message in (
         ({"mode": "mapped", "encoding": "jpeg"}, "mode=mapped reads pixels in place; use encoding=raw"),
         ({"scaled": True}, "scaled=true is for loaders that decode on the host for each crop; leave it out"),
-    ],
-)
-def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        parse_options(GPU_MMAP.Options, options, "gpu_mmap")
-    assert str(caught.value) == f"loader gpu_mmap: {message}"
-
-
-def test_modes_share_a_store() -> None:
-    given = [{"mode": mode} for mode in ("cuda", "pinned", "mapped")]
-    assert [GPU_MMAP.Options.model_validate(each).stored() for each in given] == [{"encoding": "raw"}] * 3
+    ):
+        with pytest.raises(OptionError) as caught:
+            parse_options(GpuMmapOptions, options, "gpu_mmap")
+        assert str(caught.value) == f"loader gpu_mmap: {message}"
+    assert [GpuMmapOptions.model_validate({"mode": mode}).stored() for mode in MODES] == [{"encoding": "raw"}] * 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
-def test_without_a_device_it_says_why(tmp_path: Path, mode: str) -> None:
-    reason = GPU_MMAP.unavailable(GPU_MMAP.Options.model_validate({"mode": mode}))
+def test_without_a_device_it_says_why(tmp_path: Path) -> None:
+    prepared(tmp_path / "store", Samples(9, (3, 8, 8)))
     built = torch.version.cuda is not None
-    assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
-    with pytest.raises(UnavailableError, match="loader gpu_mmap cannot run here: "):
-        open_store(GPU_MMAP, tmp_path, "train").open()
+    for mode in MODES:
+        reason = GpuMmapFormat.configured({"mode": mode}).unavailable()
+        assert reason == ("no CUDA device" if built else "this PyTorch is built without CUDA; install a CUDA build")
+    manifest = tmp_path / "store" / "store.json"
+    with pytest.raises((UnavailableError, StoreError)):
+        open_store(GpuMmapFormat, manifest.parent).open()
 
 
 def jpegs(count: int = 30) -> RaggedSamples:
@@ -549,23 +506,20 @@ def jpegs(count: int = 30) -> RaggedSamples:
     return samples
 
 
-def damage(path: Path, file: bytes) -> None:
-    """Make one stored file unreadable."""
-    content = path.read_bytes()
-    place = content.index(file)
-    path.write_bytes(content[: place + 10] + bytes(40) + content[place + 50 :])
-
-
-@pytest.mark.parametrize("mode", ["cuda", "pinned"], ids="mode={}".format)
-@pytest.mark.parametrize("ragged", [False, True])
-def test_a_damaged_file_gives_back_what_was_taken(tmp_path: Path, fake: Fake, mode: str, ragged: bool) -> None:
-    samples: Any = jpegs() if ragged else Samples(20, (3, 16, 16), "jpeg")
-    dataset = prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg")
-    damage(tmp_path / "store" / "train.jpeg", samples.files[6])
-    with pytest.raises(DecodeError):
-        dataset.open()
-    assert fake.log == {"cuda": ["synchronize"], "pinned": [*LOCKED, "synchronize", "unregister"]}[mode]
-    dataset.close()
+def test_a_damaged_file_gives_back_what_was_taken(tmp_path: Path, fake: Fake) -> None:
+    taken = {"cuda": ["synchronize"], "pinned": [*LOCKED, "synchronize", "unregister"]}
+    sources: list[Any] = [Samples(20, (3, 16, 16), "jpeg"), jpegs(20)]
+    for mode, samples in itertools.product(taken, sources):
+        dataset = prepared(tmp_path / "store", samples, mode=mode, encoding="jpeg")
+        path = tmp_path / "store" / "train.jpeg"
+        content = path.read_bytes()
+        damaged = content.index(samples.files[6]) + 10
+        path.write_bytes(content[:damaged] + bytes(40) + content[damaged + 40 :])
+        fake.log.clear()
+        with pytest.raises(DecodeError, match=r"image 6 of the train split in .* remove"):
+            dataset.open()
+        assert fake.log == taken[mode]
+        dataset.close()
 
 
 def test_a_device_whose_memory_is_in_pieces_is_told(
@@ -578,21 +532,23 @@ def test_a_device_whose_memory_is_in_pieces_is_told(
     monkeypatch.setattr("torch.empty", empty)
     with pytest.raises(BackendError) as caught:
         dataset.open()
-    assert str(caught.value) == f"the device has no 0.00 GB in one piece; use {remedy('cuda', 'raw')}"
+    assert str(caught.value) == f"the device has no 0.00 GB in one piece; use {fill.remedy('cuda', 'raw')}"
     assert fake.log == ["synchronize"]
 
 
-@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
-def test_closing_waits_for_the_device_before_it_takes_its_pages(tmp_path: Path, fake: Fake, mode: str) -> None:
-    dataset = prepared(tmp_path / "store", Samples(20, (3, 8, 8)), mode=mode).open()
-    dataset.batch([1])
-    dataset.close()
-    dataset.close()
-    locked = mode != "cuda"
-    assert fake.log == LOCKED * locked + ["synchronize"] + ["unregister"] * locked
-    for pointer, size, _ in fake.registered:
-        assert fake.unregistered == [pointer] * 2
-        assert size == 20 * 3 * 8 * 8
+def test_closing_waits_for_the_device_before_it_takes_its_pages(tmp_path: Path, fake: Fake) -> None:
+    for mode in MODES:
+        dataset = prepared(tmp_path / mode, Samples(20, (3, 8, 8)), mode=mode).open()
+        dataset.batch([1])
+        dataset.close()
+        dataset.close()
+        locked = mode != "cuda"
+        assert fake.log == LOCKED * locked + ["synchronize"] + ["unregister"] * locked
+        for pointer, size, _ in fake.registered:
+            assert fake.unregistered == [pointer] * 2
+            assert size == 20 * 3 * 8 * 8
+        for notes in (fake.log, fake.registered, fake.unregistered):
+            notes.clear()
 
 
 def test_pages_are_given_back_even_if_the_device_is_lost(tmp_path: Path, fake: Fake) -> None:
@@ -609,22 +565,22 @@ def test_pages_are_given_back_even_if_the_device_is_lost(tmp_path: Path, fake: F
     dataset.close()
 
 
-@pytest.mark.parametrize("mode", ["cuda", "mapped"], ids="mode={}".format)
-def test_pixels_that_do_not_fit_their_sizes_never_reach_the_device(tmp_path: Path, fake: Fake, mode: str) -> None:
+def test_pixels_that_do_not_fit_their_sizes_never_reach_the_device(tmp_path: Path, fake: Fake) -> None:
     location = tmp_path / "store"
-    dataset = prepared(location, RaggedSamples(20, "raw"), mode=mode)
-    path = location / sizes_name("train")
-    described = np.fromfile(path, "<i4").reshape(-1, 3)
-    described[3, 0] += 1
-    described.tofile(path)
-    with pytest.raises(StoreError, match=r"image 3 of the train split in .* has \d+ bytes instead of \d+; remove .*"):
-        dataset.open()
-    described[3, 0] -= 1
-    described.tofile(path)
-    offsets = np.fromfile(location / "train.offsets", "<i8")
-    (offsets + 3).tofile(location / "train.offsets")
-    with pytest.raises(StoreError, match=r"the offsets of the train split in .* do not fit its pixels; remove"):
-        dataset.open()
+    for mode in ("cuda", "mapped"):
+        dataset = prepared(location, RaggedSamples(20, "raw"), mode=mode)
+        path = location / sizes_name("train")
+        described = np.fromfile(path, "<i4").reshape(-1, 3)
+        described[3, 0] += 1
+        described.tofile(path)
+        with pytest.raises(StoreError, match=r"image 3 of the train split in .* has \d+ bytes instead of \d+; remove"):
+            dataset.open()
+        described[3, 0] -= 1
+        described.tofile(path)
+        offsets = np.fromfile(location / "train.offsets", "<i8")
+        (offsets + 3).tofile(location / "train.offsets")
+        with pytest.raises(StoreError, match=r"the offsets of the train split in .* do not fit its pixels; remove"):
+            dataset.open()
     assert fake.log == []
 
 
@@ -632,52 +588,46 @@ def test_host_and_device_crop_alike(tmp_path: Path, fake: Fake) -> None:
     """The same store through ``mmap``, which crops on the host."""
     samples = jpegs()
     options = {"encoding": "jpeg"}
-    host = load("mmap")
-    host.prepare({"train": samples}, tmp_path / "host", host.Options.model_validate(options), dataset=INFO)
+    store_samples(load("mmap"), {"train": samples}, tmp_path / "host", options)
     with (
         prepared(tmp_path / "device", samples, **options) as device,
-        host(tmp_path / "host", "train", options, size=SIZE) as mmap,
+        open_store(load("mmap"), tmp_path / "host", "train", options, size=SIZE) as host,
     ):
         for train in (False, True):
             request = BatchRequest(np.arange(30)[::-1].copy(), 3, 1, 20, train)
-            images, labels = mmap.batch(request)
-            assert_same(device.batch(request), (images, labels))
+            assert_same(device_crops(device, request, 20), host.batch(request))
 
 
-def on_device(tmp_path: Path, ragged: bool, **options: Any) -> tuple[GpuMmapFormat, Any]:
-    """The same on the CUDA device, and what it must give."""
-    samples: Any = RaggedSamples(64, "raw") if ragged else Samples(64, (3, 64, 64))
-    parsed = GPU_MMAP.Options.model_validate(options)
-    if reason := GPU_MMAP.unavailable(parsed):
+def on_device(tmp_path: Path, samples: Any, **options: Any) -> StoreDataset:
+    """The same on the CUDA device."""
+    if reason := GpuMmapFormat.configured(options).unavailable():
         pytest.skip(reason)
-    store_samples(GPU_MMAP, {"train": samples}, tmp_path / "store", parsed, dataset=INFO)
-    dataset = open_store(GPU_MMAP, tmp_path / "store", "train", parsed, size=SIZE if ragged else None)
-    assert isinstance(dataset, GpuMmapFormat)
-    return dataset, samples
+    store_samples(GpuMmapFormat, {"train": samples}, tmp_path / "store", options)
+    return open_store(GpuMmapFormat, tmp_path / "store", "train", options, size=SIZE if samples.shape is None else None)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("mode", ["cuda", "pinned", "mapped"], ids="mode={}".format)
+@pytest.mark.parametrize("mode", MODES, ids="mode={}".format)
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature:UserWarning")
-@pytest.mark.parametrize("ragged", [False, True])
-def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str, ragged: bool) -> None:
+def test_a_batch_does_not_wait_for_the_network(tmp_path: Path, mode: str) -> None:
     """The time of a fetch is the loader's own, however long the device has still to compute what came before."""
-    dataset, samples = on_device(tmp_path, ragged, mode=mode)
-    wanted = [9, 3, 3, 40]
-    with dataset:
-        kept = [dataset.batch(wanted) for _ in range(3)]  # kernels and memory are there before it counts
-        torch.cuda.synchronize()
-        del kept
-        torch.cuda._sleep(10**9)  # cycles: half a second
-        network = torch.cuda.Event()
-        network.record()
-        torch.cuda.set_sync_debug_mode("error")  # names what waits
-        try:
-            batch = dataset.batch(wanted)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        assert not network.query()
-        assert_same(batch, samples.expect(wanted))
+    sources: list[Any] = [Samples(64, (3, 64, 64)), RaggedSamples(64, "raw")]
+    for samples in sources:
+        indices = [9, 3, 3, 40]
+        with on_device(tmp_path, samples, mode=mode) as dataset:
+            kept = [dataset.batch(indices) for _ in range(3)]  # kernels and memory are there before it counts
+            torch.cuda.synchronize()
+            del kept
+            torch.cuda._sleep(10**9)  # cycles: half a second
+            network = torch.cuda.Event()
+            network.record()
+            torch.cuda.set_sync_debug_mode("error")  # names what waits
+            try:
+                batch = dataset.batch(indices)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            assert not network.query()
+            assert_same(batch, samples.expect(indices))
 
 
 @pytest.mark.cuda
