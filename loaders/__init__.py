@@ -27,6 +27,7 @@ from loaders.reading.stream import BatchStream, cut, epoch_order
 from loaders.registry import BUILT_IN, UnknownLoaderError, load, loader_names
 from loaders.store.checksums import Comparison
 from loaders.store.intake import Intake
+from loaders.store.journal import sync_filesystem
 from loaders.store.manifest import Store, StoreInfo, check_files, read_manifest, read_store
 from loaders.store.prepare import prepare_store
 from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo, StoredBlock, between
@@ -86,4 +87,5 @@ __all__ = [
     "read_regular",
     "read_store",
     "store_option",
+    "sync_filesystem",
 ]

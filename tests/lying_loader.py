@@ -1,17 +1,15 @@
-"""A loader that delivers what it should not, or breaks, as plug-ins do; otherwise it reads as `mmap` does."""
+"""A format that delivers what it should not, or breaks, as plug-ins do; otherwise it reads as `mmap` does."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, final
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from loaders import Batch, LoaderOptions, StoreDataset, StreamedSplit, Written, read_option
+from loaders import Format, Indices, Intake, LoaderOptions, Reader, Rows, Store, Written, read_option
 
 Lie = Literal[
     "none", "float32", "nhwc", "short", "tuple", "int32 labels", "order", "labels", "pixels", "neighbour", "one",
@@ -25,95 +23,85 @@ class LyingOptions(LoaderOptions):
     lie: Lie = read_option("none")
 
 
-class Arrays(NamedTuple):
-    """The open handle; `file` has a position that processes share which inherited it."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    file: int
-
-
 _open_files: dict[Path, int] = {}
 
 
-@final
-class LyingDataset(StoreDataset[Arrays]):
+class LyingFormat(Format[LyingOptions]):
     """Two ``.npy`` files a split."""
 
     name = "lying"
-    device = "cpu"
-    max_workers = None
     Options = LyingOptions
     while_writing: ClassVar[Lie] = "none"
 
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:
-        if isinstance(options, LyingOptions) and options.lie == "unavailable":
+    def unavailable(self) -> str | None:
+        if self.options.lie == "unavailable":
             raise ZeroDivisionError("in unavailable")
         return None
 
-    @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: LoaderOptions) -> Any:  # noqa: ARG003
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Any:
         for name, split in splits.items():
             blocks = list(split.blocks())
             np.save(folder / f"{name}.npy", np.concatenate([block.images for block in blocks]))
             np.save(folder / f"{name}-labels.npy", np.concatenate([block.labels for block in blocks]))
-        if cls.while_writing == "write":
+        if self.while_writing == "write":
             raise KeyError(89)
-        if cls.while_writing == "nothing written":
+        if self.while_writing == "nothing written":
             return None
-        return Written(["../elsewhere" if cls.while_writing == "foreign file" else "train.npy"])
+        return Written(["../elsewhere" if self.while_writing == "foreign file" else "train.npy"])
 
-    def _open(self) -> Arrays:
-        if self._lie == "open":
+    def open(self, store: Store, split: str) -> Reader:
+        if self.options.lie == "open":
             raise ZeroDivisionError("in open")
-        path = self.location / f"{self.split}.npy"
-        if path not in _open_files:  # the mistake: one descriptor for all processes
+        return LyingReader(self.options.lie, store.location, split)
+
+
+class LyingReader(Reader):
+    """The mistake of "shared position" is one descriptor for all processes, which have its position in common."""
+
+    def __init__(self, lie: Lie, folder: Path, split: str) -> None:
+        path = folder / f"{split}.npy"
+        self._lie = lie
+        if path not in _open_files:
             _open_files[path] = os.open(path, os.O_RDONLY)
-        labels = np.load(self.location / f"{self.split}-labels.npy")
-        return Arrays(np.load(path, mmap_mode="r"), labels, _open_files[path])
+        self._file = _open_files[path]
+        self._images, self._labels = np.load(path, mmap_mode="r"), np.load(folder / f"{split}-labels.npy")
 
-    @property
-    def _lie(self) -> Lie:
-        assert isinstance(self.options, LyingOptions)
-        return self.options.lie
-
-    def _read(self, handle: Arrays, indices: NDArray[np.int64]) -> Any:
-        images, labels = torch.from_numpy(handle.images[indices]), torch.from_numpy(handle.labels[indices])
+    def fetch(self, indices: Indices) -> Any:
+        images, labels = self._images[indices], self._labels[indices]
         match self._lie:
             case "float32":
-                return Batch(images.float(), labels)
+                return Rows(images.astype(np.float32), labels)
             case "nhwc":
-                return Batch(images.permute(0, 2, 3, 1), labels)
+                return Rows(images.transpose(0, 2, 3, 1), labels)
             case "short":
-                return Batch(images[1:], labels[1:])
+                return Rows(images[1:], labels[1:])
             case "late":
-                return Batch(images[1:], labels[1:]) if 0 in indices else Batch(images, labels)
+                return Rows(images[1:], labels[1:]) if 0 in indices else Rows(images, labels)
             case "tuple":
                 return images, labels
             case "int32 labels":
-                return Batch(images, labels.int())
+                return Rows(images, labels.astype(np.int32))
             case "order":
-                return Batch(images.flip(0), labels.flip(0))
+                return Rows(images[::-1].copy(), labels[::-1].copy())
             case "labels":
-                return Batch(images, (labels + 1) % 7)
+                return Rows(images, (labels + 1) % 7)
             case "neighbour":
-                return Batch(torch.from_numpy(handle.images[(indices + 1) % len(handle.images)]), labels)
+                return Rows(self._images[(indices + 1) % len(self._images)], labels)
             case "pixels":
-                return Batch(images // 2, labels)
+                return Rows(images // 2, labels)
             case "one":
-                images[torch.from_numpy(indices == 5)] += 1
+                images[indices == 5] += 1
             case "raise":
                 raise KeyError(89)
             case "shared position":
                 size = images[0].nbytes
                 for i, index in enumerate(indices.tolist()):
-                    os.lseek(handle.file, os.fstat(handle.file).st_size - size * (len(handle.images) - index), 0)
+                    os.lseek(self._file, os.fstat(self._file).st_size - size * (len(self._images) - index), 0)
                     os.sched_yield()
-                    data = os.read(handle.file, size)
-                    images[i] = torch.frombuffer(bytearray(data.ljust(size)), dtype=torch.uint8).view(images[i].shape)
-        return Batch(images, labels)
+                    data = os.read(self._file, size)
+                    images[i] = np.frombuffer(data.ljust(size), np.uint8).reshape(images[i].shape)
+        return Rows(images, labels)
 
-    def _close(self, handle: Arrays) -> None:
+    def close(self) -> None:
         if self._lie == "close":
             raise ZeroDivisionError("in close")

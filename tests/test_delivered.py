@@ -20,7 +20,7 @@ from bench.sources.registry import open_source
 from bench.train.batching import BatchStream, cut
 from loaders import Indices, LoaderFaultError, load
 from loaders.testing import INFO, SIZE, RaggedSamples, open_store, store_samples
-from tests.lying_loader import LyingDataset, LyingOptions
+from tests.lying_loader import LyingFormat, LyingOptions
 from tests.sweeps import install
 
 SMALL: dict[str, Any] = {
@@ -34,7 +34,7 @@ SMALL: dict[str, Any] = {
 
 
 def wanted_of(folder: Path, lie: str) -> Wanted:
-    return Wanted(LyingDataset, LyingOptions(lie=lie), open_source("digits", folder), 64, folder / "stores")
+    return Wanted(LyingFormat, LyingOptions(lie=lie), open_source("digits", folder), 64, folder / "stores")
 
 
 def do(folder: Path, lie: str, **changes: Any) -> Record:
@@ -63,7 +63,7 @@ def test_the_truth_passes(folder: Path, workers: int) -> None:
         ),
         ("nhwc", r"gave images uint8 \[16, 32, 32, 3\]"),
         ("short", r"gave images uint8 \[15, 3, 32, 32\] on cpu and labels int64 \[15\]"),
-        ("tuple", "gave a tuple where a Batch of"),
+        ("tuple", "gave a tuple where Rows or Payloads were due"),
         ("int32 labels", r"and labels int32 \[16\]"),
         ("order", r"64 of 64 samples of the train split .* in whose place sample \d+ came: the order differs"),
         ("labels", r"64 of 64 .* whose label is \d instead of \d"),
@@ -139,7 +139,7 @@ def test_a_loader_that_cannot_tell_whether_it_runs_is_unavailable(folder: Path) 
 def test_a_loader_that_cannot_write_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str, message: str
 ) -> None:
-    monkeypatch.setattr(LyingDataset, "while_writing", lie)
+    monkeypatch.setattr(LyingFormat, "while_writing", lie)
     with pytest.raises(RunFailedError, match=message):
         do(tmp_path, "none")
     assert [path.name for path in (tmp_path / "stores" / "digits-limit64").iterdir()] == [".lying.lock"]
@@ -179,7 +179,7 @@ def test_images_of_many_sizes_are_compared_whole(
 
 
 def test_the_command_line_says_it_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "plugin", monkeypatch, lying="tests.lying_loader:LyingDataset")
+    install(tmp_path / "plugin", monkeypatch, lying="tests.lying_loader:LyingFormat")
     folders = ("--data-dir", tmp_path, "--out", tmp_path / "out")
     command = (sys.executable, "-m", "bench", "run", "lying", "digits", "--limit", "32", "--epochs", "1", *folders)
     done = subprocess.run([*command, "--option", "lie=order"], capture_output=True, text=True)

@@ -42,10 +42,11 @@ def image_path(location: Path, index: int, samples: Samples = LIKE_RAW) -> Path:
 
 @pytest.mark.parametrize("samples", [LIKE_RAW, LIKE_JPEG, Samples(COUNT, (1, 9, 7))], ids=["png", "jpeg", "grey"])
 @pytest.mark.parametrize("decoder", ["fast", "pil"])
-@pytest.mark.parametrize("threads", [0, 1, 3])
-def test_gives_the_source_s_samples(tmp_path: Path, samples: Samples, decoder: str, threads: int) -> None:
-    with opened(prepared(tmp_path, samples), decoder=decoder, threads=threads) as dataset:
-        assert_same(dataset.batch(ORDER), samples.expect(ORDER))
+def test_gives_the_source_s_samples(tmp_path: Path, samples: Samples, decoder: str) -> None:
+    location = prepared(tmp_path, samples)
+    for threads in (0, 1, 3):
+        with opened(location, decoder=decoder, threads=threads) as dataset:
+            assert_same(dataset.batch(ORDER), samples.expect(ORDER))
 
 
 @pytest.mark.parametrize("samples", [LIKE_RAW, LIKE_JPEG], ids=["png", "jpeg"])
@@ -93,7 +94,7 @@ def test_opening_looks_at_no_image(tmp_path: Path) -> None:
     with opened(location) as dataset:
         others = [i for i in range(COUNT) if i != 5]
         assert_same(dataset.batch(others), LIKE_RAW.expect(others))
-        with pytest.raises(StoreError, match=r"00000005\.png is missing .*prepare it again"):
+        with pytest.raises(StoreError, match=r"00000005\.png: No such file or directory; .*prepare it again"):
             dataset.batch([1, 5])
 
 
@@ -126,7 +127,7 @@ def test_damaged_images_are_named(tmp_path: Path, samples: Samples, decoder: str
             assert "prepare it again" in str(caught.value)
         path.unlink()
         path.mkdir()
-        with pytest.raises(StoreError, match=r"cannot read .*00000011"):
+        with pytest.raises(StoreError, match=r"00000011\.\w+: Is a directory"):
             dataset.batch([11])
         path.rmdir()
         path.write_bytes(whole)
@@ -143,14 +144,17 @@ def test_a_strange_index(tmp_path: Path, content: str) -> None:
         path.write_bytes(path.read_bytes()[:-16])
         info = read_manifest(location)
         write_manifest(info.model_copy(update={"files": {**info.files, path.name: path.stat().st_size}}), location)
-    with pytest.raises(StoreError, match=r"not the index of 41 images; remove .*prepare it again"):
+    with pytest.raises(
+        StoreError,
+        match=r"(not the index of the train images; |No such file or directory; mend that or )remove .*prepare it",
+    ):
         opened(location).batch([0])
 
 
 def test_a_lost_folder(tmp_path: Path) -> None:
     location = prepared(tmp_path)
     (location / "train").rename(location / "elsewhere")
-    with pytest.raises(StoreError, match=r"cannot open .*train: No such file"):
+    with pytest.raises(StoreError, match=r"failed opening its store: .*train: No such file"):
         opened(location).open()
 
 
@@ -158,7 +162,7 @@ def test_a_store_replaced_while_open_is_never_mixed_with_the_new_one(tmp_path: P
     with opened(prepared(tmp_path)) as dataset:
         dataset.batch([0])
         prepared(tmp_path, Samples(COUNT, (3, 16, 12), seed=8))
-        with pytest.raises(StoreError, match="missing"):
+        with pytest.raises(StoreError, match="No such file"):
             dataset.batch([0])
 
 

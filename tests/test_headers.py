@@ -20,12 +20,11 @@ BY_DCT = [name for name, file in FILES.items() if file[:2] == b"\xff\xd8" and fi
 PLAIN = FILES["jpeg_420"]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_only_jpeg_coded_by_dct_has_a_size(name: str) -> None:
-    file = FILES[name]
-    with Image.open(io.BytesIO(file)) as image:
-        known = name in BY_DCT and image.mode != "CMYK"
-        assert jpeg_size(file) == ((image.height, image.width) if known else None)
+def test_only_jpeg_coded_by_dct_has_a_size() -> None:
+    for name, file in FILES.items():
+        with Image.open(io.BytesIO(file)) as image:
+            known = name in BY_DCT and image.mode != "CMYK"
+            assert jpeg_size(file) == ((image.height, image.width) if known else None), name
 
 
 def test_takes_any_buffer() -> None:
@@ -39,7 +38,7 @@ def test_takes_any_buffer() -> None:
 @given(
     st.sampled_from(BY_DCT), st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), max_size=3), st.integers()
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_never_tells_another_size_or_frame_than_libjpeg(name: str, bytes_: list[tuple[int, int]], cut: int) -> None:
     file = FILES[name]
     for at, value in bytes_:
@@ -53,10 +52,10 @@ def test_never_tells_another_size_or_frame_than_libjpeg(name: str, bytes_: list[
     assert found in (wanted, None)
 
 
-@pytest.mark.parametrize("marker", [0x00, 0x01, 0xC3, 0xC5, 0xC9, 0xCA, 0xCB, 0xD0, 0xD8, 0xD9, 0xDA])
-def test_other_markers_are_not_sure(marker: int) -> None:
-    assert jpeg_size(with_byte(PLAIN, frame_at(PLAIN) + 1, marker)) is None
-    assert jpeg_size(with_byte(PLAIN, 3, marker)) is None
+def test_other_markers_are_not_sure() -> None:
+    for marker in (0x00, 0x01, 0xC3, 0xC5, 0xC9, 0xCA, 0xCB, 0xD0, 0xD8, 0xD9, 0xDA):
+        assert jpeg_size(with_byte(PLAIN, frame_at(PLAIN) + 1, marker)) is None, marker
+        assert jpeg_size(with_byte(PLAIN, 3, marker)) is None, marker
 
 
 def test_bytes_before_a_marker_are_not_sure() -> None:
@@ -65,10 +64,9 @@ def test_bytes_before_a_marker_are_not_sure() -> None:
     assert jpeg_size(PLAIN[:at] + b"\xff" + PLAIN[at:]) == (44, 60)  # fills up
 
 
-@pytest.mark.parametrize("length", range(155))
-def test_a_header_that_is_cut_has_no_size(length: int) -> None:
-    assert length < frame_at(PLAIN) + 10, "the frame is there"
-    assert jpeg_size(PLAIN[:length]) is None
+def test_a_header_that_is_cut_has_no_size() -> None:
+    for length in range(frame_at(PLAIN) + 10):
+        assert jpeg_size(PLAIN[:length]) is None, length
 
 
 def test_twelve_bits_no_height_and_four_components_have_no_size() -> None:

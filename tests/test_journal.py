@@ -156,7 +156,7 @@ def test_a_corrupt_file_at_the_end(tmp_path: Path) -> None:
     """What was decoded before it is kept, and the skipping of files may begin with the next attempt."""
     splits = {"train": RaggedSamples(41, seed=1), "test": RaggedSamples(13, seed=2)}
     splits["train"].files[40] = b"no image"
-    with pytest.raises(DecodeError, match=r"40\.jpg.*; what was done is kept, and the same command goes on from there"):
+    with pytest.raises(DecodeError, match=r"40\.jpg.*; the same command resumes from the last checkpoint"):
         prepare(tmp_path / "store", splits)
     done: list[int] = []
     info = prepare(tmp_path / "store", splits, on_corrupt="skip", progress=done.append)
@@ -197,21 +197,23 @@ def test_between_is_slicing(sizes: list[int], start: int, length: int) -> None:
     assert len(taken) <= max(1, int(np.searchsorted(ends, min(stop, count))))  # and no block beyond is made
 
 
-def test_notes_are_taken_so_often_and_no_more(tmp_path: Path) -> None:
+def test_checkpoints_are_taken_so_often_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    journal = Journal(tmp_path, tmp_path / "notes", "1", synced.append, interval=0.2)
+    monkeypatch.setattr("loaders.store.journal.sync_filesystem", synced.append)
+    monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.2)
+    journal = Journal(tmp_path, tmp_path / "notes", "1")
     journal.rows("train")
     journal.describe("train", lambda: Past(taken=1, state={"file": 2}))
     journal.note_if_due()
-    assert not journal.kept
+    assert not journal.resumable
     assert synced == []
     time.sleep(0.25)
     journal.note_if_due()
     journal.note_if_due()
     assert synced == [tmp_path]
     journal.close()
-    again = Journal(tmp_path, tmp_path / "notes", "1", synced.append)
+    again = Journal(tmp_path, tmp_path / "notes", "1")
     assert again.past["train"].state == {"file": 2}
     assert (again.attempts, journal.attempts) == (2, 1)
     assert again.spent() > 0.2
-    assert Journal(tmp_path, tmp_path / "notes", "2", synced.append).past == {}
+    assert Journal(tmp_path, tmp_path / "notes", "2").past == {}

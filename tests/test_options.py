@@ -11,7 +11,6 @@ from loaders import (
     LoaderFaultError,
     LoaderOptions,
     OptionError,
-    encoding_option,
     load,
     loader_names,
     parse_options,
@@ -23,7 +22,7 @@ from loaders.testing import open_store
 
 
 class Some(LoaderOptions):
-    encoding: Encoding = encoding_option()
+    encoding: Encoding = store_option("raw")
     chunk: int = store_option(64, ge=1, description="rows of a chunk")
     level: Literal["low", "high"] = store_option("low")
     threads: int = read_option(0, ge=0)

@@ -58,7 +58,7 @@ def test_it_fulfils_the_contract(installed: tuple[Environment, Path]) -> None:
     environment, source = installed
     done = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", source)
     summary = done.stdout.splitlines()[-1]
-    assert int(summary.split()[0]) > 60, summary
+    assert int(summary.split()[0]) >= 15, summary
     assert "passed" in summary
     assert "skipped" not in summary
 

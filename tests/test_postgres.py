@@ -20,8 +20,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from torch.utils.data import DataLoader
 
 from bench.idioms.postgres import idiom
-from loaders import BackendError, LoaderError, OptionError, StoreDataset, StoreError, StoreInfo, prepare_store
-from loaders.core.options import parse_options
+from loaders import (
+    BackendError,
+    LoaderError,
+    OptionError,
+    StoreDataset,
+    StoreError,
+    StoreInfo,
+    parse_options,
+    prepare_store,
+)
 from loaders.formats.postgres import format as postgres
 from loaders.formats.postgres.format import PostgresFormat
 from loaders.formats.postgres.options import DSN_VARIABLE, PostgresOptions

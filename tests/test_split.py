@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 from bench.errors import UsageError
 from bench.sources.base import LimitedSplit
 from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionError, between, load
-from loaders.store.intake import StreamedSplit
+from loaders.store.intake import Intake
+from loaders.store.journal import Journal
 from loaders.store.samples import SplitInfo, check_split_names
 from loaders.testing import Samples, store_samples
 
@@ -50,11 +53,19 @@ def random_images(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
 
 
+@contextlib.contextmanager
+def intake(split: Blocks, progress: Callable[[int], None] = lambda _: None) -> Iterator[Intake]:
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder), Path(folder) / "journal", "")
+        with contextlib.closing(journal):
+            yield Intake("train", split, 4, False, lambda samples, _: progress(samples), "fail", journal)
+
+
 def info_of(split: Blocks) -> SplitInfo:
-    streamed = StreamedSplit("train", split, 4, lambda _: None)
-    for _ in streamed.blocks():
-        pass
-    return streamed.info
+    with intake(split) as taken:
+        for _ in taken.blocks():
+            pass
+        return taken.info
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
@@ -94,20 +105,20 @@ def test_a_channel_of_one_value_has_no_deviation() -> None:
 
 def test_samples_are_counted_as_they_pass() -> None:
     done: list[int] = []
-    streamed = StreamedSplit("test", Blocks(random_images(9), [4, 4, 1]), 4, done.append)
-    assert [len(block.labels) for block in streamed.blocks()] == done == [4, 4, 1]
+    with intake(Blocks(random_images(9), [4, 4, 1]), done.append) as taken:
+        assert [len(block.labels) for block in taken.blocks()] == done == [4, 4, 1]
 
 
 def test_a_split_is_read_to_its_end_and_once() -> None:
-    streamed = StreamedSplit("train", Blocks(random_images(4), [2, 2]), 4, lambda _: None)
-    blocks = streamed.blocks()
-    next(blocks)
-    with pytest.raises(LoaderFaultError, match="did not take all blocks of the train split"):
-        _ = streamed.info
-    list(blocks)
-    assert streamed.info.count == 4
-    with pytest.raises(LoaderFaultError, match="only once"):
-        next(streamed.blocks())
+    with intake(Blocks(random_images(4), [2, 2])) as taken:
+        blocks = taken.blocks()
+        next(blocks)
+        with pytest.raises(LoaderFaultError, match="did not take all blocks of the train split"):
+            _ = taken.info
+        list(blocks)
+        assert taken.info.count == 4
+        with pytest.raises(LoaderFaultError, match="only once"):
+            next(taken.blocks())
 
 
 @pytest.mark.parametrize("announced", [0, 5, 7])

@@ -107,7 +107,7 @@ def test_the_order_follows_from_the_seed_alone(tmp_path: Path) -> None:
 
 
 def test_a_star_is_every_registered_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset", gone="no_such:Thing")
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat", gone="no_such:Thing")
     cells = plan(tmp_path, 'name = "x"\n[[matrix]]\nloader = "*"\ndataset = "digits"\n').cells
     assert [cell.config.loader for cell in cells] == [*loader_names()]
     assert {"trouble", "gone"} <= set(loader_names())
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_left_out_where_the_block_says_so(tmp_path: Path) -
 
 
 def test_more_workers_than_a_loader_takes_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset")
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat")
     text = 'name = "x"\n[[matrix]]\nloader = "trouble"\ndataset = "digits"\nworkers = [0, 8]\n'
     with pytest.raises(UsageError, match=r"line 5: loader trouble takes at most 4 workers, not 8"):
         plan(tmp_path, text)

@@ -59,7 +59,7 @@ def test_trouble_costs_one_run_each_and_the_same_command_mends_it(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(tmp_path)
-    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset", gone="no_such:Thing")
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat", gone="no_such:Thing")
     file = write(
         tmp_path / "some.toml",
         'loader = "trouble"\ndataset = "cifar10"\n'
@@ -139,7 +139,7 @@ def prepared(bench: Bench, loader: str) -> None:
 
 @pytest.fixture
 def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset")
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat")
 
 
 def test_a_run_that_hangs_is_ended_in_time(bench: Bench, tmp_path: Path, trouble: None) -> None:

@@ -36,7 +36,7 @@ def records_in(folder: Path) -> dict[str, Record]:
 
 @pytest.fixture
 def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleDataset")
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat")
 
 
 def prepared(bench: Bench, *loaders: str) -> None:

@@ -1,4 +1,4 @@
-"""A loader that gets into trouble when it is told to; tests of sweeps make it known as another package would."""
+"""A format that gets into trouble when it is told to; tests of sweeps make it known as another package would."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, final
+from typing import Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from loaders import BackendError, Batch, LoaderOptions, StoreDataset, StreamedSplit, Written, read_option
+from loaders import (
+    BackendError,
+    Caps,
+    Format,
+    Indices,
+    Intake,
+    LoaderOptions,
+    Reader,
+    Rows,
+    Store,
+    Written,
+    read_option,
+)
 
 OVER = "TROUBLE_IS_OVER"
 """A variable that, if set, lets every read go well."""
@@ -25,44 +35,41 @@ class TroubleOptions(LoaderOptions):
     kind: Literal["none", "segfault", "raise", "hang", "unavailable"] = read_option("none")
 
 
-class Arrays(NamedTuple):
-    """The open handle."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-@final
-class TroubleDataset(StoreDataset[Arrays]):
+class TroubleFormat(Format[TroubleOptions]):
     """Two ``.npy`` files a split."""
 
     name = "trouble"
-    device = "cpu"
-    max_workers = 4
+    caps = Caps(ragged=False, max_workers=4)
     Options = TroubleOptions
 
-    @classmethod
-    def unavailable(cls, options: TroubleOptions) -> str | None:  # type: ignore[override]
-        return "told to be" if options.kind == "unavailable" else None
+    def unavailable(self) -> str | None:
+        return "told to be" if self.options.kind == "unavailable" else None
 
-    @classmethod
-    def _write(cls, splits: Mapping[str, StreamedSplit], folder: Path, options: LoaderOptions) -> Written:  # noqa: ARG003
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         for name, split in splits.items():
             blocks = list(split.blocks())
             np.save(folder / f"{name}.npy", np.concatenate([block.images for block in blocks]))
             np.save(folder / f"{name}-labels.npy", np.concatenate([block.labels for block in blocks]))
         return Written([file.name for file in folder.iterdir()])
 
-    def _open(self) -> Arrays:
-        return Arrays(*(np.load(self.location / f"{self.split}{part}.npy") for part in ("", "-labels")))
+    def open(self, store: Store, split: str) -> Reader:
+        return TroubleReader(self.options.kind, store.location, split)
 
-    def _read(self, handle: Arrays, indices: NDArray[np.int64]) -> Batch:
+
+class TroubleReader(Reader):
+    """Gets into trouble at the first read."""
+
+    def __init__(self, kind: str, folder: Path, split: str) -> None:
+        self._kind, self._images = kind, np.load(folder / f"{split}.npy")
+        self.labels = np.load(folder / f"{split}-labels.npy")
+
+    def fetch(self, indices: Indices) -> Rows:
         if OVER not in os.environ:
             self._get_into_trouble()
-        return Batch(torch.from_numpy(handle.images[indices]), torch.from_numpy(handle.labels[indices]))
+        return Rows(self._images[indices])
 
     def _get_into_trouble(self) -> None:
-        match self.options.kind:
+        match self._kind:
             case "segfault":
                 print("about to read address 0", flush=True)  # noqa: T201
                 ctypes.string_at(0)
@@ -70,6 +77,3 @@ class TroubleDataset(StoreDataset[Arrays]):
                 raise BackendError(f"the server at {Path.home() / 'socket'} was lost")
             case "hang":
                 time.sleep(1000)
-
-    def _close(self, handle: Arrays) -> None:
-        """Nothing to do."""

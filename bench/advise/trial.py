@@ -120,7 +120,7 @@ class Bench:
                     for block in range(BLOCKS):
                         batches = _some(split.count, self._batch_size(sampled), count, block + 1)
                         fetch = functools.partial(stream.epoch, batches, epoch=block + 1, train=True)
-                        on_device = dataset.device != "cpu"
+                        on_device = dataset.caps.device != "cpu"
                         result = trainer.train_epoch(fetch, batches, block + 1, on_device=on_device)
                         image_s.append(result.host.wall.seconds / result.images)
                         stall_s.append((result.host.fetch.seconds + result.host.transfer.seconds) / result.images)
@@ -140,7 +140,7 @@ class Bench:
         """How many batches make a block of so many seconds: at least two."""
         started = time.perf_counter()
         few = order[: min(2, len(order))]
-        trainer.train_epoch(lambda: stream.epoch(few, train=True), few, 0, on_device=dataset.device != "cpu")
+        trainer.train_epoch(lambda: stream.epoch(few, train=True), few, 0, on_device=dataset.caps.device != "cpu")
         a_batch = (time.perf_counter() - started) / len(few)
         return max(2, round(seconds / max(a_batch, 1e-6)))
 

@@ -138,7 +138,7 @@ class Epochs:
             return reading.stream.epoch(batches, seed=config.seed, epoch=epoch, train=True)
 
         before = self._meters()
-        result = self._trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.device != "cpu")
+        result = self._trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.caps.device != "cpu")
         after = self._meters()
         self.read_bytes.append(_difference(after.read_bytes, before.read_bytes))
         self.elsewhere_read_bytes.append(_difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes))

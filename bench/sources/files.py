@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import DataError, UsageError
-from loaders import open_regular
-from loaders.store.writer import sync_filesystem
+from loaders import open_regular, sync_filesystem
 
 MARKER = "SYNTHETIC.json"
 """A twin carries this file, so that it is never taken for the official data."""

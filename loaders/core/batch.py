@@ -133,7 +133,7 @@ def as_indices(indices: Any, length: int) -> Indices:
     return np.where(array < 0, array + length, array)
 
 
-def check_batch(batch: object, count: int, shape: tuple[int, int, int], device: str, loader: str) -> None:
+def check_batch(batch: Batch, count: int, shape: tuple[int, int, int], device: str, loader: str) -> None:
     """See that a batch has the type and shape that everybody relies on.
 
     Args:
@@ -146,16 +146,12 @@ def check_batch(batch: object, count: int, shape: tuple[int, int, int], device: 
     Raises:
         LoaderFaultError: it has not.
     """
-    wanted = f"{count} images uint8 {list(shape)} and their int64 labels on {device}"
-    if not (
-        isinstance(batch, Batch) and isinstance(batch.images, torch.Tensor) and isinstance(batch.labels, torch.Tensor)
-    ):
-        raise LoaderFaultError(f"loader {loader} gave a {type(batch).__name__} where a Batch of {wanted} was due")
     images, labels = batch
     right = (torch.uint8, (count, *shape), torch.int64, (count,), device, device)
     if (images.dtype, images.shape, labels.dtype, labels.shape, images.device.type, labels.device.type) != right:
         raise LoaderFaultError(
-            f"loader {loader} gave images {_described(images)} and labels {_described(labels)} where {wanted} were due"
+            f"loader {loader} gave images {_described(images)} and labels {_described(labels)} where {count} "
+            f"images uint8 {list(shape)} and their int64 labels on {device} were due"
         )
 
 

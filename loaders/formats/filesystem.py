@@ -132,11 +132,15 @@ class _FilesReader(Reader):
 
         def get(i: int) -> bytes:
             size = rows[i][1]
-            file = os.open(name(i), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
             try:
-                data = os.read(file, max(size, 0) + 1)
-            finally:
-                os.close(file)
+                file = os.open(name(i), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
+                try:
+                    data = os.read(file, max(size, 0) + 1)
+                finally:
+                    os.close(file)
+            except OSError as error:
+                error.filename = str(self._folder / name(i))
+                raise
             if len(data) != size:
                 length = f"{len(data)}" if len(data) < size else "more"
                 raise StoreError(f"{self._folder / name(i)} has {length} bytes instead of {size}; {self._remedy}")

@@ -126,7 +126,7 @@ class Decoder:
         if self._shape is not None:
             return checksums_of(self.batch(payloads, BatchRequest(indices), None).contiguous().numpy())
         digests = self._each(payloads, indices, lambda image: image_digest(np.ascontiguousarray(image), ragged=True))
-        return shortened(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32))
+        return shortened(np.frombuffer(bytearray().join(digests), np.uint8).reshape(-1, 32))
 
     def _each(self, payloads: Payloads, indices: Indices, make: Callable[[_Image], Any]) -> list[Any]:
         """What is made of each whole image of many sizes."""

@@ -27,5 +27,5 @@ def shortened(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 def checksums_of(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The shortened digests of images of one size, uint8 ``[n, C, H, W]``, contiguous."""
-    digests = b"".join(image_digest(image, ragged=False) for image in images)
+    digests = bytearray().join(image_digest(image, ragged=False) for image in images)
     return shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32))

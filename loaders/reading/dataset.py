@@ -135,11 +135,7 @@ class StoreDataset(Dataset[Sample]):
         return self._opened().reader
 
     def open(self) -> Self:
-        """Open the store in this process now rather than at the first read.
-
-        Raises:
-            LoaderError: the store or its backend cannot be used.
-        """
+        """Open the store in this process now rather than at the first read; LoaderError where that cannot be."""
         self._opened()
         return self
 
@@ -175,8 +171,12 @@ class StoreDataset(Dataset[Sample]):
                 fetched = handle.reader.fetch(array)
                 if isinstance(fetched, Payloads):
                     images = handle.decoder.batch(fetched, request, size)
-                else:
+                elif isinstance(fetched, Rows):
                     images = _tensor(fetched.images)
+                else:
+                    raise LoaderFaultError(
+                        f"loader {self.name} gave a {type(fetched).__name__} where Rows or Payloads were due"
+                    )
                 batch = Batch(images, self._labels(handle.reader, fetched, array))
         except Exception as error:
             raise_blamed(error, self.name, _reading(array, self.split), self.location)
@@ -189,10 +189,10 @@ class StoreDataset(Dataset[Sample]):
         """Labels of a batch: looked up among those that were checked on opening, or checked now."""
         if reader.labels is not None:
             return torch.from_numpy(reader.labels.take(indices))
-        if isinstance(fetched.labels, np.ndarray) and fetched.labels.dtype == np.int64:
-            check_labels(fetched.labels, len(self.info.dataset.classes), self.split, self.location, indices)
         if fetched.labels is None:
             raise LoaderFaultError(f"loader {self.name} gave no labels; this is a fault of the loader")
+        if isinstance(fetched.labels, np.ndarray) and fetched.labels.dtype == np.int64:
+            check_labels(fetched.labels, len(self.info.dataset.classes), self.split, self.location, indices)
         return _tensor(fetched.labels)
 
     def _checksums(self, handle: _Handle, indices: Indices) -> Batch:
@@ -207,11 +207,7 @@ class StoreDataset(Dataset[Sample]):
         return Batch(torch.from_numpy(sums.view(np.uint8).reshape(-1, 8)), labels)
 
     def whole(self, indices: Any) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
-        """Whole images, uint8 ``[H, W, C]`` each and contiguous, in the order asked, and their labels, int64 ``[B]``.
-
-        Raises:
-            IndexError, LoaderError: as ``batch``.
-        """
+        """Whole images, uint8 ``[H, W, C]`` each and contiguous, and labels, int64 ``[B]``; errors as of ``batch``."""
         handle = self._opened()
         array = as_indices(indices, self._count)
         with blamed(self.name, _reading(array, self.split), self.location):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import time
@@ -17,19 +18,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from loaders.core.regular import read_regular
 
 INTERVAL = 30.0
-"""Seconds of work that a kill may cost: what is done is noted so often."""
+"""Seconds between two checkpoints: the work that an interruption may cost."""
 
 ROW = np.dtype([("digest", "u1", 32), ("label", "<i8"), ("height", "<i4"), ("width", "<i4"), ("kind", "<i4")])
-"""What is kept of each stored sample: sha256 of its pixels, its label and, of a ragged split, its size and `Kind`."""
+"""Of each stored sample: sha256 of its pixels, its label and, of images of many sizes, its size and `Kind`."""
 _CHUNK = 1 << 16
-
 
 State = Mapping[str, int]
 """Lengths of the files that the core has written so far of a split, by name."""
 
 
 class StaleError(Exception):
-    """What an earlier attempt left does not agree with its notes; the work begins anew."""
+    """The files do not agree with the checkpoint; the preparation begins anew."""
 
 
 class Past(BaseModel):
@@ -37,11 +37,11 @@ class Past(BaseModel):
 
     Attributes:
         taken: samples taken from the source.
-        stored: those of them that were stored, the others being skipped.
-        skipped: names of these.
+        stored: how many of them were stored and not skipped.
+        skipped: names of the others.
         counts: how often each value occurs in each channel.
         pixels: sum of all images' heights times widths.
-        state: what the loader said it needs to go on, such as lengths of files.
+        state: lengths of the split's files.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Past(BaseModel):
 
 
 class _Note(BaseModel):
-    """The journal's one small file."""
+    """A checkpoint as it lies on disk."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,10 +66,10 @@ class _Note(BaseModel):
 
 
 class RowFile:
-    """Rows of `ROW`, appended in a file; read again in chunks, so that memory stays bounded."""
+    """Rows of `ROW`, appended in a file and read again in chunks, so that memory stays bounded."""
 
     def __init__(self, file: BinaryIO, count: int) -> None:
-        """Args: count: of rows in the file that hold; what follows them is cut off."""
+        """Args: count: rows that the file keeps; what follows them is cut off."""
         self._file = file
         file.truncate(count * ROW.itemsize)
 
@@ -90,97 +90,97 @@ class RowFile:
 
 
 class Journal:
-    """Notes of one preparation, in a folder beside that of the store in the making."""
+    """The checkpoints of one preparation, in a folder beside that of the unfinished store."""
 
-    def __init__(
-        self,
-        folder: Path,
-        place: Path,
-        identity: str,
-        sync: Callable[[Path], None],
-        interval: float | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, notes: Path, identity: str) -> None:
         """Read what an earlier attempt left.
 
         Args:
-            folder: of the store in the making.
-            place: folder for the notes, made when there are any.
-            identity: what is prepared from what; notes of anything else do not count.
-            sync: makes all files in a folder durable.
-            interval: seconds between two notes; None: `INTERVAL`.
+            folder: of the unfinished store.
+            notes: folder of the checkpoints.
+            identity: what is prepared from what; checkpoints of anything else do not count.
         """
-        self._folder, self._place = folder, place
-        self._identity = identity
-        self._sync = sync
-        self._interval = INTERVAL if interval is None else interval
+        self._folder, self._notes, self._identity = folder, notes, identity
         self._life = contextlib.ExitStack()
-        self._notes: dict[str, Callable[[], Past]] = {}
+        self._past_of: dict[str, Callable[[], Past]] = {}
+        self._begin()
+        try:
+            note = _Note.model_validate_json(read_regular(notes / "note.json"))
+        except (OSError, ValidationError):
+            return  # none, what a crash of the machine left of one, or no file: the work begins anew
+        if note.identity == identity:
+            self.past, self.attempts, self._spent = note.splits, note.attempts + 1, note.spent_s
+
+    def _begin(self) -> None:
         self.past: Mapping[str, Past] = {}
         self.attempts, self._spent = 1, 0.0
-        note = self._read()
-        if note is not None and note.identity == identity:
-            self.past = note.splits
-            self.attempts, self._spent = note.attempts + 1, note.spent_s
+        self._past_of.clear()
         self._begun = self._noted = time.perf_counter()
 
     @property
-    def kept(self) -> bool:
-        """Whether there is anything to go on from."""
-        return (self._place / "note.json").exists()
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint."""
+        return (self._notes / "note.json").exists()
 
     def spent(self) -> float:
         """Seconds of work that are in the store, those of earlier attempts included."""
         return self._spent + time.perf_counter() - self._begun
 
     def restart(self) -> None:
-        """Forget everything, the store's files included."""
+        """Forget all checkpoints and empty the store's folder."""
         self.remove()
         for entry in self._folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        self.past, self.attempts, self._spent = {}, 1, 0.0
-        self._notes.clear()
-        self._begun = self._noted = time.perf_counter()
+        self._begin()
 
     def rows(self, split: str) -> RowFile:
-        """The rows of a split, as many as hold."""
-        self._place.mkdir(exist_ok=True)
-        path = self._place / f"{split}.rows"
+        """The rows of a split, as many as the checkpoint has."""
+        self._notes.mkdir(exist_ok=True)
+        path = self._notes / f"{split}.rows"
         path.touch()
         return RowFile(self._life.enter_context(path.open("r+b")), self.past[split].stored if split in self.past else 0)
 
     def whole(self) -> bool:
-        """Whether the rows are all there that the notes speak of."""
+        """Whether all rows are there that the checkpoint has."""
         return all(
-            (path := self._place / f"{name}.rows").exists() and path.stat().st_size >= past.stored * ROW.itemsize
+            (path := self._notes / f"{name}.rows").exists() and path.stat().st_size >= past.stored * ROW.itemsize
             for name, past in self.past.items()
         )
 
-    def describe(self, split: str, how_far: Callable[[], Past]) -> None:
-        """Say who tells how far a split is; it will be asked for all later notes, too."""
-        self._notes[split] = how_far
+    def describe(self, split: str, past: Callable[[], Past]) -> None:
+        """Let a split be part of this and all later checkpoints."""
+        self._past_of[split] = past
 
     def note_if_due(self) -> None:
-        """Note how far all splits are, if the last time was long ago. What loaders have written must be durable."""
-        if self._notes and time.perf_counter() - self._noted >= self._interval:
-            splits = {**self.past, **{name: how_far() for name, how_far in self._notes.items()}}
+        """Write a checkpoint if the last one is `INTERVAL` old. The files that it describes are made durable first."""
+        if self._past_of and time.perf_counter() - self._noted >= INTERVAL:
+            splits = {**self.past, **{name: past() for name, past in self._past_of.items()}}
             note = _Note(identity=self._identity, spent_s=self.spent(), attempts=self.attempts, splits=splits)
-            self._sync(self._folder)
-            beside = self._place / "note.partial"
-            beside.write_text(note.model_dump_json(), encoding="utf-8")
-            beside.replace(self._place / "note.json")
+            sync_filesystem(self._folder)
+            partial = self._notes / "note.partial"
+            partial.write_text(note.model_dump_json(), encoding="utf-8")
+            partial.replace(self._notes / "note.json")
             self._noted = time.perf_counter()
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the files of rows."""
         self._life.close()
 
     def remove(self) -> None:
-        """Forget all notes: the store is complete, or is given up."""
+        """Remove the checkpoints: the store is complete, or is given up."""
         self.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self._notes, ignore_errors=True)
 
-    def _read(self) -> _Note | None:
-        try:
-            return _Note.model_validate_json(read_regular(self._place / "note.json"))
-        except (OSError, ValidationError):
-            return None  # nothing, what a crash of the machine left of it, or no file: the work begins anew
+
+def sync_filesystem(path: Path) -> None:
+    """Flush the filesystem that holds ``path`` to its device; one call, however many files."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "syncfs"):
+            os.sync()
+        elif libc.syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
+    finally:
+        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 from loaders.core.errors import LoaderError, LoaderFaultError, StoreError
 from loaders.core.format import Written
-from loaders.store.journal import Journal
+from loaders.store.journal import Journal, sync_filesystem
 from loaders.store.manifest import FORMAT_VERSION, StoreInfo, is_other_folder, write_manifest
 from loaders.store.samples import DatasetInfo, SplitInfo
 
@@ -36,11 +35,10 @@ REMEDIES = {
 
 
 class StoreWriter:
-    """Builds a store beside its place and renames it there when it is complete.
+    """Builds a store beside its final location and renames it when it is complete.
 
-    A lock keeps a second writer out. The next writer goes on with what a killed one left, if that was the same work
-    and had gone far enough to be noted, and else removes it; a store that was complete before stays readable until the
-    new one takes its place.
+    A lock keeps a second writer out. What an interrupted writer left is resumed if there is a checkpoint of the same
+    work, and else removed. An earlier store stays readable until the new one takes its place.
     """
 
     def __init__(self, location: Path) -> None:
@@ -52,35 +50,35 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def writing(self, identity: str = "", *, anew: bool = False) -> Iterator[Journal]:
-        """Hold the lock and give the notes of the work in ``folder``, which are new or those of an earlier attempt.
+        """Hold the lock and give the checkpoints of the work in ``folder``, new or those of an earlier attempt.
 
-        The folder is removed again unless ``commit`` is reached, or there are notes to go on from.
+        The folder is removed again unless ``commit`` is reached or there is a checkpoint.
 
         Args:
-            identity: what is prepared from what; "": never to be taken up again.
-            anew: do not go on from what an earlier attempt left.
+            identity: what is prepared from what; "": never to be resumed.
+            anew: do not resume.
         """
         with _disk_errors(self.location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
                 self._restore_old()
                 self._refuse_what_is_no_store()
-                journal = Journal(self.folder, self._notes, identity, sync_filesystem)
+                journal = Journal(self.folder, self._notes, identity)
                 if anew or not (identity and journal.past and journal.whole() and self.folder.exists()):
                     journal.remove()
                     remove_tree(self.folder)
                     self.folder.mkdir()
-                    journal = Journal(self.folder, self._notes, identity, sync_filesystem)
+                    journal = Journal(self.folder, self._notes, identity)
                 try:
                     with _disk_errors(self.location):
                         yield journal
                 except LoaderError as error:
-                    if identity and journal.kept and not anew:
-                        error.args = (f"{error}; what was done is kept, and the same command goes on from there",)
+                    if identity and journal.resumable and not anew:
+                        error.args = (f"{error}; the same command resumes from the last checkpoint",)
                     raise
                 finally:
                     journal.close()
-                    if not (identity and journal.kept):
+                    if not (identity and journal.resumable):
                         journal.remove()
                         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -176,23 +174,6 @@ def remove_tree(folder: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or time.monotonic() > end:
                 raise
-
-
-def sync_filesystem(path: Path) -> None:
-    """Flush the filesystem that holds ``path`` to its device; one call, however many files."""
-    if not hasattr(os, "sync"):
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if hasattr(libc, "syncfs"):
-            if libc.syncfs(descriptor) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code), str(path))
-        else:
-            os.sync()
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

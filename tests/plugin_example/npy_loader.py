@@ -1,50 +1,26 @@
-"""An example of a loader in a package of its own: pixels and labels of each split as ``.npy`` files."""
+"""An example of a format in a package of its own: pixels and labels of each split as ``.npy`` files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from loaders import Batch, LoaderOptions, StoreDataset, StreamedSplit, Written
+from loaders import Caps, Format, Indices, Intake, LoaderOptions, Reader, Rows, Store, Written
 
 
-class Arrays(NamedTuple):
-    """The open handle."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-@final
-class NpyDataset(StoreDataset[Arrays]):
-    """``<split>.npy`` uint8 ``[n, C, H, W]``, read through ``np.load(mmap_mode="r")``, and ``<split>-labels.npy``."""
+class NpyFormat(Format[LoaderOptions]):
+    """``<split>.npy`` uint8 ``[n, C, H, W]`` and ``<split>-labels.npy``."""
 
     name = "npy"
-    device = "cpu"
-    max_workers = None
-    Options = LoaderOptions  # none; a format with some derives a class and declares each with store_ or read_option
+    caps = Caps(ragged=False)
 
-    @classmethod
-    def unavailable(cls, options: LoaderOptions) -> str | None:  # noqa: ARG003
-        """NumPy is always there."""
-        return None
-
-    @classmethod
-    def _write(
-        cls,
-        splits: Mapping[str, StreamedSplit],
-        folder: Path,
-        options: LoaderOptions,  # noqa: ARG003
-    ) -> Written:
+    def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
+        """Written rather than mapped: a full disk is then an error and not a dead process."""
         for name, split in splits.items():
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(split), *split.shape)}
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(split), *split.fixed_shape)}
             labels = []
-            # Written rather than mapped: a full disk is then an error and not a dead process.
             with (folder / f"{name}.npy").open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 for block in split.blocks():
@@ -53,13 +29,18 @@ class NpyDataset(StoreDataset[Arrays]):
             np.save(folder / f"{name}-labels.npy", np.concatenate(labels))
         return Written([file.name for file in folder.iterdir()])
 
-    def _open(self) -> Arrays:
-        images = np.load(self.location / f"{self.split}.npy", mmap_mode="r")
-        return Arrays(np.asarray(images), np.load(self.location / f"{self.split}-labels.npy"))
+    def open(self, store: Store, split: str) -> Reader:
+        """Map the pixels and read the labels."""
+        return NpyReader(store.location, split)
 
-    def _read(self, handle: Arrays, indices: NDArray[np.int64]) -> Batch:
-        images, labels = handle
-        return Batch(torch.from_numpy(np.take(images, indices, axis=0)), torch.from_numpy(np.take(labels, indices)))
 
-    def _close(self, handle: Arrays) -> None:
-        """Nothing to do: the map ends with the last reference to it."""
+class NpyReader(Reader):
+    """A batch is one gather."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self._images = np.asarray(np.load(folder / f"{split}.npy", mmap_mode="r"))
+        self.labels = np.load(folder / f"{split}-labels.npy")
+
+    def fetch(self, indices: Indices) -> Rows:
+        """Rows in fresh memory; the core looks up the labels."""
+        return Rows(np.take(self._images, indices, axis=0))

@@ -1,16 +1,9 @@
-"""The loader contract for ``npy``: forty tests for the price of a fixture."""
+"""The contract for ``npy``: thirty tests for the price of a list of cases."""
 
 from __future__ import annotations
 
-import pytest
-
-from loaders.testing import Case, LoaderContract
+from loaders.testing import Case, FormatContract
 
 
-class TestNpy(LoaderContract):
-    @pytest.fixture(
-        params=[Case("npy", {}, thorough=True, goes_on=False), Case("npy", {}, "jpeg", goes_on=False)], ids=str
-    )
-    def case(self, request: pytest.FixtureRequest) -> Case:
-        found: Case = request.param
-        return found
+class TestNpy(FormatContract):
+    cases = (Case("npy", thorough=True), Case("npy", source="jpeg"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,8 @@ from loaders.core.options import Encoding
 from loaders.store.arrays import data_name, integers
 from loaders.store.intake import Intake
 
-Gather = Callable[[Indices], NDArray[np.uint8]]
-"""Gives images ``[B, C, H, W]`` in fresh memory, in the order asked, duplicates included."""
-Fetch = Callable[[Indices], Sequence[NDArray[np.uint8]]]
-"""Gives what is kept of samples one by one, in the order asked."""
+Read = Callable[[Indices], NDArray[np.uint8] | list[NDArray[np.uint8]]]
+"""Gives images ``[B, C, H, W]``, or a list of the bytes of each, in the order asked and in fresh memory."""
 Check = Callable[[], None]
 
 _LIBRARY = ("v110", "v110")  # finds a chunk in an array rather than in a tree; HDF5 1.10 and later can read it
@@ -187,11 +185,11 @@ def _who_has_it(path: Path, again: str) -> str:
     return f"another program has it open, or was killed while it wrote to it; close the file there, or {again}"
 
 
-def gather_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Gather:
+def read_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Read:
     """One read of one point per image: HDF5 keeps the order, and puts each where it belongs."""
     identifier, datatype = images.id, images.id.get_type()
 
-    def gather(indices: Indices) -> NDArray[np.uint8]:
+    def read(indices: Indices) -> NDArray[np.uint8]:
         out = np.empty((len(indices), *shape), np.uint8)
         if len(indices):
             space = identifier.get_space()  # made anew, since several threads may read
@@ -199,42 +197,37 @@ def gather_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Gather
             identifier.read(h5s.create_simple((len(indices),)), space, out, datatype)
         return out
 
-    return gather
+    return read
 
 
-def gather_sorted(images: h5py.Dataset) -> Gather:
+def read_sorted(images: h5py.Dataset) -> Read:
     """One fancy index, which must be sorted and without duplicates, and what puts them back."""
 
-    def gather(indices: Indices) -> NDArray[np.uint8]:
+    def read(indices: Indices) -> NDArray[np.uint8]:
         unique, places = np.unique(indices, return_inverse=True)
         found: NDArray[np.uint8] = np.take(images[unique], places, axis=0)
         return found
 
-    return gather
+    return read
 
 
-def gather_rows(images: h5py.Dataset) -> Gather:
+def read_rows(images: h5py.Dataset) -> Read:
     """One read per image: with chunks a fancy index is twenty times slower. Sorted, so that chunks are read once."""
 
-    def gather(indices: Indices) -> NDArray[np.uint8]:
+    def read(indices: Indices) -> NDArray[np.uint8]:
         out = np.empty((len(indices), *images.shape[1:]), np.uint8)
         for place in np.argsort(indices).tolist():
             out[place] = images[int(indices[place])]
         return out
 
-    return gather
+    return read
 
 
-def gather_mapped(pixels: NDArray[np.uint8]) -> Gather:
-    """No HDF5 at all once the pixels are mapped."""
-    return lambda indices: np.take(pixels, indices, axis=0)
-
-
-def fetch_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Fetch:
+def read_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Read:
     """One read of the union of all files' bytes, which come in the order of the file: h5py's ``d[a:b]`` is slower."""
     identifier, datatype = jpeg.id, jpeg.id.get_type()
 
-    def fetch(indices: Indices) -> Sequence[NDArray[np.uint8]]:
+    def read(indices: Indices) -> list[NDArray[np.uint8]]:
         unique, places = np.unique(indices, return_inverse=True)
         begins, sizes = offsets[unique], offsets[unique + 1] - offsets[unique]
         ends = np.cumsum(sizes)
@@ -248,17 +241,7 @@ def fetch_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Fetch:
         found = [gathered[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
         return [found[place] for place in places.tolist()]
 
-    return fetch
-
-
-def fetch_mapped(jpeg: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Fetch:
-    """Slices of the map, whose pages the decoder touches."""
-
-    def fetch(indices: Indices) -> Sequence[NDArray[np.uint8]]:
-        begins, ends = offsets[indices].tolist(), offsets[indices + 1].tolist()
-        return [jpeg[begin:end] for begin, end in zip(begins, ends, strict=True)]
-
-    return fetch
+    return read
 
 
 def map_integers(file: h5py.File, name: str, path: Path) -> NDArray[np.int64]:
