@@ -213,7 +213,7 @@ def test_gather_is_indexing(shape: tuple[int, int, int], count: int, data: st.Da
     """Odd row sizes go byte by byte, others in words; the result is the same."""
     samples = Samples(count, shape)
     indices = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=15)), np.int64)
-    reader = RowsReader(torch.from_numpy(samples.images), samples.labels, contextlib.ExitStack())
+    reader = RowsReader(torch.from_numpy(samples.images), samples.labels)
     for _ in range(2):
         images, labels = reader.fetch(indices)
         assert isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor)
@@ -240,7 +240,7 @@ def test_a_split_that_does_not_fit_is_refused_beforehand(
     tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BackendError) as caught:
-        fill.check_room(3 * 10**9, 2 * 10**9, "the device", "cuda", "raw")
+        fill.check_room(3 * 10**9, 2 * 10**9, "the device", fill.remedy("cuda", "raw"))
     assert str(caught.value) == (
         "the split needs 3.00 GB and the device has 2.00 GB free; "
         "use --option mode=pinned, --option mode=mapped or --limit"

@@ -61,18 +61,26 @@ def parts(server: EmbeddedServer) -> tuple[list[int], str]:
     return [server.pid, server.supervisor_pid], server.directory
 
 
+_made: list[Path] = []
+
+
+def copy_of_a_store(factory: pytest.TempPathFactory) -> Path:
+    """A store without tables; ``initdb`` takes seconds and runs once."""
+    if not _made:
+        _made.append(factory.mktemp("made"))
+        EmbeddedServer.create(_made[0]).close(save=True)
+    return Path(shutil.copytree(_made[0], factory.mktemp("pg") / "store"))
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("pg")
-    EmbeddedServer.create(store).close(save=True)
-    return store
+    return copy_of_a_store(tmp_path_factory)
 
 
 @pytest.fixture
-def damaged(made: Path, tmp_path: Path) -> Path:
-    """A copy that the test may damage."""
-    shutil.copytree(made, tmp_path / "store")
-    return tmp_path / "store"
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that the test may damage."""
+    return copy_of_a_store(tmp_path_factory)
 
 
 @pytest.fixture
@@ -368,11 +376,10 @@ def test_a_long_temporary_directory_is_not_used(made: Path, tmp_path: Path, monk
     assert works(made)
 
 
-def test_no_place_for_sockets_is_told_with_its_reason() -> None:
+def test_no_place_for_sockets_is_told_with_its_reason(made: Path) -> None:
     long = SHARED_MEMORY / ("x" * 100)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        store = Path(name)
-        EmbeddedServer.create(store).close(save=True)
+        store = Path(shutil.copytree(made, Path(name) / "store"))  # elsewhere than /tmp
 
         def work() -> None:
             long.mkdir()
@@ -400,8 +407,9 @@ def test_a_path_too_long_for_postgresql_is_told(tmp_path: Path) -> None:
         EmbeddedServer.create(store)
     fits = Path(*store.parts[:-1]) / ("x" * (960 - len(bytes(store.parent)) - len(f"//{DATA}")))
     fits.mkdir()
-    EmbeddedServer.create(fits).close(save=True)
-    assert works(fits)
+    server = EmbeddedServer.create(fits)
+    assert query(server) == (1,)
+    server.close()
 
 
 def test_programs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ from loaders.formats.postgres.reader import PostgresReader
 from loaders.formats.postgres.server import EmbeddedServer
 from loaders.formats.postgres.tables import SCHEMA, TABLES, read_tables
 from loaders.testing import INFO, Breaking, Interruption, Samples, assert_same, die, in_fork, make_splits
-from tests.test_pgserver import alive, nothing_left, wait_until
+from tests.test_pgserver import alive, copy_of_a_store, nothing_left, wait_until
 
 Stored = tuple[Path, dict[str, Samples]]
 REASON = PostgresFormat.configured().unavailable()
@@ -69,15 +69,14 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     location = tmp_path_factory.mktemp("embedded") / "store"
     splits = make_splits("jpeg")
     prepare(location, splits)
+    assert not (location / "server.log").exists()
     return location, splits
 
 
 @pytest.fixture(scope="module")
 def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that stands for the user's own: on TCP, with a password."""
-    folder = tmp_path_factory.mktemp("own")
-    EmbeddedServer.create(folder).close(save=True)
-    server = EmbeddedServer.open(folder, "tcp", 32 << 20)
+    server = EmbeddedServer.open(copy_of_a_store(tmp_path_factory), "tcp", 32 << 20)
     parameters = conninfo_to_dict(server.conninfo("tcp"))
     yield make_conninfo("", **{key: parameters[key] for key in ("host", "port", "user", "dbname", "password")})
     server.close()
@@ -127,29 +126,27 @@ def test_workers_alone_start_and_share_it(embedded: Stored) -> None:
     assert wait_until(lambda: (location / "server.lock").read_bytes() == b"")
 
 
-def test_storage_decides_where_the_bytes_are(tmp_path: Path) -> None:
+def test_storage_decides_where_the_bytes_are(tmp_path: Path, dsn: str) -> None:
     splits = {"train": Samples(100, (3, 32, 32)), "test": Samples(3, (3, 64, 64))}
     for storage, other in (("inline", "toast"), ("toast", "inline")):
-        location = tmp_path / storage
-        prepare(location, splits, {"storage": storage})
-        assert not (location / "server.log").exists()
-        with opened(location, "train", {"storage": storage}) as dataset:
-            info = reader_of(dataset).connection_info
+        location, options = tmp_path / storage, {"storage": storage, "dsn": dsn}
+        prepare(location, splits, options)
+        with opened(location, "train", options) as dataset:
             (sizes,) = run(
-                info.conninfo,
+                dsn,
                 "SELECT pg_relation_size(oid), pg_relation_size(reltoastrelid) FROM pg_class "
                 "WHERE oid = (SELECT tableoid FROM {} LIMIT 1)",
-                info.table,
+                reader_of(dataset).connection_info.table,
             )
             within, outside = sizes if storage == "inline" else reversed(sizes)
             assert (within >= 100 * 3072, outside < 100 * 1000) == (True, True), storage
             order = np.random.default_rng(0).integers(0, 100, 64)
             assert_same(dataset.batch(order), splits["train"].expect(order.tolist()))
         # More than a page can hold: out of line in either case.
-        with opened(location, "test", {"storage": storage}) as dataset:
+        with opened(location, "test", options) as dataset:
             assert_same(dataset.batch([2, 0]), splits["test"].expect([2, 0]))
         with pytest.raises(StoreError, match="was prepared with"):
-            opened(location, "train", {"storage": other}).open()
+            opened(location, "train", {**options, "storage": other}).open()
 
 
 def test_reading_leaves_every_file_as_it_was(embedded: Stored) -> None:
@@ -166,7 +163,7 @@ def test_reading_leaves_every_file_as_it_was(embedded: Stored) -> None:
 def test_rows_are_found_by_the_index_as_by_the_idiom(embedded: Stored) -> None:
     location, _ = embedded
     with opened(location) as dataset:
-        with reader_of(dataset).connection("") as connection:
+        with reader_of(dataset).connection() as connection:
             plan = connection.execute("EXPLAIN EXECUTE batch('{1,2,3}')").fetchall()
         assert "Index Scan" in plan[0][0]
         with idiom(dataset) as read:
@@ -205,7 +202,7 @@ def test_a_lost_server_is_one_sentence_that_names_the_log(embedded: Stored) -> N
     assert wait_until(lambda: not alive(pid))
     for _ in range(2):  # on a connection that was lost, and on none
         with pytest.raises(
-            BackendError, match=r"^(lost the|cannot connect to the) PostgreSQL server[^\n]*; [^\n]*$"
+            BackendError, match=r"^cannot (read table bench\.train_|connect to the PostgreSQL server)[^\n]*; [^\n]*$"
         ) as caught:
             dataset.batch([0])
         assert f"look into its log {location / 'server.log'}" in str(caught.value)
@@ -252,10 +249,10 @@ def test_rows_on_the_user_s_server(on_dsn: Stored, dsn: str) -> None:
         assert [len(batch.labels) for batch in loader] == [20, 20, 1]
 
 
-def test_the_user_s_server_tells_what_its_cache_lacked(tmp_path: Path, embedded: Stored) -> None:
-    folder, location = tmp_path / "own", tmp_path / "store"
-    folder.mkdir()
-    EmbeddedServer.create(folder).close(save=True)
+def test_the_user_s_server_tells_what_its_cache_lacked(
+    tmp_path: Path, embedded: Stored, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, location = copy_of_a_store(tmp_path_factory), tmp_path / "store"
 
     def started() -> tuple[EmbeddedServer, str]:
         server = EmbeddedServer.open(folder, "socket", 32 << 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,14 +13,13 @@ from loaders.core.errors import BackendError
 from loaders.core.payloads import Kind, Payloads
 from loaders.images.decode import Decoder
 from loaders.store.arrays import Arrays
-from loaders.store.manifest import Store
 
 PIECE = 64 * 2**20
 """Bytes of a piece: the host's memory beyond the split itself."""
 
 
 def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, int]]:
-    """Consecutive samples, from and to, that take at most so many bytes together; at least one.
+    """Consecutive samples, from and to, that take at most so many bytes together, but at least one sample.
 
     Args:
         sizes: ``[n]``, bytes of each sample.
@@ -37,34 +35,22 @@ def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, i
 
 
 def decode_into(
-    target: torch.Tensor, lengths: NDArray[np.int64], arrays: Arrays, store: Store, split: str, threads: int
+    target: torch.Tensor, lengths: NDArray[np.int64], arrays: Arrays, decoder: Decoder, *, ragged: bool
 ) -> None:
-    """Decode all files of a split into flat memory, one after the other.
-
-    Args:
-        target: uint8, flat.
-        lengths: ``[n]``, bytes of each sample's pixels.
-        arrays: of the files.
-        store: that is read.
-        split: its name.
-        threads: how many decode; 0: one per core.
-    """
-    shape = store.info.splits[split].shape
-    subject = f"of the {split} split in {store.location}"
+    """Decode all files of a split into flat uint8 memory, of which the i-th image's pixels take ``lengths[i]``."""
     ends = np.cumsum(lengths)
-    with contextlib.closing(Decoder(shape, store.sizes(split), subject, store.remedy, threads)) as decoder:
-        for start, stop in pieces(lengths, PIECE):
-            indices = np.arange(start, stop)
-            payloads = Payloads(arrays.slices(indices).__getitem__, kind=Kind.JPEG)
-            if shape is not None:
-                pixels = decoder.batch(payloads, BatchRequest(indices), None).reshape(-1)
-            else:
-                images = decoder.whole(payloads, indices)
-                pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
-            target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)
+    for start, stop in pieces(lengths, PIECE):
+        indices = np.arange(start, stop)
+        files = Payloads(arrays.slices(indices).__getitem__, kind=Kind.JPEG)
+        if ragged:
+            images = decoder.whole(files, indices)
+            pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+        else:
+            pixels = decoder.batch(files, BatchRequest(indices), None).reshape(-1)
+        target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)
 
 
-def check_room(needed: int, free: int, where: str, mode: str, encoding: str) -> None:
+def check_room(needed: int, free: int, where: str, instead: str) -> None:
     """Refuse before allocating.
 
     Raises:
@@ -72,8 +58,7 @@ def check_room(needed: int, free: int, where: str, mode: str, encoding: str) -> 
     """
     if needed > free:
         raise BackendError(
-            f"the split needs {needed / 1e9:.2f} GB and {where} has {free / 1e9:.2f} GB free; "
-            f"use {remedy(mode, encoding)}"
+            f"the split needs {needed / 1e9:.2f} GB and {where} has {free / 1e9:.2f} GB free; use {instead}"
         )
 
 

@@ -15,14 +15,15 @@ from pydantic import model_validator
 
 from loaders.core.batch import check_labels
 from loaders.core.errors import BackendError, StoreError
-from loaders.core.format import Candidate, Caps, Format, Reader, Written
+from loaders.core.format import Candidate, Caps, Format, Written
 from loaders.core.options import EncodingOptions, read_option
 from loaders.formats.gpu_mmap.crops import LIMIT
 from loaders.formats.gpu_mmap.device import Device, host_access, host_view
 from loaders.formats.gpu_mmap.fill import check_room, decode_into, remedy
 from loaders.formats.gpu_mmap.hostpages import Way, file_pages, locked_memory
-from loaders.formats.gpu_mmap.reader import CropsReader, RowsReader
-from loaders.store.arrays import Arrays, data_name, open_arrays, write_arrays
+from loaders.formats.gpu_mmap.reader import CropsReader, DeviceReader, RowsReader
+from loaders.images.decode import Decoder
+from loaders.store.arrays import Arrays, data_name, map_bytes, open_arrays, write_arrays
 from loaders.store.intake import Intake
 from loaders.store.manifest import Store
 
@@ -70,65 +71,57 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
         """Flat files."""
         return Written(write_arrays(splits, folder))
 
-    def open(self, store: Store, split: str) -> Reader:
+    def open(self, store: Store, split: str) -> DeviceReader:
         """Bring all pixels to where the device reads them."""
-        device, shape = self.device(), store.info.splits[split].shape
-        arrays = open_arrays(store, split, self.options.encoding)
+        info, encoding, device = store.info.splits[split], self.options.encoding, self.device()
+        arrays, sizes = open_arrays(store, split, encoding), store.sizes(split)
         check_labels(arrays.labels, len(store.info.dataset.classes), split, store.location)
-        lengths = _lengths(store, split)
-        if arrays.offsets is not None and self.options.encoding == "raw":
-            _check_offsets(arrays, lengths, store, split)
+        if sizes is None:
+            lengths = np.full(info.count, np.prod(info.fixed_shape), np.int64)
+        else:
+            lengths = 3 * sizes[:, 0].astype(np.int64) * sizes[:, 1]
+            if encoding == "raw":
+                _check_offsets(arrays, lengths, store, split)
+        path, needed = store.location / data_name(split, "raw"), int(lengths.sum())
         with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
-            pixels, way = self._bring(device, store, split, arrays, lengths, life)
-            if shape is not None:
-                images = pixels[: lengths.sum()].view(len(lengths), *shape)
-                return RowsReader(images, arrays.labels.copy(), life.pop_all(), way)
-            limit = min(LIMIT, device.free() // 4)
-            return CropsReader(pixels, arrays, np.cumsum(lengths) - lengths, limit, life.pop_all(), way)
+            pixels, target, way = self._memory(device, path, needed, life)
+            if target is not None and encoding == "raw":
+                target.copy_(host_view(map_bytes(path)))
+            elif target is not None:
+                subject = f"of the {split} split in {store.location}"
+                decoder = Decoder(info.shape, sizes, subject, store.remedy, self.options.threads)
+                with contextlib.closing(decoder):
+                    decode_into(target, lengths, arrays, decoder, ragged=sizes is not None)
+            reader: DeviceReader
+            if sizes is None:
+                reader = RowsReader(pixels[:needed].view(info.count, *info.fixed_shape), arrays.labels.copy())
+            else:
+                reader = CropsReader(pixels, arrays, np.cumsum(lengths) - lengths, min(LIMIT, device.free() // 4))
+            reader.life, reader.way = life.pop_all(), way
+            return reader
 
-    def _bring(
-        self,
-        device: Device,
-        store: Store,
-        split: str,
-        arrays: Arrays,
-        lengths: NDArray[np.int64],
-        life: contextlib.ExitStack,
-    ) -> tuple[torch.Tensor, Way | None]:
-        """All pixels where the device reads them, uint8 and flat, filled up to whole words of eight bytes."""
-        needed, mode, encoding = int(lengths.sum()), self.options.mode, self.options.encoding
+    def _memory(
+        self, device: Device, path: Path, needed: int, life: contextlib.ExitStack
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Way | None]:
+        """Memory for so many bytes that the device reads, and the same as it is to be filled; or the file's own pages.
+
+        Flat uint8; the first is filled up to whole words of eight bytes.
+        """
+        mode, instead = self.options.mode, remedy(self.options.mode, self.options.encoding)
         if mode == "mapped":
-            pages, way = file_pages(store.location / data_name(split, "raw"), device, life)
-            return device.view(_whole_words(pages)), way
+            pages, way = file_pages(path, device, life)
+            return device.view(_whole_words(pages)), None, way
         if mode == "pinned":
-            check_room(needed, psutil.virtual_memory().available, "this machine's memory", mode, encoding)
+            check_room(needed, psutil.virtual_memory().available, "this machine's memory", instead)
             pages = locked_memory(needed, device, life)
-            pixels, target = device.view(_whole_words(pages)), torch.from_numpy(pages)
-        else:
-            check_room(needed, device.free(), "the device", mode, encoding)
-            life.callback(device.synchronize)
-            try:
-                pixels = torch.empty(-(-needed // 8) * 8, dtype=torch.uint8, device=device.where)
-            except torch.OutOfMemoryError:  # what is free need not be so in one piece
-                raise BackendError(
-                    f"the device has no {needed / 1e9:.2f} GB in one piece; use {remedy(mode, encoding)}"
-                ) from None
-            target = pixels[:needed]
-        if encoding == "jpeg":
-            decode_into(target, lengths, arrays, store, split, self.options.threads)
-        else:
-            data = arrays.payloads if arrays.pixels is None else arrays.pixels.reshape(-1)
-            assert data is not None
-            target.copy_(host_view(data))
-        return pixels, None
-
-
-def _lengths(store: Store, split: str) -> NDArray[np.int64]:
-    """Bytes of the pixels of each image, ``[n]``."""
-    info, sizes = store.info.splits[split], store.sizes(split)
-    if sizes is None:
-        return np.full(info.count, np.prod(info.fixed_shape), np.int64)
-    return 3 * sizes[:, 0].astype(np.int64) * sizes[:, 1]
+            return device.view(_whole_words(pages)), torch.from_numpy(pages), None
+        check_room(needed, device.free(), "the device", instead)
+        life.callback(device.synchronize)
+        try:
+            pixels = torch.empty(-(-needed // 8) * 8, dtype=torch.uint8, device=device.where)
+        except torch.OutOfMemoryError:  # what is free need not be so in one piece
+            raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {instead}") from None
+        return pixels, pixels[:needed], None
 
 
 def _check_offsets(arrays: Arrays, lengths: NDArray[np.int64], store: Store, split: str) -> None:
@@ -138,16 +131,11 @@ def _check_offsets(arrays: Arrays, lengths: NDArray[np.int64], store: Store, spl
         StoreError: they lie otherwise.
     """
     assert arrays.offsets is not None and arrays.payloads is not None
-    stored = np.diff(arrays.offsets)
+    stored, subject = np.diff(arrays.offsets), f"of the {split} split in {store.location}"
     if len(stored) != len(lengths) or arrays.offsets[0] != 0 or arrays.offsets[-1] != len(arrays.payloads):
-        raise StoreError(f"the offsets of the {split} split in {store.location} do not fit its pixels; {store.remedy}")
-    wrong = np.flatnonzero(stored != lengths)
-    if len(wrong):
-        i = int(wrong[0])
-        raise StoreError(
-            f"image {i} of the {split} split in {store.location} has {stored[i]} bytes instead of {lengths[i]}; "
-            f"{store.remedy}"
-        )
+        raise StoreError(f"the offsets {subject} do not fit its pixels; {store.remedy}")
+    for i in np.flatnonzero(stored != lengths)[:1]:
+        raise StoreError(f"image {i} {subject} has {stored[i]} bytes instead of {lengths[i]}; {store.remedy}")
 
 
 def _whole_words(array: NDArray[np.uint8]) -> NDArray[np.uint8]:

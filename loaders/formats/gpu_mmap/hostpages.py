@@ -38,12 +38,11 @@ def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[
     if not access.lacking("mapped"):
         if size > free:  # registered memory cannot be swapped out
             refusals.append(f"{size / 1e9:.2f} GB to be locked, of which this machine has {free / 1e9:.2f} GB free")
-        else:
-            for way, attempt in ATTEMPTS.items():
-                pages = attempt(path, access, device, life)
-                if not isinstance(pages, str):
-                    return pages, way
-                refusals.append(f"{way}: {pages}")
+        for way, attempt in ATTEMPTS.items() if size <= free else ():
+            pages = attempt(path, access, device, life)
+            if not isinstance(pages, str):
+                return pages, way
+            refusals.append(f"{way}: {pages}")
     raise UnavailableError(
         f"the device cannot read the pages of {path} in place ({'; '.join(refusals)}); "
         "use --option mode=pinned or mode=cuda"
@@ -103,10 +102,7 @@ def _register(
     life: contextlib.ExitStack,
     fill: Callable[[], None] = lambda: None,
 ) -> str:
-    """Lock memory; returns why it was refused, or nothing.
-
-    One page is tried before all are filled and locked, which may take minutes.
-    """
+    """Lock memory; gives why it was refused, or nothing. One page is tried before minutes are spent on all."""
     pointer, page = array.ctypes.data, min(array.nbytes, mmap.PAGESIZE)
     code = device.register(pointer, page, flags) or device.unregister(pointer)
     if not code:
@@ -124,8 +120,6 @@ def _unregister(array: NDArray[np.uint8], device: Device) -> None:
         raise BackendError(f"cuMemHostUnregister gave error {code}; end this process to free its locked memory")
 
 
-ATTEMPTS: dict[Way, Callable[[Path, HostAccess, Device, contextlib.ExitStack], NDArray[np.uint8] | str]] = {
-    "registered": _own_pages,
-    "tmpfs": _pages_of_a_copy,
-}
+_Attempt = Callable[[Path, HostAccess, Device, contextlib.ExitStack], NDArray[np.uint8] | str]
+ATTEMPTS: dict[Way, _Attempt] = {"registered": _own_pages, "tmpfs": _pages_of_a_copy}
 """Tried in this order; each gives the pages or why they cannot be had."""

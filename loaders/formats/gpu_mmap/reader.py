@@ -17,28 +17,25 @@ from loaders.formats.gpu_mmap.device import send
 from loaders.store.arrays import Arrays
 
 
-class _DeviceReader(Reader):
-    def __init__(self, life: contextlib.ExitStack, way: str | None) -> None:
-        """Args: life releases the memory that the device reads; way is that of ``hostpages``."""
-        self._life = life
-        self.way = way
+class DeviceReader(Reader):
+    """Pixels that one device can reach."""
+
+    life = contextlib.ExitStack()
+    """Releases the memory that the device reads."""
 
     def close(self) -> None:
         """Wait for the device and release the memory that it reads."""
-        self._life.close()
+        self.life.close()
 
 
-class RowsReader(_DeviceReader):
+class RowsReader(DeviceReader):
     """Images of one size, gathered on the device.
 
     Rows are moved as the widest words that divide them: byte-wise reads over the bus would waste most of it.
     """
 
-    def __init__(
-        self, pixels: torch.Tensor, labels: NDArray[np.int64], life: contextlib.ExitStack, way: str | None = None
-    ) -> None:
+    def __init__(self, pixels: torch.Tensor, labels: NDArray[np.int64]) -> None:
         """Args: pixels is uint8 ``[n, C, H, W]``, contiguous; labels ``[n]``, which the host looks up."""
-        super().__init__(life, way)
         self._shape = pixels.shape[1:]
         self._words = pixels.view(len(pixels), -1).view(widest_word(math.prod(self._shape)))
         self._labels = labels
@@ -52,20 +49,11 @@ class RowsReader(_DeviceReader):
         return Rows(rows.view(len(indices), *self._shape), labels)
 
 
-class CropsReader(_DeviceReader):
+class CropsReader(DeviceReader):
     """Images of many sizes, end to end, cropped on the device; whole images come from the store's files."""
 
-    def __init__(
-        self,
-        pixels: torch.Tensor,
-        arrays: Arrays,
-        offsets: NDArray[np.int64],
-        limit: int,
-        life: contextlib.ExitStack,
-        way: str | None = None,
-    ) -> None:
+    def __init__(self, pixels: torch.Tensor, arrays: Arrays, offsets: NDArray[np.int64], limit: int) -> None:
         """Args: pixels and limit as `device_crops` takes them; offsets ``[n]``, where each image begins."""
-        super().__init__(life, way)
         self._pixels, self._arrays, self._offsets, self._limit = pixels, arrays, offsets, limit
         self._labels = arrays.labels.copy()
 

@@ -13,6 +13,14 @@ DATA = "pgdata"
 USER = "bench"
 PASSWORD = "password"  # noqa: S105 - the name of a file
 _LONGEST_DATA_PATH = 960  # of PostgreSQL's 1023 bytes, some are for the names of its files
+# After a crash the server does not restart: it may wait for ever if it is told to end meanwhile.
+_SETTINGS = (
+    "recovery_init_sync_method=syncfs full_page_writes=off synchronous_commit=off wal_level=minimal max_wal_senders=0 "
+    "min_wal_size=2MB checkpoint_timeout=1d bgwriter_lru_maxpages=0 restart_after_crash=off max_connections=200 "
+    "max_worker_processes=0 max_logical_replication_workers=0 max_parallel_maintenance_workers=0 autovacuum=off "
+    "jit=off track_counts=off update_process_title=off logging_collector=off log_destination=stderr log_line_prefix= "
+    "password_encryption=scram-sha-256"
+)
 
 
 def check_path(store: Path) -> None:
@@ -54,32 +62,11 @@ def initialise(store: Path, programs: Programs) -> None:
 
 def server_command(store: Path, programs: Programs, cache_bytes: int, *, loading: bool) -> list[str]:
     """The command that starts a server, for loading tables or for reading them alone."""
-    settings = {
-        "shared_buffers": f"{max(cache_bytes, 16 << 20) >> 13}",
-        "fsync": "off" if loading else "on",
-        "recovery_init_sync_method": "syncfs",
-        "full_page_writes": "off",
-        "synchronous_commit": "off",
-        "wal_level": "minimal",
-        "max_wal_senders": "0",
-        "max_wal_size": "8GB" if loading else "64MB",
-        "min_wal_size": "2MB",
-        "checkpoint_timeout": "1d",
-        "restart_after_crash": "off",  # it may wait for ever if it is told to end while it restarts
-        "max_connections": "200",
-        "max_worker_processes": "0",
-        "max_logical_replication_workers": "0",
-        "max_parallel_maintenance_workers": "0",
-        "autovacuum": "off",
-        "jit": "off",
-        "track_counts": "off",
-        "update_process_title": "off",
-        "bgwriter_lru_maxpages": "0",
-        "logging_collector": "off",
-        "log_destination": "stderr",
-        "log_line_prefix": "",
-        "password_encryption": "scram-sha-256",
-        **({"io_method": "sync"} if programs.major >= 18 else {}),
-    }
-    arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    settings = [
+        *_SETTINGS.split(),
+        f"shared_buffers={max(cache_bytes, 16 << 20) >> 13}",
+        *(["fsync=off", "max_wal_size=8GB"] if loading else ["fsync=on", "max_wal_size=64MB"]),
+        *(["io_method=sync"] if programs.major >= 18 else []),
+    ]
+    arguments = [word for setting in settings for word in ("-c", setting)]
     return [str(programs.folder / "postgres"), "-D", str(store / DATA), *arguments]

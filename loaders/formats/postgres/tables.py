@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -47,25 +48,6 @@ def quoted(table: str) -> sql.Identifier:
     return sql.Identifier(SCHEMA, table)
 
 
-def identity_of(comment: str | None) -> dict[str, Any]:
-    """What the comment of one of our tables says; empty for any other table."""
-    try:
-        identity = json.loads(comment or "")
-    except ValueError:
-        return {}
-    return identity if isinstance(identity, dict) and "loader-bench" in identity else {}
-
-
-def tables_of(connection: psycopg.Connection[Any], place: str) -> set[str]:
-    """The tables that were written for a store at a place."""
-    rows = connection.execute(
-        "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
-        "WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r'",
-        [SCHEMA],
-    )
-    return {name for name, comment in rows if identity_of(comment).get("place") == place}
-
-
 def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Path) -> tuple[list[Path], list[Path]]:
     """Files of a data directory: those of rows and their out-of-line values, and those of their indexes."""
     rows: list[Path] = []
@@ -91,11 +73,13 @@ def check_table(connection: psycopg.Connection[Any], tables: Tables, split: str,
     """
     name, count = tables.names.get(split, ""), store.info.splits[split].count
     again = f"prepare {store.location} again, or choose the server that it was prepared on"
-    comment = connection.execute(
+    row = connection.execute(
         "SELECT obj_description(to_regclass(%s), 'pg_class')", [quoted(name).as_string()]
     ).fetchone()
-    identity = identity_of(comment[0] if comment else None)
-    if not identity:
+    identity: Any = None
+    with contextlib.suppress(ValueError):
+        identity = json.loads((row and row[0]) or "")
+    if not isinstance(identity, dict) or "loader-bench" not in identity:
         raise StoreError(f"the PostgreSQL server has no table {SCHEMA}.{name} of store {store.location}; {again}")
     if (identity["loader-bench"], identity.get("split"), identity.get("count")) != (tables.token, split, count):
         raise StoreError(f"table {SCHEMA}.{name} is not the one that store {store.location} was prepared with; {again}")

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from loaders.formats.postgres.connection import OWN_LOG, backend_error
 from loaders.formats.postgres.supervisor import last_lines
-from loaders.formats.postgres.tables import SCHEMA, TABLES, Storage, Tables, quoted, tables_of
+from loaders.formats.postgres.tables import SCHEMA, TABLES, Storage, Tables, quoted
 from loaders.store.intake import Intake
 from loaders.store.samples import StoredBlock
 
@@ -24,6 +24,10 @@ from loaders.store.samples import StoredBlock
 _TOAST_TARGET: dict[Storage, int] = {"inline": 8160, "toast": 128}
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
+_TABLES_OF_PLACE = (
+    "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' "
+    "AND obj_description(oid, 'pg_class') LIKE %s"
+)
 # The fields of a row before the image's bytes, as binary COPY wants them: each value after its length.
 _ROW = np.dtype(
     [("fields", ">i2"), ("id_size", ">i4"), ("id", ">i4"), ("label_size", ">i4"), ("label", ">i4"), ("size", ">i4")]
@@ -69,8 +73,11 @@ def _write(connection: psycopg.Connection[Any], splits: Mapping[str, Intake], fo
             identity = {"loader-bench": token, "place": place, "split": name, "count": split.info.count}
             comment = sql.SQL("COMMENT ON TABLE {} IS {}")
             connection.execute(comment.format(quoted(names[name]), sql.Literal(json.dumps(identity))))
-        for name in tables_of(connection, place) - set(names.values()):  # last, since it locks out who reads them
-            connection.execute(sql.SQL("DROP TABLE {}").format(quoted(name)))
+        for (name,) in connection.execute(_TABLES_OF_PLACE, [SCHEMA, f'%"place": "{place}"%']).fetchall():
+            if name not in names.values():
+                connection.execute(
+                    sql.SQL("DROP TABLE {}").format(quoted(name))
+                )  # last: readers of it wait from now on
     sizes = [
         connection.execute("SELECT pg_total_relation_size(%s::regclass)", [quoted(name).as_string()]).fetchone()
         for name in names.values()
