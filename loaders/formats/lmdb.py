@@ -94,11 +94,10 @@ class _LmdbReader(Reader):
 
     def _values(self, keys: list[bytes]) -> list[bytes]:
         with self.env.begin() as transaction:
-            values = {key: transaction.get(key) for key in keys}
-        for key, value in values.items():
-            if value is None:
-                raise StoreError(f"{self._path} lacks key {key!r}; {self._remedy}")
-        return [values[key] for key in keys]
+            pairs = [(key, transaction.get(key)) for key in keys]
+        if missing := [key for key, value in pairs if value is None]:
+            raise StoreError(f"{self._path} lacks key {missing[0]!r}; {self._remedy}")
+        return [value for _, value in pairs if value is not None]
 
     def after_fork(self) -> None:
         """Close the inherited database, which would count as open in this process."""

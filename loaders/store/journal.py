@@ -103,6 +103,7 @@ class Journal:
         self._folder, self._notes, self._identity = folder, notes, identity
         self._life = contextlib.ExitStack()
         self._past_of: dict[str, Callable[[], Past]] = {}
+        self.past: Mapping[str, Past] = {}
         self._begin()
         try:
             note = _Note.model_validate_json(read_regular(notes / "note.json"))
@@ -112,7 +113,7 @@ class Journal:
             self.past, self.attempts, self._spent = note.splits, note.attempts + 1, note.spent_s
 
     def _begin(self) -> None:
-        self.past: Mapping[str, Past] = {}
+        self.past = {}
         self.attempts, self._spent = 1, 0.0
         self._past_of.clear()
         self._begun = self._noted = time.perf_counter()

@@ -24,6 +24,7 @@ from loaders.testing.samples import (
     open_store,
     pixels_of,
     store_samples,
+    take,
     write_folder,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "open_store",
     "pixels_of",
     "store_samples",
+    "take",
     "write_folder",
 ]

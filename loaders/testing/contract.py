@@ -182,11 +182,20 @@ class FormatContract:
 
     cases: ClassVar[Sequence[Case]]
 
+    def __init_subclass__(cls) -> None:
+        """Leave out the tests that apply to no case, which pytest would show as skipped."""
+        for name in dir(cls):
+            if name.startswith("test_") and not cls._cases_of(getattr(cls, name)):
+                setattr(cls, name, None)
+
+    @classmethod
+    def _cases_of(cls, test: Any) -> list[Case]:
+        applies: Condition = getattr(test, "applies", lambda *_: True)
+        return [case for case in cls.cases if applies(case, cls.cases)]
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One item for each case that a test applies to."""
-        applies: Condition = getattr(metafunc.function, "applies", lambda *_: True)
-        cases = [case for case in self.cases if applies(case, self.cases)]
-        metafunc.parametrize("case", cases, ids=str, scope="class")
+        metafunc.parametrize("case", self._cases_of(metafunc.function), ids=str, scope="class")
 
     @pytest.fixture
     def store(self, case: Case, tmp_path_factory: pytest.TempPathFactory) -> Prepared:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +15,19 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from loaders import Block, DatasetInfo, Format, StoreDataset, StoreInfo, prepare_store
+from loaders import (
+    Block,
+    DatasetInfo,
+    Format,
+    Intake,
+    SplitInfo,
+    StoreDataset,
+    StoredBlock,
+    StoreInfo,
+    prepare_store,
+)
 from loaders.images.crops import central_boxes, random_boxes, resize_into
+from loaders.store.journal import Journal
 
 CLASSES = 7
 SIZE = 24
@@ -193,3 +206,12 @@ def open_store(
 ) -> StoreDataset:
     """A dataset over a store, with options as ``Format.configured`` takes them; nothing is opened yet."""
     return StoreDataset(format_.configured(options), location, split, size=size)
+
+
+def take(split: Any, classes: int = CLASSES, name: str = "train") -> tuple[list[StoredBlock], SplitInfo]:
+    """All blocks of a split as a format gets them to write pixels, and what a manifest says of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder), Path(folder) / "journal", "")
+        with contextlib.closing(journal):
+            intake = Intake(name, split, classes, False, lambda *_: None, "fail", journal)
+            return list(intake.blocks()), intake.info
