@@ -28,17 +28,11 @@ _PER_WORD, _PER_RESIZED, _PER_ROW, _PER_WEIGHT = 40, 56, 64, 56
 
 
 class Filter(NamedTuple):
-    """How each of n rows becomes `size` items.
+    """How each of n rows becomes `size` items."""
 
-    Attributes:
-        first: int64 ``[n, size]``, the first item that counts.
-        weights: int32 ``[taps, n, size]``, of it and of those after it; 0 for those beyond the row.
-        bits: int32 ``[n]``; a weight of 1 is ``2 ** bits``.
-    """
-
-    first: torch.Tensor
-    weights: torch.Tensor
-    bits: torch.Tensor
+    first: torch.Tensor  # int64 [n, size], the first item that counts
+    weights: torch.Tensor  # int32 [taps, n, size], of it and of those after it; 0 for those beyond the row
+    bits: torch.Tensor  # int32 [n]; a weight of 1 is 2 ** bits
 
 
 def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:

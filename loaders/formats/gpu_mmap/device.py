@@ -17,19 +17,12 @@ _ATTRIBUTES = (88, 99, 91, 113)
 
 
 class HostAccess(NamedTuple):
-    """What a device says of reading the host's memory.
+    """What a device says of reading the host's memory."""
 
-    Attributes:
-        pageable: kernels read any of it as it is (``PAGEABLE_MEMORY_ACCESS``).
-        registration: it can be registered (``HOST_REGISTER_SUPPORTED``).
-        same_address: kernels then find it at the host's own address (``CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM``).
-        read_only: what may only be read can be registered, too (``READ_ONLY_HOST_REGISTER_SUPPORTED``).
-    """
-
-    pageable: bool
-    registration: bool
-    same_address: bool
-    read_only: bool
+    pageable: bool  # kernels read any of it as it is (PAGEABLE_MEMORY_ACCESS)
+    registration: bool  # it can be registered (HOST_REGISTER_SUPPORTED)
+    same_address: bool  # then kernels find it at the host's address (CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM)
+    read_only: bool  # what may only be read can be registered, too (READ_ONLY_HOST_REGISTER_SUPPORTED)
 
     def lacking(self, mode: str) -> str | None:
         """Why there is no way for ``mode`` at all, or None."""

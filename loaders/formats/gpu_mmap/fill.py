@@ -19,12 +19,7 @@ PIECE = 64 * 2**20
 
 
 def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, int]]:
-    """Consecutive samples, from and to, that take at most so many bytes together, but at least one sample.
-
-    Args:
-        sizes: ``[n]``, bytes of each sample.
-        most: bytes.
-    """
+    """Consecutive samples, from and to, of ``sizes[i]`` bytes each, at most ``most`` bytes but at least one sample."""
     ends = np.cumsum(sizes)
     start = 0
     while start < len(ends):

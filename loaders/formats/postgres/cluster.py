@@ -24,11 +24,7 @@ _SETTINGS = (
 
 
 def check_path(store: Path) -> None:
-    """Refuse a path that PostgreSQL cannot take.
-
-    Raises:
-        StoreError: it is too long.
-    """
+    """Refuse a path that is too long for PostgreSQL, by a `StoreError`."""
     length = len(os.fsencode(store / DATA))
     if length > _LONGEST_DATA_PATH:
         raise StoreError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from loaders.core.errors import BackendError
 
+Connection: TypeAlias = psycopg.Connection[Any]
 OWN_LOG = "check that the server is running and look into the server's own log, then try again"
 _LET_IN = "correct user and password in the dsn, or let the user in by the server's pg_hba.conf"
 _DIRECT = "name the server itself in the dsn, not a pooler that shares sessions"
@@ -51,14 +52,8 @@ _REFUSALS = (
 )
 
 
-def connect(
-    conninfo: str, remedy: str = "check that it is running and that host and port are right"
-) -> psycopg.Connection[Any]:
-    """Connect to a server.
-
-    Args:
-        conninfo: where and as whom.
-        remedy: for an error that has none of its own.
+def connect(conninfo: str, remedy: str = "check that it is running and that host and port are right") -> Connection:
+    """Connect to a server; ``remedy`` is for an error that has none of its own.
 
     Raises:
         BackendError: it cannot be reached or refuses.

@@ -17,11 +17,9 @@ from typing import Any
 from loaders.formats.postgres.programs import SUPERVISOR
 from loaders.formats.postgres.supervisor import PREFIX, remove_runtime
 
-# Every lifeline of this process. A forked child closes its copies, which would keep the server alive when its parent
-# is killed.
+# A forked child closes its copies, which would keep the server alive when its parent is killed.
 _lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-# Process ids of supervisors that this process started and that still run.
-_spawned: set[int] = set()
+_spawned: set[int] = set()  # process ids of supervisors that this process started and that still run
 
 
 def _drop_inherited() -> None:
@@ -46,11 +44,7 @@ def join(lock: Path) -> socket.socket | None:
 
 
 def spawn(config: dict[str, Any], lock: Path) -> socket.socket | None:
-    """Start a supervisor in a session of its own, where no Ctrl-C of the terminal reaches it.
-
-    Returns:
-        A lifeline; None if a supervisor has the lock.
-    """
+    """A lifeline to a new supervisor in a session of its own, out of reach of Ctrl-C; None if another has the lock."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -25,12 +25,9 @@ Identity = dict[str, Any]
 class Programs(NamedTuple):
     """PostgreSQL's programs of one version."""
 
-    folder: Path
-    """Where ``postgres`` and ``initdb`` are."""
-    major: int
-    """Major version; a data directory can be opened by its own only."""
-    identity: Identity
-    """How they must be started here."""
+    folder: Path  # with postgres and initdb
+    major: int  # version; a data directory can be opened by its own only
+    identity: Identity  # under which they run here
 
 
 def find_programs() -> Programs | str:

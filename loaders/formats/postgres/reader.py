@@ -17,7 +17,7 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.format import Reader
 from loaders.core.payloads import Kind, Payloads
-from loaders.formats.postgres.connection import OWN_LOG, backend_error, connect
+from loaders.formats.postgres.connection import OWN_LOG, Connection, backend_error, connect
 from loaders.formats.postgres.options import PostgresOptions
 from loaders.formats.postgres.server import EmbeddedServer
 from loaders.formats.postgres.tables import SCHEMA, check_table, quoted, read_tables
@@ -40,13 +40,10 @@ _BLOCKS_READ = """
 class ConnectionInfo(NamedTuple):
     """What another client needs to read the same rows, while the reader is open."""
 
-    conninfo: str
-    """libpq's connection string, password included."""
+    conninfo: str  # of libpq, password included
     schema: str
-    table: str
-    """With columns ``id``, ``label`` and ``image``."""
-    server_pid: int | None
-    """None for a server of the user's."""
+    table: str  # with columns id, label and image
+    server_pid: int | None  # None for a server of the user's
 
 
 class PostgresReader(Reader):
@@ -58,7 +55,7 @@ class PostgresReader(Reader):
         self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
         self._lock = threading.Lock()
         self._closed = False
-        self._idle: list[psycopg.Connection[Any]] = []
+        self._idle: list[Connection] = []
         with contextlib.ExitStack() as life:
             if options.server == "embedded":
                 server = EmbeddedServer.open(store.location, options.transport, _cache_bytes(tables.bytes))
@@ -83,7 +80,7 @@ class PostgresReader(Reader):
         self._close_idle = weakref.finalize(self, _close_all, self._idle, os.getpid())
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self) -> Iterator[Connection]:
         """An idle connection, or a new one; kept for the next batch unless anything is raised.
 
         Raises:
@@ -175,7 +172,7 @@ def _require_success(result: pq.abc.PGresult) -> None:
         raise psycopg.errors.error_from_result(result)
 
 
-def _close_all(connections: list[psycopg.Connection[Any]], owner: int) -> None:
+def _close_all(connections: list[Connection], owner: int) -> None:
     if os.getpid() == owner:  # a forked child's copies must not end its parent's sessions
         while connections:
             connections.pop().close()

@@ -66,16 +66,11 @@ class EmbeddedServer:
         password.touch(0o600, exist_ok=False)
         password.write_text(secrets.token_hex(32), encoding="ascii")
         initialise(store, programs)
-        return cls._start(store, programs, server_command(store, programs, 128 << 20, loading=True), patience=0.0)
+        return cls._start(store, programs, 128 << 20, loading=True)
 
     @classmethod
     def open(cls, store: Path, transport: Transport, cache_bytes: int) -> EmbeddedServer:
-        """Start the server of a store, or join the one that another process started.
-
-        Args:
-            store: folder of the store.
-            transport: whether the server must listen on TCP, too.
-            cache_bytes: size of the server's own cache, if it is started now.
+        """Start the server of a store, with a cache of this size, or join the one that another process started.
 
         Raises:
             StoreError: the store cannot be served by this machine's programs or user.
@@ -89,8 +84,7 @@ class EmbeddedServer:
                     f"{path} cannot be written, which PostgreSQL needs even to read; "
                     "make it writable or copy the store to another --store-dir"
                 )
-        command = server_command(store, programs, cache_bytes, loading=False)
-        return cls._start(store, programs, command, patience=_READING, tcp=transport == "tcp")
+        return cls._start(store, programs, cache_bytes, tcp=transport == "tcp")
 
     def conninfo(self, transport: Transport) -> str:
         """Libpq's connection string."""
@@ -102,8 +96,7 @@ class EmbeddedServer:
     def close(self, *, save: bool = False) -> None:
         """Let go; if this was the last hold, return when the server has ended.
 
-        Args:
-            save: after loading: let the server save the tables, rather than end at once.
+        After loading ``save`` lets the server write the tables to the disk, rather than end at once.
 
         Raises:
             BackendError: the server does not end.
@@ -127,15 +120,15 @@ class EmbeddedServer:
 
     @classmethod
     def _start(
-        cls, store: Path, programs: Programs, command: list[str], *, patience: float, tcp: bool = False
+        cls, store: Path, programs: Programs, cache_bytes: int, *, loading: bool = False, tcp: bool = False
     ) -> EmbeddedServer:
         config = {
-            "server": command,
+            "server": server_command(store, programs, cache_bytes, loading=loading),
             "data": str(store / DATA),
             "lock": str(store / _LOCK),
             "log": str(store / LOG),
             "identity": programs.identity,
-            "patience": patience,
+            "patience": 0.0 if loading else _READING,
             "tcp": tcp,
         }
         end = time.monotonic() + _PATIENCE

@@ -81,6 +81,9 @@ class Supervisor:
         except Ended as error:
             if message := str(error):
                 tell(self.clients, {"error": message})
+        except Exception as error:
+            tell(self.clients, {"error": f"the supervisor failed: {error!r}"})
+            raise
         finally:
             self._stop()
             os.ftruncate(self.lock, 0)
@@ -230,10 +233,9 @@ def end_children() -> None:
 
 
 def become(command: list[str], identity: dict[str, Any], parent: int, death_signal: int, output: int) -> NoReturn:
-    """Turn this process into a program that gets ``death_signal`` when its parent, whose process id is given, ends.
+    """Turn this process into a program that gets ``death_signal`` when the parent ends, and writes to ``output``.
 
-    ``identity`` is ``{"kind": "same" | "map" | "switch"}``, the last with ``uid`` and ``gid``; standard output and
-    error go to the descriptor ``output``.
+    ``identity`` is ``{"kind": "same" | "map" | "switch"}``, the last with ``uid`` and ``gid``.
     """
     try:
         os.dup2(output, 1)
@@ -286,12 +288,7 @@ def main(arguments: list[str]) -> None:
         with contextlib.suppress(OSError):  # the one that listed the directory
             os.close(int(name))
     os.set_inheritable(3, False)
-    first = socket.socket(fileno=3)
-    try:
-        Supervisor(config, first).run()
-    except Exception as error:
-        tell([first], {"error": f"the supervisor failed: {error!r}"})
-        raise
+    Supervisor(config, socket.socket(fileno=3)).run()
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-import psycopg
 from psycopg import sql
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loaders.core.errors import StoreError
+from loaders.formats.postgres.connection import Connection
 from loaders.store.manifest import Store
 
 SCHEMA = "bench"
@@ -24,19 +24,13 @@ class Tables(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    token: str
-    """Also in the comment of each table, so that another table of the same name is not mistaken for the store's."""
+    token: str  # also in the comment of each table, so that another one is not mistaken for it
     names: dict[str, str]
-    bytes: int
-    """Of tables and indexes."""
+    bytes: int  # of tables and indexes
 
 
 def read_tables(store: Path) -> Tables:
-    """Read ``tables.json``.
-
-    Raises:
-        StoreError: it is missing or damaged.
-    """
+    """Read ``tables.json``; a `StoreError` says that it is missing or damaged."""
     try:
         return Tables.model_validate_json((store / TABLES).read_bytes())
     except (OSError, ValidationError):
@@ -48,7 +42,7 @@ def quoted(table: str) -> sql.Identifier:
     return sql.Identifier(SCHEMA, table)
 
 
-def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Path) -> tuple[list[Path], list[Path]]:
+def relation_files(connection: Connection, tables: Tables, data: Path) -> tuple[list[Path], list[Path]]:
     """Files of a data directory: those of rows and their out-of-line values, and those of their indexes."""
     rows: list[Path] = []
     indexes: list[Path] = []
@@ -65,7 +59,7 @@ def relation_files(connection: psycopg.Connection[Any], tables: Tables, data: Pa
     return rows, indexes
 
 
-def check_table(connection: psycopg.Connection[Any], tables: Tables, split: str, store: Store, *, rows: bool) -> None:
+def check_table(connection: Connection, tables: Tables, split: str, store: Store, *, rows: bool) -> None:
     """Check that the table of a split is the one that was written; with ``rows`` count them, too.
 
     Raises:

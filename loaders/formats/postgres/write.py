@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from loaders.formats.postgres.connection import OWN_LOG, backend_error
+from loaders.formats.postgres.connection import OWN_LOG, Connection, backend_error
 from loaders.formats.postgres.supervisor import last_lines
 from loaders.formats.postgres.tables import SCHEMA, TABLES, Storage, Tables, quoted
 from loaders.store.intake import Intake
@@ -24,7 +24,7 @@ from loaders.store.samples import StoredBlock
 _TOAST_TARGET: dict[Storage, int] = {"inline": 8160, "toast": 128}
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
-_TABLES_OF_PLACE = (
+_TABLES_OF_A_PLACE = (
     "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' "
     "AND obj_description(oid, 'pg_class') LIKE %s"
 )
@@ -35,11 +35,7 @@ _ROW = np.dtype(
 
 
 def write_tables(
-    connection: psycopg.Connection[Any],
-    splits: Mapping[str, Intake],
-    folder: Path,
-    storage: Storage,
-    log: Path | None = None,
+    connection: Connection, splits: Mapping[str, Intake], folder: Path, storage: Storage, log: Path | None = None
 ) -> Tables:
     """Write a table a split, and ``tables.json``; tables of an earlier store at the same place are dropped.
 
@@ -48,44 +44,38 @@ def write_tables(
     Raises:
         BackendError: the server failed.
     """
+    token = secrets.token_hex(8)
+    names = {split: f"{split}_{token}" for split in splits}
+    # The folder under construction is the same at each attempt, and differs between machines that share a server.
+    place = hashlib.sha256(f"{socket.gethostname()}:{folder}".encode()).hexdigest()[:16]
     try:
-        tables = _write(connection, splits, folder, storage)
+        with connection.transaction():
+            # The manifest is written after this: the server must not lose the tables if it is killed a moment later.
+            connection.execute("SET LOCAL synchronous_commit = on")
+            earlier = connection.execute(_TABLES_OF_A_PLACE, [SCHEMA, f'%"place": "{place}"%']).fetchall()
+            if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+            for name, split in splits.items():
+                _write_table(connection, quoted(names[name]), split, storage)
+                identity = {"loader-bench": token, "place": place, "split": name, "count": split.info.count}
+                comment = sql.SQL("COMMENT ON TABLE {} IS {}")
+                connection.execute(comment.format(quoted(names[name]), sql.Literal(json.dumps(identity))))
+            for (name,) in earlier:  # last, since whoever reads them must wait from here on
+                connection.execute(sql.SQL("DROP TABLE {}").format(quoted(name)))
+        size = connection.execute(
+            "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%s::text[]) AS name",
+            [[quoted(name).as_string() for name in names.values()]],
+        ).fetchone()
     except psycopg.Error as error:
         text = log.read_text(encoding="utf-8", errors="replace") if log else ""
         remedy = f"its log ends: {last_lines(text)}" if log else OWN_LOG
         raise backend_error("cannot write the tables", error, remedy) from None
+    tables = Tables(token=token, names=names, bytes=size[0] if size else 0)
     (folder / TABLES).write_text(tables.model_dump_json(indent=1), encoding="utf-8")
     return tables
 
 
-def _write(connection: psycopg.Connection[Any], splits: Mapping[str, Intake], folder: Path, storage: Storage) -> Tables:
-    token = secrets.token_hex(8)
-    # The folder under construction is the same at each attempt, and differs between machines that share a server.
-    place = hashlib.sha256(f"{socket.gethostname()}:{folder}".encode()).hexdigest()[:16]
-    names = {split: f"{split}_{token}" for split in splits}
-    with connection.transaction():
-        # The manifest is written after this: the server must not lose the tables if it is killed a moment later.
-        connection.execute("SET LOCAL synchronous_commit = on")
-        if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
-            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-        for name, split in splits.items():
-            _write_table(connection, quoted(names[name]), split, storage)
-            identity = {"loader-bench": token, "place": place, "split": name, "count": split.info.count}
-            comment = sql.SQL("COMMENT ON TABLE {} IS {}")
-            connection.execute(comment.format(quoted(names[name]), sql.Literal(json.dumps(identity))))
-        for (name,) in connection.execute(_TABLES_OF_PLACE, [SCHEMA, f'%"place": "{place}"%']).fetchall():
-            if name not in names.values():
-                connection.execute(
-                    sql.SQL("DROP TABLE {}").format(quoted(name))
-                )  # last: readers of it wait from now on
-    sizes = [
-        connection.execute("SELECT pg_total_relation_size(%s::regclass)", [quoted(name).as_string()]).fetchone()
-        for name in names.values()
-    ]
-    return Tables(token=token, names=names, bytes=sum(size[0] for size in sizes if size))
-
-
-def _write_table(connection: psycopg.Connection[Any], table: sql.Identifier, split: Intake, storage: Storage) -> None:
+def _write_table(connection: Connection, table: sql.Identifier, split: Intake, storage: Storage) -> None:
     create = sql.SQL(
         "CREATE TABLE {} (id int4 NOT NULL, label int4 NOT NULL, image bytea NOT NULL) "
         "WITH (toast_tuple_target = {}, autovacuum_enabled = off)"
