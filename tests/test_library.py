@@ -42,7 +42,7 @@ EXPECTED = torch.from_numpy(np.stack(ARRAYS).transpose(0, 3, 1, 2))
 
 @pytest.mark.parametrize("loader", FORMATS)
 def test_any_format_takes_any_dataset(loader: str, tmp_path: Path) -> None:
-    if reason := loaders.load(loader).unavailable(loaders.load(loader).Options()):
+    if reason := loaders.load(loader).configured().unavailable():
         pytest.skip(f"{loader}: {reason}")
     data = Pictures([Image.fromarray(array) for array in ARRAYS], LABELS)
     info = loaders.prepare({"train": data, "test": Pictures(data.images[:9], LABELS[:9])}, loader, tmp_path / "store")

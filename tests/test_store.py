@@ -67,7 +67,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
-@pytest.mark.parametrize("loader", ["mmap", "filesystem"])
+@pytest.mark.parametrize("loader", ["mmap", "filesystem", "lmdb", "sqlite"])
 def test_a_full_disk(mount: Mount, loader: str) -> None:
     disk = mount("size=1m")
     location = disk / "stores" / "big"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import errno
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import lmdb
@@ -12,7 +14,7 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.format import Candidate, Format, Reader, Written
 from loaders.core.options import EncodingOptions, read_option
-from loaders.core.payloads import Buffer, Kind, Payloads
+from loaders.core.payloads import Kind, Payloads
 from loaders.store.intake import Intake
 from loaders.store.manifest import Store
 
@@ -42,24 +44,28 @@ class LmdbFormat(Format[LmdbOptions]):
     candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs=("files",)))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
-        """One database per split, one transaction per block; the labels under a key of their own."""
-        for split in splits.values():
-            # Durable when the store is committed, not at each transaction.
-            with lmdb.open(str(folder / split.name), map_size=_GROWTH, sync=False, metasync=False) as env:
-                labels: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-
-                def write(items: Iterator[tuple[bytes, Buffer]], env: lmdb.Environment = env) -> None:
-                    with env.begin(write=True) as transaction, transaction.cursor() as cursor:
-                        cursor.putmulti(items, append=True)
-
-                for block in split.blocks():
-                    first = split.stored
-                    write((_key(first + i), bytes(payload)) for i, payload in enumerate(block.payloads))
-                    labels.append(block.labels)
-                write(iter([(_LABELS, np.concatenate(labels).astype("<i8").tobytes())]))
-                env.sync(True)
-            (folder / split.name / "lock.mdb").unlink()  # belongs to whoever has it open
+        """One database per split."""
+        try:
+            for split in splits.values():
+                self._write_split(split, folder / split.name)
+        except lmdb.DiskError as error:  # which names no number, but that of a full disk is the one to expect
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         return Written([f"{name}/data.mdb" for name in splits])
+
+    def _write_split(self, split: Intake, folder: Path) -> None:
+        """One transaction per block; the labels under a key of their own."""
+        # Durable when the store is committed, not at each transaction.
+        with lmdb.open(str(folder), map_size=_GROWTH, sync=False, metasync=False) as env:
+            labels = []
+            for block in split.blocks():
+                keys = map(_key, range(split.stored, split.stored + len(block.labels)))
+                with env.begin(write=True) as transaction, transaction.cursor() as cursor:
+                    cursor.putmulti(zip(keys, map(bytes, block.payloads), strict=True), append=True)
+                labels.append(block.labels)
+            with env.begin(write=True) as transaction:
+                transaction.put(_LABELS, np.concatenate(labels).astype("<i8").tobytes())
+            env.sync(True)
+        (folder / "lock.mdb").unlink()  # belongs to whoever has it open
 
     def open(self, store: Store, split: str) -> Reader:
         """Map the database, read-only and without a lock file: nobody writes to a store."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -59,7 +61,7 @@ class SqliteFormat(Format[SqliteOptions]):
                     connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise OSError(28, "No space left on device", str(folder / FILE)) from error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / FILE)) from error
             raise
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""Any map-style PyTorch dataset of (image, label) as a source of a store; what is wrong is told with its index."""
+"""Any map-style PyTorch dataset of (image, label) as a source of a store; errors name the sample."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
             self._length = len(dataset)
         except Exception as error:  # whatever somebody's dataset raises
             raise OptionError(
-                f"{kind} of the {split} split does not say its length ({_told(error)}); give a map-style dataset"
+                f"{kind} of the {split} split does not say its length ({_one_line(error)}); give a map-style dataset"
             ) from error
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
             pair = isinstance(item, tuple | list) and len(item) == 2
             pixels, label = (_pixels(item[0]), _plain(item[1])) if pair else (None, None)
         except Exception as error:  # whatever somebody's dataset, or a picture that is decoded only now, raises
-            raise LoaderError(f"{where} cannot be read ({_told(error)}); mend it or leave it out") from error
+            raise LoaderError(f"{where} cannot be read ({_one_line(error)}); mend it or leave it out") from error
         if pixels is None:
             raise LoaderError(f"{where} is {_shown(item)}, not (image, label); give a dataset of such pairs")
         if pixels.dtype != np.uint8 or pixels.ndim != 3:
@@ -110,24 +110,23 @@ class MapSplit:
             LoaderError: a sample that cannot be stored.
         """
         chosen = range(start, len(self) if stop is None else stop)
-        workers = self._workers if len(chosen) > _BLOCK else 0
         reader: DataLoader[Any] = DataLoader(
             Subset(self._samples, chosen),
             batch_size=_BLOCK,
-            num_workers=workers,
-            collate_fn=_uncollated,
+            num_workers=self._workers if len(chosen) > _BLOCK else 0,
+            collate_fn=list,
             worker_init_fn=begin_worker,
         )
-        done = start
         for samples in explained(reader):
             images = [pixels for pixels, _ in samples]
             labels = np.array([label for _, label in samples], np.int64)
-            self._check_shapes(images, done)
+            self._check_shapes(images, start)
             if self.shape is None:
-                yield Block(None, None, labels, pictures=[_coloured(image) for image in images])
+                coloured = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
+                yield Block(None, None, labels, pictures=coloured)
             else:
                 yield Block(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), None, labels)
-            done += len(samples)
+            start += len(samples)
 
     def _check_shapes(self, images: Sequence[NDArray[np.uint8]], first: int) -> None:
         for index, image in enumerate(images, start=first):
@@ -138,12 +137,12 @@ class MapSplit:
                         f"the image of {where} has {channels} channels, {image.shape}, and where images have many "
                         "sizes each has 1 or 3; convert it (a tensor is [C, H, W], an array [H, W, C])"
                     )
-            elif image.shape != (wanted := (*self.shape[1:], self.shape[0])):
-                remedy = "say ragged=True" if {channels, wanted[2]} <= {1, 3} else "give all images as many channels"
-                raise LoaderError(f"the image of {where} is {image.shape} where the first is {wanted}; {remedy}")
+            elif image.shape != (expected := (*self.shape[1:], self.shape[0])):
+                remedy = "say ragged=True" if {channels, expected[2]} <= {1, 3} else "give all images as many channels"
+                raise LoaderError(f"the image of {where} is {image.shape} where the first is {expected}; {remedy}")
 
 
-def class_names(given: Mapping[str, Dataset[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
+def class_names(datasets: Mapping[str, Dataset[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
     """Names of the classes, as they are given or as the datasets' attributes ``classes`` say.
 
     Raises:
@@ -151,21 +150,19 @@ def class_names(given: Mapping[str, Dataset[Any]], classes: Sequence[str] | int 
     """
     if classes is not None:
         return _names(classes)
-    said = {split: _names(found) for split, dataset in given.items() if (found := _classes_of(dataset)) is not None}
-    if not said:
+    names = {
+        split: _names(own) for split, each in datasets.items() if (own := getattr(each, "classes", None)) is not None
+    }
+    if not names:
         raise OptionError("the dataset does not say its classes; give classes=… as names or as their number")
-    (first, names), *others = said.items()
-    for split, other in others:
-        if other != names:
+    first = next(iter(names))
+    for split, other in names.items():
+        if other != names[first]:
             raise OptionError(
                 f"the {first} and {split} splits have other classes, or in another order, so that one label has two "
                 "meanings; give both the same classes, or say classes=… if the labels do agree"
             )
-    return names
-
-
-def _classes_of(dataset: Dataset[Any]) -> Any:
-    return getattr(dataset, "classes", None)
+    return names[first]
 
 
 def _names(classes: Any) -> tuple[str, ...]:
@@ -177,18 +174,14 @@ def _names(classes: Any) -> tuple[str, ...]:
         return tuple(map(str, range(classes)))
     if isinstance(classes, str | bytes | bool) or not hasattr(classes, "__iter__"):
         raise OptionError(f"classes={_shown(classes)} are no classes; give a list of their names, or their number")
-    found = tuple(" ".join(map(str, name)) if isinstance(name, tuple | list) else str(name) for name in classes)
-    if not found:
+    names = tuple(" ".join(map(str, name)) if isinstance(name, tuple | list) else str(name) for name in classes)
+    if not names:
         raise OptionError("classes names no class; give a list of their names, or their number")
-    return found
-
-
-def _uncollated(samples: list[Any]) -> list[Any]:
-    return samples
+    return names
 
 
 def _pixels(image: Any) -> NDArray[Any]:
-    """An image as ``[H, W, C]``; nothing is said of what is none."""
+    """An image as ``[H, W, C]``; what is none is left for the caller to refuse."""
     if isinstance(image, Image.Image):
         pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     elif isinstance(image, torch.Tensor):
@@ -199,11 +192,6 @@ def _pixels(image: Any) -> NDArray[Any]:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _coloured(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Of a ragged split all images have three channels."""
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
 def _plain(label: Any) -> Any:
     """A label without the tensor or array around it."""
     if isinstance(label, torch.Tensor):
@@ -211,16 +199,15 @@ def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.ndarray | np.generic) and label.size == 1 else label
 
 
-def _shown(thing: Any) -> str:
-    """What somebody gave, in a few words of one line."""
-    if isinstance(thing, np.ndarray):
-        return f"an array of shape {thing.shape}"
-    if thing is None or isinstance(thing, str | bytes | bool | int | float):
-        return repr(thing)[:40]
-    length = f" of {len(thing)}" if isinstance(thing, tuple | list) else ""
-    return f"a {type(thing).__name__}{length}"
+def _shown(value: Any) -> str:
+    """A value in a few words of one line."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if value is None or isinstance(value, str | bytes | bool | int | float):
+        return repr(value)[:40]
+    length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{length}"
 
 
-def _told(error: Exception) -> str:
-    """An error of somebody's code, on one line."""
+def _one_line(error: Exception) -> str:
     return ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())[:200]) if part)
