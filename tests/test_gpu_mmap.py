@@ -34,9 +34,9 @@ from loaders import (
     StoreError,
     UnavailableError,
     load,
+    parse_options,
 )
 from loaders.core.format import Caps
-from loaders.core.options import parse_options
 from loaders.formats.gpu_mmap import fill
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
 from loaders.formats.gpu_mmap.format import GpuMmapFormat, GpuMmapOptions

@@ -51,7 +51,7 @@ some_crops = st.builds(Crops, st.integers(8, 40), st.integers(0, 2**63 - 1), st.
 
 def prepared(case: Case, folder: Path, loader: type[Format[Any]]) -> Prepared:
     OnHost.fake = Fake()  # not one that another test has left without room
-    reason = loader.unavailable(loader.Options.model_validate(case.options))
+    reason = loader.configured(case.options).unavailable()
     if reason:
         pytest.skip(reason)
     found = Prepared(loader, case.options, folder / "store", make_splits(case.source))

@@ -41,7 +41,7 @@ def records_in(folder: Path) -> list[Record]:
 
 def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path) -> None:
     for loader, *how in WAYS:
-        if load(loader).unavailable(load(loader).Options()):
+        if load(loader).configured().unavailable():
             continue  # the contract suite says so
         done = bench("run", loader, f"folder:{photos}", *how, *QUICK)
         assert done.code == 0, done.err
@@ -118,7 +118,7 @@ def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path
     assert done.code == 0, done.err
     records = records_in(out)
     found = {(r.loader.name, r.dataset.resize): r.status for r in records if r.dataset}
-    there = load("gpu_mmap").unavailable(load("gpu_mmap").Options()) is None
+    there = load("gpu_mmap").configured().unavailable() is None
     assert found == {
         ("filesystem", None): "ok",
         ("mmap", None): "ok",

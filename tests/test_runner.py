@@ -227,7 +227,7 @@ def test_a_failed_run_leaves_a_record(folder: Path) -> None:
 
 def test_a_loader_that_cannot_run_leaves_a_record(folder: Path) -> None:
     loader = load("gpu_mmap")
-    reason = loader.unavailable(loader.Options())
+    reason = loader.configured().unavailable()
     if reason is None:
         pytest.skip("it can run here")
     record = do(folder, "gpu_mmap")

@@ -393,10 +393,11 @@ class FormatContract:
 
     @only(_thorough)
     def test_reading_changes_nothing(self, copy: Prepared) -> None:
-        """Neither a file's size nor its bytes."""
+        """Neither the size nor the bytes of a file that holds samples."""
 
         def content() -> dict[str, bytes]:
-            return {name: (copy.location / name).read_bytes() for name in copy.open().info.files}
+            info = copy.open().info
+            return {name: (copy.location / name).read_bytes() for name in info.data_files or info.files}
 
         before = content()
         with copy.open() as dataset:
