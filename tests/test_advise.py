@@ -16,7 +16,7 @@ from bench.advise.trial import Trial
 from bench.advise.words import table
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
-from bench.sources.image_folder import survey
+from bench.sources.class_folders import survey
 from tests.command import Bench
 from tests.ragged_samples import RaggedSamples, write_folder
 

@@ -1,0 +1,104 @@
+"""What the datasets that are downloaded share: which of their files are read, and what these hold."""
+
+from __future__ import annotations
+
+import abc
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from bench.errors import DataError
+from bench.sources.archives import ArchiveFiles
+from bench.sources.base import Archive, Source
+from bench.sources.file_split import Tree
+from bench.sources.files import exists, read_bytes, write_marker
+from loaders import DatasetInfo, Split
+
+VERIFIED = "VERIFIED.json"
+"""``bench fetch`` leaves it in a tree: the checksum of the archive that it came from, and its files' fingerprint."""
+Place = Tree | ArchiveFiles
+
+
+class Contents(NamedTuple):
+    """What the files turned out to be."""
+
+    info: DatasetInfo
+    splits: dict[str, Split]
+    notes: list[str]
+
+
+class OfficialSource(Source):
+    """A dataset with a download and a twin.
+
+    Read is the first complete one of: a tree of official files, an archive, a twin's tree. So official files that are
+    fetched later are not hidden by a twin.
+    """
+
+    archive: ClassVar[Archive]
+
+    @abc.abstractmethod
+    def _places(self) -> list[Place]:
+        """Where the files may lie."""
+
+    @abc.abstractmethod
+    def _examine(self, place: Place) -> Contents:
+        """What a complete place holds; errors as of ``info``."""
+
+    def missing(self) -> str | None:
+        """None as soon as one place is complete by its file names."""
+        if self._complete():
+            return None
+        remedy = f"run `bench fetch {self.name}`, or `bench fetch {self.name} --synthetic` for a stand-in"
+        for place in self._places():
+            if exists(place.path):
+                return f"{place.path} lacks {', '.join(place.lacking())}; restore the official files or {remedy}"
+        where = " or ".join(place.path.name + "/" * isinstance(place, Tree) for place in self._places())
+        return f"{self.name} is not in {self.folder}, where {where} should lie; {remedy}"
+
+    def info(self) -> DatasetInfo:
+        """Official when the files have the known checksums, or ``bench fetch`` made or checked the tree."""
+        return self._contents.info
+
+    def splits(self) -> dict[str, Split]:
+        """Train and test, in the order that each dataset documents."""
+        return self._contents.splits
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        return self._contents.notes
+
+    def _is_verified(self, tree: Path, fingerprint: str) -> bool:
+        """Whether ``bench fetch`` made or checked a tree of these files; a damaged marker is a ``DataError``."""
+        marker = tree / VERIFIED
+        if not exists(marker):
+            return False
+        try:
+            return bool(json.loads(read_bytes(marker, 10_000)) == self._verification(fingerprint))
+        except ValueError as error:
+            raise DataError(f"{marker} is damaged; remove it and run `bench fetch {self.name}`") from error
+
+    def _mark_verified(self, tree: Path, fingerprint: str) -> None:
+        """Note that a tree of these files came from the official archive."""
+        write_marker(tree / VERIFIED, self._verification(fingerprint))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Examine the files anew, since they have changed."""
+        self.__dict__.pop("_contents", None)
+
+    def _verification(self, fingerprint: str) -> dict[str, str]:
+        return {"archive_md5": self.archive.md5, "fingerprint": fingerprint}
+
+    def _complete(self) -> Place | None:
+        complete = [place for place in self._places() if not place.lacking()]
+        trees = [place for place in complete if isinstance(place, Tree)]
+        official = [tree for tree in trees if not tree.has_marker()]
+        return next(iter([*official, *(place for place in complete if place not in trees), *trees]), None)
+
+    @cached_property
+    def _contents(self) -> Contents:
+        place = self._complete()
+        if place is None:
+            raise DataError(self.missing() or f"the files in {self.folder} changed while they were read; try again")
+        return self._examine(place)
