@@ -267,7 +267,7 @@ def test_a_damaged_archive_is_one_sentence(layout: Layout, tmp_path: Path) -> No
     flipped[len(data) // 2] ^= 0xFF
     wrong_checksum = data[:-8] + b"1234" + data[-4:]
     cut = [data[: int(len(data) * kept)] for kept in (0, 0.1, 0.5, 0.999)]
-    for number, damaged in enumerate([*cut, flipped, wrong_checksum]):
+    for number, damaged in enumerate([*cut, bytes(flipped), wrong_checksum]):
         path.write_bytes(damaged)
         refused = refusal(Cifar10(tmp_path).info)
         assert f"{path} is cut short or damaged (" in refused, (number, refused)

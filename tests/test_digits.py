@@ -46,7 +46,8 @@ def test_counts_and_shapes(digits: Digits) -> None:
         found = digits.splits()[split]
         assert len(found) == len(images) == len(labels) == count
         assert images.shape[1:] == found.shape == (3, 32, 32)
-        assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int64
         parts = [block.labels for start in range(0, count, 500) for block in found.blocks(start, start + 500)]
         assert np.array_equal(np.concatenate(parts), labels)
         assert list(found.blocks(count)) == []

@@ -152,7 +152,7 @@ def test_a_damaged_archive_is_one_sentence(tmp_path: Path) -> None:
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0xFF
     for number, damaged in enumerate(
-        (data[: len(data) // 2], flipped, b"plain text " * 50, b"", data[:-8] + b"12345678")
+        (data[: len(data) // 2], bytes(flipped), b"plain text " * 50, b"", data[:-8] + b"12345678")
     ):
         path.write_bytes(damaged)
         refused = refusal(extract, path, tmp_path, TOP, silent)

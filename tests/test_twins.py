@@ -238,6 +238,6 @@ def test_disk_that_fills_up_a_file_as_data_dir_and_a_second_writer_are_one_sente
     def full(*_: Any) -> bytes:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(twins, "_cifar_batch", full)
+    monkeypatch.setattr(twins, "dump_python2", full)
     assert "No space left on device; free some space" in refusal(source.make_twin, 0.001, silent)
     assert content(source.folder) == {".lock": b""}

@@ -40,10 +40,9 @@ class _Member(NamedTuple):
 
 
 class ArchiveFiles:
-    """The files below the top folder of a zip or ``.tar.gz``, read in place.
+    """The files below the top folder of a zip or ``.tar.gz``, read in place, but for those of more than ``most_bytes``.
 
-    A tar is decompressed as a stream, so reading its files out of order decompresses parts of it more than once. A file
-    of more than ``most_bytes`` is refused and not taken into memory.
+    A tar is decompressed as a stream, so reading its files out of order decompresses parts of it more than once.
     """
 
     def __init__(self, path: Path, top: str, dataset: str, most_bytes: int) -> None:
@@ -152,7 +151,7 @@ def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     return _Member(name, is_folder and is_plain, is_plain and not is_folder, info.file_size, partial(opened.open, info))
 
 
-def _of_tar(tar: tarfile.TarFile, stream: IO[bytes]) -> Iterator[_Member]:
+def _of_tar(tar: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[_Member]:
     def content(info: tarfile.TarInfo) -> IO[bytes]:
         file = tar.extractfile(info)
         assert file is not None  # a regular file has content

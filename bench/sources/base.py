@@ -57,22 +57,19 @@ class SourceOptions(BaseModel):
 
 
 class Source(abc.ABC):
-    """A dataset's official files below one folder."""
+    """A dataset's official files below one folder.
+
+    ``summary`` is one line for ``bench datasets``, ``archive`` the official download, or None where there is nothing to
+    fetch, and ``ragged`` says whether the images have many sizes.
+    """
 
     name: str
     summary: ClassVar[str]
-    """One line for ``bench datasets``."""
     archive: ClassVar[Archive | None] = None
-    """The official download; None where there is nothing to fetch."""
     ragged: ClassVar[bool] = False
-    """Whether its images have many sizes."""
 
     def __init__(self, data_dir: Path, options: SourceOptions | None = None) -> None:
-        """Read nothing yet. ``data_dir`` holds one folder a dataset.
-
-        Raises:
-            UsageError: options for a source whose images have one size and whose splits are given.
-        """
+        """Read nothing yet. ``data_dir`` holds one folder a dataset; options that do not fit are a ``UsageError``."""
         self.folder = data_dir / self.name
         self.options = options or SourceOptions()
         if not self.ragged and self.options.given():
@@ -96,8 +93,7 @@ class Source(abc.ABC):
     def info(self) -> DatasetInfo:
         """What the files are. Checks checksums, so it may read all of them once.
 
-        Raises:
-            DataError: files that are missing, damaged or not of the official layout.
+        Files that are missing, damaged or not of the official layout are a ``DataError``.
         """
 
     @abc.abstractmethod
@@ -107,9 +103,7 @@ class Source(abc.ABC):
     def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
         """Write a synthetic twin in the official layout into the folder, or nothing at all.
 
-        Raises:
-            UsageError: there is no twin of it, a fraction outside (0, 1], or other data in the way.
-            DataError: a disk that is full or cannot be written.
+        A fraction outside (0, 1] or other data in the way is a ``UsageError``, a full disk a ``DataError``.
         """
         raise UsageError(f"{self.name} is bundled or your own data; --synthetic is for datasets that are downloaded")
 

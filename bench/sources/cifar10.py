@@ -10,9 +10,9 @@ from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles
 from bench.sources.base import Archive, Report
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, SHAPE, Layout
-from bench.sources.file_split import Tree
+from bench.sources.file_split import Place, Tree
 from bench.sources.files import file_md5
-from bench.sources.official import Contents, OfficialSource, Place
+from bench.sources.official import Contents, OfficialSource
 from bench.sources.twins import make_cifar10_twin
 from loaders import Block
 

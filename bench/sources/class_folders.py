@@ -8,15 +8,13 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import DataError
-from bench.sources.file_split import FileSplit, Samples, Tree
+from bench.sources.file_split import Samples, Survey
 from bench.sources.files import exists, read_errors, shown
-from loaders import Split
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 TRAINING = ("train", "training")
@@ -30,21 +28,6 @@ _HIDDEN, _OTHER, _OUTSIDE, _LOST = (
     "that are broken links, links back to a folder above, or no regular files",
 )
 _SHOWN = 3
-
-
-class Survey(NamedTuple):
-    """What a tree holds: folder names by label, samples in byte order, a sha256 over these, and notes for the user."""
-
-    classes: tuple[str, ...]
-    train: Samples
-    test: Samples
-    fingerprint: str
-    notes: list[str]
-
-    def splits(self, root: Path, short_side: int | None) -> dict[str, Split]:
-        """Both splits, with larger images made smaller if a short side in pixels is given."""
-        parts = {"train": self.train, "test": self.test}
-        return {name: FileSplit(Tree(root), part, short_side=short_side) for name, part in parts.items()}
 
 
 def survey(root: Path, test_share: float) -> Survey:
@@ -121,7 +104,6 @@ class _Listing:
         return sorted(names, key=os.fsencode)
 
     def has_images(self, folder: str) -> bool:
-        """Whether images lie directly in a folder."""
         with read_errors(self.root / folder), os.scandir(self.root / folder) as entries:
             return any(_why_left_out(entry) is None and not entry.is_dir() for entry in entries)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.sources.archives import ArchiveFiles, Read
 from bench.sources.files import MARKER, exists, read_bytes, shown
-from loaders import Block, LoaderError
+from loaders import Block, LoaderError, Split
 from loaders.images.crops import resize_into
 from loaders.images.kinds import decode_picture
 from loaders.images.threads import Spread
@@ -23,6 +23,7 @@ QUALITY = 95
 """Of the JPEG files that stand for resized images: their pixels are what every loader and encoding then gives."""
 _LONGEST_JPEG = 65500
 """Pixels on the longer side of a JPEG file; larger images become PNG files."""
+Shape = tuple[int, int, int]
 _BLOCK_BYTES = 64 << 20
 _BLOCK_FILES = 512
 
@@ -59,6 +60,9 @@ class Tree:
         yield lambda name: read_bytes(self.path / name, self._most_bytes)
 
 
+Place = Tree | ArchiveFiles
+
+
 class FileSplit:
     """Image files of one split; RGB of many sizes where no shape ``(C, H, W)`` is given.
 
@@ -67,13 +71,7 @@ class FileSplit:
 
     encoding: Literal["raw", "jpeg"] = "jpeg"
 
-    def __init__(
-        self,
-        place: Tree | ArchiveFiles,
-        samples: Samples,
-        shape: tuple[int, int, int] | None = None,
-        short_side: int | None = None,
-    ) -> None:
+    def __init__(self, place: Place, samples: Samples, shape: Shape | None, short_side: int | None) -> None:
         self._place, self._samples, self.shape, self._short_side = place, samples, shape, short_side
 
     def __len__(self) -> int:
@@ -92,6 +90,21 @@ class FileSplit:
                     _resize(files, self._short_side, spread)
                 yield Block(None, files, labels[start:until], [shown(path) for path in paths[start:until]])
                 start = until
+
+
+class Survey(NamedTuple):
+    """What a dataset of image files holds; ``fingerprint`` is a sha256 over names and sizes."""
+
+    classes: tuple[str, ...]
+    train: Samples
+    test: Samples
+    fingerprint: str
+    notes: list[str]
+
+    def splits(self, place: Place, shape: Shape | None = None, short_side: int | None = None) -> dict[str, Split]:
+        """Both splits; arguments as of `FileSplit`."""
+        parts = {"train": self.train, "test": self.test}
+        return {name: FileSplit(place, samples, shape, short_side) for name, samples in parts.items()}
 
 
 def _resize(files: list[bytes], short_side: int, spread: Spread) -> None:

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.sources.base import Source, SourceOptions
-from bench.sources.class_folders import Survey, no_folder, survey
-from bench.sources.file_split import Tree
+from bench.sources.class_folders import no_folder, survey
+from bench.sources.file_split import Survey, Tree
 from bench.sources.files import shown
 from loaders import DatasetInfo, Split
 
@@ -53,7 +53,7 @@ class Folder(Source):
 
     def splits(self) -> dict[str, Split]:
         """As the folder is split, or by a seeded share of each class."""
-        return self._survey.splits(self.folder, self.options.resize)
+        return self._survey.splits(Tree(self.folder), short_side=self.options.resize)
 
     def notes(self) -> list[str]:
         """Files left out, and classes without images."""

@@ -9,9 +9,9 @@ from bench.errors import UsageError
 from bench.sources.archives import extract
 from bench.sources.base import Archive, Report
 from bench.sources.class_folders import survey
-from bench.sources.file_split import Tree
+from bench.sources.file_split import Place, Tree
 from bench.sources.files import MARKER, exists
-from bench.sources.official import VERIFIED, Contents, OfficialSource, Place
+from bench.sources.official import VERIFIED, Contents, OfficialSource
 from bench.sources.twins import make_imagenette_twin
 
 NAMES = {
@@ -62,7 +62,7 @@ class Imagenette(OfficialSource):
         )
         # The official tree's list of noisy labels is no news.
         notes = [note for note in found.notes if "noisy_imagenette.csv" not in note]
-        return Contents(info, found.splits(self.tree, self.options.resize), notes)
+        return Contents(info, found.splits(place, short_side=self.options.resize), notes)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files of many sizes, cut from two photographs."""

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from bench.errors import DataError
-from bench.sources.archives import ArchiveFiles
 from bench.sources.base import Archive, Source
-from bench.sources.file_split import Tree
+from bench.sources.file_split import Place, Tree
 from bench.sources.files import exists, read_bytes, write_marker
 from loaders import DatasetInfo, Split
 
 VERIFIED = "VERIFIED.json"
 """``bench fetch`` leaves it in a tree: the checksum of the archive that it came from, and its files' fingerprint."""
-Place = Tree | ArchiveFiles
 
 
 class Contents(NamedTuple):
@@ -74,21 +72,18 @@ class OfficialSource(Source):
         if not exists(marker):
             return False
         try:
-            return bool(json.loads(read_bytes(marker, 10_000)) == self._verification(fingerprint))
+            verified = json.loads(read_bytes(marker, 10_000))
         except ValueError as error:
             raise DataError(f"{marker} is damaged; remove it and run `bench fetch {self.name}`") from error
+        return bool(verified == {"archive_md5": self.archive.md5, "fingerprint": fingerprint})
 
     def _mark_verified(self, tree: Path, fingerprint: str) -> None:
-        """Note that a tree of these files came from the official archive."""
-        write_marker(tree / VERIFIED, self._verification(fingerprint))
+        write_marker(tree / VERIFIED, {"archive_md5": self.archive.md5, "fingerprint": fingerprint})
         self._forget()
 
     def _forget(self) -> None:
         """Examine the files anew, since they have changed."""
         self.__dict__.pop("_contents", None)
-
-    def _verification(self, fingerprint: str) -> dict[str, str]:
-        return {"archive_md5": self.archive.md5, "fingerprint": fingerprint}
 
     def _complete(self) -> Place | None:
         complete = [place for place in self._places() if not place.lacking()]

@@ -1,8 +1,8 @@
 """Images for the twins: crops of two photographs, with a colour, a shape and a grating that depend on the class.
 
-Every image is computed from (class, split, index) alone, so a smaller twin holds the first images of a larger one
-and the same call gives the same bytes on one machine. The photographs give JPEG decoders real work; the cues are
-drawn with strengths that vary from image to image, so that a small ConvNet learns them but not in full.
+Every image is computed from (class, split, index) alone, so a smaller twin holds the first images of a larger one. The
+photographs give JPEG decoders real work; the strength of the cues varies from image to image, so that a small ConvNet
+learns them but not in full.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Renderer:
         axis = self._x if grating % 2 else self._y
         waves = np.float32(np.pi) * (3 if grating < 3 else 6)
         depth = self._clarity * (0.03 + 0.22 * draws.depth)
-        stripes = np.float32(1) + depth * np.cos(waves * axis + 2 * np.float32(np.pi) * draws.phase)
+        stripes: Floats = np.float32(1) + depth * np.cos(waves * axis + 2 * np.float32(np.pi) * draws.phase)
         return stripes.astype(np.float32)
 
 

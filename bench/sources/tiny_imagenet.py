@@ -6,16 +6,16 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from bench.errors import DataError, UsageError
 from bench.sources.archives import ArchiveFiles, extract
 from bench.sources.base import Archive, Report
-from bench.sources.file_split import FileSplit, Samples, Tree
+from bench.sources.file_split import Place, Samples, Survey, Tree
 from bench.sources.files import exists, file_md5, read_errors
-from bench.sources.official import Contents, OfficialSource, Place
+from bench.sources.official import Contents, OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
 
 TOP = "tiny-imagenet-200"
@@ -55,8 +55,7 @@ class TinyImageNet(OfficialSource):
         # Both official forms hold the same samples: extracting the archive does not make it another dataset.
         identity = f"official {self.name}" if official else found.fingerprint
         info = self._info(official=official, synthetic=synthetic, classes=found.classes, identity=identity)
-        splits = {"train": FileSplit(place, found.train, SHAPE), "test": FileSplit(place, found.test, SHAPE)}
-        return Contents(info, {**splits}, [])
+        return Contents(info, found.splits(place, SHAPE), [])
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
@@ -85,16 +84,7 @@ class TinyImageNet(OfficialSource):
         return ArchiveFiles(path, TOP, self.name, _MOST_BYTES)
 
 
-class _Survey(NamedTuple):
-    """Class names, the samples of each split, and a sha256 over all names, sizes and text files."""
-
-    classes: tuple[str, ...]
-    train: Samples
-    test: Samples
-    fingerprint: str
-
-
-def survey(place: Place) -> _Survey:
+def survey(place: Place) -> Survey:
     """List all samples.
 
     Labels are positions among the sorted identifiers of ``wnids.txt``, as ``torchvision.datasets.ImageFolder`` gives
@@ -114,12 +104,13 @@ def survey(place: Place) -> _Survey:
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
     listing = "".join(f"{name}\t{sizes[name]}\n" for name in sorted(sizes)).encode()
-    return _Survey(
+    return Survey(
         # The first of the synonyms; names may repeat (there are two cranes), identifiers may not.
         classes=tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids),
         train=_samples(_training(place.path, sizes, labels), sizes, by_class=True),
         test=_samples(_validation(place.path, sizes, labels, _lines(texts[ANNOTATIONS])), sizes, by_class=False),
         fingerprint=hashlib.sha256(b"\0".join([listing, *texts.values()])).hexdigest(),
+        notes=[],
     )
 
 

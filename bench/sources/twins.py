@@ -35,7 +35,7 @@ _HUES = ((200, 40, 40), (40, 160, 60), (50, 80, 210), (210, 190, 40), (160, 50, 
 
 
 def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
-    """Write ``cifar-10-batches-py/``; ``fraction`` 1 gives 50,000 / 10,000 images. Errors as `Source.make_twin`."""
+    """Write ``cifar-10-batches-py/``; ``fraction`` 1 gives 50,000 / 10,000 images."""
     train, test = _share_of(5000, fraction), _share_of(1000, fraction)
     others = [PICKLED.archive, BINARY.archive, BINARY.folder]
     with _twin_tree(folder / PICKLED.folder, others, fraction, _CIFAR_BYTES) as tree:
@@ -44,33 +44,26 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
         labels = [*(f"training batch {i} of 5" for i in range(1, 6)), "testing batch 1 of 1"]
         done = 0
         for name, batch_label, members in zip(PICKLED.batches, labels, parts, strict=True):
-            batch = _cifar_batch(renderer, batch_label, int(name == "test_batch"), members)
-            (tree / name).write_bytes(batch)
+            pixels = np.empty((len(members), 3, 32, 32), np.uint8)
+            for label in range(len(CLASSES)):
+                mine = members[:, 0] == label
+                rendered = renderer.render(label, int(name == "test_batch"), members[mine, 1])
+                pixels[mine] = rendered.images.transpose(0, 3, 1, 2)
+            batch = {
+                "batch_label": batch_label,
+                "labels": members[:, 0].tolist(),
+                "data": pixels.reshape(len(members), -1),
+                "filenames": [f"{CLASSES[label]}_s_{index:06d}.png" for label, index in members],
+            }
+            (tree / name).write_bytes(dump_python2(batch))
             done += len(members)
             report("writing the twin of cifar10", done, len(CLASSES) * (train + test))
         meta = {"num_cases_per_batch": len(CLASSES) * train // 5, "label_names": list(CLASSES), "num_vis": 3072}
         (tree / PICKLED.meta).write_bytes(dump_python2(meta))
 
 
-def _cifar_batch(renderer: Renderer, batch_label: str, split: int, members: NDArray[np.int64]) -> bytes:
-    pixels = np.empty((len(members), 3, 32, 32), np.uint8)
-    for label in range(len(CLASSES)):
-        mine = members[:, 0] == label
-        pixels[mine] = renderer.render(label, split, members[mine, 1]).images.transpose(0, 3, 1, 2)
-    content = {
-        "batch_label": batch_label,
-        "labels": members[:, 0].tolist(),
-        "data": pixels.reshape(len(members), -1),
-        "filenames": [f"{CLASSES[label]}_s_{index:06d}.png" for label, index in members],
-    }
-    return dump_python2(content)
-
-
 def make_tiny_imagenet_twin(place: Path, archive: str, fraction: float, report: Report) -> None:
-    """Write a tree at ``place``; ``fraction`` 1 gives 100,000 / 10,000 images. The unlabelled ``test/`` is left out.
-
-    The official archive must not lie beside it. Errors as `Source.make_twin`.
-    """
+    """Write a tree; ``fraction`` 1 gives 100,000 / 10,000 images. The unlabelled ``test/`` is left out."""
     train, test = _share_of(500, fraction), _share_of(50, fraction)
     with _twin_tree(place, [archive], fraction, _TINY_BYTES) as tree:
         renderer = Renderer(64, clarity=_TINY_CLARITY)
@@ -146,17 +139,14 @@ def _picture(label: int, draws: np.random.Generator, longest: int, photographs: 
     wide, high = scale * width, scale * height
     left, top = draws.uniform(0, photograph.width - wide), draws.uniform(0, photograph.height - high)
     image = photograph.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + wide, top + high))
-    _draw(ImageDraw.Draw(image), label, draws, width, height)
-    return _jpeg(np.asarray(image), grey=draws.uniform() < GREY_SHARE)
-
-
-def _draw(canvas: ImageDraw.ImageDraw, label: int, draws: np.random.Generator, width: int, height: int) -> None:
-    """One of two shapes in one of five colours, at a place and of a size of its own."""
+    # One of two shapes in one of five colours, at a place and of a size of its own.
     radius = min(width, height) * draws.uniform(0.12, 0.3)
     x, y = draws.uniform(radius, width - radius), draws.uniform(radius, height - radius)
     colour = tuple(int(np.clip(v + draws.integers(-40, 41), 0, 255)) for v in _HUES[label % len(_HUES)])
-    shape = canvas.ellipse if label < len(_HUES) else canvas.rectangle
-    shape((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    canvas = ImageDraw.Draw(image)
+    draw = canvas.ellipse if label < len(_HUES) else canvas.rectangle
+    draw((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return _jpeg(np.asarray(image), grey=draws.uniform() < GREY_SHARE)
 
 
 def _share_of(full: int, fraction: float) -> int:

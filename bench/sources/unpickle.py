@@ -36,7 +36,8 @@ class _Named:
     __slots__ = ("args", "name", "state")
 
     def __init__(self, name: str, args: tuple[Any, ...] = ()) -> None:
-        self.name, self.args, self.state = name, args, None
+        self.name, self.args = name, args
+        self.state: Any = None
 
     def __call__(self, *args: Any) -> Any:
         if self.name == "encode":
@@ -53,7 +54,7 @@ class _Named:
         if self.name == "_frombuffer":
             raw, dtype, shape, order = self.args
         else:
-            _, shape, dtype, is_fortran, raw = self.state or ()
+            _, shape, dtype, is_fortran, raw = self.state
             order = "F" if is_fortran else "C"
         if not isinstance(dtype, _Named) or not isinstance(dtype.state, tuple) or not isinstance(shape, tuple):
             raise ValueError("an array without type or shape")
