@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from bench.errors import DataError, UsageError
 from bench.sources import fetch as fetching
 from bench.sources import files
-from bench.sources.archives import extract, place_of
+from bench.sources.archives import extract, path_below
 from bench.sources.base import Archive, Source
 from bench.sources.cifar10 import Cifar10
 from bench.sources.fetch import fetch
@@ -364,7 +364,7 @@ def test_names_that_collide_are_refused(tmp_path: Path) -> None:
 def test_any_accepted_name_stays_below_the_folder(parts: list[str], is_folder: bool) -> None:
     folder = Path("/data/top")
     try:
-        place = place_of("/".join(parts), Path("a.zip"), "top", is_folder, not is_folder)
+        place = path_below("/".join(parts), Path("a.zip"), "top", is_folder, not is_folder)
     except DataError as error:
         assert "nothing was extracted" in str(error)
     else:

@@ -15,7 +15,7 @@ from bench.sources.archives import ArchiveFiles, extract
 from bench.sources.cifar_layout import PICKLED
 from bench.sources.class_folders import survey
 from bench.sources.fetch import download
-from bench.sources.file_split import Tree
+from bench.sources.file_split import FolderFiles
 from bench.sources.files import exists, file_md5, read_bytes, shown, sole_writer, write_marker
 from bench.sources.imagenette import Imagenette160
 from bench.sources.registry import SOURCES, open_source, why_missing
@@ -128,13 +128,13 @@ def test_a_pipe_in_a_dataset_s_tree_and_a_link_to_itself(bench: Bench, twins: Pa
 def test_what_may_not_be_read_is_named_with_the_remedy(open_folder: Path) -> None:
     write_folder(RaggedSamples(20, seed=1), open_folder / "photos")
     found = survey(open_folder / "photos", 0.5)
-    list(found.splits(Tree(open_folder / "photos"))["train"].blocks())  # everything is imported
+    list(found.splits(FolderFiles(open_folder / "photos"), None)["train"].blocks())  # everything is imported
     remedy = "Permission denied; let this user read it, and every folder on the way to it"
     image = open_folder / "photos" / found.train.paths[0]
     image.chmod(0)
     with somebody_else():
         with pytest.raises(DataError, match=f"cannot read .*{image.name}: {remedy}"):
-            list(found.splits(Tree(open_folder / "photos"))["train"].blocks())
+            list(found.splits(FolderFiles(open_folder / "photos"), None)["train"].blocks())
         with pytest.raises(DataError, match=f"cannot read .*{image.name}: {remedy}"):
             file_md5(image)
     for closed in (image.parent, open_folder / "photos"):

@@ -15,7 +15,7 @@ from bench.errors import DataError, UsageError
 from bench.run.stores import Wanted, prepare
 from bench.sources.base import SourceOptions
 from bench.sources.class_folders import survey
-from bench.sources.file_split import Tree
+from bench.sources.file_split import FolderFiles
 from bench.sources.files import MARKER
 from bench.sources.folder import Folder
 from bench.sources.registry import open_source, why_missing
@@ -173,7 +173,7 @@ def test_names_of_any_script_and_of_none(tmp_path: Path) -> None:
         Path(os.fsdecode(strange + name)).write_bytes(PICTURE)
     found = survey(tmp_path, 0.5)
     assert found.classes == ("ķēniņš", "猫", "\ufffd\ufffd")
-    blocks = list(found.splits(Tree(tmp_path))["train"].blocks())
+    blocks = list(found.splits(FolderFiles(tmp_path), None)["train"].blocks())
     assert sum(len(block.labels) for block in blocks) == 3
     "".join(name for block in blocks for name in block.names).encode()
 
@@ -226,7 +226,7 @@ def test_a_picture_that_became_a_pipe_is_named(tmp_path: Path) -> None:
     gone.unlink()
     os.mkfifo(gone)
     with pytest.raises(DataError, match=r"jpg: it is not a regular file; put a regular file in its place"):
-        list(found.splits(Tree(tmp_path))["train"].blocks())
+        list(found.splits(FolderFiles(tmp_path), None)["train"].blocks())
 
 
 def test_a_name_of_several_lines_stays_one_line(tmp_path: Path) -> None:
@@ -284,10 +284,14 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, [f"a/{i:03d}.jpg" for i in range(20)])
     monkeypatch.setattr("bench.sources.file_split._BLOCK_BYTES", 3 * len(PICTURE))
-    sizes = [len(block.labels) for block in survey(tmp_path, 0.25).splits(Tree(tmp_path))["train"].blocks()]
+    sizes = [
+        len(block.labels) for block in survey(tmp_path, 0.25).splits(FolderFiles(tmp_path), None)["train"].blocks()
+    ]
     assert sizes == [3, 3, 3, 3, 3]
     monkeypatch.setattr("bench.sources.file_split._BLOCK_BYTES", 1)
-    sizes = [len(block.labels) for block in survey(tmp_path, 0.25).splits(Tree(tmp_path))["train"].blocks()]
+    sizes = [
+        len(block.labels) for block in survey(tmp_path, 0.25).splits(FolderFiles(tmp_path), None)["train"].blocks()
+    ]
     assert sizes == [1] * 15
 
 

@@ -104,12 +104,12 @@ def extract(archive: Path, folder: Path, top: str, report: Report) -> None:
         need_space(folder, round(needed))
         with new_tree(folder / top) as tree:
             for done, member in enumerate(members, start=1):
-                _write(member, tree / place_of(member.name, archive, top, member.is_folder, member.is_file), archive)
+                _write(member, tree / path_below(member.name, archive, top, member.is_folder, member.is_file), archive)
                 if done % 1000 == 0 or done == total:
                     report(f"extracting {archive.name}", done, total)
 
 
-def place_of(name: str, archive: Path, top: str, is_folder: bool, is_file: bool) -> PurePosixPath:
+def path_below(name: str, archive: Path, top: str, is_folder: bool, is_file: bool) -> PurePosixPath:
     """Where a member belongs below the top folder; a ``DataError`` if it is neither folder nor file, or leads out."""
     parts = name.removesuffix("/").split("/")
     strange = any(part in ("", ".", "..") for part in parts) or any(c in name for c in "\\:\0")

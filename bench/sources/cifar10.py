@@ -10,11 +10,11 @@ from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles
 from bench.sources.base import Archive, Report
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, SHAPE, Layout
-from bench.sources.file_split import Place, Tree
+from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import file_md5
 from bench.sources.official import Contents, OfficialSource
 from bench.sources.twins import make_cifar10_twin
-from loaders import Block
+from loaders import Block, Split
 
 _BLOCK = 1000
 _OFFICIAL_COUNT = 10_000
@@ -28,8 +28,8 @@ class BatchSplit:
     encoding: Literal["raw", "jpeg"] = "raw"
     shape = SHAPE
 
-    def __init__(self, layout: Layout, place: Place, counts: dict[str, int]) -> None:
-        self._layout, self._place, self._counts = layout, place, counts
+    def __init__(self, layout: Layout, files: DatasetFiles, counts: dict[str, int]) -> None:
+        self._layout, self._files, self._counts = layout, files, counts
 
     def __len__(self) -> int:
         return sum(self._counts.values())
@@ -38,13 +38,13 @@ class BatchSplit:
         """Blocks of at most 1,000 samples, in the order of the files and of the samples in them."""
         end = len(self) if stop is None else stop
         begin = 0  # position of a file's first sample in the split
-        with self._place.opened() as read:
+        with self._files.opened() as read:
             for name, count in self._counts.items():
                 first, last = max(start - begin, 0), min(end - begin, count)
                 begin += count
                 if first >= last:
                     continue
-                path = f"{self._place.path}/{name}"
+                path = f"{self._files.path}/{name}"
                 images, labels = self._layout.decode(read(name), path)
                 if len(labels) != count:
                     raise DataError(f"{path} changed while it was read; try again")
@@ -63,39 +63,39 @@ class Cifar10(OfficialSource):
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", PICKLED.archive, PICKLED.archive_md5, 170_498_071
     )
 
-    def _places(self) -> list[Place]:
-        places: list[Place] = []
+    def _candidates(self) -> list[DatasetFiles]:
+        candidates: list[DatasetFiles] = []
         for layout in (PICKLED, BINARY):
-            files = (*layout.batches, layout.meta)
-            places.append(Tree(self.folder / layout.folder, files, _MOST_BYTES))
-            places.append(ArchiveFiles(self.folder / layout.archive, layout.folder, self.name, _MOST_BYTES))
-        return places
+            names = (*layout.batches, layout.meta)
+            candidates.append(FolderFiles(self.folder / layout.folder, names, _MOST_BYTES))
+            candidates.append(ArchiveFiles(self.folder / layout.archive, layout.folder, self.name, _MOST_BYTES))
+        return candidates
 
-    def _examine(self, place: Place) -> Contents:
-        layout = PICKLED if place.path.name in (PICKLED.folder, PICKLED.archive) else BINARY
-        if isinstance(place, ArchiveFiles) and file_md5(place.path) == layout.archive_md5:
+    def _examine(self, files: DatasetFiles) -> Contents:
+        layout = PICKLED if files.path.name in (PICKLED.folder, PICKLED.archive) else BINARY
+        if isinstance(files, ArchiveFiles) and file_md5(files.path) == layout.archive_md5:
             official, synthetic, classes = True, False, CLASSES
             checksums, counts = layout.batches, dict.fromkeys(layout.batches, _OFFICIAL_COUNT)
         else:
             checksums, counts = {}, {}
-            with place.opened() as read:
+            with files.opened() as read:
                 for name in layout.batches:
                     data = read(name)
                     checksums[name] = hashlib.new(layout.algorithm, data, usedforsecurity=False).hexdigest()
-                    counts[name] = len(layout.decode(data, f"{place.path}/{name}")[1])
-                classes = layout.class_names(read(layout.meta), f"{place.path}/{layout.meta}")
-            synthetic = place.has_marker()
+                    counts[name] = len(layout.decode(data, f"{files.path}/{name}")[1])
+                classes = layout.class_names(read(layout.meta), f"{files.path}/{layout.meta}")
+            synthetic = files.has_marker()
             official = checksums == layout.batches and classes == CLASSES and not synthetic
         # All official forms hold the same samples: extracting an archive does not make it another dataset.
         identity = PICKLED.archive_md5 if official else repr((sorted(checksums.items()), classes))
         info = self._info(official=official, synthetic=synthetic, classes=classes, identity=identity)
         *train, test = counts
-        splits = {}
+        splits: dict[str, Split] = {}
         for split, names in (("train", train), ("test", [test])):
-            splits[split] = BatchSplit(layout, place, {name: counts[name] for name in names})
+            splits[split] = BatchSplit(layout, files, {name: counts[name] for name in names})
             if not len(splits[split]):
-                raise DataError(f"{place.path} holds no {split} images; restore the official files")
-        return Contents(info, {**splits}, [])
+                raise DataError(f"{files.path} holds no {split} images; restore the official files")
+        return Contents(info, splits, [])
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write ``cifar-10-batches-py/`` with images cut from two photographs; see ``bench.sources.twins``."""

@@ -40,7 +40,7 @@ class Samples(NamedTuple):
         return Samples([self.paths[i] for i in np.flatnonzero(chosen)], self.sizes[chosen], self.labels[chosen])
 
 
-class Tree:
+class FolderFiles:
     """The files below a folder, as `ArchiveFiles` are those in an archive. It is complete if it has the ``needed``."""
 
     def __init__(self, path: Path, needed: Sequence[str] = (), most_bytes: int | None = None) -> None:
@@ -60,7 +60,7 @@ class Tree:
         yield lambda name: read_bytes(self.path / name, self._most_bytes)
 
 
-Place = Tree | ArchiveFiles
+DatasetFiles = FolderFiles | ArchiveFiles
 
 
 class FileSplit:
@@ -71,8 +71,8 @@ class FileSplit:
 
     encoding: Literal["raw", "jpeg"] = "jpeg"
 
-    def __init__(self, place: Place, samples: Samples, shape: Shape | None, short_side: int | None) -> None:
-        self._place, self._samples, self.shape, self._short_side = place, samples, shape, short_side
+    def __init__(self, files: DatasetFiles, samples: Samples, shape: Shape | None, short_side: int | None) -> None:
+        self._files, self._samples, self.shape, self._short_side = files, samples, shape, short_side
 
     def __len__(self) -> int:
         return len(self._samples.paths)
@@ -81,7 +81,7 @@ class FileSplit:
         """Blocks of at most 512 files and, but for a single larger one, 64 MB. Raises ``DataError``."""
         paths, sizes, labels = self._samples
         end = len(paths) if stop is None else stop
-        with self._place.opened() as read, contextlib.closing(Spread()) as spread:
+        with self._files.opened() as read, contextlib.closing(Spread()) as spread:
             while start < end:
                 ends = np.cumsum(sizes[start : min(start + _BLOCK_FILES, end)])
                 until = start + max(1, int(np.searchsorted(ends, _BLOCK_BYTES, side="right")))
@@ -101,10 +101,10 @@ class Survey(NamedTuple):
     fingerprint: str
     notes: list[str]
 
-    def splits(self, place: Place, shape: Shape | None = None, short_side: int | None = None) -> dict[str, Split]:
+    def splits(self, files: DatasetFiles, shape: Shape | None, short_side: int | None = None) -> dict[str, Split]:
         """Both splits; arguments as of `FileSplit`."""
         parts = {"train": self.train, "test": self.test}
-        return {name: FileSplit(place, samples, shape, short_side) for name, samples in parts.items()}
+        return {name: FileSplit(files, samples, shape, short_side) for name, samples in parts.items()}
 
 
 def _resize(files: list[bytes], short_side: int, spread: Spread) -> None:

@@ -104,7 +104,7 @@ def need_space(folder: Path, needed: int, remedy: str = "free some, or choose an
 
 
 def write_marker(path: Path, content: dict[str, Any]) -> None:
-    """Write a small JSON file; a ``DataError`` where a pipe or device lies in its place."""
+    """Write a small JSON file; a ``DataError`` where a pipe or device lies in its target."""
     refuse_special(path)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -124,19 +124,19 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_tree(place: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of ``place`` when the block ends well, and is removed otherwise.
+def new_tree(target: Path) -> Iterator[Path]:
+    """An empty folder that replaces ``target`` when the block ends well, and is removed otherwise.
 
     The caller holds ``sole_writer``, so what lies at the temporary name was left by a killed process.
     """
-    partial = place.with_name(f".{place.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         sync_filesystem(partial)
-        if place.exists():
-            shutil.rmtree(place)
-        partial.rename(place)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

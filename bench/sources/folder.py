@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.sources.base import Source, SourceOptions
 from bench.sources.class_folders import no_folder, survey
-from bench.sources.file_split import Survey, Tree
+from bench.sources.file_split import FolderFiles, Survey
 from bench.sources.files import shown
 from loaders import DatasetInfo, Split
 
@@ -34,9 +34,9 @@ class Folder(Source):
     @property
     def store_name(self) -> str:
         """Two folders of one name have stores of their own."""
-        place = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:8]
+        digest = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:8]
         name = re.sub(r"[^\w.+-]+", "_", self.folder.name)
-        return f"folder-{name}-{place}{self.options.suffix()}"
+        return f"folder-{name}-{digest}{self.options.suffix()}"
 
     def missing(self) -> str | None:
         """None as soon as there is such a folder."""
@@ -46,14 +46,14 @@ class Folder(Source):
         """Never official, and synthetic only where it is a twin's tree."""
         return self._info(
             official=False,
-            synthetic=Tree(self.folder).has_marker(),
+            synthetic=FolderFiles(self.folder).has_marker(),
             classes=self._survey.classes,
             identity=f"{self._survey.fingerprint} {self.options.identity()}",
         )
 
     def splits(self) -> dict[str, Split]:
         """As the folder is split, or by a seeded share of each class."""
-        return self._survey.splits(Tree(self.folder), short_side=self.options.resize)
+        return self._survey.splits(FolderFiles(self.folder), None, self.options.resize)
 
     def notes(self) -> list[str]:
         """Files left out, and classes without images."""

@@ -9,7 +9,7 @@ from bench.errors import UsageError
 from bench.sources.archives import extract
 from bench.sources.base import Archive, Report
 from bench.sources.class_folders import survey
-from bench.sources.file_split import Place, Tree
+from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import MARKER, exists
 from bench.sources.official import VERIFIED, Contents, OfficialSource
 from bench.sources.twins import make_imagenette_twin
@@ -47,22 +47,22 @@ class Imagenette(OfficialSource):
         """Holds both splits."""
         return self.folder / self.archive.name.removesuffix(".tgz")
 
-    def _places(self) -> list[Place]:
-        return [Tree(self.tree, ("train", "val"))]
+    def _candidates(self) -> list[DatasetFiles]:
+        return [FolderFiles(self.tree, ("train", "val"))]
 
-    def _examine(self, place: Place) -> Contents:
-        found = survey(self.tree, self.options.test_share)
-        synthetic = place.has_marker()
-        official = not synthetic and self._is_verified(self.tree, found.fingerprint)
+    def _examine(self, files: DatasetFiles) -> Contents:
+        listing = survey(self.tree, self.options.test_share)
+        synthetic = files.has_marker()
+        official = not synthetic and self._is_verified(self.tree, listing.fingerprint)
         info = self._info(
             official=official,
             synthetic=synthetic,
-            classes=tuple(NAMES.get(wnid, wnid) for wnid in found.classes),
-            identity=f"{f'official {self.name}' if official else found.fingerprint} {self.options.identity()}",
+            classes=tuple(NAMES.get(wnid, wnid) for wnid in listing.classes),
+            identity=f"{f'official {self.name}' if official else listing.fingerprint} {self.options.identity()}",
         )
         # The official tree's list of noisy labels is no news.
-        notes = [note for note in found.notes if "noisy_imagenette.csv" not in note]
-        return Contents(info, found.splits(place, short_side=self.options.resize), notes)
+        notes = [note for note in listing.notes if "noisy_imagenette.csv" not in note]
+        return Contents(info, listing.splits(files, None, self.options.resize), notes)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files of many sizes, cut from two photographs."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from bench.errors import DataError
+from bench.sources.archives import ArchiveFiles
 from bench.sources.base import Archive, Source
-from bench.sources.file_split import Place, Tree
+from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import exists, read_bytes, write_marker
 from loaders import DatasetInfo, Split
 
@@ -27,31 +28,27 @@ class Contents(NamedTuple):
 
 
 class OfficialSource(Source):
-    """A dataset with a download and a twin.
-
-    Read is the first complete one of: a tree of official files, an archive, a twin's tree. So official files that are
-    fetched later are not hidden by a twin.
-    """
+    """A dataset with a download and a twin, which does not hide official files that are fetched later."""
 
     archive: ClassVar[Archive]
 
     @abc.abstractmethod
-    def _places(self) -> list[Place]:
+    def _candidates(self) -> list[DatasetFiles]:
         """Where the files may lie."""
 
     @abc.abstractmethod
-    def _examine(self, place: Place) -> Contents:
-        """What a complete place holds; errors as of ``info``."""
+    def _examine(self, files: DatasetFiles) -> Contents:
+        """What complete files hold; errors as of ``info``."""
 
     def missing(self) -> str | None:
-        """None as soon as one place is complete by its file names."""
+        """None as soon as one candidate is complete by its file names."""
         if self._complete():
             return None
         remedy = f"run `bench fetch {self.name}`, or `bench fetch {self.name} --synthetic` for a stand-in"
-        for place in self._places():
-            if exists(place.path):
-                return f"{place.path} lacks {', '.join(place.lacking())}; restore the official files or {remedy}"
-        where = " or ".join(place.path.name + "/" * isinstance(place, Tree) for place in self._places())
+        for files in self._candidates():
+            if exists(files.path):
+                return f"{files.path} lacks {', '.join(files.lacking())}; restore the official files or {remedy}"
+        where = " or ".join(files.path.name + "/" * isinstance(files, FolderFiles) for files in self._candidates())
         return f"{self.name} is not in {self.folder}, where {where} should lie; {remedy}"
 
     def info(self) -> DatasetInfo:
@@ -85,15 +82,17 @@ class OfficialSource(Source):
         """Examine the files anew, since they have changed."""
         self.__dict__.pop("_contents", None)
 
-    def _complete(self) -> Place | None:
-        complete = [place for place in self._places() if not place.lacking()]
-        trees = [place for place in complete if isinstance(place, Tree)]
-        official = [tree for tree in trees if not tree.has_marker()]
-        return next(iter([*official, *(place for place in complete if place not in trees), *trees]), None)
+    def _complete(self) -> DatasetFiles | None:
+        """The first complete candidate: an official tree, else an archive, else a twin's tree."""
+
+        def rank(files: DatasetFiles) -> int:
+            return 1 if isinstance(files, ArchiveFiles) else 2 * files.has_marker()
+
+        return min((files for files in self._candidates() if not files.lacking()), key=rank, default=None)
 
     @cached_property
     def _contents(self) -> Contents:
-        place = self._complete()
-        if place is None:
+        files = self._complete()
+        if files is None:
             raise DataError(self.missing() or f"the files in {self.folder} changed while they were read; try again")
-        return self._examine(place)
+        return self._examine(files)

@@ -13,7 +13,7 @@ import numpy as np
 from bench.errors import DataError, UsageError
 from bench.sources.archives import ArchiveFiles, extract
 from bench.sources.base import Archive, Report
-from bench.sources.file_split import Place, Samples, Survey, Tree
+from bench.sources.file_split import DatasetFiles, FolderFiles, Samples, Survey
 from bench.sources.files import exists, file_md5, read_errors
 from bench.sources.official import Contents, OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
@@ -41,21 +41,21 @@ class TinyImageNet(OfficialSource):
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip", ARCHIVE, "90528d7ca1a48142e341f4ef8d21d0de", 248_100_043
     )
 
-    def _places(self) -> list[Place]:
+    def _candidates(self) -> list[DatasetFiles]:
         return [self._tree(), self._zip(self.folder / ARCHIVE)]
 
-    def _examine(self, place: Place) -> Contents:
-        found = survey(place)
-        synthetic = place.has_marker()
-        if isinstance(place, ArchiveFiles):
-            known = file_md5(place.path) == self.archive.md5
+    def _examine(self, files: DatasetFiles) -> Contents:
+        listing = survey(files)
+        synthetic = files.has_marker()
+        if isinstance(files, ArchiveFiles):
+            known = file_md5(files.path) == self.archive.md5
         else:
-            known = self._is_verified(place.path, found.fingerprint)
+            known = self._is_verified(files.path, listing.fingerprint)
         official = known and not synthetic
         # Both official forms hold the same samples: extracting the archive does not make it another dataset.
-        identity = f"official {self.name}" if official else found.fingerprint
-        info = self._info(official=official, synthetic=synthetic, classes=found.classes, identity=identity)
-        return Contents(info, found.splits(place, SHAPE), [])
+        identity = f"official {self.name}" if official else listing.fingerprint
+        info = self._info(official=official, synthetic=synthetic, classes=listing.classes, identity=identity)
+        return Contents(info, listing.splits(files, SHAPE), [])
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
@@ -77,14 +77,14 @@ class TinyImageNet(OfficialSource):
         self._mark_verified(tree.path, fingerprint)
         return tree.path
 
-    def _tree(self) -> Tree:
-        return Tree(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
+    def _tree(self) -> FolderFiles:
+        return FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
 
     def _zip(self, path: Path) -> ArchiveFiles:
         return ArchiveFiles(path, TOP, self.name, _MOST_BYTES)
 
 
-def survey(place: Place) -> Survey:
+def survey(files: DatasetFiles) -> Survey:
     """List all samples.
 
     Labels are positions among the sorted identifiers of ``wnids.txt``, as ``torchvision.datasets.ImageFolder`` gives
@@ -94,21 +94,21 @@ def survey(place: Place) -> Survey:
     Raises:
         DataError: a tree that is incomplete or contradicts itself.
     """
-    sizes = place.sizes() if isinstance(place, ArchiveFiles) else _tree_sizes(place.path)
+    sizes = files.sizes() if isinstance(files, ArchiveFiles) else _tree_sizes(files.path)
     sizes = {name: size for name, size in sizes.items() if _is_read(name)}
-    with place.opened() as read:
+    with files.opened() as read:
         texts = {name: read(name) for name in TEXTS}
     wnids = sorted(_lines(texts["wnids.txt"]))
     if not wnids or len(set(wnids)) != len(wnids):
-        raise DataError(f"{place.path}/wnids.txt names no class or one twice; {_RESTORE}")
+        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
     listing = "".join(f"{name}\t{sizes[name]}\n" for name in sorted(sizes)).encode()
     return Survey(
         # The first of the synonyms; names may repeat (there are two cranes), identifiers may not.
         classes=tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids),
-        train=_samples(_training(place.path, sizes, labels), sizes, by_class=True),
-        test=_samples(_validation(place.path, sizes, labels, _lines(texts[ANNOTATIONS])), sizes, by_class=False),
+        train=_samples(_training(files.path, sizes, labels), sizes, by_class=True),
+        test=_samples(_validation(files.path, sizes, labels, _lines(texts[ANNOTATIONS])), sizes, by_class=False),
         fingerprint=hashlib.sha256(b"\0".join([listing, *texts.values()])).hexdigest(),
         notes=[],
     )

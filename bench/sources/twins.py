@@ -62,10 +62,10 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
         (tree / PICKLED.meta).write_bytes(dump_python2(meta))
 
 
-def make_tiny_imagenet_twin(place: Path, archive: str, fraction: float, report: Report) -> None:
+def make_tiny_imagenet_twin(target: Path, archive: str, fraction: float, report: Report) -> None:
     """Write a tree; ``fraction`` 1 gives 100,000 / 10,000 images. The unlabelled ``test/`` is left out."""
     train, test = _share_of(500, fraction), _share_of(50, fraction)
-    with _twin_tree(place, [archive], fraction, _TINY_BYTES) as tree:
+    with _twin_tree(target, [archive], fraction, _TINY_BYTES) as tree:
         renderer = Renderer(64, clarity=_TINY_CLARITY)
         # Identifiers of WordNet's form that WordNet does not use; listed out of order, as in the official file.
         wnids = [f"n99{label:06d}" for label in range(_TINY_CLASSES)]
@@ -101,7 +101,7 @@ def make_tiny_imagenet_twin(place: Path, archive: str, fraction: float, report: 
 
 
 def make_imagenette_twin(
-    place: Path, archive: str, wnids: Sequence[str], longest: int, fraction: float, report: Report
+    target: Path, archive: str, wnids: Sequence[str], longest: int, fraction: float, report: Report
 ) -> None:
     """Write a tree with JPEG photographs of many sizes that show which class they are of.
 
@@ -111,7 +111,7 @@ def make_imagenette_twin(
     from sklearn.datasets import load_sample_images
 
     counts = {"train": _share_of(947, fraction), "val": _share_of(392, fraction)}
-    with _twin_tree(place, [archive], fraction, round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)) as tree:
+    with _twin_tree(target, [archive], fraction, round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)) as tree:
         photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
 
         def write(label: int) -> None:
@@ -156,11 +156,11 @@ def _share_of(full: int, fraction: float) -> int:
 
 
 @contextlib.contextmanager
-def _twin_tree(place: Path, others: Sequence[str], fraction: float, full_bytes: int) -> Iterator[Path]:
-    """An empty tree that becomes ``place`` with its marker, where no real data lies there or at the ``others``."""
-    folder = place.parent
+def _twin_tree(target: Path, others: Sequence[str], fraction: float, full_bytes: int) -> Iterator[Path]:
+    """An empty tree that becomes ``target`` with its marker, where no real data lies there or at the ``others``."""
+    folder = target.parent
     with disk_errors(folder), sole_writer(folder):
-        for path in (place, *(folder / name for name in others)):
+        for path in (target, *(folder / name for name in others)):
             empty = path.is_dir() and not any(path.iterdir())
             if exists(path) and not empty and not exists(path / MARKER):
                 raise UsageError(
@@ -168,7 +168,7 @@ def _twin_tree(place: Path, others: Sequence[str], fraction: float, full_bytes: 
                     "move it away or choose another --data-dir"
                 )
         need_space(folder, round(full_bytes * fraction) + 10_000_000, "free some, or ask for a smaller --fraction")
-        with new_tree(place) as tree:
+        with new_tree(target) as tree:
             yield tree
             write_marker(tree / MARKER, {"synthetic": True, "fraction": fraction, "generator_version": VERSION})
 
