@@ -47,12 +47,8 @@ class SourceOptions(BaseModel):
         """The options that differ from their defaults."""
         return self.model_dump(exclude_defaults=True)
 
-    def identity(self) -> str:
-        """The same as text, which new options do not change."""
-        return json.dumps(self.given(), sort_keys=True)
-
     def suffix(self) -> str:
-        """The same for a folder's name."""
+        """These for a folder's name."""
         return "".join(f"-{name}={value}" for name, value in sorted(self.given().items()))
 
 
@@ -111,7 +107,10 @@ class Source(abc.ABC):
         """Make a verified download readable, if it is not yet, and return what is then read."""
         return archive
 
-    def _info(self, *, official: bool, synthetic: bool, classes: tuple[str, ...], identity: str) -> DatasetInfo:
+    def _info(self, classes: tuple[str, ...], identity: str, *, official: bool, synthetic: bool) -> DatasetInfo:
+        """``identity`` stands for what the files hold, and in the fingerprint for the options, too, where there are."""
+        if self.ragged:
+            identity += f" {json.dumps(self.options.given(), sort_keys=True)}"
         return DatasetInfo(
             name=self.name,
             official=official and self.options.resize is None,

@@ -88,7 +88,7 @@ class Cifar10(OfficialSource):
             official = checksums == layout.batches and classes == CLASSES and not synthetic
         # All official forms hold the same samples: extracting an archive does not make it another dataset.
         identity = PICKLED.archive_md5 if official else repr((sorted(checksums.items()), classes))
-        info = self._info(official=official, synthetic=synthetic, classes=classes, identity=identity)
+        info = self._info(classes, identity, official=official, synthetic=synthetic)
         *train, test = counts
         splits: dict[str, Split] = {}
         for split, names in (("train", train), ("test", [test])):

@@ -44,12 +44,8 @@ class Folder(Source):
 
     def info(self) -> DatasetInfo:
         """Never official, and synthetic only where it is a twin's tree."""
-        return self._info(
-            official=False,
-            synthetic=FolderFiles(self.folder).has_marker(),
-            classes=self._survey.classes,
-            identity=f"{self._survey.fingerprint} {self.options.identity()}",
-        )
+        synthetic = FolderFiles(self.folder).has_marker()
+        return self._info(self._survey.classes, self._survey.fingerprint, official=False, synthetic=synthetic)
 
     def splits(self) -> dict[str, Split]:
         """As the folder is split, or by a seeded share of each class."""

@@ -52,17 +52,10 @@ class Imagenette(OfficialSource):
 
     def _examine(self, files: DatasetFiles) -> Contents:
         listing = survey(self.tree, self.options.test_share)
-        synthetic = files.has_marker()
-        official = not synthetic and self._is_verified(self.tree, listing.fingerprint)
-        info = self._info(
-            official=official,
-            synthetic=synthetic,
-            classes=tuple(NAMES.get(wnid, wnid) for wnid in listing.classes),
-            identity=f"{f'official {self.name}' if official else listing.fingerprint} {self.options.identity()}",
-        )
+        classes = tuple(NAMES.get(wnid, wnid) for wnid in listing.classes)
         # The official tree's list of noisy labels is no news.
         notes = [note for note in listing.notes if "noisy_imagenette.csv" not in note]
-        return Contents(info, listing.splits(files, None, self.options.resize), notes)
+        return self._listed(files, listing._replace(classes=classes, notes=notes), None)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files of many sizes, cut from two photographs."""

@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles
 from bench.sources.base import Archive, Source
-from bench.sources.file_split import DatasetFiles, FolderFiles
-from bench.sources.files import exists, read_bytes, write_marker
+from bench.sources.file_split import DatasetFiles, Shape, Survey
+from bench.sources.files import exists, file_md5, read_bytes, write_marker
 from loaders import DatasetInfo, Split
 
 VERIFIED = "VERIFIED.json"
@@ -48,8 +48,8 @@ class OfficialSource(Source):
         for files in self._candidates():
             if exists(files.path):
                 return f"{files.path} lacks {', '.join(files.lacking())}; restore the official files or {remedy}"
-        where = " or ".join(files.path.name + "/" * isinstance(files, FolderFiles) for files in self._candidates())
-        return f"{self.name} is not in {self.folder}, where {where} should lie; {remedy}"
+        where = " or ".join(files.path.name for files in self._candidates())
+        return f"{self.name} is not in {self.folder}, where {where} should be; {remedy}"
 
     def info(self) -> DatasetInfo:
         """Official when the files have the known checksums, or ``bench fetch`` made or checked the tree."""
@@ -63,9 +63,21 @@ class OfficialSource(Source):
         """What was left out."""
         return self._contents.notes
 
-    def _is_verified(self, tree: Path, fingerprint: str) -> bool:
-        """Whether ``bench fetch`` made or checked a tree of these files; a damaged marker is a ``DataError``."""
-        marker = tree / VERIFIED
+    def _listed(self, files: DatasetFiles, listing: Survey, shape: Shape | None) -> Contents:
+        """The contents of image files, official if the archive has the known checksum or ``bench fetch`` made the tree.
+
+        All official forms hold the same samples: extracting an archive does not make it another dataset.
+        """
+        synthetic = files.has_marker()
+        if isinstance(files, ArchiveFiles):
+            official = not synthetic and file_md5(files.path) == self.archive.md5
+        else:
+            official = not synthetic and self._is_verified(files.path / VERIFIED, listing.fingerprint)
+        identity = f"official {self.name}" if official else listing.fingerprint
+        info = self._info(listing.classes, identity, official=official, synthetic=synthetic)
+        return Contents(info, listing.splits(files, shape, self.options.resize), listing.notes)
+
+    def _is_verified(self, marker: Path, fingerprint: str) -> bool:
         if not exists(marker):
             return False
         try:

@@ -14,7 +14,7 @@ from bench.errors import DataError, UsageError
 from bench.sources.archives import ArchiveFiles, extract
 from bench.sources.base import Archive, Report
 from bench.sources.file_split import DatasetFiles, FolderFiles, Samples, Survey
-from bench.sources.files import exists, file_md5, read_errors
+from bench.sources.files import exists, read_errors
 from bench.sources.official import Contents, OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
 
@@ -45,17 +45,7 @@ class TinyImageNet(OfficialSource):
         return [self._tree(), self._zip(self.folder / ARCHIVE)]
 
     def _examine(self, files: DatasetFiles) -> Contents:
-        listing = survey(files)
-        synthetic = files.has_marker()
-        if isinstance(files, ArchiveFiles):
-            known = file_md5(files.path) == self.archive.md5
-        else:
-            known = self._is_verified(files.path, listing.fingerprint)
-        official = known and not synthetic
-        # Both official forms hold the same samples: extracting the archive does not make it another dataset.
-        identity = f"official {self.name}" if official else listing.fingerprint
-        info = self._info(official=official, synthetic=synthetic, classes=listing.classes, identity=identity)
-        return Contents(info, listing.splits(files, SHAPE), [])
+        return self._listed(files, survey(files), SHAPE)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
