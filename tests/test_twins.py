@@ -128,23 +128,20 @@ def test_twin_is_prepared_as_any_dataset(cifar_dir: Path, tmp_path: Path) -> Non
 
 
 def test_same_bytes_every_time_and_an_older_twin_is_replaced(tiny_dir: Path, tmp_path: Path) -> None:
-    other = TinyImageNet(tiny_dir)
-    source = open_source("tiny-imagenet", tmp_path)
-    source.make_twin(0.002, silent)
-    smaller = source.info()
-    assert smaller != other.info()
-    source.make_twin(0.004, silent)
-    assert source.info() == other.info()
-    assert content(source.folder) == content(other.folder)
-    assert {path.name for path in source.folder.iterdir()} == {".lock", TOP}
-    # What a killed process left is cleared.
-    cifar = [Cifar10(tmp_path / name) for name in "ab"]
-    for twin in cifar:
-        twin.make_twin(0.001, silent)
-    (cifar[0].folder / ".cifar-10-batches-py.partial" / "left").mkdir(parents=True)
-    cifar[0].make_twin(0.001, silent)
-    assert content(cifar[0].folder) == content(cifar[1].folder)
-    assert {path.name for path in cifar[0].folder.iterdir()} == {".lock", "cifar-10-batches-py"}
+    tiny, again = TinyImageNet(tiny_dir), TinyImageNet(tmp_path)
+    again.make_twin(0.004, silent)
+    assert content(again.folder) == content(tiny.folder)
+    assert again.info() == tiny.info()
+    assert {path.name for path in again.folder.iterdir()} == {".lock", TOP}
+    first, second = Cifar10(tmp_path / "a"), Cifar10(tmp_path / "b")
+    first.make_twin(0.001, silent)
+    second.make_twin(0.002, silent)
+    other = second.info()
+    (second.folder / ".cifar-10-batches-py.partial" / "left by a killed process").mkdir(parents=True)
+    second.make_twin(0.001, silent)
+    assert content(first.folder) == content(second.folder)
+    assert first.info() == second.info() != other
+    assert {path.name for path in second.folder.iterdir()} == {".lock", "cifar-10-batches-py"}
 
 
 def test_images_depend_on_class_split_and_number_alone() -> None:
