@@ -12,24 +12,21 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
-from loaders.images.ragged import RaggedReader
 from numpy.typing import NDArray
 from PIL import Image
 
-from loaders import BatchRequest, DecodeError, Kind, Payloads, SplitInfo
+from loaders import BatchRequest, DecodeError, Kind, Payloads
 from loaders.images.codecs import Codec, ImageDecoder, Library
 from loaders.images.crops import random_boxes, resize_into
+from loaders.images.decode import Decoder
 from loaders.images.kinds import decode_picture
-from loaders.store.sizes import write_sizes
 from tests.picture_kinds import by_pillow, frame_at, jpeg_of_size, picture_files, png_of_size
 
 BATCH, SIZE, MOST_PIXELS = 100, 6, 2_000_000
@@ -112,7 +109,7 @@ def _lossless(random: np.random.Generator, file: bytes, _: list[bytes]) -> bytes
     return bytes(changed)
 
 
-def case(seed: int, number: int, kinds: list[bytes], place: Path) -> str:
+def case(seed: int, number: int, kinds: list[bytes]) -> str:
     """Try one file.
 
     Returns:
@@ -137,35 +134,34 @@ def case(seed: int, number: int, kinds: list[bytes], place: Path) -> str:
         return "refused"
     if wanted is None or not np.array_equal(pixels, wanted):
         raise FaultError(f"{kind.name}: other pixels than Pillow's")
-    _read(place, file, kind, pixels, pixels)
+    _read(file, kind, pixels, pixels)
     upright = kind == Kind.JPEG
     _at_one_size(random, file, (3, *pixels.shape[:2]), pixels if upright else None)
     way = random.random()
     other = damaged(random, file, kinds) if way < 0.5 else kinds[random.integers(len(kinds))]
     if way > 0.75:  # what a decoder that trusts the store dies of
         other = _lossless(random, file, kinds)
-    read = _read(place, other, kind, pixels, None)
+    read = _read(other, kind, pixels, None)
     _at_one_size(random, other, (3, *pixels.shape[:2]), None)
     png = bytes(imagecodecs.spng_encode(pixels))
-    _read(place, png, Kind.PNG, pixels, pixels)
-    _read(place, damaged(random, png, kinds), Kind.PNG, pixels, None)
+    _read(png, Kind.PNG, pixels, pixels)
+    _read(damaged(random, png, kinds), Kind.PNG, pixels, None)
     return f"stored as {kind.name}, " + ("then read at least once" if read else "then refused")
 
 
-def _read(place: Path, file: bytes, kind: Kind, stored: NDArray[np.uint8], wanted: NDArray[np.uint8] | None) -> bool:
+def _read(file: bytes, kind: Kind, stored: NDArray[np.uint8], wanted: NDArray[np.uint8] | None) -> bool:
     """Read a file in place of one that was stored, in every way; gives whether any way gave pixels."""
     height, width = stored.shape[:2]
-    write_sizes([np.array([[height, width, kind]], np.int32)], place, "train")
-    info = SplitInfo(count=1, shape=None, pixels_sha256="", labels_sha256="", mean=(), std=())
-    payloads = Payloads([np.frombuffer(file, np.uint8)].__getitem__, np.zeros(1, np.int64))
+    sizes = np.array([[height, width, kind]], np.int32)
+    payloads = Payloads([np.frombuffer(file, np.uint8)].__getitem__)
     request = BatchRequest(np.zeros(1, np.int64), 1, 0, SIZE, train=True)
     ways = [(library, scaled) for library in LIBRARIES for scaled in (False, True) if not (library == "pil" and scaled)]
     found = False
     for library, scaled in ways:
-        with contextlib.closing(RaggedReader(place, "train", info, 1, scaled=scaled, library=library)) as reader:
+        with contextlib.closing(Decoder(None, sizes, "of it", "mend it", 1, scaled=scaled, library=library)) as reader:
             try:
                 (image,) = reader.whole(payloads, request.indices)
-                crop = reader.crops(payloads, request, SIZE).images[0].permute(1, 2, 0).numpy()
+                crop = reader.batch(payloads, request, SIZE)[0].permute(1, 2, 0).numpy()
             except DecodeError as error:
                 _check_sentence(error)
                 if wanted is not None:
@@ -199,7 +195,7 @@ def _at_one_size(
         for codec in codecs:
             with ImageDecoder(1, library, checked=checked) as decoder:
                 try:
-                    image = decoder.decode([file], shape, [NAME], codec)[0].permute(1, 2, 0).numpy()
+                    image = decoder.decode(lambda _: file, 1, shape, lambda _: NAME, codec)[0].permute(1, 2, 0).numpy()
                 except DecodeError as error:
                     _check_sentence(error)
                     if wanted is not None or NAME not in str(error):
@@ -218,15 +214,14 @@ def child(seed: int, numbers: range) -> None:
     """Try these files, telling of each before and after."""
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     kinds = list(picture_files().values())
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        for number in numbers:
-            print("at", number, flush=True)  # noqa: T201 - read by the parent
-            try:
-                outcome = case(seed, number, kinds, Path(folder))
-            except Exception as error:  # any error is what is looked for
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                outcome = f"FAULT {type(error).__name__}: {error} ({where.filename}:{where.lineno})".replace("\n", " ")
-            print("was", outcome, flush=True)  # noqa: T201
+    for number in numbers:
+        print("at", number, flush=True)  # noqa: T201 - read by the parent
+        try:
+            outcome = case(seed, number, kinds)
+        except Exception as error:  # any error is what is looked for
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            outcome = f"FAULT {type(error).__name__}: {error} ({where.filename}:{where.lineno})".replace("\n", " ")
+        print("was", outcome, flush=True)  # noqa: T201
 
 
 def trial(seed: int, first: int, count: int) -> Iterator[tuple[int, str]]:

@@ -14,9 +14,9 @@ from bench.advise.advise import Advice, Facts, Forecast, _forecast
 from bench.advise.candidates import Candidate, Way, candidates
 from bench.advise.trial import Trial
 from bench.advise.words import table
+from bench.sources.class_folders import survey
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
-from bench.sources.image_folder import survey
 from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
 

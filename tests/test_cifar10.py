@@ -15,13 +15,14 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.errors import DataError
-from bench.sources import cifar10, cifar_layout
+from bench.sources import cifar10
 from bench.sources.cifar10 import Cifar10
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, Layout
 from bench.sources.files import MARKER
 from bench.sources.registry import open_source
 from bench.sources.unpickle import dump_python2
-from loaders import StreamedSplit
+from loaders.testing import take
+from tests.refusals import refusal
 
 COUNTS = (3, 2, 4, 1, 2, 5)  # five training batches, the test batch
 RANDOM = np.random.default_rng(5)
@@ -89,7 +90,9 @@ def both(layout: Layout) -> list[tuple[Layout, Callable[..., Path]]]:
     return [(layout, write_folder), (layout, write_archive)]
 
 
-FORMS = pytest.mark.parametrize(("layout", "write"), [*both(PICKLED), *both(BINARY)])
+FORMS = pytest.mark.parametrize(
+    ("layout", "write"), [*both(PICKLED), *both(BINARY)], ids=["pickled", "pickled.tar", "binary", "binary.tar"]
+)
 
 
 @FORMS
@@ -105,8 +108,10 @@ def test_every_form_gives_the_same_samples_in_order(layout: Layout, write: Calla
     info = source.info()
     assert (info.name, info.official, info.synthetic, info.classes) == ("cifar10", False, False, CLASSES)
     for name, split in source.splits().items():
-        streamed = StreamedSplit(name, split, 10, lambda _: None)
-        assert sum(len(block.labels) for block in streamed.blocks()) == len(split)
+        assert take(split, 10)[1].count == len(split)
+        for start in range(len(split) + 1):
+            part = [block.labels for block in split.blocks(start, start + 3)]
+            np.testing.assert_array_equal(np.concatenate([[], *part]), read[name][1][start : start + 3])
 
 
 @FORMS
@@ -117,10 +122,9 @@ def test_known_checksums_make_it_official_in_every_form_with_one_fingerprint(
     monkeypatch.setattr("tests.test_cifar10.BATCHES", [(i[:1].repeat(2, 0), y[:1].repeat(2)) for i, y in BATCHES])
     content = files(layout)
     path = write(tmp_path, layout, content)
-    sums = {name: layout.checksum(content[name]) for name in layout.batches}
+    sums = {name: hashlib.new(layout.algorithm, content[name]).hexdigest() for name in layout.batches}
     known = layout._replace(
-        train={name: sums[name] for name in layout.train},
-        test={name: sums[name] for name in layout.test},
+        batches=sums,
         archive_md5=hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "",  # noqa: S324
     )
     before = Cifar10(tmp_path).info()
@@ -144,12 +148,11 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
 def test_checksums_are_those_that_torchvision_states() -> None:
     from torchvision.datasets import CIFAR10
 
-    assert dict(CIFAR10.train_list) == PICKLED.train
-    assert dict(CIFAR10.test_list) == PICKLED.test
+    assert dict([*CIFAR10.train_list, *CIFAR10.test_list]) == PICKLED.batches
     assert (CIFAR10.filename, CIFAR10.tgz_md5, CIFAR10.url) == (
         PICKLED.archive,
         PICKLED.archive_md5,
-        Cifar10.archive.url if Cifar10.archive else None,
+        Cifar10.archive.url,
     )
 
 
@@ -194,33 +197,53 @@ def test_incomplete_folder_does_not_hide_the_archive(tmp_path: Path) -> None:
 
 IMAGES, LABELS = BATCHES[0]
 FLAT = IMAGES.reshape(3, -1)
+DAMAGED_BATCHES = [
+    (PICKLED, "data_batch_2", pickled(IMAGES, LABELS[:2]), "has 3 images but 2 labels"),
+    (PICKLED, "data_batch_2", pickled(IMAGES, [1, 2, 10]), "has the label 10"),
+    (PICKLED, "data_batch_2", pickled(IMAGES, [1, -1, 3]), "has the label -1"),
+    (
+        PICKLED,
+        "data_batch_2",
+        pickle.dumps({"labels": [1, 2, 3], "data": FLAT * 1.0}),
+        "float64 data of shape (3, 3072)",
+    ),
+    (
+        PICKLED,
+        "data_batch_2",
+        pickle.dumps({"labels": [1, 2, 3], "data": FLAT[:, 1:]}),
+        "uint8 data of shape (3, 3071)",
+    ),
+    (
+        PICKLED,
+        "data_batch_2",
+        pickle.dumps({"labels": [1, 2, 3], "data": IMAGES}),
+        "uint8 data of shape (3, 3, 32, 32)",
+    ),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": [1, 2.5, 3], "data": FLAT}), "not whole numbers"),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": [1, 2**70, 3], "data": FLAT}), "not whole numbers"),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": [1, None, 3], "data": FLAT}), "not whole numbers"),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": np.ones((3, 1), int), "data": FLAT}), "not whole numbers"),
+    (PICKLED, "data_batch_2", pickle.dumps({"fine_labels": [1, 2, 3], "data": FLAT}), "lacks its array of data or its"),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": [1, 2, 3], "data": FLAT.tolist()}), "lacks its array"),
+    (PICKLED, "data_batch_2", pickle.dumps({"labels": [1], "data": Path("x")}), "which was not run"),
+    (PICKLED, "data_batch_2", files(PICKLED)["data_batch_2"][:-500], "not a readable CIFAR-10 pickle"),
+    (PICKLED, "data_batch_2", b"", "not a readable CIFAR-10 pickle"),
+    (BINARY, "test_batch.bin", binary(*BATCHES[1])[:-1], "has 6145 bytes, which is not a multiple of the 3073"),
+    (BINARY, "test_batch.bin", b"\x0b" + bytes(3072), "has the label 11"),
+    (PICKLED, "batches.meta", pickle.dumps({"label_names": ["a", "b"]}), "does not list ten class names"),
+    (PICKLED, "batches.meta", pickle.dumps({"label_names": 5}), "does not list ten class names"),
+    (PICKLED, "batches.meta", pickle.dumps({"label_names": [["a"]] * 10}), "does not list ten class names"),
+    (PICKLED, "batches.meta", pickle.dumps({}), "does not list ten class names"),
+    (BINARY, "batches.meta.txt", b"a\n" * 10, "does not list ten class names"),
+]
 
 
-@pytest.mark.parametrize(
-    ("data", "sentence"),
-    [
-        (pickled(IMAGES, LABELS[:2]), "has 3 images but 2 labels"),
-        (pickled(IMAGES, [1, 2, 10]), "has the label 10"),
-        (pickled(IMAGES, [1, -1, 3]), "has the label -1"),
-        (pickle.dumps({"labels": [1, 2, 3], "data": FLAT.astype(np.float32)}), r"float32 data of shape \(3, 3072\)"),
-        (pickle.dumps({"labels": [1, 2, 3], "data": FLAT[:, :-1]}), r"uint8 data of shape \(3, 3071\)"),
-        (pickle.dumps({"labels": [1, 2, 3], "data": IMAGES}), "uint8 data of shape"),
-        (pickle.dumps({"labels": [1, 2.5, 3], "data": FLAT}), "not whole numbers"),
-        (pickle.dumps({"labels": [1, 2**70, 3], "data": FLAT}), "not whole numbers"),
-        (pickle.dumps({"labels": [1, None, 3], "data": FLAT}), "not whole numbers"),
-        (pickle.dumps({"labels": np.ones((3, 1), int), "data": FLAT}), "not whole numbers"),
-        (pickle.dumps({"fine_labels": [1, 2, 3], "data": FLAT}), "lacks its array of data or its list of labels"),
-        (pickle.dumps({"labels": [1, 2, 3], "data": FLAT.tolist()}), "lacks its array"),
-        (pickle.dumps({"labels": [1], "data": Path("x")}), "which was not run"),
-        (files(PICKLED)["data_batch_2"][:-500], "not a readable CIFAR-10 pickle"),
-        (b"", "not a readable CIFAR-10 pickle"),
-    ],
-)
-def test_damaged_pickled_batch_is_named(data: bytes, sentence: str, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, PICKLED)
-    (folder / "data_batch_2").write_bytes(data)
-    with pytest.raises(DataError, match=f"data_batch_2 .*{sentence}.*official file"):
-        Cifar10(tmp_path).info()
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    for number, (layout, name, data, sentence) in enumerate(DAMAGED_BATCHES):
+        folder = write_folder(tmp_path / str(number), layout, {**files(layout), name: data})
+        refused = refusal(Cifar10(tmp_path / str(number)).info)
+        assert refused.startswith(f"DataError: {folder / name} "), (sentence, refused)
+        assert sentence in refused and "official file" in refused, (sentence, refused)
 
 
 def test_integer_arrays_are_labels_too(tmp_path: Path) -> None:
@@ -229,59 +252,25 @@ def test_integer_arrays_are_labels_too(tmp_path: Path) -> None:
     assert samples(tmp_path)["test"][1].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("data", "sentence"),
-    [
-        (binary(*BATCHES[1])[:-1], "has 6145 bytes, which is not a multiple of the 3073"),
-        (b"\x0b" + bytes(3072), "has the label 11"),
-    ],
-)
-def test_damaged_binary_batch_is_named(data: bytes, sentence: str, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, BINARY)
-    (folder / "test_batch.bin").write_bytes(data)
-    with pytest.raises(DataError, match=f"test_batch.bin {sentence}"):
-        Cifar10(tmp_path).splits()
-
-
-@pytest.mark.parametrize(
-    ("layout", "meta"),
-    [
-        (PICKLED, pickle.dumps({"label_names": ["a", "b"]})),
-        (PICKLED, pickle.dumps({"label_names": 5})),
-        (PICKLED, pickle.dumps({"label_names": [["a"]] * 10})),
-        (PICKLED, pickle.dumps({})),
-        (BINARY, b"a\n" * 10),
-    ],
-)
-def test_class_names_must_be_ten(layout: Layout, meta: bytes, tmp_path: Path) -> None:
-    (write_folder(tmp_path, layout) / layout.meta).write_bytes(meta)
-    with pytest.raises(DataError, match="does not list ten class names"):
-        Cifar10(tmp_path).info()
-
-
 def test_split_without_images_is_refused(tmp_path: Path) -> None:
     (write_folder(tmp_path, BINARY) / "test_batch.bin").write_bytes(b"")
     with pytest.raises(DataError, match="holds no test images"):
         Cifar10(tmp_path).info()
 
 
-@pytest.mark.parametrize("layout", [PICKLED, BINARY])
-@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.999])
-def test_archive_cut_short_is_one_sentence(layout: Layout, kept: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [PICKLED, BINARY], ids=["pickled", "binary"])
+def test_a_damaged_archive_is_one_sentence(layout: Layout, tmp_path: Path) -> None:
     path = write_archive(tmp_path, layout)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(DataError, match=r"is cut short or damaged .*; remove it and run `bench fetch cifar10`"):
-        Cifar10(tmp_path).info()
-
-
-def test_archive_with_flipped_bytes_is_one_sentence(tmp_path: Path) -> None:
-    path = write_archive(tmp_path, PICKLED)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="cut short or damaged"):
-        Cifar10(tmp_path).info()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 0xFF
+    wrong_checksum = data[:-8] + b"1234" + data[-4:]
+    cut = [data[: int(len(data) * kept)] for kept in (0, 0.1, 0.5, 0.999)]
+    for number, damaged in enumerate([*cut, bytes(flipped), wrong_checksum]):
+        path.write_bytes(damaged)
+        refused = refusal(Cifar10(tmp_path).info)
+        assert f"{path} is cut short or damaged (" in refused, (number, refused)
+        assert refused.endswith("; remove it and run `bench fetch cifar10`"), (number, refused)
 
 
 def test_archive_without_a_batch_or_with_a_link_is_refused(tmp_path: Path) -> None:
@@ -299,10 +288,10 @@ def test_archive_without_a_batch_or_with_a_link_is_refused(tmp_path: Path) -> No
         Cifar10(tmp_path).info()
 
 
-def test_oversized_members_are_not_taken_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar_layout, "_MOST_BYTES", 10_000)
+def test_oversized_files_are_not_taken_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar10, "_MOST_BYTES", 10_000)
     write_archive(tmp_path, PICKLED)
-    with pytest.raises(DataError, match="more than any CIFAR-10 batch"):
+    with pytest.raises(DataError, match="more than the 10000 that such a file may have"):
         Cifar10(tmp_path).info()
     write_folder(tmp_path, PICKLED)
     with pytest.raises(DataError, match="larger than the 10000 bytes"):
@@ -313,7 +302,7 @@ def test_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, PICKLED)
     (folder / "data_batch_1").unlink()
     (folder / "data_batch_1").mkdir()
-    with pytest.raises(DataError, match=r"cannot read .*data_batch_1: Is a directory; mend it"):
+    with pytest.raises(DataError, match=r"cannot read .*data_batch_1: Is a directory; repair it"):
         Cifar10(tmp_path).info()
 
 

@@ -15,19 +15,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import DataError, UsageError
 from bench.sources import fetch as fetching
 from bench.sources import files
+from bench.sources.archives import extract, path_below
 from bench.sources.base import Archive, Source
 from bench.sources.cifar10 import Cifar10
-from bench.sources.extraction import extract, member_path
 from bench.sources.fetch import fetch
 from bench.sources.files import sole_writer
 from bench.sources.registry import open_source
 from bench.sources.tiny_imagenet import TinyImageNet
+from tests.refusals import refusal, silent
 from tests.test_tiny_imagenet import write_zip
 
 BODY = bytes(range(256)) * 4000
@@ -117,10 +118,6 @@ class Reports:
         self.calls.append((what, done, total))
 
 
-def silent(_what: str, _done: int, _total: int) -> None:
-    pass
-
-
 def left(source: Source) -> set[str]:
     return {path.name for path in source.folder.iterdir()} - {".lock"}
 
@@ -165,14 +162,9 @@ def test_lost_connections_are_resumed_as_long_as_bytes_come(source: Source, serv
     assert server.ranges[1:3] == ["bytes=100000-", "bytes=150000-"]
 
 
-def test_server_that_ignores_ranges_starts_anew(source: Source, server: Server) -> None:
-    server.honours_range = False
-    server.plan = ["cut 100000"]
-    assert fetch(source, silent).read_bytes() == BODY
-
-
-def test_server_that_states_no_length(source: Source, server: Server) -> None:
-    server.says_length = False
+@pytest.mark.parametrize("attribute", ["honours_range", "says_length"])
+def test_server_that_ignores_ranges_or_states_no_length(attribute: str, source: Source, server: Server) -> None:
+    setattr(server, attribute, False)
     server.plan = ["cut 100000"]
     assert fetch(source, silent).read_bytes() == BODY
 
@@ -183,25 +175,23 @@ def test_server_that_sends_another_range_than_asked(source: Source, server: Serv
     assert server.ranges == [None, "bytes=100000-", None]
 
 
-@pytest.mark.parametrize("status", ["500", "503", "429"])
-def test_passing_failure_of_the_server_is_tried_again(status: str, source: Source, server: Server) -> None:
-    server.plan = [status] * 3
+def test_passing_failures_of_the_server_are_tried_again_and_lasting_ones_are_one_sentence(
+    source: Source, server: Server
+) -> None:
+    server.plan = ["500", "503", "429"]
     assert fetch(source, silent).read_bytes() == BODY
-
-
-def test_lasting_failure_of_the_server_is_one_sentence(source: Source, server: Server) -> None:
-    server.plan = ["503"] * 20
-    with pytest.raises(DataError, match=r"answered 503 Service Unavailable; try again later.*by other means"):
+    (source.folder / "a.tar.gz").unlink()
+    server.plan, server.ranges = ["503"] * 20, []
+    with pytest.raises(
+        DataError, match=r"answered 503 Service Unavailable; try again later.*a\.tar\.gz by other means"
+    ):
         fetch(source, silent)
     assert len(server.ranges) == fetching.TRIES
-
-
-@pytest.mark.parametrize(("status", "reason"), [("404", "Not Found"), ("403", "Forbidden"), ("410", "Gone")])
-def test_missing_file_is_one_sentence_at_once(status: str, reason: str, source: Source, server: Server) -> None:
-    server.plan = [status] * 5
-    with pytest.raises(DataError, match=rf"answered {status} {reason}; bring the file to .*a\.tar\.gz by other means"):
-        fetch(source, silent)
-    assert len(server.ranges) == 1
+    for status, reason in (("404", "Not Found"), ("403", "Forbidden"), ("410", "Gone")):
+        server.plan, server.ranges = [status] * 5, []
+        refused = refusal(fetch, source, silent)
+        assert f"answered {status} {reason}; bring the file to {source.folder / 'a.tar.gz'} by other means" in refused
+        assert len(server.ranges) == 1, status
 
 
 def test_refused_connection_is_one_sentence(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +199,7 @@ def test_refused_connection_is_one_sentence(tmp_path: Path, server: Server, monk
         taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/x"
         monkeypatch.setattr(Cifar10, "archive", Archive(url, "a", MD5))
-        with pytest.raises(DataError, match="the server refused the connection; try again later"):
+        with pytest.raises(DataError, match="Connection refused; try again later"):
             fetch(Cifar10(tmp_path), silent)
 
 
@@ -223,9 +213,15 @@ def test_silent_server_is_one_sentence(source: Source, server: Server, monkeypat
 
 
 def test_unknown_host_and_lost_connection_have_their_words() -> None:
-    assert "is not known here" in fetching._network_reason(socket.gaierror(-2, "Name or service not known"))
-    assert fetching._network_reason(ConnectionResetError()) == "the connection was lost"
-    assert fetching._network_reason(OSError(101, "Network is unreachable")).endswith("Network is unreachable")
+    for error, words in (
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (http.client.IncompleteRead(b""), "the connection was lost"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "Connection reset by peer"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
+        (http.client.BadStatusLine("x"), "x"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ):
+        assert fetching._network_reason(error) == words
 
 
 def test_wrong_checksum_removes_the_file_and_the_next_try_starts_anew(source: Source, server: Server) -> None:
@@ -238,25 +234,20 @@ def test_wrong_checksum_removes_the_file_and_the_next_try_starts_anew(source: So
     assert server.ranges == [None, None]
 
 
-def test_resumed_part_of_another_file_is_found_by_the_checksum(source: Source) -> None:
+def test_a_part_is_verified_or_begun_anew(source: Source, server: Server) -> None:
     source.folder.mkdir()
-    (source.folder / "a.tar.gz.part").write_bytes(b"x" * 1000)
+    part, target = source.folder / "a.tar.gz.part", source.folder / "a.tar.gz"
+    part.write_bytes(BODY)
+    assert fetch(source, silent).read_bytes() == BODY
+    assert server.ranges == []
+    target.unlink()
+    part.write_bytes(BODY + b"x")  # longer than the file
+    assert fetch(source, silent).read_bytes() == BODY
+    target.unlink()
+    part.write_bytes(b"x" * 1000)  # of another file
     with pytest.raises(DataError, match="which was removed"):
         fetch(source, silent)
     assert fetch(source, silent).read_bytes() == BODY
-
-
-def test_part_longer_than_the_file_starts_anew(source: Source) -> None:
-    source.folder.mkdir()
-    (source.folder / "a.tar.gz.part").write_bytes(BODY + b"x")
-    assert fetch(source, silent).read_bytes() == BODY
-
-
-def test_part_that_is_whole_is_verified_without_a_request(source: Source, server: Server) -> None:
-    source.folder.mkdir()
-    (source.folder / "a.tar.gz.part").write_bytes(BODY)
-    assert fetch(source, silent).read_bytes() == BODY
-    assert server.ranges == []
 
 
 def test_endless_body_is_given_up(source: Source, server: Server) -> None:
@@ -287,15 +278,11 @@ def test_full_disk_is_one_sentence_and_what_came_is_kept(source: Source, monkeyp
         fetch(source, silent)
 
 
-def test_only_web_addresses_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cifar10, "archive", Archive("file:///etc/passwd", "a", MD5))
-    with pytest.raises(UsageError, match="is no http or https address"):
-        fetch(Cifar10(tmp_path), silent)
-
-
-def test_digits_are_bundled(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="digits is bundled"):
-        fetch(open_source("digits", tmp_path), silent)
+    assert "is no http or https address" in refusal(fetch, Cifar10(tmp_path), silent)
+    assert "digits is bundled" in refusal(fetch, open_source("digits", tmp_path), silent)
+    assert "your own data" in refusal(fetch, open_source(f"folder:{tmp_path}", tmp_path), silent)
 
 
 def test_second_fetch_at_the_same_time_is_refused(source: Source) -> None:
@@ -346,39 +333,38 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_names_that_leave_the_folder_are_refused_and_nothing_is_kept(name: str, tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "a.zip", ["top/good", name])
-    (tmp_path / "data").mkdir()
-    with pytest.raises(DataError, match=r"is a link or lies outside top/; nothing was extracted"):
-        extract(path, tmp_path / "data", "top", silent)
-    assert everything_below(tmp_path) == {"a.zip", "data"}
-
-
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
-def test_links_and_special_files_are_refused(kind: int, tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "a.zip", ["top/evil"], mode=kind | 0o777)
-    with pytest.raises(DataError, match="is a link or lies outside"):
-        extract(path, tmp_path, "top", silent)
-    assert everything_below(tmp_path) == {"a.zip"}
+def test_names_that_leave_the_folder_and_links_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    path, data = tmp_path / "a.zip", tmp_path / "data"
+    data.mkdir()
+    cases = [(name, 0) for name in HOSTILE]
+    cases += [("top/evil", kind | 0o777) for kind in (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK)]
+    for name, mode in cases:
+        make_zip(path, ["top/good", name], mode)
+        refused = refusal(extract, path, data, "top", silent)
+        assert "is a link or lies outside top/; nothing was extracted" in refused, (name, oct(mode), refused)
+        assert everything_below(tmp_path) == {"a.zip", "data"}, name
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("names", [["top/a", "top/a"], ["top/a", "top/a/b"], ["top/a/b/c", "top/a"]])
-def test_names_that_collide_are_refused(names: list[str], tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "a.zip", names)
-    with pytest.raises(DataError, match="names a file twice; nothing was extracted"):
-        extract(path, tmp_path, "top", silent)
-    assert everything_below(tmp_path) == {"a.zip"}
+def test_names_that_collide_are_refused(tmp_path: Path) -> None:
+    for names in (["top/a", "top/a"], ["top/a", "top/a/b"], ["top/a", "top/a/b/c"], ["top/a/b/c", "top/a"]):
+        path = make_zip(tmp_path / "a.zip", names)
+        refused = refusal(extract, path, tmp_path, "top", silent)
+        assert f"names {names[1]!r} twice; nothing was extracted" in refused, (names, refused)
+        assert everything_below(tmp_path) == {"a.zip"}
 
 
-@given(parts=st.lists(st.sampled_from(["..", ".", "", "top", "a", "\\", "C:", "a\0b", "ü"]) | st.text(max_size=5)))
-def test_any_accepted_name_stays_below_the_folder(parts: list[str]) -> None:
-    member = zipfile.ZipInfo("x")
-    member.filename = member.orig_filename = "/".join(parts)
+@settings(max_examples=60)
+@given(
+    parts=st.lists(
+        st.sampled_from(["..", ".", "", "top", "a", "\\", "C:", "a\0b", "ü"]) | st.text("./\\:\0aü", max_size=5)
+    ),
+    is_folder=st.booleans(),
+)
+def test_any_accepted_name_stays_below_the_folder(parts: list[str], is_folder: bool) -> None:
     folder = Path("/data/top")
     try:
-        place = member_path(member, Path("a.zip"), "top")
+        place = path_below("/".join(parts), Path("a.zip"), "top", is_folder, not is_folder)
     except DataError as error:
         assert "nothing was extracted" in str(error)
     else:
@@ -387,24 +373,19 @@ def test_any_accepted_name_stays_below_the_folder(parts: list[str]) -> None:
         assert (folder / place).resolve().is_relative_to(folder)
 
 
-def test_damage_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+def test_a_damaged_or_encrypted_zip_leaves_nothing(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", [f"top/{i}" for i in range(9)])
-    data = bytearray(path.read_bytes())
-    data[data.index(b"content", 200)] ^= 0xFF
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"is damaged \(Bad CRC-32.*\); remove it and fetch it again"):
-        extract(path, tmp_path, "top", silent)
-    assert everything_below(tmp_path) == {"a.zip"}
-
-
-def test_encrypted_archive_is_one_sentence(tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "a.zip", ["top/a"])
-    data = bytearray(path.read_bytes())
-    data[6] |= 1  # the flag in the local header
-    data[data.index(b"PK\x01\x02") + 8] |= 1  # and in the index
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"is damaged .*encrypted"):
-        extract(path, tmp_path, "top", silent)
+    whole = path.read_bytes()
+    flipped, encrypted = bytearray(whole), bytearray(whole)
+    flipped[whole.index(b"content", 200)] ^= 0xFF
+    encrypted[6] |= 1  # the flag in the local header
+    encrypted[whole.index(b"PK\x01\x02") + 8] |= 1  # and in the index
+    for data, reason in ((flipped, "Bad CRC-32"), (encrypted, "encrypted"), (b"not a zip", "not a zip")):
+        path.write_bytes(data)
+        refused = refusal(extract, path, tmp_path, "top", silent)
+        assert f"{path} is cut short or damaged (" in refused and reason in refused, refused
+        assert refused.endswith("; remove it and fetch it again"), refused
+        assert everything_below(tmp_path) == {"a.zip"}, reason
 
 
 def test_no_room_to_extract_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +393,3 @@ def test_no_room_to_extract_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="are needed; free some, or choose another --data-dir"):
         extract(path, tmp_path, "top", silent)
-
-
-def test_file_that_is_no_zip_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(b"not a zip")
-    with pytest.raises(DataError, match=r"is damaged .*fetch it again"):
-        extract(tmp_path / "a.zip", tmp_path, "top", silent)

@@ -11,22 +11,20 @@ from pathlib import Path
 import pytest
 
 from bench.errors import DataError
-from bench.sources.cifar_layout import PICKLED, TarArchive
-from bench.sources.extraction import extract
+from bench.sources.archives import ArchiveFiles, extract
+from bench.sources.cifar_layout import PICKLED
+from bench.sources.class_folders import survey
 from bench.sources.fetch import download
-from bench.sources.files import exists, file_md5, is_verified, read_bytes, shown, sole_writer, write_marker
-from bench.sources.image_folder import Files, survey
+from bench.sources.file_split import FolderFiles
+from bench.sources.files import exists, file_md5, read_bytes, shown, sole_writer, write_marker
+from bench.sources.imagenette import Imagenette160
 from bench.sources.registry import SOURCES, open_source, why_missing
-from bench.sources.tar_extraction import extract_tar
-from bench.sources.tiny_layout import TOP, ZipTree
+from bench.sources.tiny_imagenet import TOP
 from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
+from tests.refusals import refusal, silent
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def quiet(*_: object) -> None:
-    """Progress that nobody sees."""
 
 
 @contextlib.contextmanager
@@ -63,19 +61,21 @@ def test_no_pipe_or_device_is_read_or_written(tmp_path: Path, what: str) -> None
             path.symlink_to("/dev/zero" if what == "device" else tmp_path / "real")
         return path
 
-    archive = odd("archive.zip")
+    zipped, tarred = odd("archive.zip"), odd("archive.tgz")
+    odd("imagenette-160/imagenette2-160/VERIFIED.json")
+    for class_folder in ("train/a", "val/a"):
+        (tmp_path / "imagenette-160/imagenette2-160" / class_folder).mkdir(parents=True)
+        (tmp_path / "imagenette-160/imagenette2-160" / class_folder / "1.jpg").touch()
     for read in (
-        lambda: read_bytes(archive, 100),
-        lambda: file_md5(archive),
-        lambda: extract(archive, tmp_path, TOP, quiet),
-        lambda: extract_tar(archive, tmp_path, TOP, quiet),
-        lambda: ZipTree(archive).sizes(),
-        lambda: TarArchive(archive, "x").check(),
-        lambda: TarArchive(archive, "x").has_marker(),
-        lambda: is_verified(odd("tree/VERIFIED.json").parent, "", "", "tiny-imagenet"),
+        lambda: read_bytes(zipped, 100),
+        lambda: file_md5(zipped),
+        lambda: extract(zipped, tmp_path, TOP, silent),
+        lambda: extract(tarred, tmp_path, TOP, silent),
+        lambda: ArchiveFiles(zipped, TOP, "tiny-imagenet", 100).sizes(),
+        lambda: ArchiveFiles(tarred, "x", "cifar10", 100).has_marker(),
+        lambda: Imagenette160(tmp_path).info(),
     ):
-        with pytest.raises(DataError, match=r"not a regular file; put a regular file in its place"):
-            read()
+        assert "not a regular file; put a regular file in its place" in refusal(read)
     with pytest.raises(DataError, match="marker is not a regular file; remove it"):
         write_marker(odd("marker"), {})
     odd("writing/.lock")
@@ -85,41 +85,64 @@ def test_no_pipe_or_device_is_read_or_written(tmp_path: Path, what: str) -> None
     assert known is not None
     odd(f"part/{known.name}.part")
     with pytest.raises(DataError, match=r"\.part is not a regular file; remove it"):
-        download(known, tmp_path / "part", quiet)
+        download(known, tmp_path / "part", silent)
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "tiny-imagenet", "imagenette"])
-def test_a_pipe_in_a_dataset_s_tree(bench: Bench, dataset: str) -> None:
-    open_source(dataset, bench.data).make_twin(0.002, quiet)
-    tree = next(path.parent for path in (bench.data / dataset).rglob("SYNTHETIC.json"))
-    name = {"cifar10": "data_batch_3", "tiny-imagenet": "val/val_annotations.txt", "imagenette": "val"}[dataset]
-    (tree / name).rename(tree / "aside")
-    os.mkfifo(tree / name)
-    done = bench("prepare", "mmap", dataset)
-    assert (done.code, done.err.count("bench: ")) == (1, 1), done.err
-    assert tree.name in done.err and name.rpartition("/")[2] in done.err
-    assert bench("doctor").code == 0
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with small twins."""
+    data = tmp_path_factory.mktemp("data")
+    for dataset in ("cifar10", "tiny-imagenet", "imagenette-160"):
+        open_source(dataset, data).make_twin(0.001, silent)
+    return data
 
 
-@pytest.mark.parametrize("kind", ["archive", "folder"])
-def test_what_may_not_be_read_is_named_with_the_remedy(open_folder: Path, kind: str) -> None:
+def test_a_pipe_in_a_dataset_s_tree_and_a_link_to_itself(bench: Bench, twins: Path) -> None:
+    for dataset, name, kind in (
+        ("cifar10", f"{PICKLED.folder}/data_batch_3", "pipe"),
+        ("tiny-imagenet", f"{TOP}/val/val_annotations.txt", "pipe"),
+        ("imagenette-160", "imagenette2-160/val", "pipe"),
+        ("cifar10", f"{PICKLED.folder}/data_batch_1", "loop"),
+        ("tiny-imagenet", f"{TOP}/train/loop", "loop"),
+    ):
+        path, aside = twins / dataset / name, twins / "aside"
+        if path.exists():
+            path.rename(aside)
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(path.name)
+        for command in (("prepare", "mmap", dataset), ("run", "mmap", dataset)):
+            done = bench(*command, "--data-dir", str(twins))
+            assert (done.code, done.err.count("bench: ")) == (1, 1), (dataset, name, command, done.err)
+            assert path.name in done.err, (dataset, name, command, done.err)
+        if kind == "loop":
+            assert (
+                bench("datasets", "--data-dir", str(twins)).code == bench("doctor", "--data-dir", str(twins)).code == 0
+            )
+        path.unlink()
+        if aside.exists():
+            aside.rename(path)
+
+
+def test_what_may_not_be_read_is_named_with_the_remedy(open_folder: Path) -> None:
     write_folder(RaggedSamples(20, seed=1), open_folder / "photos")
-    survey(open_folder / "photos", 0.5)  # everything is imported
     found = survey(open_folder / "photos", 0.5)
+    list(found.splits(FolderFiles(open_folder / "photos"), None)["train"].blocks())  # everything is imported
     remedy = "Permission denied; let this user read it, and every folder on the way to it"
     image = open_folder / "photos" / found.train.paths[0]
     image.chmod(0)
-    closed = image.parent if kind == "archive" else open_folder / "photos"
     with somebody_else():
         with pytest.raises(DataError, match=f"cannot read .*{image.name}: {remedy}"):
-            list(Files(open_folder / "photos", found.train).blocks())
+            list(found.splits(FolderFiles(open_folder / "photos"), None)["train"].blocks())
         with pytest.raises(DataError, match=f"cannot read .*{image.name}: {remedy}"):
             file_md5(image)
-    for mode in (0, 0o600):  # may not be listed; may be listed but not entered
-        closed.chmod(mode)
-        with somebody_else(), pytest.raises(DataError, match=f"cannot read .*: {remedy}"):
-            survey(open_folder / "photos", 0.5)
-    closed.chmod(0o755)
+    for closed in (image.parent, open_folder / "photos"):
+        for mode in (0, 0o600):  # may not be listed; may be listed but not entered
+            closed.chmod(mode)
+            with somebody_else(), pytest.raises(DataError, match=f"cannot read .*: {remedy}"):
+                survey(open_folder / "photos", 0.5)
+        closed.chmod(0o755)
 
 
 def test_a_data_folder_that_may_not_be_entered_is_told_of_each_dataset(open_folder: Path) -> None:
@@ -140,35 +163,18 @@ def test_a_data_folder_that_may_not_be_entered_is_told_of_each_dataset(open_fold
     assert all("Permission denied; let this user read it" in reason for reason in reasons)
 
 
-@pytest.mark.parametrize("kind", ["loop", "nowhere", "file", "long"])
-def test_a_data_folder_that_is_none(bench: Bench, kind: str) -> None:
-    if kind == "loop":
-        bench.data.symlink_to(bench.data.name)
-    elif kind == "nowhere":
-        bench.data.symlink_to("nothing")
-    elif kind == "file":
-        bench.data.touch()
-    folder = ("--data-dir", str(bench.data / ("x" * 300))) if kind == "long" else ()
-    for command in ("datasets", "doctor"):
-        assert bench(command, *folder).code == 0
-    done = bench("prepare", "mmap", "cifar10", *folder)
-    assert (done.code, done.err.count("bench: ")) == (1, 1), done.err
-    done = bench("fetch", "cifar10", "--synthetic", "--fraction", "0.002", *folder)
-    assert (done.code, done.err.count("bench: ")) == (1, 1), done.err
-    assert "choose a --data-dir" in done.err
-
-
-def test_links_to_themselves_in_the_trees_of_datasets(bench: Bench) -> None:
-    cifar, tiny = bench.data / "cifar10" / PICKLED.folder, bench.data / "tiny-imagenet" / TOP
-    for dataset, path in (("cifar10", cifar / "data_batch_1"), ("tiny-imagenet", tiny / "train" / "loop")):
-        open_source(dataset, bench.data).make_twin(0.002, quiet)
-        path.unlink(missing_ok=True)
-        path.symlink_to(path.name)
-        for command in (("prepare", "mmap", dataset), ("run", "mmap", dataset)):
-            done = bench(*command)
-            assert (done.code, done.err.count("bench: ")) == (1, 1), done.err
-            assert path.name in done.err
-    assert bench("datasets").code == bench("doctor").code == 0
+def test_a_data_folder_that_is_none(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    (tmp_path / "file").touch()
+    for name in ("loop", "nowhere", "file", "x" * 300):
+        folder = ("--data-dir", str(tmp_path / name))
+        assert bench("datasets", *folder).code == bench("doctor", *folder).code == 0, name
+        done = bench("prepare", "mmap", "cifar10", *folder)
+        assert (done.code, done.err.count("bench: ")) == (1, 1), (name, done.err)
+        done = bench("fetch", "cifar10", "--synthetic", "--fraction", "0.002", *folder)
+        assert (done.code, done.err.count("bench: ")) == (1, 1), (name, done.err)
+        assert "choose a --data-dir" in done.err, name
 
 
 def test_advice_on_what_is_no_folder_of_images(bench: Bench, tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import DataError, UsageError
 from bench.run.stores import Wanted, prepare
+from bench.sources.archives import extract
 from bench.sources.base import Archive, SourceOptions
 from bench.sources.fetch import fetch
-from bench.sources.files import MARKER, VERIFIED
+from bench.sources.files import MARKER
 from bench.sources.imagenette import NAMES, Imagenette, Imagenette160, Imagenette320
+from bench.sources.official import VERIFIED
 from bench.sources.registry import open_source
-from bench.sources.tar_extraction import extract_tar
 from loaders import load
 from loaders.testing import a_file
+from tests.refusals import refusal, silent
 from tests.test_fetch import Server, server  # noqa: F401 - a fixture
 
 TOP = "imagenette2-160"
 Member = tuple[str, bytes]
-
-
-def silent(*_: object) -> None:
-    pass
 
 
 def picture(seed: int) -> bytes:
@@ -51,13 +46,15 @@ def official() -> list[Member]:
     return [*members, (f"{TOP}/noisy_imagenette.csv", b"path\n"), (f"{TOP}/.DS_Store", b"x")]
 
 
-def write_tgz(path: Path, members: list[Member], change: Callable[[tarfile.TarInfo], None] = lambda _: None) -> Path:
+def write_tgz(path: Path, members: list[Member], **last: Any) -> Path:
+    """An archive of these files; ``last`` are attributes of the last one, such as its type."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
-        for name, data in members:
+        for number, (name, data) in enumerate(members, start=1):
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            change(info)
+            for attribute, value in last.items() if number == len(members) else ():
+                setattr(info, attribute, value)
             archive.addfile(info, io.BytesIO(data))
     return path
 
@@ -66,7 +63,6 @@ def write_tgz(path: Path, members: list[Member], change: Callable[[tarfile.TarIn
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imagenette160:
     """With an archive that has the "known" checksum."""
     path = write_tgz(tmp_path / "imagenette-160" / "imagenette2-160.tgz", official())
-    assert Imagenette160.archive is not None
     known = Imagenette160.archive._replace(md5=hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest())
     monkeypatch.setattr(Imagenette160, "archive", known)
     return Imagenette160(tmp_path)
@@ -103,17 +99,14 @@ def test_fetch_downloads_resumes_verifies_and_extracts(
     assert source.info().official
 
 
-def test_a_damaged_verification_is_a_sentence(source: Imagenette160) -> None:
-    source.unpack(source.folder / "imagenette2-160.tgz", silent)
-    (source.folder / TOP / VERIFIED).write_text("{")
-    with pytest.raises(DataError, match=r"VERIFIED.json is damaged; remove it"):
-        Imagenette160(source.folder.parent).info()
-
-
-def test_another_tree_is_not_overwritten(source: Imagenette160) -> None:
-    (source.folder / TOP).mkdir()
-    with pytest.raises(UsageError, match="is there already; move it away"):
-        source.unpack(source.folder / "imagenette2-160.tgz", silent)
+def test_a_damaged_verification_and_another_tree_are_a_sentence(source: Imagenette160) -> None:
+    path = source.folder / "imagenette2-160.tgz"
+    source.unpack(path, silent)
+    (source.tree / VERIFIED).write_text("{")
+    assert "VERIFIED.json is damaged; remove it" in refusal(Imagenette160(source.folder.parent).info)
+    (source.tree / VERIFIED).unlink()
+    assert "UsageError" in refusal(source.unpack, path, silent)
+    assert "is there already; move it away" in refusal(source.unpack, path, silent)
 
 
 def test_a_twin_is_replaced(source: Imagenette160) -> None:
@@ -126,107 +119,93 @@ def test_a_twin_is_replaced(source: Imagenette160) -> None:
     assert Imagenette160(source.folder.parent).info().official
 
 
-@pytest.mark.parametrize(
-    ("members", "change"),
-    [
-        ([("../evil", b"x")], {}),
-        ([("/etc/evil", b"x")], {}),
-        ([(f"{TOP}/../../evil", b"x")], {}),
-        ([("other/file", b"x")], {}),
-        ([(f"{TOP}\\evil", b"x")], {}),
-        ([(f"{TOP}/link", b"")], {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
-        ([(f"{TOP}/link", b"")], {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
-        ([(f"{TOP}/pipe", b"")], {"type": tarfile.FIFOTYPE}),
-        ([(f"{TOP}/device", b"")], {"type": tarfile.CHRTYPE}),
-    ],
-    ids=str,
-)
-def test_nothing_leaves_the_folder(tmp_path: Path, members: list[Member], change: dict[str, Any]) -> None:
-    def changed(info: tarfile.TarInfo) -> None:
-        for name, value in change.items():
-            setattr(info, name, value)
+HOSTILE: list[tuple[str, dict[str, Any]]] = [
+    ("../evil", {}),
+    ("/etc/evil", {}),
+    (f"{TOP}/../../evil", {}),
+    ("other/file", {}),
+    (f"{TOP}\\evil", {}),
+    (f"{TOP}/link", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
+    (f"{TOP}/link", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
+    (f"{TOP}/pipe", {"type": tarfile.FIFOTYPE}),
+    (f"{TOP}/device", {"type": tarfile.CHRTYPE}),
+]
 
-    path = write_tgz(tmp_path / "in" / "a.tgz", [(f"{TOP}/good", b"x")])
-    with tarfile.open(path, "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo(f"{TOP}/good"))
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            changed(info)
-            archive.addfile(info, io.BytesIO(data))
-    with pytest.raises(DataError, match="nothing was extracted"):
-        extract_tar(path, tmp_path / "in", TOP, silent)
+
+def test_nothing_leaves_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a.tgz"
+    for name, attributes in HOSTILE:
+        write_tgz(path, [(f"{TOP}/good", b"x"), (name, b"")], **attributes)
+        refused = refusal(extract, path, path.parent, TOP, silent)
+        assert "DataError" in refused and "link or lies outside" in refused and "nothing was extracted" in refused, name
+        assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.tgz", "in"], name
+    for names in ((f"{TOP}/x", f"{TOP}/x"), (f"{TOP}/x", f"{TOP}/x/y"), (f"{TOP}/x", f"{TOP}/x/y/z")):
+        write_tgz(path, [(name, b"1") for name in names])
+        refused = refusal(extract, path, path.parent, TOP, silent)
+        assert f"names {names[1]!r} twice; nothing was extracted" in refused, names
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.tgz", "in"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "no gzip", "empty"])
-def test_a_damaged_archive_is_one_sentence(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_archive_is_one_sentence(tmp_path: Path) -> None:
     path = write_tgz(tmp_path / "a.tgz", official())
-    data = bytearray(path.read_bytes())
-    if damage == "cut":
-        data = data[: len(data) // 2]
-    elif damage == "flipped":
-        data[len(data) // 2] ^= 0xFF
-    else:
-        data = bytearray(b"" if damage == "empty" else b"plain text " * 50)
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.tgz.*remove it and fetch it again"):
-        extract_tar(path, tmp_path, TOP, silent)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.tgz"]
-
-
-def test_a_name_twice_is_refused(tmp_path: Path) -> None:
-    path = write_tgz(tmp_path / "a.tgz", [(f"{TOP}/x", b"1"), (f"{TOP}/x", b"2")])
-    with pytest.raises(DataError, match="twice"):
-        extract_tar(path, tmp_path, TOP, silent)
-    assert gzip.decompress(path.read_bytes())
+    data = path.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 0xFF
+    for number, damaged in enumerate(
+        (data[: len(data) // 2], bytes(flipped), b"plain text " * 50, b"", data[:-8] + b"12345678")
+    ):
+        path.write_bytes(damaged)
+        refused = refusal(extract, path, tmp_path, TOP, silent)
+        assert f"{path} is cut short or damaged (" in refused, (number, refused)
+        assert refused.endswith("; remove it and fetch it again"), (number, refused)
+        assert [p.name for p in tmp_path.iterdir()] == ["a.tgz"], number
 
 
 # The twin
 
 
-@pytest.mark.parametrize(
-    ("kind", "least", "most"), [(Imagenette, 200, 1500), (Imagenette320, 200, 480), (Imagenette160, 160, 240)]
-)
-def test_the_twin_has_photographs_of_many_sizes(tmp_path: Path, kind: type[Imagenette], least: int, most: int) -> None:
-    source = kind(tmp_path)
-    source.make_twin(0.004, silent)
-    info = source.info()
-    assert (info.synthetic, info.official, info.classes) == (True, False, tuple(NAMES.values()))
-    sizes, modes = [], set()
-    for split, count in (("train", 4), ("val", 2)):
-        for wnid in NAMES:
-            files = sorted((source.folder / kind.top / split / wnid).glob("*.JPEG"))
-            assert len(files) == count
-            for path in files:
-                with Image.open(path) as image:
-                    sizes.append(image.size)
-                    modes.add(image.mode)
-    extents = [extent for size in sizes for extent in size]
-    assert least <= min(extents) <= max(extents) <= most
-    assert len(set(sizes)) > 50
-    assert modes <= {"RGB", "L"}
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twins of all three sizes."""
+    data = tmp_path_factory.mktemp("twins")
+    for kind in (Imagenette, Imagenette320, Imagenette160):
+        kind(data).make_twin(0.004, silent)
+    return data
 
 
-def test_the_twin_is_the_same_each_time_and_grows(tmp_path: Path) -> None:
-    small, large = Imagenette160(tmp_path / "a"), Imagenette160(tmp_path / "b")
-    small.make_twin(0.003, silent)
-    large.make_twin(0.006, silent)
-    for path in (small.folder / TOP).rglob("*.JPEG"):
-        assert path.read_bytes() == (large.folder / TOP / path.relative_to(small.folder / TOP)).read_bytes()
+def test_the_twin_has_photographs_of_many_sizes(twins: Path) -> None:
+    for kind, least, most in ((Imagenette, 200, 1500), (Imagenette320, 200, 480), (Imagenette160, 160, 240)):
+        source = kind(twins)
+        info = source.info()
+        assert (info.synthetic, info.official, info.classes) == (True, False, tuple(NAMES.values()))
+        sizes, modes = [], set()
+        for split, count in (("train", 4), ("val", 2)):
+            for wnid in NAMES:
+                files = sorted((source.tree / split / wnid).glob("*.JPEG"))
+                assert len(files) == count
+                for path in files:
+                    with Image.open(path) as image:
+                        sizes.append(image.size)
+                        modes.add(image.mode)
+        extents = [extent for size in sizes for extent in size]
+        assert least <= min(extents) <= max(extents) <= most
+        assert len(set(sizes)) > 50
+        assert modes <= {"RGB", "L"}
 
 
-def test_a_twin_of_real_data_s_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "imagenette-160" / TOP / "train").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"is not a twin"):
-        Imagenette160(tmp_path).make_twin(0.01, silent)
+def test_the_twin_is_the_same_each_time_and_grows(twins: Path, tmp_path: Path) -> None:
+    small, large = Imagenette160(tmp_path), Imagenette160(twins)
+    small.make_twin(0.002, silent)
+    images = list(small.tree.rglob("*.JPEG"))
+    assert len(images) == 30
+    for path in images:
+        assert path.read_bytes() == (large.tree / path.relative_to(small.tree)).read_bytes()
 
 
-def test_torchvision_reads_the_same_pictures(tmp_path: Path) -> None:
+def test_torchvision_reads_the_same_pictures(twins: Path, tmp_path: Path) -> None:
     from torchvision.datasets import Imagenette as Theirs
 
-    source = Imagenette160(tmp_path)
-    source.make_twin(0.004, silent)
+    source = Imagenette160(twins)
     wanted = Wanted(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
     prepare(wanted)
     for split, theirs_split in (("train", "train"), ("test", "val")):

@@ -13,11 +13,13 @@ import simplejpeg
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Archive
-from bench.sources.files import MARKER, VERIFIED
+from bench.sources.files import MARKER
+from bench.sources.official import VERIFIED
 from bench.sources.registry import open_source
-from bench.sources.tiny_imagenet import TinyImageNet
-from bench.sources.tiny_layout import ARCHIVE, TOP
-from loaders import Block, DecodeError, StreamedSplit
+from bench.sources.tiny_imagenet import ARCHIVE, TOP, TinyImageNet
+from loaders import Block, DecodeError
+from loaders.testing import take
+from tests.refusals import refusal, silent
 
 WNIDS = ("n02124075", "n01443537", "n09246464")  # not sorted, as in the official file
 PER_CLASS, TEST = 12, 11
@@ -67,7 +69,7 @@ def write_zip(data_dir: Path, content: dict[str, bytes] | None = None) -> Path:
     return path
 
 
-FORMS = pytest.mark.parametrize("write", [write_tree, write_zip])
+FORMS = pytest.mark.parametrize("write", [write_tree, write_zip], ids=["tree", "zip"])
 Write = Callable[..., Path]
 
 
@@ -97,16 +99,16 @@ def test_files_come_unchanged_in_the_documented_order(write: Write, tmp_path: Pa
 
 
 @FORMS
-def test_splits_decode_with_grey_files_as_three_channels(write: Write, tmp_path: Path) -> None:
-    write(tmp_path)
-    for name, split in TinyImageNet(tmp_path).splits().items():
-        assert (split.encoding, split.shape) == ("jpeg", (3, 64, 64))
-        streamed = StreamedSplit(name, split, 3, lambda _: None)
-        images = np.concatenate([block.images for block in streamed.blocks()])
-        assert images.shape == (len(split), 3, 64, 64)
-        if name == "train":
-            np.testing.assert_array_equal(images[3, 0], images[3, 2])
-            assert (images[4, 0] != images[4, 2]).any()
+def test_splits_decode_with_grey_files_as_three_channels_and_name_a_corrupt_one(write: Write, tmp_path: Path) -> None:
+    write(tmp_path, {**files(), "val/images/val_7.JPEG": b"no JPEG"})
+    splits = TinyImageNet(tmp_path).splits()
+    assert all((split.encoding, split.shape) == ("jpeg", (3, 64, 64)) for split in splits.values())
+    images = np.concatenate([b.images for b in take(splits["train"], 3)[0]])
+    assert images.shape == (len(splits["train"]), 3, 64, 64)
+    np.testing.assert_array_equal(images[3, 0], images[3, 2])
+    assert (images[4, 0] != images[4, 2]).any()
+    with pytest.raises(DecodeError, match=r"val/images/val_7.JPEG"):
+        take(splits["test"], 3)
 
 
 def test_labels_are_those_of_image_folder(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_known_checksum_makes_zip_and_extracted_tree_official(tmp_path: Path, mo
     monkeypatch.setattr(TinyImageNet, "archive", Archive("http://localhost/x", ARCHIVE, md5))
     from_zip = TinyImageNet(tmp_path).info()
     assert from_zip.official
-    tree = TinyImageNet(tmp_path).unpack(path, lambda *_: None)
+    tree = TinyImageNet(tmp_path).unpack(path, silent)
     assert (tree / "test/images/test_0.JPEG").exists()
     path.unlink()
     assert TinyImageNet(tmp_path).info() == from_zip
@@ -156,18 +158,18 @@ def test_unpack_checks_a_tree_that_the_user_extracted(tmp_path: Path, monkeypatc
     monkeypatch.setattr(TinyImageNet, "archive", Archive("http://localhost/x", ARCHIVE, md5))
     source = TinyImageNet(tmp_path)
     assert not source.info().official
-    source.unpack(path, lambda *_: None)
+    source.unpack(path, silent)
     assert source.info().official
     (tree / "val/images/val_0.JPEG").write_bytes(b"other")
     with pytest.raises(UsageError, match=r"does not hold what tiny-imagenet-200.zip holds; move it away"):
-        source.unpack(path, lambda *_: None)
+        source.unpack(path, silent)
     assert (tree / "val/images/val_0.JPEG").read_bytes() == b"other"
 
 
 def test_unpack_replaces_a_twin(tmp_path: Path) -> None:
     path = write_zip(tmp_path)
     tree = write_tree(tmp_path, {"wnids.txt": b"x", MARKER: b"{}"})
-    TinyImageNet(tmp_path).unpack(path, lambda *_: None)
+    TinyImageNet(tmp_path).unpack(path, silent)
     assert not (tree / MARKER).exists()
     assert len(blocks(tmp_path, "test")[0].labels) == TEST
 
@@ -213,44 +215,50 @@ def changed(name: str, old: bytes, new: bytes) -> dict[str, bytes]:
 ANNOTATIONS = "val/val_annotations.txt"
 
 
+CONTRADICTIONS = [
+    (without("val/images/val_4.JPEG"), "val_annotations.txt, line 7: the image val/images/val_4.JPEG is missing"),
+    (changed(ANNOTATIONS, b"val_4.JPEG\tn01443537", b"val_4.JPEG\tn00000000"), "class 'n00000000', unknown to"),
+    (changed(ANNOTATIONS, b"val_5.JPEG", b"val_6.JPEG"), "line 6: val_6.JPEG is there twice"),
+    ({**files(), ANNOTATIONS: b"\n"}, "lists no images"),
+    ({**files(), ANNOTATIONS: b"val_0.JPEG\n"}, "class '', unknown to wnids.txt"),
+    ({**files(), "val/images/val_99.JPEG": b"x"}, "val_99.JPEG has no line in val_annotations.txt"),
+    ({**files(), "wnids.txt": b""}, "names no class"),
+    ({**files(), "wnids.txt": b"n1\nn1\n"}, "names no class or one twice"),
+    ({**files(), "wnids.txt": files()["wnids.txt"] + b"\nn09999999"}, "class n09999999 has no images"),
+    ({**files(), "wnids.txt": b"n02124075\nn01443537"}, "n09246464 is no class that wnids.txt names"),
+    (without(*[name for name in files() if name.startswith("train/n09")]), "class n09246464 has no images"),
+]
+
+
 @FORMS
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (without("val/images/val_4.JPEG"), r"val_annotations.txt, line 7: the image val/images/val_4.JPEG is missing"),
-        (changed(ANNOTATIONS, b"val_4.JPEG\tn01443537", b"val_4.JPEG\tn00000000"), "class 'n00000000', unknown to"),
-        (changed(ANNOTATIONS, b"val_5.JPEG", b"val_6.JPEG"), "line 6: val_6.JPEG is there twice"),
-        ({**files(), ANNOTATIONS: b"\n"}, "lists no images"),
-        ({**files(), ANNOTATIONS: b"val_0.JPEG\n"}, "class '', unknown to wnids.txt"),
-        ({**files(), "val/images/val_99.JPEG": b"x"}, "val_99.JPEG has no line in val_annotations.txt"),
-        ({**files(), "wnids.txt": b""}, "names no class"),
-        ({**files(), "wnids.txt": b"n1\nn1\n"}, "names no class or one twice"),
-        ({**files(), "wnids.txt": files()["wnids.txt"] + b"\nn09999999"}, "class n09999999 has no images"),
-        ({**files(), "wnids.txt": b"n02124075\nn01443537"}, "n09246464 is no class that wnids.txt names"),
-        (without(*[name for name in files() if name.startswith("train/n09")]), "class n09246464 has no images"),
-    ],
-)
-def test_contradictions_are_named_with_the_remedy(
-    content: dict[str, bytes], sentence: str, write: Write, tmp_path: Path
+def test_contradictions_are_named_with_the_remedy(write: Write, tmp_path: Path) -> None:
+    for number, (content, sentence) in enumerate(CONTRADICTIONS):
+        write(tmp_path / str(number), content)
+        refused = refusal(TinyImageNet(tmp_path / str(number)).info)
+        assert refused.startswith("DataError") and sentence in refused, (sentence, refused)
+        assert refused.endswith("bench fetch tiny-imagenet`"), refused
+
+
+def test_zip_without_its_text_files_or_with_a_huge_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, content)
-    with pytest.raises(DataError, match=f"{sentence}.*bench fetch tiny-imagenet"):
-        TinyImageNet(tmp_path).info()
-
-
-def test_zip_without_its_text_files_is_refused(tmp_path: Path) -> None:
+    monkeypatch.setattr("bench.sources.tiny_imagenet._MOST_BYTES", 100)
+    write_zip(tmp_path / "huge")
+    with pytest.raises(DataError, match=r"val_annotations.txt has \d+ bytes, more than the 100"):
+        TinyImageNet(tmp_path / "huge").info()
     write_zip(tmp_path, without("wnids.txt"))
     with pytest.raises(DataError, match=r"does not hold tiny-imagenet-200/wnids.txt"):
         TinyImageNet(tmp_path).info()
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
-def test_zip_cut_short_is_one_sentence(kept: float, tmp_path: Path) -> None:
+def test_zip_cut_short_is_one_sentence(tmp_path: Path) -> None:
     path = write_zip(tmp_path)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(DataError, match=r"cut short or damaged .*; remove it and run `bench fetch tiny-imagenet`"):
-        TinyImageNet(tmp_path).info()
+    for kept in (0.0, 0.5, 0.99):
+        path.write_bytes(data[: int(len(data) * kept)])
+        refused = refusal(TinyImageNet(tmp_path).info)
+        assert f"{path} is cut short or damaged (" in refused, kept
+        assert refused.endswith("; remove it and run `bench fetch tiny-imagenet`"), kept
 
 
 def test_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
@@ -261,16 +269,8 @@ def test_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
         member = archive.getinfo(f"{TOP}/val/images/val_7.JPEG")
     data[member.header_offset + 30 + len(member.filename) + 100] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"val/images/val_7.JPEG is damaged"):
+    with pytest.raises(DataError, match=r"val/images/val_7.JPEG is cut short or damaged"):
         list(splits["test"].blocks())
-
-
-@FORMS
-def test_corrupt_jpeg_is_named_by_the_decoder(write: Write, tmp_path: Path) -> None:
-    write(tmp_path, {**files(), "val/images/val_7.JPEG": b"no JPEG"})
-    split = StreamedSplit("test", TinyImageNet(tmp_path).splits()["test"], 3, lambda _: None)
-    with pytest.raises(DecodeError, match=r"val/images/val_7.JPEG"):
-        list(split.blocks())
 
 
 def test_file_that_vanishes_is_one_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from bench.errors import DataError
 from bench.sources.unpickle import dump_python2, load_pickle
+from tests.refusals import refusal
 
 PIXELS = np.arange(4 * 3072, dtype=np.uint64).astype(np.uint8).reshape(4, 3072)
 CONTENT: dict[str, Any] = {
@@ -62,12 +64,12 @@ def test_official_form_is_read() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("array", [PIXELS, np.asfortranarray(PIXELS), PIXELS.astype(">i4"), PIXELS[:0]])
-def test_arrays_of_todays_numpy_are_read(protocol: int, array: np.ndarray[Any, Any]) -> None:
-    loaded = load_pickle(pickle.dumps({b"data": array, "labels": [1]}, protocol), "batch")
-    np.testing.assert_array_equal(loaded["data"], array)
-    assert loaded["data"].dtype == array.dtype
-    assert loaded["labels"] == [1]
+def test_arrays_of_todays_numpy_are_read(protocol: int) -> None:
+    for array in (PIXELS, np.asfortranarray(PIXELS), PIXELS.astype(">i4"), PIXELS[:0]):
+        loaded = load_pickle(pickle.dumps({b"data": array, "labels": [1]}, protocol), "batch")
+        np.testing.assert_array_equal(loaded["data"], array)
+        assert loaded["data"].dtype == array.dtype
+        assert loaded["labels"] == [1]
 
 
 class _Hostile:
@@ -79,53 +81,53 @@ class _Hostile:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("function", [os.system, eval, exec, os.mkdir, functools.partial, getattr])
-def test_another_class_is_refused_and_not_run(protocol: int, function: Any, tmp_path: Path) -> None:
+def test_another_class_is_refused_and_not_run(protocol: int, tmp_path: Path) -> None:
     made = tmp_path / "made"
-    command = str(made) if function is os.mkdir else f"__import__('os').mkdir({str(made)!r})"
-    data = pickle.dumps({"data": _Hostile(function, command), "labels": []}, protocol)
-    with pytest.raises(DataError, match=r"batch names \w+\.\w+.*not run; replace it by the official file"):
-        load_pickle(data, "batch")
-    assert not made.exists()
+    for function in (os.system, eval, exec, os.mkdir, functools.partial, getattr):
+        command = str(made) if function is os.mkdir else f"__import__('os').mkdir({str(made)!r})"
+        data = pickle.dumps({"data": _Hostile(function, command), "labels": []}, protocol)
+        refused = refusal(load_pickle, data, "batch")
+        assert re.search(r"batch names \w+\.\w+.*not run; replace it by the official file", refused), function
+        assert not made.exists(), function
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"(S'x'\nios\nsystem\n.",  # INST
-        b"(cos\nsystem\nS'x'\no.",  # OBJ
-        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",  # STACK_GLOBAL
-        b"cnumpy\nload\n.",
-        b"cnumpy.core.multiarray\nscalar\n.",
-        b"cnumpy._core.multiarray\n_reconstruct.__globals__\n.",
-        b"\x80\x02c__builtin__\neval\n.",
-    ],
-)
-def test_other_ways_to_name_something_are_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match="which was not run"):
-        load_pickle(data, "batch")
+OTHER_NAMES = [
+    b"(S'x'\nios\nsystem\n.",  # INST
+    b"(cos\nsystem\nS'x'\no.",  # OBJ
+    b"\x80\x04\x8c\x02os\x8c\x06system\x93.",  # STACK_GLOBAL
+    b"cnumpy\nload\n.",
+    b"cnumpy.core.multiarray\nscalar\n.",
+    b"cnumpy._core.multiarray\n_reconstruct.__globals__\n.",
+    b"\x80\x02c__builtin__\neval\n.",
+]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"cnumpy\ndtype\n}X\x01\x00\x00\x00a]sb.",  # state for a function that we lend
-        b"P1\n.",  # a persistent identifier
-        b"\x82\x01.",  # an extension
-        b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x04\x00\x00\x00zlib\x86R.",
-        b"]\x94.",
-        b"",
-        b"not a pickle",
-        pickle.dumps([1, 2]),
-        pickle.dumps({1: 2}),
-        pickle.dumps({"data": np.array([object(), None], object)[1:]}),
-        pickle.dumps({"data": np.zeros(2, "U3")}),
-        pickle.dumps({"data": np.zeros(2, [("a", "u1")])}),
-    ],
-)
-def test_what_is_no_such_pickle_is_one_sentence(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"batch (is not a readable CIFAR-10 pickle|names)"):
-        load_pickle(data, "batch")
+def test_other_ways_to_name_something_are_refused() -> None:
+    for data in OTHER_NAMES:
+        assert "which was not run" in refusal(load_pickle, data, "batch"), data
+
+
+NO_BATCHES = [
+    b"cnumpy\ndtype\n}X\x01\x00\x00\x00a]sb.",  # state for a function that we lend
+    b"P1\n.",  # a persistent identifier
+    b"\x82\x01.",  # an extension
+    b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x04\x00\x00\x00zlib\x86R.",
+    b"]\x94.",
+    b"",
+    b"not a pickle",
+    pickle.dumps([1, 2]),
+    pickle.dumps({1: 2}),
+    pickle.dumps({"data": np.array([object(), None], object)[1:]}),
+    pickle.dumps({"data": np.zeros(2, "U3")}),
+    pickle.dumps({"data": np.zeros(2, [("a", "u1")])}),
+]
+
+
+def test_what_is_no_such_pickle_is_one_sentence() -> None:
+    for data in NO_BATCHES:
+        assert re.match(
+            r"DataError: batch (is not a readable CIFAR-10 pickle|names)", refusal(load_pickle, data, "batch")
+        )
 
 
 def test_shape_that_does_not_match_the_bytes_is_refused() -> None:
@@ -145,6 +147,7 @@ def test_claims_of_great_size_take_no_memory() -> None:
             load_pickle(b"\x80\x04" + claim + b"abc.", "batch")
 
 
+@settings(max_examples=50)
 @given(cut=st.integers(0, len(OFFICIAL_FORM) - 1))
 def test_truncated_pickle_is_one_sentence(cut: int) -> None:
     with pytest.raises(DataError, match=r"batch (is not a readable CIFAR-10 pickle|names numpy)"):
@@ -154,7 +157,7 @@ def test_truncated_pickle_is_one_sentence(cut: int) -> None:
 SMALL = dump_python2({"labels": [1, 2], "data": np.zeros((2, 3), np.uint8)})
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @example(base=pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4), changes=[(23, 10)])
 @given(
     base=st.sampled_from([SMALL, PYTHON2, pickle.dumps({"data": PIXELS[:1, :5], b"labels": [1]}, 4)]),
@@ -173,7 +176,7 @@ def test_mutated_bytes_give_a_dict_or_one_sentence(base: bytes, changes: list[tu
         assert all(isinstance(key, str) for key in loaded)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=200))
 def test_random_bytes_give_a_dict_or_one_sentence(data: bytes) -> None:
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +20,7 @@ Report = Callable[[str, int, int], None]
 
 
 class Archive(NamedTuple):
-    """An official download.
-
-    Attributes:
-        url: where it is published.
-        name: file name to keep it under.
-        md5: checksum of the whole file, as its publisher states it.
-        size: bytes, for the free-space check; 0 where not published.
-    """
+    """An official download: address, file name, the md5 that its publisher states, bytes (0: not published)."""
 
     url: str
     name: str
@@ -35,7 +29,7 @@ class Archive(NamedTuple):
 
 
 class SourceOptions(BaseModel):
-    """How a ragged source is taken.
+    """How a ragged source is read.
 
     Attributes:
         resize: short side in pixels that larger images are stored with; None keeps them as they are.
@@ -50,39 +44,28 @@ class SourceOptions(BaseModel):
     test_share: float = Field(default=0.2, gt=0, lt=1)
 
     def given(self) -> dict[str, Any]:
-        """What is not as usual."""
+        """The options that differ from their defaults."""
         return self.model_dump(exclude_defaults=True)
 
-    def identity(self) -> str:
-        """The same in words that do not change with new options."""
-        return json.dumps(self.given(), sort_keys=True)
-
     def suffix(self) -> str:
-        """The same for a folder's name."""
+        """These for a folder's name."""
         return "".join(f"-{name}={value}" for name, value in sorted(self.given().items()))
 
 
 class Source(abc.ABC):
-    """A dataset's official files below one folder."""
+    """A dataset's official files below one folder.
+
+    ``summary`` is one line for ``bench datasets``, ``archive`` the official download, or None where there is nothing to
+    fetch, and ``ragged`` says whether the images have many sizes.
+    """
 
     name: str
     summary: ClassVar[str]
-    """One line for ``bench datasets``."""
-    archive: ClassVar[Archive | None]
-    """The official download, or None for a bundled dataset."""
+    archive: ClassVar[Archive | None] = None
     ragged: ClassVar[bool] = False
-    """Whether its images have many sizes."""
 
     def __init__(self, data_dir: Path, options: SourceOptions | None = None) -> None:
-        """Read nothing yet.
-
-        Args:
-            data_dir: holds one folder a dataset.
-            options: how the source is taken.
-
-        Raises:
-            UsageError: options for a source whose images have one size and whose splits are given.
-        """
+        """Read nothing yet. ``data_dir`` holds one folder a dataset; options that do not fit are a ``UsageError``."""
         self.folder = data_dir / self.name
         self.options = options or SourceOptions()
         if not self.ragged and self.options.given():
@@ -91,7 +74,7 @@ class Source(abc.ABC):
 
     @property
     def store_name(self) -> str:
-        """What the folder of its stores is called."""
+        """Name of the folder of its stores."""
         return f"{self.name}{self.options.suffix()}"
 
     def notes(self) -> list[str]:
@@ -106,33 +89,36 @@ class Source(abc.ABC):
     def info(self) -> DatasetInfo:
         """What the files are. Checks checksums, so it may read all of them once.
 
-        Raises:
-            DataError: files that are missing, damaged or not of the official layout.
+        Files that are missing, damaged or not of the official layout are a ``DataError``.
         """
 
     @abc.abstractmethod
     def splits(self) -> dict[str, Split]:
-        """``train`` and ``test``.
+        """``train`` and ``test``; errors as of ``info``."""
 
-        Raises:
-            DataError: as ``info``.
-        """
-
-    @abc.abstractmethod
-    def make_twin(self, fraction: float, report: Report) -> None:
+    def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
         """Write a synthetic twin in the official layout into the folder, or nothing at all.
 
-        Raises:
-            UsageError: the dataset is bundled, or the folder holds something else.
+        A fraction outside (0, 1] or other data in the way is a ``UsageError``, a full disk a ``DataError``.
         """
+        raise UsageError(f"{self.name} is bundled or your own data; --synthetic is for datasets that are downloaded")
 
     def unpack(self, archive: Path, report: Report) -> Path:  # noqa: ARG002
-        """What is left to do with a verified download; nothing where the archive is read as it is.
-
-        Returns:
-            What the dataset is now read from.
-        """
+        """Make a verified download readable, if it is not yet, and return what is then read."""
         return archive
+
+    def _info(self, classes: tuple[str, ...], identity: str, *, official: bool, synthetic: bool) -> DatasetInfo:
+        """``identity`` stands for what the files hold, and in the fingerprint for the options, too, where there are."""
+        if self.ragged:
+            identity += f" {json.dumps(self.options.given(), sort_keys=True)}"
+        return DatasetInfo(
+            name=self.name,
+            official=official and self.options.resize is None,
+            synthetic=synthetic,
+            classes=classes,
+            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+            resize=self.options.resize,
+        )
 
 
 class LimitedSplit:
@@ -141,19 +127,9 @@ class LimitedSplit:
     def __init__(self, split: Split, limit: int) -> None:
         if limit < 1:
             raise UsageError(f"--limit must be at least 1, not {limit}")
-        self._split = split
+        self._split, self.encoding, self.shape = split, split.encoding, split.shape
         count = min(limit, len(split))
         self._chosen = np.arange(count) * len(split) // max(count, 1)
-
-    @property
-    def encoding(self) -> Literal["raw", "jpeg"]:
-        """As of the whole split."""
-        return self._split.encoding
-
-    @property
-    def shape(self) -> tuple[int, int, int] | None:
-        """As of the whole split."""
-        return self._split.shape
 
     def __len__(self) -> int:
         return len(self._chosen)

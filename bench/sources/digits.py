@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UsageError
-from bench.sources.base import Archive, Report, Source
+from bench.sources.base import Source
 from loaders import Block, DatasetInfo, Split
 
 # sha256 of the 1,797 images as bytes 0..16 followed by their labels as bytes.
@@ -25,22 +24,17 @@ class ArraySplit:
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         self._images, self._labels = images, labels
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)``."""
-        _, channels, height, width = self._images.shape
-        return channels, height, width
+        _, channels, height, width = images.shape
+        self.shape = (channels, height, width)
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Blocks of 1,024 samples."""
-        end = len(self) if stop is None else stop
-        for begin in range(start, end, 1024):
-            part = slice(begin, min(begin + 1024, end))
-            yield Block(self._images[part], None, self._labels[part])
+        """All in one block."""
+        images, labels = self._images[start:stop], self._labels[start:stop]
+        if len(labels):
+            yield Block(images, None, labels)
 
 
 class Digits(Source):
@@ -48,7 +42,6 @@ class Digits(Source):
 
     name = "digits"
     summary = "1,437 / 360 handwritten digits, 3x32x32, bundled with scikit-learn"
-    archive: ClassVar[Archive | None] = None
 
     def missing(self) -> str | None:
         """Never: the data comes with scikit-learn."""
@@ -58,13 +51,8 @@ class Digits(Source):
         """Official when scikit-learn's copy has the known checksum."""
         images, labels = self._data
         checksum = hashlib.sha256(images.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
-        return DatasetInfo(
-            name=self.name,
-            official=checksum == OFFICIAL_SHA256,
-            synthetic=False,
-            classes=tuple(str(digit) for digit in range(10)),
-            fingerprint=checksum,
-        )
+        official, classes = checksum == OFFICIAL_SHA256, tuple("0123456789")
+        return DatasetInfo(name=self.name, official=official, synthetic=False, classes=classes, fingerprint=checksum)
 
     def splits(self) -> dict[str, Split]:
         """Every fifth sample, counted in the order of classes, is a test sample: 1,437 and 360, stratified."""
@@ -75,14 +63,7 @@ class Digits(Source):
         images = np.ascontiguousarray(np.broadcast_to(grey[:, None], (len(grey), 3, 32, 32)))
         test = np.zeros(len(labels), bool)
         test[np.argsort(labels, kind="stable")[::5]] = True
-        return {
-            "train": ArraySplit(images[~test], labels[~test]),
-            "test": ArraySplit(images[test], labels[test]),
-        }
-
-    def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
-        """There is none: the real data is bundled."""
-        raise UsageError("digits is bundled with scikit-learn; it needs neither a download nor a twin")
+        return {"train": ArraySplit(images[~test], labels[~test]), "test": ArraySplit(images[test], labels[test])}
 
     @cached_property
     def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

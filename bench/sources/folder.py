@@ -6,26 +6,23 @@ import hashlib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
-from bench.errors import UsageError
-from bench.sources.base import Archive, Report, Source, SourceOptions
-from bench.sources.files import MARKER, exists, shown
-from bench.sources.image_folder import Survey, no_folder, survey
-from bench.sources.resized import splits_of
+from bench.sources.base import Source, SourceOptions
+from bench.sources.class_folders import no_folder, survey
+from bench.sources.file_split import FolderFiles, Survey
+from bench.sources.files import shown
 from loaders import DatasetInfo, Split
 
 PREFIX = "folder:"
 
 
 class Folder(Source):
-    """Images of any size and of the formats of `picture_tree.SUFFIXES`, by the rule of `loaders.images.kinds`.
+    """Images of any size and of the formats of `class_folders.SUFFIXES`, by the rule of `loaders.images.kinds`.
 
     The fingerprint covers every image's path below the folder and its size, not its content.
     """
 
     summary = "your own pictures: FOLDER/CLASS/IMAGE, or FOLDER/train/… beside FOLDER/val/…"
-    archive: ClassVar[Archive | None] = None
     ragged = True
 
     def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
@@ -37,9 +34,9 @@ class Folder(Source):
     @property
     def store_name(self) -> str:
         """Two folders of one name have stores of their own."""
-        place = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:8]
+        digest = hashlib.sha256(str(self.folder).encode(errors="surrogateescape")).hexdigest()[:8]
         name = re.sub(r"[^\w.+-]+", "_", self.folder.name)
-        return f"folder-{name}-{place}{self.options.suffix()}"
+        return f"folder-{name}-{digest}{self.options.suffix()}"
 
     def missing(self) -> str | None:
         """None as soon as there is such a folder."""
@@ -47,28 +44,16 @@ class Folder(Source):
 
     def info(self) -> DatasetInfo:
         """Never official, and synthetic only where it is a twin's tree."""
-        found = self._survey
-        identity = f"{found.fingerprint} {self.options.identity()}"
-        return DatasetInfo(
-            name=self.name,
-            official=False,
-            synthetic=exists(self.folder / MARKER),
-            classes=found.classes,
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-            resize=self.options.resize,
-        )
+        synthetic = FolderFiles(self.folder).has_marker()
+        return self._info(self._survey.classes, self._survey.fingerprint, official=False, synthetic=synthetic)
 
     def splits(self) -> dict[str, Split]:
         """As the folder is split, or by a seeded share of each class."""
-        return splits_of(self.folder, self._survey, self.options.resize)
+        return self._survey.splits(FolderFiles(self.folder), None, self.options.resize)
 
     def notes(self) -> list[str]:
         """Files left out, and classes without images."""
         return self._survey.notes
-
-    def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
-        """There is none."""
-        raise UsageError("folder:PATH is your own data; --synthetic is for the official data sets")
 
     @cached_property
     def _survey(self) -> Survey:

@@ -1,31 +1,24 @@
-"""Sources by name, imported only when asked for."""
+"""Sources by the names of their datasets."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import Source, SourceOptions
+from bench.sources.cifar10 import Cifar10
+from bench.sources.digits import Digits
 from bench.sources.folder import PREFIX, Folder
+from bench.sources.imagenette import Imagenette, Imagenette160, Imagenette320
+from bench.sources.tiny_imagenet import TinyImageNet
 
-SOURCES: dict[str, str] = {
-    "digits": "bench.sources.digits:Digits",
-    "cifar10": "bench.sources.cifar10:Cifar10",
-    "tiny-imagenet": "bench.sources.tiny_imagenet:TinyImageNet",
-    "imagenette": "bench.sources.imagenette:Imagenette",
-    "imagenette-320": "bench.sources.imagenette:Imagenette320",
-    "imagenette-160": "bench.sources.imagenette:Imagenette160",
+SOURCES: dict[str, type[Source]] = {
+    source.name: source for source in (Digits, Cifar10, TinyImageNet, Imagenette, Imagenette320, Imagenette160)
 }
 
 
 def open_source(name: str, data_dir: Path, options: SourceOptions | None = None) -> Source:
-    """The source of a dataset.
-
-    Args:
-        name: one of `SOURCES`, or ``folder:PATH``.
-        data_dir: holds one folder a dataset.
-        options: how it is taken.
+    """The source of a dataset: one of `SOURCES`, below ``data_dir``, or ``folder:PATH``.
 
     Raises:
         UsageError: no such dataset, or options that do not fit it.
@@ -37,9 +30,7 @@ def open_source(name: str, data_dir: Path, options: SourceOptions | None = None)
         return Folder(Path(path), options)
     if name not in SOURCES:
         raise UsageError(f"no dataset is called {name!r}; there are: {', '.join(SOURCES)}, and folder:PATH")
-    module, _, attribute = SOURCES[name].partition(":")
-    source: Source = getattr(importlib.import_module(module), attribute)(data_dir, options)
-    return source
+    return SOURCES[name](data_dir, options)
 
 
 def why_missing(name: str, data_dir: Path) -> str | None:

@@ -1,12 +1,13 @@
 """Images for the twins: crops of two photographs, with a colour, a shape and a grating that depend on the class.
 
-Every image is computed from (class, split, index) alone, so a smaller twin holds the first images of a larger one
-and the same call gives the same bytes on one machine. The photographs give JPEG decoders real work; the cues are
-drawn with strengths that vary from image to image, so that a small ConvNet learns them but not in full.
+Every image is computed from (class, split, index) alone, so a smaller twin holds the first images of a larger one. The
+photographs give JPEG decoders real work; the strength of the cues varies from image to image, so that a small ConvNet
+learns them but not in full.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,18 @@ from numpy.typing import NDArray
 
 VERSION = 1
 """Raise it when the images change, so that a twin says which generator made it."""
+GREY_SHARE = 0.02
+"""Share of grey-scale images, where the dataset has such images."""
 
 _SEED = 20_240_229
 _DRAWS = 20
+_NAMES = (
+    "photograph", "x", "y", "scale", "turn", "hue_a", "hue_b", "tint", "brightness", "contrast",
+    "shape_x", "shape_y", "shape_size", "shape_gain", "depth", "phase",
+)  # fmt: skip
+"""What the first uniform numbers of each image decide; the last one decides whether it is grey-scale."""
 _HUES, _SHAPES, _GRATINGS = 8, 5, 5
 _COMBINATIONS = _HUES * _SHAPES * _GRATINGS
-_GREY_SHARE = 0.02
 # Images per vectorised step: small enough for the processor's cache.
 _CHUNK = 64
 
@@ -27,12 +34,10 @@ Floats = NDArray[np.float32]
 
 
 class Rendered(NamedTuple):
-    """Some images of one class.
+    """Images of one class.
 
-    Attributes:
-        images: uint8 ``[n, size, size, 3]``.
-        grey: which of them are grey-scale, where the dataset has such images.
-        boxes: int ``[n, 4]``, the shape's first and last column and row: x0, y0, x1, y1.
+    ``images`` is uint8 ``[n, size, size, 3]``; ``grey`` says which are grey-scale, where the dataset has such images;
+    ``boxes`` ``[n, 4]`` are the first and last column and row of the class's shape: x0, y0, x1, y1.
     """
 
     images: NDArray[np.uint8]
@@ -44,25 +49,14 @@ class Renderer:
     """Draws images of one size; threads may share it."""
 
     def __init__(self, size: int, clarity: float = 1.0) -> None:
-        """Prepare the photographs.
-
-        Args:
-            size: height and width in pixels.
-            clarity: factor on the strength of the cues: more classes need clearer ones.
-        """
+        """``clarity`` is a factor on the strength of the cues: more classes need clearer ones."""
         self.size, self._clarity = size, np.float32(clarity)
         axis = ((np.arange(size, dtype=np.float32) + 0.5) / size) * 2 - 1
         self._x, self._y = axis[None, None, :], axis[None, :, None]
         self._photographs = _photographs(size)
 
     def render(self, label: int, split: int, indices: NDArray[np.int64]) -> Rendered:
-        """The images of one class with these numbers.
-
-        Args:
-            label: the class.
-            split: 0 for training, 1 for test.
-            indices: which images of the class.
-        """
+        """The images of one class with these numbers; ``split`` is 0 for training and 1 for test."""
         count = int(indices.max(initial=-1)) + 1
         raw = np.random.Philox(key=np.array([_SEED, label * 2 + split], np.uint64)).random_raw(count * _DRAWS)
         draws = ((raw >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)).reshape(count, _DRAWS)[indices]
@@ -70,10 +64,12 @@ class Renderer:
         boxes = np.empty((len(indices), 4), np.int64)
         for start in range(0, len(indices), _CHUNK):
             part = slice(start, start + _CHUNK)
-            self._draw(label, _Draws(draws[part]), images[part], boxes[part])
-        return Rendered(images, draws[:, -1] < _GREY_SHARE, boxes)
+            # Shaped to broadcast over pixels.
+            named = SimpleNamespace(**{name: draws[part, i, None, None] for i, name in enumerate(_NAMES)})
+            self._draw(label, named, images[part], boxes[part])
+        return Rendered(images, draws[:, -1] < GREY_SHARE, boxes)
 
-    def _draw(self, label: int, draws: _Draws, out: NDArray[np.uint8], boxes: NDArray[np.int64]) -> None:
+    def _draw(self, label: int, draws: SimpleNamespace, out: NDArray[np.uint8], boxes: NDArray[np.int64]) -> None:
         # 97 has no factor in common with the number of combinations: ten classes already differ in all three cues.
         code = label * 97 % _COMBINATIONS
         hue, shape, grating = code % _HUES, code // _HUES % _SHAPES, code // (_HUES * _SHAPES)
@@ -92,7 +88,7 @@ class Renderer:
             plane += shade + tint
             out[..., channel] = np.clip(plane, 0, 255, out=plane)
 
-    def _crops(self, draws: _Draws) -> Floats:
+    def _crops(self, draws: SimpleNamespace) -> Floats:
         """A square from one of the photographs, turned a little: float ``[n, size, size, 3]``."""
         height, width = self._photographs.shape[1:]
         half = self.size * (0.7 + 0.8 * draws.scale)
@@ -108,7 +104,7 @@ class Renderer:
         crops: Floats = packed.view(np.uint8).reshape(*packed.shape, 4)[..., :3].astype(np.float32)
         return crops
 
-    def _shape(self, shape: int, draws: _Draws, boxes: NDArray[np.int64]) -> Floats:
+    def _shape(self, shape: int, draws: SimpleNamespace, boxes: NDArray[np.int64]) -> Floats:
         """What brightens or darkens the pixels of the class's shape."""
         radius = 0.35 + 0.25 * draws.shape_size
         centre_x, centre_y = 0.7 * (draws.shape_x - 0.5), 0.7 * (draws.shape_y - 0.5)
@@ -124,37 +120,22 @@ class Renderer:
                 inside = (np.minimum(dx, dy) < 0.25) & (np.maximum(dx, dy) < 1)
             case _:  # two bars
                 inside = (dx < 1) & (np.abs(dy - 0.5) < 0.22)
-        corners = np.concatenate([c.reshape(-1, 1) for c in (centre_x - radius, centre_y - radius)], axis=1)
-        ends = np.concatenate([c.reshape(-1, 1) for c in (centre_x + radius, centre_y + radius)], axis=1)
-        boxes[:] = np.clip((np.concatenate([corners, ends], axis=1) + 1) / 2 * self.size, 0, self.size - 1)
+        edges = (centre_x - radius, centre_y - radius, centre_x + radius, centre_y + radius)
+        corners = np.stack([edge.ravel() for edge in edges], axis=1)
+        boxes[:] = np.clip((corners + 1) / 2 * self.size, 0, self.size - 1)
         strength = self._clarity * (8 + 45 * draws.shape_gain) * (-1 if shape % 2 else 1)
         shade: Floats = inside * strength.astype(np.float32)
         return shade
 
-    def _grating(self, grating: int, draws: _Draws) -> Floats:
+    def _grating(self, grating: int, draws: SimpleNamespace) -> Floats:
         """A factor of light and dark stripes: none, wide or narrow, lying or standing."""
         if grating == 0:
             return np.ones((1, 1, 1), np.float32)
         axis = self._x if grating % 2 else self._y
         waves = np.float32(np.pi) * (3 if grating < 3 else 6)
         depth = self._clarity * (0.03 + 0.22 * draws.depth)
-        stripes = np.float32(1) + depth * np.cos(waves * axis + 2 * np.float32(np.pi) * draws.phase)
+        stripes: Floats = np.float32(1) + depth * np.cos(waves * axis + 2 * np.float32(np.pi) * draws.phase)
         return stripes.astype(np.float32)
-
-
-class _Draws:
-    """Uniform numbers of each image by what they decide, shaped to broadcast over pixels."""
-
-    _NAMES = (
-        "photograph", "x", "y", "scale", "turn", "hue_a", "hue_b", "tint", "brightness", "contrast",
-        "shape_x", "shape_y", "shape_size", "shape_gain", "depth", "phase",
-    )  # fmt: skip
-
-    def __init__(self, values: Floats) -> None:
-        self._values = values
-
-    def __getattr__(self, name: str) -> Floats:
-        return self._values[:, self._NAMES.index(name), None, None]
 
 
 def _photographs(size: int) -> NDArray[np.uint32]:

@@ -3,92 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from functools import cached_property
+import os
+import re
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar
+
+import numpy as np
 
 from bench.errors import DataError, UsageError
-from bench.sources.base import Archive, Report, Source
-from bench.sources.files import MARKER, VERIFIED, exists, file_md5, is_verified, write_marker
-from bench.sources.tiny_layout import ARCHIVE, TOP, Contents, Place, Samples, Tree, ZipTree, survey
-from loaders import Block, DatasetInfo, Split
+from bench.sources.archives import ArchiveFiles, extract
+from bench.sources.base import Archive, Report
+from bench.sources.file_split import DatasetFiles, FolderFiles, Samples, Survey
+from bench.sources.files import exists, read_errors
+from bench.sources.official import Contents, OfficialSource
+from bench.sources.twins import make_tiny_imagenet_twin
 
-_BLOCK = 512
-
-
-class _Survey(NamedTuple):
-    """What the files turned out to be."""
-
-    place: Place
-    contents: Contents
-    info: DatasetInfo
-
-
-class FileSplit:
-    """JPEG files of one split, a block at a time."""
-
-    encoding: Literal["raw", "jpeg"] = "jpeg"
-    shape = (3, 64, 64)
-
-    def __init__(self, place: Place, samples: Samples) -> None:
-        self._place, self._samples = place, samples
-
-    def __len__(self) -> int:
-        return len(self._samples.paths)
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Blocks of at most 512 files; grey-scale files become three channels where they are decoded."""
-        paths, labels = self._samples
-        end = len(paths) if stop is None else stop
-        with self._place.opened() as read:
-            for begin in range(start, end, _BLOCK):
-                part = slice(begin, min(begin + _BLOCK, end))
-                yield Block(None, [read(path) for path in paths[part]], labels[part], paths[part])
+TOP = "tiny-imagenet-200"
+ARCHIVE = "tiny-imagenet-200.zip"
+SHAPE = (3, 64, 64)
+ANNOTATIONS = "val/val_annotations.txt"
+TEXTS = ("wnids.txt", "words.txt", ANNOTATIONS)
+_RESTORE = "restore the official files or run `bench fetch tiny-imagenet`"
+# The official files have 2 kB on average; one of this size is no 64x64 JPEG and is not taken into memory.
+_MOST_BYTES = 16 << 20
 
 
-class TinyImageNet(Source):
+class TinyImageNet(OfficialSource):
     """100,000 / 10,000 photographs of 200 classes; the test split is the official validation set.
 
-    Read is the first complete one of: the tree ``tiny-imagenet-200/``, ``tiny-imagenet-200.zip``, a twin's tree. The
-    fingerprint of files without a known checksum covers the class list, the annotations and every image's name and
+    The fingerprint of files without a known checksum covers the class list, the annotations and every image's name and
     size, not its content.
     """
 
     name = "tiny-imagenet"
     summary = "100,000 / 10,000 JPEG photographs of 200 classes, 3x64x64"
-    archive: ClassVar[Archive | None] = Archive(
-        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        name=ARCHIVE,
-        md5="90528d7ca1a48142e341f4ef8d21d0de",
-        size=248_100_043,
+    archive: ClassVar[Archive] = Archive(
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip", ARCHIVE, "90528d7ca1a48142e341f4ef8d21d0de", 248_100_043
     )
 
-    def missing(self) -> str | None:
-        """None as soon as there is a zip or a tree with its text files and folders."""
-        if self._found() is not None:
-            return None
-        remedy = "run `bench fetch tiny-imagenet`, or `bench fetch tiny-imagenet --synthetic` for a stand-in"
-        tree = self.folder / TOP
-        if exists(tree):
-            return f"{tree} lacks {', '.join(self._absent())}; restore the official files or {remedy}"
-        return f"tiny-imagenet is not in {self.folder}, where {ARCHIVE} or the tree {TOP}/ should lie; {remedy}"
+    def _candidates(self) -> list[DatasetFiles]:
+        return [self._tree(), self._zip(self.folder / ARCHIVE)]
 
-    def info(self) -> DatasetInfo:
-        """Official when the zip has the known checksum, or ``bench fetch`` extracted or checked the tree."""
-        return self._survey.info
-
-    def splits(self) -> dict[str, Split]:
-        """Train is ``train``, test is ``val``; see ``tiny_layout.survey`` for their order."""
-        place, contents, _ = self._survey
-        return {"train": FileSplit(place, contents.train), "test": FileSplit(place, contents.test)}
+    def _examine(self, files: DatasetFiles) -> Contents:
+        return self._listed(files, survey(files), SHAPE)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
-        from bench.sources.twins import make_tiny_imagenet_twin
-
-        make_tiny_imagenet_twin(self.folder, TOP, ARCHIVE, fraction, report)
-        self.__dict__.pop("_survey", None)
+        make_tiny_imagenet_twin(self.folder / TOP, ARCHIVE, fraction, report)
+        self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:
         """Extract the verified zip, as other programs expect the tree, or check the tree that is there against it.
@@ -96,53 +58,118 @@ class TinyImageNet(Source):
         Raises:
             UsageError: another tree is in the way.
         """
-        from bench.sources.extraction import extract
-
-        tree = self.folder / TOP
-        listed = survey(ZipTree(archive)).fingerprint
-        if not exists(tree) or exists(tree / MARKER):
+        tree = self._tree()
+        fingerprint = survey(self._zip(archive)).fingerprint
+        if not exists(tree.path) or tree.has_marker():
             extract(archive, self.folder, TOP, report)
-        elif self._absent() or survey(Tree(tree)).fingerprint != listed:
-            raise UsageError(f"{tree} does not hold what {archive.name} holds; move it away and run this again")
-        if self.archive is not None:
-            write_marker(tree / VERIFIED, {"archive_md5": self.archive.md5, "fingerprint": listed})
-        self.__dict__.pop("_survey", None)
-        return tree
+        elif tree.lacking() or survey(tree).fingerprint != fingerprint:
+            raise UsageError(f"{tree.path} does not hold what {archive.name} holds; move it away and run this again")
+        self._mark_verified(tree.path, fingerprint)
+        return tree.path
 
-    def _absent(self) -> list[str]:
-        names = ("wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images")
-        return [name for name in names if not exists(self.folder / TOP / name)]
+    def _tree(self) -> FolderFiles:
+        return FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
 
-    def _found(self) -> Place | None:
-        tree, archive = self.folder / TOP, self.folder / ARCHIVE
-        complete = not self._absent()
-        if complete and not exists(tree / MARKER):
-            return Tree(tree)
-        if exists(archive):
-            return ZipTree(archive)
-        return Tree(tree) if complete else None
+    def _zip(self, path: Path) -> ArchiveFiles:
+        return ArchiveFiles(path, TOP, self.name, _MOST_BYTES)
 
-    @cached_property
-    def _survey(self) -> _Survey:
-        place = self._found()
-        if place is None:
-            raise DataError(self.missing() or f"the files in {self.folder} changed while they were read; try again")
-        contents = survey(place)
-        synthetic = place.has_marker()
-        official = not synthetic and self._is_official(place, contents)
-        # Both official forms hold the same samples: extracting the archive does not make it another dataset.
-        identity = f"official {self.name}" if official else contents.fingerprint
-        info = DatasetInfo(
-            name=self.name,
-            official=official,
-            synthetic=synthetic,
-            classes=contents.classes,
-            fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-        )
-        return _Survey(place, contents, info)
 
-    def _is_official(self, place: Place, contents: Contents) -> bool:
-        known = self.archive.md5 if self.archive is not None else ""
-        if isinstance(place, ZipTree):
-            return file_md5(place.path) == known
-        return is_verified(place.path, known, contents.fingerprint, self.name)
+def survey(files: DatasetFiles) -> Survey:
+    """List all samples.
+
+    Labels are positions among the sorted identifiers of ``wnids.txt``, as ``torchvision.datasets.ImageFolder`` gives
+    them. Training images come by class and, within a class, by the numbers in their names; test images, which are
+    those of ``val``, by the numbers in their names alone. ``test/``, which has no labels, is not read.
+
+    Raises:
+        DataError: a tree that is incomplete or contradicts itself.
+    """
+    sizes = files.sizes() if isinstance(files, ArchiveFiles) else _tree_sizes(files.path)
+    sizes = {name: size for name, size in sizes.items() if _is_read(name)}
+    with files.opened() as read:
+        texts = {name: read(name) for name in TEXTS}
+    wnids = sorted(_lines(texts["wnids.txt"]))
+    if not wnids or len(set(wnids)) != len(wnids):
+        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
+    labels = {wnid: label for label, wnid in enumerate(wnids)}
+    words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
+    listing = "".join(f"{name}\t{sizes[name]}\n" for name in sorted(sizes)).encode()
+    return Survey(
+        # The first of the synonyms; names may repeat (there are two cranes), identifiers may not.
+        classes=tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids),
+        train=_samples(_training(files.path, sizes, labels), sizes, by_class=True),
+        test=_samples(_validation(files.path, sizes, labels, _lines(texts[ANNOTATIONS])), sizes, by_class=False),
+        fingerprint=hashlib.sha256(b"\0".join([listing, *texts.values()])).hexdigest(),
+        notes=[],
+    )
+
+
+def _tree_sizes(tree: Path) -> dict[str, int]:
+    """Bytes of every file that is read, by its path. Asks for sizes only, of 110,000 files: about a second."""
+    with read_errors(tree, _RESTORE):
+        sizes = {name: (tree / name).stat().st_size for name in TEXTS}
+        with os.scandir(tree / "train") as entries:
+            folders = [f"train/{entry.name}/images" for entry in entries if entry.is_dir()]
+        for folder in (*folders, "val/images"):
+            # A class without its folder has no images, which is found when the classes are counted.
+            if (tree / folder).is_dir():
+                with os.scandir(tree / folder) as entries:
+                    sizes.update((f"{folder}/{entry.name}", entry.stat().st_size) for entry in entries)
+    return sizes
+
+
+def _training(root: Path, sizes: dict[str, int], labels: dict[str, int]) -> dict[str, int]:
+    """Label of each training image."""
+    wnids = {name: name.split("/")[1] for name in sizes if name.startswith("train/")}
+    for wnid in sorted(labels.keys() ^ set(wnids.values())):
+        if wnid in labels:
+            raise DataError(f"class {wnid} has no images in {root}/train/{wnid}/images; {_RESTORE}")
+        raise DataError(f"{root}/train/{wnid} is no class that wnids.txt names; {_RESTORE}")
+    return {name: labels[wnid] for name, wnid in wnids.items()}
+
+
+def _validation(root: Path, sizes: dict[str, int], labels: dict[str, int], lines: list[str]) -> dict[str, int]:
+    """Label of each validation image, as ``val_annotations.txt`` has it."""
+    images: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        image, _, rest = line.partition("\t")
+        wnid, path = rest.split("\t")[0], f"val/images/{image}"
+        where = f"{root}/{ANNOTATIONS}, line {number}"
+        if wnid not in labels:
+            raise DataError(f"{where}: {image} has the class {wnid!r}, unknown to wnids.txt; {_RESTORE}")
+        if path not in sizes:
+            raise DataError(f"{where}: the image {path} is missing; {_RESTORE}")
+        if path in images:
+            raise DataError(f"{where}: {image} is there twice; {_RESTORE}")
+        images[path] = labels[wnid]
+    if not images:
+        raise DataError(f"{root}/{ANNOTATIONS} lists no images; {_RESTORE}")
+    for name in sizes:
+        if name.startswith("val/images/") and name not in images:
+            raise DataError(f"{root}/{name} has no line in val_annotations.txt; {_RESTORE}")
+    return images
+
+
+def _samples(images: dict[str, int], sizes: dict[str, int], *, by_class: bool) -> Samples:
+    """The images in the order of the numbers in their names, perhaps class by class."""
+    paths = sorted(images, key=lambda path: (images[path] if by_class else 0, _natural(path)))
+    labels = np.array([images[path] for path in paths], np.int64)
+    return Samples(paths, np.array([sizes[path] for path in paths], np.int64), labels)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts the numbers in a name by value: ``_2`` before ``_10``."""
+    return [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
+
+
+def _is_read(name: str) -> bool:
+    *folders, file = name.split("/")
+    match folders:
+        case ["train", _, "images"] | ["val", "images"]:
+            # File managers leave hidden files, as ._val_0.JPEG.
+            return file.upper().endswith((".JPEG", ".JPG")) and not file.startswith(".")
+    return name in TEXTS
+
+
+def _lines(data: bytes) -> list[str]:
+    return [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
