@@ -1,11 +1,19 @@
-"""What the page cache held of a store during a run: the wish, the evidence, and the verdict."""
+"""The page cache: how much of a store it holds, how to empty it without root, and whether a run was cold or warm."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import mmap
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.measure.pagecache import evict, files_of, residency
+import numpy as np
+
 from bench.records import CacheEvidence, CachePart
 from loaders import StoreInfo
 from loaders.store.checksums import checksums_name
@@ -14,22 +22,24 @@ from loaders.store.manifest import MANIFEST
 COLD_LIMIT = 0.01
 """Largest share of the samples' files that may be in memory where an epoch counts as cold."""
 WARM_LIMIT = 0.99
-"""Smallest share that must be, where it counts as warm."""
+"""Smallest share that must be in memory where an epoch counts as warm."""
+CACHESTAT = 451  # the system call's number on every architecture; Linux 6.5 and later
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class CacheWatch:
-    """Evicts a store and gathers evidence, opening by opening and epoch by epoch."""
+    """Evicts a store and gathers evidence at every opening and before every epoch."""
 
     def __init__(self, location: Path, info: StoreInfo, wanted: str) -> None:
+        """Args: wanted is "cold", "warm" or "as-is"."""
         self._location = location
         self._data = None if info.data_files is None else [location / name for name in info.data_files]
-        self._beside = {MANIFEST, *map(checksums_name, info.splits)}  # nothing that an epoch reads
+        self._not_data = {MANIFEST, *map(checksums_name, info.splits)}
         self._elsewhere = info.elsewhere_bytes
         self._wanted = wanted
         self._after_eviction: list[float | None] = []
         self._before_epoch: list[float | None] = []
-        self._method = "none"
-        self._bytes = 0
+        self._last = Residency(0, 0, 0, "none")
 
     def evict(self) -> None:
         """Drop the whole store from the page cache. Every process must have closed it.
@@ -38,11 +48,11 @@ class CacheWatch:
             OSError: a file cannot be opened.
         """
         evict(files_of(self._location))
-        self._after_eviction.append(self._look())
+        self._after_eviction.append(self._resident_share())
 
     def before_epoch(self) -> None:
         """Note how much is in memory now."""
-        self._before_epoch.append(self._look())
+        self._before_epoch.append(self._resident_share())
 
     def part(self, read_bytes: Sequence[int | None], elsewhere_read_bytes: Sequence[int | None]) -> CachePart:
         """The record's part.
@@ -52,8 +62,8 @@ class CacheWatch:
             elsewhere_read_bytes: bytes that a server outside the store read, ``None`` where it does not tell.
         """
         evidence = CacheEvidence(
-            method=self._method,
-            bytes=self._bytes,
+            method=self._last.method,
+            bytes=self._last.bytes,
             after_eviction=self._after_eviction,
             before_epoch=self._before_epoch,
             read_bytes=list(read_bytes),
@@ -62,23 +72,27 @@ class CacheWatch:
         state, reason = judge(self._wanted, evidence, self._elsewhere)
         return CachePart(wanted=self._wanted, state=state, evidence=evidence, reason=reason)
 
-    def _look(self) -> float | None:
-        samples = (path for path in files_of(self._location) if path.name not in self._beside)
-        found = residency(samples if self._data is None else self._data)
-        self._method, self._bytes = found.method, found.bytes
-        return found.fraction if found.files else None
+    def _resident_share(self) -> float | None:
+        samples = (path for path in files_of(self._location) if path.name not in self._not_data)
+        self._last = residency(samples if self._data is None else self._data)
+        return self._last.fraction if self._last.files else None
 
 
 def judge(wanted: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tuple[str, str | None]:
-    """The state that the evidence shows, and why it is unverified if it is.
+    """The state that the evidence shows, and the reason where that is "unverified".
 
     Args:
         wanted: "cold", "warm" or "as-is".
         evidence: what was seen.
-        elsewhere_bytes: size of what lies outside the store's folder, where nobody can look.
+        elsewhere_bytes: size of what lies on a server outside the store's folder, whose cache cannot be seen.
     """
     if elsewhere_bytes:
-        return _judge_elsewhere(wanted, evidence, elsewhere_bytes)
+        told = [read for read in evidence.elsewhere_read_bytes if read is not None]
+        if wanted == "cold" or not told or len(told) < len(evidence.elsewhere_read_bytes):
+            return "unverified", "the samples lie on a server outside the store"
+        if (read := max(told)) > (1 - WARM_LIMIT) * elsewhere_bytes:
+            return "unverified", f"the server outside the store had to read {read / 1e6:.1f} MB in an epoch"
+        return "warm", None
     shares = evidence.after_eviction if wanted == "cold" else evidence.before_epoch
     known = [share for share in shares if share is not None]
     if not known or len(known) < len(shares):
@@ -96,11 +110,103 @@ def judge(wanted: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tup
     return "warm", None
 
 
-def _judge_elsewhere(wanted: str, evidence: CacheEvidence, size: int) -> tuple[str, str | None]:
-    """Of a server that nobody can look into: only what it says it had not to read shows that it was warm."""
-    told = [read for read in evidence.elsewhere_read_bytes if read is not None]
-    if wanted == "cold" or not told or len(told) < len(evidence.elsewhere_read_bytes):
-        return "unverified", "the samples lie on a server outside the store"
-    if (read := max(told)) > (1 - WARM_LIMIT) * size:
-        return "unverified", f"the server outside the store had to read {read / 1e6:.1f} MB in an epoch"
-    return "warm", None
+class Residency(NamedTuple):
+    """How much of some files the page cache holds.
+
+    Attributes:
+        files: number of files.
+        bytes: their pages in bytes; a file's last page counts whole.
+        resident_bytes: bytes of those that are in memory.
+        method: "cachestat", "mincore", or "none" where neither works.
+    """
+
+    files: int
+    bytes: int
+    resident_bytes: int
+    method: str
+
+    @property
+    def fraction(self) -> float | None:
+        """Resident share; ``None`` where it is unknown."""
+        if self.method == "none":
+            return None
+        return self.resident_bytes / self.bytes if self.bytes else 0.0
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """All regular files below a folder, links not followed."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def evict(paths: Iterable[Path]) -> None:
+    """Write each file's dirty pages and ask the kernel to drop all of them.
+
+    Pages that a process maps or holds stay; ``residency`` shows them.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            os.fsync(file)  # a dirty page cannot be dropped
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def residency(paths: Iterable[Path]) -> Residency:
+    """Ask how much of the files is in memory, without touching their pages.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
+    files = pages = resident = 0
+    method = _method()
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            files += 1
+            pages += -(-size // mmap.PAGESIZE)
+            if size and method == "cachestat":
+                resident += _cachestat(file.fileno())
+            elif size and method == "mincore":
+                resident += _mincore(file.fileno())
+    return Residency(files, pages * mmap.PAGESIZE, resident * mmap.PAGESIZE, method)
+
+
+@cache
+def _method() -> str:
+    """The best way that works here. Sandboxes may refuse cachestat; mincore tells a file's owner only."""
+    if not sys.platform.startswith("linux"):
+        return "none"
+    with Path("/proc/self/exe").open("rb") as file:
+        try:
+            _cachestat(file.fileno())
+        except OSError:
+            return "mincore"
+    return "cachestat"
+
+
+def _cachestat(descriptor: int) -> int:
+    """Pages in the cache."""
+    whole_file = (ctypes.c_uint64 * 2)(0, 0)  # struct cachestat_range: offset, and length 0 for all
+    counts = (ctypes.c_uint64 * 5)()  # struct cachestat: cached, dirty, writeback, evicted, recently evicted
+    _check(_LIBC.syscall(CACHESTAT, descriptor, whole_file, counts, 0))
+    return counts[0]
+
+
+def _mincore(descriptor: int) -> int:
+    """Pages in the cache, through a mapping that is never read."""
+    mapping = np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.uint8)
+    pages = np.empty(-(-mapping.size // mmap.PAGESIZE), np.uint8)
+    address, vector = ctypes.c_void_p(mapping.ctypes.data), ctypes.c_void_p(pages.ctypes.data)
+    _check(_LIBC.mincore(address, ctypes.c_size_t(mapping.size), vector))
+    return int(np.count_nonzero(pages & 1))
+
+
+def _check(result: int) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
