@@ -16,7 +16,7 @@ import torch
 from bench.measure.sampling import Repeated
 
 INTERVAL = 1.0
-"""Seconds between two samples of the memory. A sample costs a few milliseconds of system time, outside Python's lock."""
+"""Seconds between two samples of the memory. Each costs a few milliseconds of system time, outside Python's lock."""
 
 Group = str
 """``process``, ``workers`` (the DataLoader's) or ``server`` (every other descendant)."""

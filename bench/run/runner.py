@@ -18,8 +18,7 @@ from bench.measure.cache import CacheWatch
 from bench.measure.clocks import stopwatch_cost
 from bench.measure.environment import environment
 from bench.measure.gpu.nvml import GpuSampler
-from bench.measure.processes import INTERVAL, MemorySampler
-from bench.measure.resources import peak_memory, reset_peak_memory
+from bench.measure.processes import INTERVAL, MemorySampler, peak_memory, reset_peak_memory
 from bench.records import (
     DatasetPart,
     EpochPart,
