@@ -217,12 +217,12 @@ def test_memory_is_not_filled_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.cuda
 def test_on_a_device_both_sides_are_measured(tmp_path: Path) -> None:
+    order = [np.arange(41)[::-1].copy()] * 3
     for case in DEVICE_CASES:
         store = prepared(case, tmp_path / str(case))
         size = SIZE if store.samples["train"].shape is None else None
-        order = [np.arange(41)[::-1].copy()] * 3
         with store.open() as dataset, BatchStream(dataset, size=size) as stream:
-            found = rates.measure(dataset, stream, lambda _, order=order: order, 2, beside=True, size=size)
+            found = rates.measure(dataset, stream, lambda _: order, 2, beside=True, size=size)
             assert found.raw is not None
             assert found.idiom == "bench.idioms.gpu_mmap", case
             with gpu_mmap.idiom(dataset, Crops(size) if size else None) as read:

@@ -11,7 +11,7 @@ import pynvml
 import pytest
 import torch
 
-from bench.measure.gpu.nvml import GpuSampler, Look, summarise
+from bench.measure.gpu.nvml import QUESTIONS, GpuSampler, summarise
 from bench.measure.gpu.nvml_device import UnclearDeviceError, find
 from tests.fake_nvml import GIB, GPU, SLICE, SLICES, UUID, FakeNvml, counting, fake_cuda
 
@@ -46,13 +46,14 @@ def threads() -> int:
 
 
 def test_samples_become_means_peaks_and_shares() -> None:
-    looks = [
-        Look(0.0, 10.0, 100.0, 1000.0, 2000.0, 40.0, 5, 0x00),
-        Look(0.1, 90.0, 300.0, 1500.0, 2000.0, 60.0, 9, 0x04 | 0x01),
-        Look(0.2, 50.0, 200.0, 2000.0, 2000.0, 50.0, 7, 0x04 | 0x20),
-        Look(0.3, 50.0, 200.0, 1500.0, 2000.0, 50.0, 7, 0x02),
+    keys = ("seconds", "utilisation_pct", "power_w", "sm_clock_mhz", "temperature_c", "memory_bytes", "throttling")
+    samples = [
+        (0.0, 10.0, 100.0, 1000.0, 40.0, 5.0, 0x00),
+        (0.1, 90.0, 300.0, 1500.0, 60.0, 9.0, 0x04 | 0x01),
+        (0.2, 50.0, 200.0, 2000.0, 50.0, 7.0, 0x04 | 0x20),
+        (0.3, 50.0, 200.0, 1500.0, 50.0, 7.0, 0x02),
     ]
-    assert summarise(looks) == {
+    assert summarise([{"memory_clock_mhz": 2000.0, **dict(zip(keys, each, strict=True))} for each in samples]) == {
         "samples": 4,
         "utilisation_pct": pytest.approx((50 + 70 + 50) / 3),
         "power_w": pytest.approx((200 + 250 + 200) / 3),
@@ -69,16 +70,17 @@ def test_samples_become_means_peaks_and_shares() -> None:
 def test_means_are_over_time_and_not_over_samples() -> None:
     """Samples that crowd together do not count more than one that stands for a second."""
     powers = {0.0: 0.0, 0.001: 0.0, 0.002: 0.0, 0.003: 100.0, 1.003: 100.0}
-    found = summarise([Look(seconds, power_w=watts) for seconds, watts in powers.items()])
+    found = summarise([{"seconds": seconds, "power_w": watts} for seconds, watts in powers.items()])
     assert found["power_w"] == pytest.approx((0.001 * 50 + 1 * 100) / 1.003)
 
 
 def test_what_is_not_told_is_none() -> None:
-    for looks in ([], [Look(0.0), Look(1.0)]):
-        found = summarise(looks)
-        assert (found.pop("samples"), found.pop("throttled")) == (len(looks), {})
+    nothing = {"seconds": 0.0, **dict.fromkeys(QUESTIONS)}
+    for samples in ([], [nothing, nothing]):
+        found = summarise(samples)
+        assert (found.pop("samples"), found.pop("throttled")) == (len(samples), {})
         assert set(found.values()) == {None}
-    found = summarise([Look(0.0), Look(1.0, power_w=50.0)])
+    found = summarise([nothing, {**nothing, "power_w": 50.0}])
     assert (found["power_w"], found["utilisation_pct"]) == (50.0, None)
 
 
@@ -191,7 +193,8 @@ def test_without_cuda_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_another_container_counts_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for processes in ([], GPU["ComputeRunningProcesses"][:1], pynvml.NVMLError_NotSupported):
+    answers: list[Any] = [[], GPU["ComputeRunningProcesses"][:1], pynvml.NVMLError_NotSupported]
+    for processes in answers:
         FakeNvml(monkeypatch, {WHOLE: {**GPU, "ComputeRunningProcesses": processes}})
         with GpuSampler(CUDA, 60) as sampler:
             pass

@@ -6,8 +6,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 import pynvml
@@ -29,57 +29,54 @@ REASONS = {
 }
 
 
-class Look(NamedTuple):
-    """One sample; ``None`` for what the device does not tell (a MIG slice tells little).
+Sample = dict[str, Any]
+"""``seconds``, and floats by the keys of ``QUESTIONS``; None for what the device does not tell."""
 
-    From Ampere on, but for its first chip, NVML's power is the mean of the last second.
-    """
+# From Ampere on, but for its first chip, NVML's power is the mean of the last second.
+QUESTIONS: dict[str, Callable[[Any], float]] = {
+    "utilisation_pct": lambda handle: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+    "memory_bytes": lambda handle: pynvml.nvmlDeviceGetMemoryInfo(handle).used,
+    "power_w": lambda handle: pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+    "sm_clock_mhz": lambda handle: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+    "memory_clock_mhz": lambda handle: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+    "temperature_c": lambda handle: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+    "throttling": lambda handle: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+}
 
-    seconds: float
-    utilisation: float | None = None
-    power_w: float | None = None
-    sm_clock_mhz: float | None = None
-    memory_clock_mhz: float | None = None
-    temperature_c: float | None = None
-    memory_bytes: int | None = None
-    throttling: int | None = None
 
-
-def summarise(looks: Sequence[Look]) -> dict[str, Any]:
+def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
     """Means over time, lowest and highest values, and the share of samples with each reason to throttle.
 
     Returns:
         Keys ``samples``, ``utilisation_pct``, ``power_w``, ``peak_power_w``, ``sm_clock_mhz``, ``min_sm_clock_mhz``,
         ``memory_clock_mhz``, ``max_temperature_c``, ``peak_memory_bytes``, ``throttled`` (reason to share).
     """
-    throttling = [look.throttling for look in looks if look.throttling is not None]
-    shares = {name: np.mean([bool(bits & bit) for bits in throttling or [0]]) for bit, name in REASONS.items()}
+    known = {key: [value for sample in samples if (value := sample.get(key)) is not None] for key in QUESTIONS}
+    reasons = [int(bits) for bits in known["throttling"]]
+    shares = {name: sum(bool(bits & bit) for bits in reasons) / max(len(reasons), 1) for bit, name in REASONS.items()}
+    bytes_ = max(known["memory_bytes"], default=None)
     return {
-        "samples": len(looks),
-        "utilisation_pct": _mean_over_time((look.seconds, look.utilisation) for look in looks),
-        "power_w": _mean_over_time((look.seconds, look.power_w) for look in looks),
-        "peak_power_w": max(_known(look.power_w for look in looks), default=None),
-        "sm_clock_mhz": _mean_over_time((look.seconds, look.sm_clock_mhz) for look in looks),
-        "min_sm_clock_mhz": min(_known(look.sm_clock_mhz for look in looks), default=None),
-        "memory_clock_mhz": _mean_over_time((look.seconds, look.memory_clock_mhz) for look in looks),
-        "max_temperature_c": max(_known(look.temperature_c for look in looks), default=None),
-        "peak_memory_bytes": max(_known(look.memory_bytes for look in looks), default=None),
-        "throttled": {name: float(share) for name, share in shares.items() if share},
+        "samples": len(samples),
+        "utilisation_pct": _mean_over_time(samples, "utilisation_pct"),
+        "power_w": _mean_over_time(samples, "power_w"),
+        "peak_power_w": max(known["power_w"], default=None),
+        "sm_clock_mhz": _mean_over_time(samples, "sm_clock_mhz"),
+        "min_sm_clock_mhz": min(known["sm_clock_mhz"], default=None),
+        "memory_clock_mhz": _mean_over_time(samples, "memory_clock_mhz"),
+        "max_temperature_c": max(known["temperature_c"], default=None),
+        "peak_memory_bytes": None if bytes_ is None else int(bytes_),
+        "throttled": {name: share for name, share in shares.items() if share},
     }
 
 
-def _known(values: Iterable[T | None]) -> list[T]:
-    return [value for value in values if value is not None]
-
-
-def _mean_over_time(values: Iterable[tuple[float, float | None]]) -> float | None:
+def _mean_over_time(samples: Sequence[Sample], key: str) -> float | None:
     """The mean, linear in between: samples come late on a busy machine, so each counts by the time it stands for."""
-    known = [(seconds, value) for seconds, value in values if value is not None]
+    known = [(sample["seconds"], value) for sample in samples if (value := sample.get(key)) is not None]
     if not known:
         return None
-    seconds, numbers = (np.array(part, float) for part in zip(*known, strict=True))
+    seconds, values = np.array(known, float).T
     span = seconds[-1] - seconds[0]
-    return float(np.trapezoid(numbers, seconds) / span if span > 0 else numbers.mean())
+    return float(np.trapezoid(values, seconds) / span if span > 0 else values.mean())
 
 
 class GpuSampler:
@@ -94,9 +91,9 @@ class GpuSampler:
         self._interval = interval
         self._found: Found | None = None
         self._stack = contextlib.ExitStack()
-        self._repeated = Repeated(lambda: self._ask(self._look), interval, "nvml")
+        self._repeated = Repeated(lambda: self._ask(self._take), interval, "nvml")
         self._lock = threading.Lock()
-        self._looks: list[Look] = []
+        self._samples: list[Sample] = []
         self._energy_source: Literal["counter", "sampled power"] | None = None
         self._cost_s = 0.0
         self._process_bytes: int | None = None
@@ -111,13 +108,13 @@ class GpuSampler:
         if millijoules is not None:
             self._energy_source = "counter"
             return float(millijoules / 1e3)
-        self._ask(self._look)
-        powers = [(look.seconds, look.power_w) for look in self._looks if look.power_w is not None]
-        watts = _mean_over_time(powers)
+        self._ask(self._take)
+        samples = [sample for sample in self._samples if sample["power_w"] is not None]
+        watts = _mean_over_time(samples, "power_w")
         if watts is None or self._trouble is not None:
             return None
         self._energy_source = "sampled power"
-        return watts * (powers[-1][0] - powers[0][0])
+        return watts * (samples[-1]["seconds"] - samples[0]["seconds"])
 
     def result(self) -> dict[str, Any] | None:
         """What was measured so far; ``None`` without CUDA.
@@ -134,7 +131,7 @@ class GpuSampler:
         if self._device.type != "cuda":
             return None
         return {
-            **summarise(self._looks),
+            **summarise(self._samples),
             "interval_s": self._interval,
             "cost_s": self._cost_s,
             "mig": None if self._found is None else self._found.is_slice,
@@ -154,22 +151,10 @@ class GpuSampler:
             self._trouble = f"NVML: {error}"
             return None
 
-    def _look(self, handle: Any) -> None:
+    def _take(self, handle: Any) -> None:
         start = time.perf_counter()
-        rates = told(pynvml.nvmlDeviceGetUtilizationRates, handle)
-        memory = told(pynvml.nvmlDeviceGetMemoryInfo, handle)
-        milliwatts = told(pynvml.nvmlDeviceGetPowerUsage, handle)
-        look = Look(
-            seconds=time.perf_counter(),
-            utilisation=None if rates is None else float(rates.gpu),
-            power_w=None if milliwatts is None else milliwatts / 1e3,
-            sm_clock_mhz=_float(told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM)),
-            memory_clock_mhz=_float(told(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM)),
-            temperature_c=_float(told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)),
-            memory_bytes=None if memory is None else int(memory.used),
-            throttling=told(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
-        )
-        self._looks.append(look)
+        answers = {key: told(lambda ask=ask: float(ask(handle))) for key, ask in QUESTIONS.items()}
+        self._samples.append({"seconds": start, **answers})
         self._cost_s += time.perf_counter() - start
 
     def __enter__(self) -> Self:
@@ -183,7 +168,7 @@ class GpuSampler:
                 self._trouble = f"NVML: {error}"
             except UnclearDeviceError as error:
                 self._trouble = str(error)
-            self._ask(self._look)
+            self._ask(self._take)
             stack.enter_context(self._repeated)
             self._stack = stack.pop_all()
         return self
@@ -191,7 +176,7 @@ class GpuSampler:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with self._stack:
             if kind is None:
-                self._ask(self._look)
+                self._ask(self._take)
                 self._process_bytes = self._ask(_own_bytes)
 
 
@@ -200,7 +185,3 @@ def _own_bytes(handle: Any) -> int | None:
     processes = told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
     mine = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
     return None if None in mine or not mine else int(sum(mine))
-
-
-def _float(value: int | None) -> float | None:
-    return None if value is None else float(value)
