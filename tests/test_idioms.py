@@ -188,8 +188,11 @@ def test_the_device_s_idiom_gives_the_same(tmp_path: Path, case: Case, monkeypat
         assert found.raw is not None
         assert (len(found.raw), found.idiom) == (2, "its")
         with gpu_mmap.idiom(dataset, Crops(size) if size else None) as read, pytest.raises(BenchError):
-            rates._compare(
-                "it", stream.epoch(batches, train=True), lambda at: (read(at)[0] ^ (at.size > 3), read(at)[1]), batches
+            rates._warm_up(
+                "it",
+                batches,
+                functools.partial(stream.epoch, train=True),
+                lambda at: (read(at)[0] ^ (at.size > 3), read(at)[1]),
             )
 
 

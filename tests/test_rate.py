@@ -89,7 +89,7 @@ def test_the_same_of_jpeg_files(tmp_path: Path, loader: str) -> None:
         plain = find_idiom(dataset)
         assert plain is not None
         with plain[1](dataset, None) as read:
-            module._compare(loader, stream.epoch(batches), read, batches)
+            module._warm_up(loader, batches, stream.epoch, read)
             images = np.asarray(read(batches[0])[0])
     assert np.array_equal(images.transpose(0, 3, 1, 2), samples["train"].images[[3, 40, 3]])
 

@@ -91,7 +91,7 @@ class Pool:
 
         def crop(row: int) -> None:
             height, width, kind = rows[row]
-            data, (top, left, high, wide) = fetch(row), boxes[row]
+            data, box = fetch(row), boxes[row]
             if kind == Kind.PIXELS:
                 image = np.frombuffer(data, np.uint8).reshape(height, width, 3)
             elif kind == Kind.PNG:
@@ -99,9 +99,10 @@ class Pool:
             elif kind == Kind.FILE:
                 image = decode_picture(data, "it")[0]
             elif self._scaled:
-                image, top, left, high, wide = _scaled(data, height, width, boxes[row], size)
+                image, box = _scaled(data, height, width, box, size)
             else:
                 image = simplejpeg.decode_jpeg(data, colorspace="RGB")
+            top, left, high, wide = box
             resize_into(image[top : top + high, left : left + wide], out[row])
 
         self._share(len(out), crop)
@@ -123,7 +124,7 @@ class Pool:
         self._executor.shutdown()
 
 
-def _scaled(data: Any, height: int, width: int, box: list[int], size: int) -> tuple[Pixels, int, int, int, int]:
+def _scaled(data: Any, height: int, width: int, box: list[int], size: int) -> tuple[Pixels, list[int]]:
     """A JPEG file at the smallest of libjpeg's scales that a crop needs, and where the box lies in it."""
     require(jpeg_size(data), height, width)  # else libjpeg might write beyond the result
     top, left, high, wide = box
@@ -134,4 +135,4 @@ def _scaled(data: Any, height: int, width: int, box: list[int], size: int) -> tu
     top, left = int(top * down), int(left * across)
     high = max(1, min(image.shape[0] - top, round(high * down)))
     wide = max(1, min(image.shape[1] - left, round(wide * across)))
-    return image, top, left, high, wide
+    return image, [top, left, high, wide]

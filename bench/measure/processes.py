@@ -64,24 +64,14 @@ def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
     return total
 
 
-class Sizes(NamedTuple):
-    """The memory of a process tree at one moment.
-
-    Attributes:
-        groups: bytes of each group.
-        unreadable: processes that could not be read (another user's server).
-        resident: processes of which only the resident size is known.
-    """
-
-    groups: dict[Group, int]
-    unreadable: int
-    resident: int
-
-
-def proportional_bytes(workers: Collection[int] = ()) -> Sizes:
+def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int], int, int]:
     """Proportional set size (PSS) of each group: a page that n processes share counts 1/n in each.
 
     On a kernel without ``smaps`` the resident size stands for it, in which such a page counts whole in each process.
+
+    Returns:
+        Bytes of each group; the number of processes that could not be read (another user's server); and of those of
+        which only the resident size is known.
     """
     groups = dict.fromkeys(("process", "workers", "server"), 0)
     unreadable = resident = 0
@@ -96,7 +86,7 @@ def proportional_bytes(workers: Collection[int] = ()) -> Sizes:
         size = getattr(memory, "pss", 0)  # 0 where the kernel has the file but not the line
         resident += not size and memory.rss > 0
         groups[group] += size or memory.rss
-    return Sizes(groups, unreadable, resident)
+    return groups, unreadable, resident
 
 
 class Memory(NamedTuple):
@@ -106,7 +96,7 @@ class Memory(NamedTuple):
         peak: bytes, the largest sum over the tree.
         groups: bytes, the largest of each group, which need not be at the same moment.
         samples: number of samples.
-        unreadable, resident: the most in one sample, as in ``Sizes``.
+        unreadable, resident: the most processes in one sample, as by ``proportional_bytes``.
         cost_s: time that sampling took in all.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -104,16 +105,17 @@ def measure(
 
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
     sides: dict[str, Callable[[list[Indices]], Iterable[Any]]] = {"loader": deliver}
+    name, read = None, None
     with contextlib.ExitStack() as stack:
-        opened = _open_idiom(dataset, crops, stack, say) if beside else None
-        batches = draw(0)
-        if opened is None:
-            for _ in deliver(batches):
-                pass
-        else:
-            read = opened[1]
-            sides["raw"] = lambda batches: map(read, batches)
-            _compare(dataset.name, deliver(batches), read, batches)
+        if beside and (found := find_idiom(dataset)) is not None:
+            try:
+                read = stack.enter_context(found[1](dataset, crops))
+                name = found[0]
+            except NoIdiomError as why:
+                say(f"no plain idiom to compare with: {why}")
+        if read is not None:
+            sides["raw"] = functools.partial(map, read)
+        _warm_up(dataset.name, draw(0), deliver, read)
         for repeat in range(1, repeats + 1):
             batches = draw(repeat)
             images = sum(len(indices) for indices in batches)
@@ -123,27 +125,19 @@ def measure(
                     pass
                 rates[side].append(images / (time.perf_counter() - started))
             say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
-    return Rates(rates["loader"], rates["raw"] or None, opened[0] if opened is not None else None)
+    return Rates(rates["loader"], rates["raw"] or None, name)
 
 
-def _open_idiom(
-    dataset: ImageDataset[Any], crops: Crops | None, stack: contextlib.ExitStack, say: Callable[[str], None]
-) -> tuple[str, Read | DeviceRead] | None:
-    """Name of the format's plain idiom and what it reads with; None where there is none."""
-    found = find_idiom(dataset)
-    if found is None:
-        return None
-    name, idiom = found
-    try:
-        return name, stack.enter_context(idiom(dataset, crops))
-    except NoIdiomError as why:
-        say(f"no plain idiom to compare with: {why}")
-        return None
-
-
-def _compare(loader: str, delivered: Iterable[Batch], read: Read | DeviceRead, batches: list[Indices]) -> None:
-    """One untimed pass of both sides, which warms the cache and shows that they deliver the same samples."""
-    for batch, indices in zip(delivered, batches, strict=True):
+def _warm_up(
+    loader: str,
+    batches: list[Indices],
+    deliver: Callable[[list[Indices]], Iterator[Batch]],
+    read: Read | DeviceRead | None,
+) -> None:
+    """One untimed pass, which warms the cache and shows that loader and idiom deliver the same samples."""
+    for batch, indices in zip(deliver(batches), batches, strict=True):
+        if read is None:
+            continue
         images, labels = (_on_host(each) for each in read(indices))
         loader_images, loader_labels = (_on_host(each) for each in batch)
         if not (np.array_equal(loader_images.ravel(), images.ravel()) and np.array_equal(loader_labels, labels)):

@@ -65,64 +65,47 @@ class Comparison:
 
 
 def paired_ratio(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Ratio:
-    """Ratio of the two means, paired by round: what disturbs both of a round alike cancels. The paired t test.
+    """Ratio of the two means of ``round -> cost``, paired by round: what disturbs both of a round alike cancels.
 
-    The means are over all rounds of a side, also those that the other lacks: a table shows them (`paired_means`). No
-    shared round: n is 0, the rest unknown. One: the ratio alone. Differences that are equal up to `ROUNDING`: p is the
-    t test's limit, 0, or 1 if the means are equal.
-
-    Args:
-        ours: round -> a positive cost, such as seconds.
-        baseline: the same of what is compared with.
+    The p value is that of the paired t test. The means are over all rounds of a side (`paired_means`). No shared round:
+    n is 0, the rest unknown. One: the ratio alone. Differences that are equal up to `ROUNDING`: p is the t test's
+    limit, 0, or 1 if the means are equal.
 
     Raises:
-        ValueError: a value is not positive and finite.
+        ValueError: a cost, such as seconds, is not positive and finite.
     """
     if not ours.keys() & baseline.keys():
         return Ratio(None)
-    for side in (ours, baseline):
-        _check_positive(list(side.values()))
+    _check_positive(list(ours.values()), list(baseline.values()))
     return _tested(paired_means(ours, baseline))
 
 
 def unpaired_ratio(ours: Values, baseline: Values) -> Ratio:
-    """Ratio of the means of runs whose rounds do not pair, as of two machines or commits: Welch's t test.
+    """Ratio of the means of runs, ``[n]`` and ``[m]``, whose rounds do not pair, as of two machines: Welch's t test.
 
-    An empty set: n is 0, the rest unknown. A set of one run: the ratio alone. No spread in either set: as
+    An empty set: n is 0, the rest unknown. A set of one run: the ratio alone. No spread in either set, and errors: as
     `paired_ratio`.
 
     Welch's test keeps its level only nearly. At 0.005 it finds 0.7 times as many false differences with five runs on
     either side and equal sds, at most 1.4 times as many with sets of one size, and 2.1 times as many with 5 runs
     against 50; at 0.005 / 8, 0.6, 2.2 and 5.5 times. So the two sets should be of about one size.
-
-    Args:
-        ours: positive costs, such as seconds, one a run, ``[n]``.
-        baseline: the same of what is compared with, ``[m]``.
-
-    Raises:
-        ValueError: a value is not positive and finite.
     """
     if not len(ours) or not len(baseline):
         return Ratio(None)
-    for side in (ours, baseline):
-        _check_positive(side)
+    _check_positive(ours, baseline)
     return _tested(unpaired_means(ours, baseline))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979), which scipy lacks: reject where the result is at most the family's alpha.
+    """Holm's step-down correction (1979) of a family's p values, which scipy lacks; in the order given.
 
-    Args:
-        p_values: of the whole family, in any order.
-
-    Returns:
-        Corrected p values in the same order, never below the raw ones nor above 1.
+    Reject where a corrected value is at most the family's alpha. It is never below the raw one nor above 1.
     """
     raw = np.asarray(p_values, np.float64)
     order = np.argsort(raw)
     corrected = np.empty_like(raw)
     corrected[order] = np.minimum(1, np.maximum.accumulate(raw[order] * np.arange(raw.size, 0, -1)))
-    return [float(p) for p in corrected]
+    return corrected.tolist()
 
 
 def compare_all(ratios: Mapping[Key, Ratio]) -> dict[Key, Comparison]:
@@ -151,9 +134,10 @@ def _comparison(ratio: Ratio, p: float | None, family: int) -> Comparison:
     return Comparison(ratio, p, verdict, smallest_difference(ratio.errors, FAMILY_ALPHA / family, POWER))
 
 
-def _check_positive(values: Values) -> None:
-    if (runs := checked(values)).min() <= 0:
-        raise ValueError(f"a ratio needs positive values, not {runs.min()}")
+def _check_positive(*sides: Values) -> None:
+    for side in sides:
+        if (least := checked(side).min()) <= 0:
+            raise ValueError(f"a ratio needs positive values, not {least}")
 
 
 def _tested(means: Means) -> Ratio:

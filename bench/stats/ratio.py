@@ -22,9 +22,8 @@ class Means(NamedTuple):
         errors: squared standard errors behind ``above - below``, in the unit of the values: one for pairs, one a set
             otherwise. Empty where there are too few values for any.
         degrees: of freedom.
-        quotient: squared standard error of ``above / below`` to first order, relative to it.
-        base: squared standard error of ``below``, relative to it.
-        cross: covariance of the two.
+        relative: squared standard errors of ``above / below``, to first order, and of ``below``, each relative to it,
+            and the covariance of the two.
     """
 
     above: float
@@ -32,9 +31,7 @@ class Means(NamedTuple):
     n: int
     errors: tuple[SquaredError, ...] = ()
     degrees: float = 0.0
-    quotient: float = 0.0
-    base: float = 0.0
-    cross: float = 0.0
+    relative: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def error(self) -> float:
@@ -61,13 +58,15 @@ def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Mean
         return Means(mine, base, len(shared))
     far, near = _deviations(above, mine, rounds), _deviations(below, base, rounds)
     degrees, scale = len(shared) - 1, 1 / (len(rounds) * (len(rounds) - 1))
-    errors = (SquaredError(float((far - near) @ (far - near)) * scale, degrees),)
+    means = Means(
+        mine, base, len(shared), (SquaredError(float((far - near) @ (far - near)) * scale, degrees),), degrees
+    )
     if not mine or not base:
-        return Means(mine, base, len(shared), errors, degrees)
+        return means
     near = near / base
     apart = far / mine - near
-    products = [float(left @ right) * scale for left, right in ((apart, apart), (near, near), (apart, near))]
-    return Means(mine, base, len(shared), errors, degrees, *products)
+    quotient, square, cross = (float(a @ b) * scale for a, b in ((apart, apart), (near, near), (apart, near)))
+    return means._replace(relative=(quotient, square, cross))
 
 
 def unpaired_means(above: Values, below: Values) -> Means:
@@ -82,11 +81,11 @@ def unpaired_means(above: Values, below: Values) -> Means:
     if n < 2:
         return Means(mine, base, n)
     errors = tuple(SquaredError(float(v.var(ddof=1)) / v.size, v.size - 1) for v in sets)
-    degrees = satterthwaite(errors) if any(e.value for e in errors) else n - 1
+    means = Means(mine, base, n, errors, satterthwaite(errors) if any(e.value for e in errors) else n - 1)
     if not mine or not base:
-        return Means(mine, base, n, errors, degrees)
+        return means
     far, near = errors[0].value / mine**2, errors[1].value / base**2
-    return Means(mine, base, n, errors, degrees, far + near, near, -near)
+    return means._replace(relative=(far + near, near, -near))
 
 
 def difference_of(means: Means) -> Interval:
@@ -121,7 +120,7 @@ def ratio_of(means: Means) -> Interval | None:
 def _fieller(means: Means) -> tuple[float, float]:
     """The limits over the ratio: where a r² - 2 b r + c, with the square of Student's t in it, is not above 0."""
     squared = student(means.degrees) ** 2
-    quotient, base, cross = (squared * value for value in (means.quotient, means.base, means.cross))
+    quotient, base, cross = (squared * value for value in means.relative)
     a, b = 1 - base, 1 - base - cross
     root = max(0.0, quotient - (quotient * base - cross**2)) ** 0.5
     if a > 0:
