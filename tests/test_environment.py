@@ -31,6 +31,8 @@ def test_it_says_what_the_machine_is(tmp_path: Path) -> None:
     assert found["ram_bytes"] == psutil.virtual_memory().total
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["packages"]["torch"] == version("torch")
+    own = environment(CPU, packages=["pytest", "nosuch-package"])["packages"]
+    assert own == {**found["packages"], "pytest": version("pytest"), "nosuch-package": None}
     assert (found["device"], found["gpu"]) == ("cpu", None)
     assert found["threads"] == torch.get_num_threads()
     assert found["virtual"] in (True, False, None)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.idioms import Crops, NoIdiomError, flat, gpu_mmap
 from bench.idioms.pool import Pool
+from bench.records import RatesPart
 from bench.run import rates
 from bench.run.rates import find_idiom
 from bench.train.batching import BatchStream
@@ -134,7 +135,7 @@ def test_other_crops_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     with store.open() as dataset, BatchStream(dataset, size=SIZE) as stream:
 
-        def measured(wrong: str) -> rates.Rates:
+        def measured(wrong: str) -> RatesPart:
             monkeypatch.setattr(rates, "find_idiom", lambda _: ("its", functools.partial(idiom, wrong)))
             return rates.measure(dataset, stream, lambda _: [np.arange(9)], 1, beside=True, size=SIZE)
 

@@ -120,5 +120,6 @@ def test_every_format_has_an_idiom_and_a_plug_in_may_bring_its_own() -> None:
         assert found[0] == f"bench.idioms.{name}"
     assert set(RUNNABLE) <= set(BUILT_IN)
     assert find_idiom(SimpleNamespace(name="nosuch")) is None  # type: ignore[arg-type]
-    own = find_idiom(SimpleNamespace(name="mine", format=SimpleNamespace(idiom=fetch)))  # type: ignore[arg-type]
+    plug_in = type("PlugIn", (), {"idiom": fetch})
+    own = find_idiom(SimpleNamespace(name="mine", format=plug_in()))  # type: ignore[arg-type]
     assert own == (f"{__name__}.{fetch.__qualname__}", fetch)

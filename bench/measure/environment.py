@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "p
 BLOCK_DEVICES = Path("/sys/dev/block")
 
 
-def environment(device: torch.device, folder: Path | None = None) -> dict[str, Any]:
+def environment(device: torch.device, folder: Path | None = None, packages: Sequence[str] = ()) -> dict[str, Any]:
     """Hardware, system and versions. Records that differ in those never share a table.
 
     Args:
         device: where training runs.
         folder: where the stores lie.
+        packages: what the loader needs, beside `PACKAGES`.
     """
     return {
         "cpu": cpu_model(),
@@ -41,7 +43,7 @@ def environment(device: torch.device, folder: Path | None = None) -> dict[str, A
         "system": platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in (*PACKAGES, *packages)},
         "device": device.type,
         "gpu": gpu(device),
         "threads": torch.get_num_threads(),

@@ -7,7 +7,7 @@ import functools
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,29 +15,16 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.idioms import BUILT_IN, Crops, DeviceRead, Idiom, Indices, NoIdiomError, Read
+from bench.records import RatesPart
 from bench.train.batching import BatchStream
 from loaders import Batch, ImageDataset
 
 Images = NDArray[np.uint8] | torch.Tensor
 
 
-class Rates(NamedTuple):
-    """Images/s of each repetition.
-
-    Attributes:
-        loader: the loader's.
-        raw: the plain idiom's, on the same batches; ``None`` where there is no idiom.
-        idiom: name of the idiom.
-    """
-
-    loader: list[float]
-    raw: list[float] | None
-    idiom: str | None
-
-
 def find_idiom(dataset: ImageDataset[Any]) -> tuple[str, Idiom] | None:
     """Name and function of the format's plain idiom, its own or a built-in one; None where there is none."""
-    own = getattr(getattr(dataset, "format", dataset), "idiom", None)
+    own = getattr(type(getattr(dataset, "format", dataset)), "idiom", None)  # of the class, so that it is not bound
     if own is not None:
         return f"{own.__module__}.{own.__qualname__}", own
     if dataset.name not in BUILT_IN:
@@ -83,7 +70,7 @@ def measure(
     beside: bool,
     size: int | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Rates:
+) -> RatesPart:
     """Draw batches and consume them; loader and idiom in turns, after an untimed pass that compares the two.
 
     Args:
@@ -125,7 +112,7 @@ def measure(
                     pass
                 rates[side].append(images / (time.perf_counter() - started))
             say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
-    return Rates(rates["loader"], rates["raw"] or None, name)
+    return RatesPart(loader=rates["loader"], raw=rates["raw"] or None, idiom=name)
 
 
 def _warm_up(

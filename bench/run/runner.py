@@ -292,8 +292,7 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
         return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
 
     alone = not (config.workers or config.prefetch)
-    found = rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
-    return RatesPart(**found._asdict())
+    return rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
 
 
 def _resources(
