@@ -60,7 +60,7 @@ def test_slices(monkeypatch: pytest.MonkeyPatch) -> None:
         slices={f"GPU-{UUID}": names},
     )
     for uuid, words in (
-        (SLICES[1], f"power limit not told, energy not told, PCIe not told, MIG slice MIG-{SLICES[1]}"),
+        (SLICES[1], f"power limit unknown, energy unknown, PCIe unknown, MIG slice MIG-{SLICES[1]}"),
         (UUID, "2 MIG slices, and it is unclear which is used; name it in CUDA_VISIBLE_DEVICES"),
     ):
         fake_cuda(monkeypatch, uuid)

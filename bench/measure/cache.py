@@ -30,16 +30,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class CacheWatch:
     """Evicts a store and gathers evidence at every opening and before every epoch."""
 
-    def __init__(self, location: Path, info: StoreInfo, wanted: str) -> None:
-        """Args: wanted is "cold", "warm" or "as-is"."""
-        self._location = location
-        self._data = None if info.data_files is None else [location / name for name in info.data_files]
-        self._not_data = {MANIFEST, *map(checksums_name, info.splits)}
-        self._elsewhere = info.elsewhere_bytes
-        self._wanted = wanted
+    def __init__(self, location: Path, info: StoreInfo, requested: str) -> None:
+        """Args: requested is "cold", "warm" or "as-is"."""
+        self._location, self._info, self._requested = location, info, requested
         self._after_eviction: list[float | None] = []
         self._before_epoch: list[float | None] = []
-        self._last = Residency(0, 0, 0, "none")
+        self._last = Residency(0, 0, "none")
 
     def evict(self) -> None:
         """Drop the whole store from the page cache. Every process must have closed it.
@@ -67,40 +63,44 @@ class CacheWatch:
             after_eviction=self._after_eviction,
             before_epoch=self._before_epoch,
             read_bytes=list(read_bytes),
-            elsewhere_read_bytes=list(elsewhere_read_bytes) if self._elsewhere else [],
+            elsewhere_read_bytes=list(elsewhere_read_bytes) if self._info.elsewhere_bytes else [],
         )
-        state, reason = judge(self._wanted, evidence, self._elsewhere)
-        return CachePart(wanted=self._wanted, state=state, evidence=evidence, reason=reason)
+        state, reason = judge(self._requested, evidence, self._info.elsewhere_bytes)
+        return CachePart(wanted=self._requested, state=state, evidence=evidence, reason=reason)
 
     def _resident_share(self) -> float | None:
-        samples = (path for path in files_of(self._location) if path.name not in self._not_data)
-        self._last = residency(samples if self._data is None else self._data)
-        return self._last.fraction if self._last.files else None
+        if self._info.data_files is None:
+            others = {MANIFEST, *map(checksums_name, self._info.splits)}
+            files = [path for path in files_of(self._location) if path.name not in others]
+        else:
+            files = [self._location / name for name in self._info.data_files]
+        self._last = residency(files)
+        return self._last.fraction if files else None
 
 
-def judge(wanted: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tuple[str, str | None]:
+def judge(requested: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tuple[str, str | None]:
     """The state that the evidence shows, and the reason where that is "unverified".
 
     Args:
-        wanted: "cold", "warm" or "as-is".
+        requested: "cold", "warm" or "as-is".
         evidence: what was seen.
         elsewhere_bytes: size of what lies on a server outside the store's folder, whose cache cannot be seen.
     """
     if elsewhere_bytes:
-        told = [read for read in evidence.elsewhere_read_bytes if read is not None]
-        if wanted == "cold" or not told or len(told) < len(evidence.elsewhere_read_bytes):
+        reads = [read for read in evidence.elsewhere_read_bytes if read is not None]
+        if requested == "cold" or not reads or len(reads) < len(evidence.elsewhere_read_bytes):
             return "unverified", "the samples lie on a server outside the store"
-        if (read := max(told)) > (1 - WARM_LIMIT) * elsewhere_bytes:
+        if (read := max(reads)) > (1 - WARM_LIMIT) * elsewhere_bytes:
             return "unverified", f"the server outside the store had to read {read / 1e6:.1f} MB in an epoch"
         return "warm", None
-    shares = evidence.after_eviction if wanted == "cold" else evidence.before_epoch
+    shares = evidence.after_eviction if requested == "cold" else evidence.before_epoch
     known = [share for share in shares if share is not None]
     if not known or len(known) < len(shares):
         return "unverified", "the system does not tell what is in memory"
     low, high = min(known), max(known)
-    if wanted != "warm" and high <= COLD_LIMIT:
+    if requested != "warm" and high <= COLD_LIMIT:
         return "cold", None
-    if wanted == "cold":
+    if requested == "cold":
         return "unverified", f"{high:.1%} of the store stayed in memory"
     if low < WARM_LIMIT:
         return "unverified", f"only {low:.1%} of the store was in memory before an epoch"
@@ -114,13 +114,11 @@ class Residency(NamedTuple):
     """How much of some files the page cache holds.
 
     Attributes:
-        files: number of files.
-        bytes: their pages in bytes; a file's last page counts whole.
+        bytes: the files' pages in bytes; a last page counts whole.
         resident_bytes: bytes of those that are in memory.
         method: "cachestat", "mincore", or "none" where neither works.
     """
 
-    files: int
     bytes: int
     resident_bytes: int
     method: str
@@ -162,18 +160,17 @@ def residency(paths: Iterable[Path]) -> Residency:
     Raises:
         OSError: a file cannot be opened.
     """
-    files = pages = resident = 0
+    pages = resident = 0
     method = _method()
     for path in paths:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            files += 1
             pages += -(-size // mmap.PAGESIZE)
             if size and method == "cachestat":
                 resident += _cachestat(file.fileno())
             elif size and method == "mincore":
                 resident += _mincore(file.fileno())
-    return Residency(files, pages * mmap.PAGESIZE, resident * mmap.PAGESIZE, method)
+    return Residency(pages * mmap.PAGESIZE, resident * mmap.PAGESIZE, method)
 
 
 @cache

@@ -17,7 +17,7 @@ import psutil
 import pynvml
 import torch
 
-from bench.measure.gpu.nvml_device import SILENT, find, started, told
+from bench.measure.gpu.nvml_device import SILENT, ask, find, started
 
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
 BLOCK_DEVICES = Path("/sys/dev/block")
@@ -122,7 +122,7 @@ def gpu(device: torch.device) -> dict[str, Any] | None:
     }
     with contextlib.suppress(*SILENT), started():
         found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
-        limit = told(pynvml.nvmlDeviceGetPowerManagementLimit, find(device).handle)
+        limit = ask(pynvml.nvmlDeviceGetPowerManagementLimit, find(device).handle)
         found["power_limit_w"] = None if limit is None else limit / 1000
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pynvml
 import torch
 
-from bench.measure.gpu.nvml_device import SILENT, Found, find, has_slices, slices, started, told
+from bench.measure.gpu.nvml_device import SILENT, Device, ask, find, has_slices, slices, started
 from loaders.formats.gpu_mmap.device import host_access
 
 
@@ -85,27 +85,27 @@ def _by_nvml(index: int) -> Fact:
 
 
 def _power(handle: Any) -> str:
-    limit = told(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-    if told(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None:
+    limit = ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
+    if ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None:
         energy = "counter"
     else:
-        energy = "not told" if told(pynvml.nvmlDeviceGetPowerUsage, handle) is None else "from sampled power"
-    return f"power limit {'not told' if limit is None else f'{limit / 1000:.0f} W'}, energy {energy}"
+        energy = "unknown" if ask(pynvml.nvmlDeviceGetPowerUsage, handle) is None else "from sampled power"
+    return f"power limit {'unknown' if limit is None else f'{limit / 1000:.0f} W'}, energy {energy}"
 
 
 def _link(handle: Any) -> str:
     """An idle device may lower its link, so that its present state says little."""
     questions = [f"nvmlDeviceGet{when}PcieLink{what}" for when in ("Curr", "Max") for what in ("Generation", "Width")]
-    answers = [told(getattr(pynvml, question), handle) for question in questions]
+    answers = [ask(getattr(pynvml, question), handle) for question in questions]
     if None in answers:
-        return "PCIe not told"
+        return "PCIe unknown"
     return "PCIe {} x{} now and {} x{} at most".format(*answers)
 
 
-def _mig(device: Found) -> str:
+def _mig(device: Device) -> str:
     if device.is_slice:
         uuid = pynvml.nvmlDeviceGetUUID(device.handle)
-        return f"MIG slice {uuid} (utilisation and power are not told of slices)"
+        return f"MIG slice {uuid} (NVML gives no utilisation and power of slices)"
     if not has_slices(device.handle):
         return "MIG off"
     named = [f"{pynvml.nvmlDeviceGetName(part)} {pynvml.nvmlDeviceGetUUID(part)}" for part in slices(device.handle)]

@@ -13,7 +13,7 @@ import numpy as np
 import pynvml
 import torch
 
-from bench.measure.gpu.nvml_device import Found, T, UnclearDeviceError, find, started, told
+from bench.measure.gpu.nvml_device import Device, T, UnclearDeviceError, ask, find, started
 from bench.measure.sampling import Repeated
 
 INTERVAL = 0.1
@@ -89,7 +89,7 @@ class GpuSampler:
     def __init__(self, device: torch.device, interval: float = INTERVAL) -> None:
         self._device = device
         self._interval = interval
-        self._found: Found | None = None
+        self._nvml: Device | None = None
         self._stack = contextlib.ExitStack()
         self._repeated = Repeated(lambda: self._ask(self._take), interval, "nvml")
         self._lock = threading.Lock()
@@ -104,7 +104,7 @@ class GpuSampler:
 
         Either is renewed about ten times a second, and may be that much late. ``None`` where neither is known.
         """
-        millijoules = self._ask(lambda handle: told(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle))
+        millijoules = self._ask(lambda handle: ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle))
         if millijoules is not None:
             self._energy_source = "counter"
             return float(millijoules / 1e3)
@@ -134,7 +134,7 @@ class GpuSampler:
             **summarise(self._samples),
             "interval_s": self._interval,
             "cost_s": self._cost_s,
-            "mig": None if self._found is None else self._found.is_slice,
+            "mig": None if self._nvml is None else self._nvml.is_slice,
             "energy_source": self._energy_source,
             "process_bytes": self._process_bytes,
             "trouble": self._trouble,
@@ -142,18 +142,18 @@ class GpuSampler:
 
     def _ask(self, question: Callable[[Any], T]) -> T | None:
         """The answer to a question about NVML's handle; ``None`` where there is none, or once NVML has failed."""
-        if self._found is None or self._trouble is not None:
+        if self._nvml is None or self._trouble is not None:
             return None
         try:
             with self._lock:
-                return question(self._found.handle)
+                return question(self._nvml.handle)
         except pynvml.NVMLError as error:
             self._trouble = f"NVML: {error}"
             return None
 
     def _take(self, handle: Any) -> None:
         start = time.perf_counter()
-        answers = {key: told(lambda ask=ask: float(ask(handle))) for key, ask in QUESTIONS.items()}
+        answers = {key: ask(lambda question=question: float(question(handle))) for key, question in QUESTIONS.items()}
         self._samples.append({"seconds": start, **answers})
         self._cost_s += time.perf_counter() - start
 
@@ -163,7 +163,7 @@ class GpuSampler:
         with contextlib.ExitStack() as stack:  # undone if anything below fails
             try:
                 stack.enter_context(started())
-                self._found = find(self._device)
+                self._nvml = find(self._device)
             except pynvml.NVMLError as error:
                 self._trouble = f"NVML: {error}"
             except UnclearDeviceError as error:
@@ -182,6 +182,6 @@ class GpuSampler:
 
 def _own_bytes(handle: Any) -> int | None:
     """What the driver counts as this process's memory; outside a container its process has another number."""
-    processes = told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
+    processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
     mine = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
     return None if None in mine or not mine else int(sum(mine))

@@ -28,7 +28,7 @@ SILENT = (pynvml.NVMLError, UnclearDeviceError)
 """What is raised where NVML does not help; a run goes on without it."""
 
 
-class Found(NamedTuple):
+class Device(NamedTuple):
     """NVML's handle of a device, and whether that is a MIG slice."""
 
     handle: Any
@@ -51,15 +51,15 @@ def started() -> Iterator[None]:
             pynvml.nvmlShutdown()
 
 
-def told(ask: Callable[..., T], *arguments: Any) -> T | None:
+def ask(question: Callable[..., T], *arguments: Any) -> T | None:
     """NVML's answer, or ``None`` where the device or the driver has none."""
     try:
-        return ask(*arguments)
+        return question(*arguments)
     except _UNKNOWN:
         return None
 
 
-def find(device: torch.device | int) -> Found:
+def find(device: torch.device | int) -> Device:
     """NVML's handle of a CUDA device or MIG slice of PyTorch's.
 
     NVML counts all devices and PyTorch those that ``CUDA_VISIBLE_DEVICES`` leaves, so that only the UUID identifies
@@ -71,20 +71,20 @@ def find(device: torch.device | int) -> Found:
         UnclearDeviceError: it is one of several slices.
     """
     handle = _by_uuid(str(torch.cuda.get_device_properties(device).uuid))
-    is_slice = told(pynvml.nvmlDeviceIsMigDeviceHandle, handle)
+    is_slice = ask(pynvml.nvmlDeviceIsMigDeviceHandle, handle)
     if getattr(is_slice, "value", is_slice):  # some versions of the module give a C integer
-        return Found(handle, True)
+        return Device(handle, True)
     if not has_slices(handle):
-        return Found(handle, False)
+        return Device(handle, False)
     # CUDA uses one slice alone, the first that is named.
     name = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
     all_slices = slices(handle)
     if name.startswith("MIG-"):
         alike = [each for each in all_slices if str(pynvml.nvmlDeviceGetUUID(each)).startswith(name)]
         # The older name, MIG-GPU-<uuid>/<instance>/<instance>, is known to NVML alone.
-        return Found(alike[0] if len(alike) == 1 else pynvml.nvmlDeviceGetHandleByUUID(name), True)
+        return Device(alike[0] if len(alike) == 1 else pynvml.nvmlDeviceGetHandleByUUID(name), True)
     if len(all_slices) == 1:
-        return Found(all_slices[0], True)
+        return Device(all_slices[0], True)
     raise UnclearDeviceError(
         f"the device has {len(all_slices)} MIG slices, and it is unclear which is used; name it in CUDA_VISIBLE_DEVICES"
     )
@@ -92,14 +92,14 @@ def find(device: torch.device | int) -> Found:
 
 def has_slices(handle: Any) -> bool:
     """Whether a whole device is in MIG mode."""
-    mode = told(pynvml.nvmlDeviceGetMigMode, handle)
+    mode = ask(pynvml.nvmlDeviceGetMigMode, handle)
     return mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
 
 
 def slices(handle: Any) -> list[Any]:
     """Handles of a device's MIG slices."""
     handles = []
-    for index in range(told(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+    for index in range(ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
         with contextlib.suppress(pynvml.NVMLError_NotFound, *_UNKNOWN):  # an index without a slice
             handles.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
     return handles
