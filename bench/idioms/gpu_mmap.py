@@ -41,7 +41,7 @@ def idiom(dataset: ImageDataset[Any], crops: Crops | None = None) -> Iterator[De
         with Pool(dataset, crops, decoded=True) as pool:
 
             def crop(indices: Indices, out: NDArray[np.uint8]) -> None:
-                pool.fill(out, indices, slices(data, offsets, indices))
+                pool(indices, slices(data, offsets, indices), out)
 
             yield _carrying(crop, pool.shape, where, labels)
     elif options.mode == "cuda":

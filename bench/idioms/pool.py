@@ -73,23 +73,30 @@ class Pool:
             if decoded:
                 self._described[:, 2] = Kind.PIXELS
 
-    def __call__(self, indices: Indices, fetch: Fetch) -> Pixels:
-        """Images in fresh memory, uint8 ``[B, H, W, C]``; ``fetch`` is called in the threads."""
-        out = np.empty((len(indices), *self.shape), np.uint8)
-        self.fill(out, indices, fetch)
-        return out
+    def __call__(self, indices: Indices, fetch: Fetch, out: Pixels | None = None) -> Pixels:
+        """Images, uint8 ``[B, H, W, C]``, in fresh memory or in ``out``; ``fetch`` is called in the threads."""
+        images = np.empty((len(indices), *self.shape), np.uint8) if out is None else out
+        crop = None if self._crops is None else self._cropping(self._crops, indices, fetch)
+        step = max(1, -(-len(images) // self._threads))
 
-    def fill(self, out: Pixels, indices: Indices, fetch: Fetch) -> None:
-        """Write the images into given memory."""
-        if self._crops is None:
-            self._share(len(out), lambda row: self._into(fetch(row), out[row]))
-            return
-        size, seed, epoch = self._crops
+        def work(start: int) -> None:
+            for row in range(start, min(start + step, len(images))):
+                if crop is None:
+                    self._into(fetch(row), images[row])
+                else:
+                    crop(row, images[row])
+
+        list(self._executor.map(work, range(0, len(images), step)))
+        return images
+
+    def _cropping(self, crops: Crops, indices: Indices, fetch: Fetch) -> Callable[[int, Pixels], None]:
+        """A function that writes one crop of the batch."""
+        size, seed, epoch = crops
         described = self._described[indices]
         boxes = random_boxes(described[:, :2], seed, epoch, indices).tolist()
         rows = described.tolist()
 
-        def crop(row: int) -> None:
+        def crop(row: int, out: Pixels) -> None:
             height, width, kind = rows[row]
             data, box = fetch(row), boxes[row]
             if kind == Kind.PIXELS:
@@ -103,19 +110,9 @@ class Pool:
             else:
                 image = simplejpeg.decode_jpeg(data, colorspace="RGB")
             top, left, high, wide = box
-            resize_into(image[top : top + high, left : left + wide], out[row])
+            resize_into(image[top : top + high, left : left + wide], out)
 
-        self._share(len(out), crop)
-
-    def _share(self, count: int, make: Callable[[int], object]) -> None:
-        """Call ``make(row)`` for every row."""
-        step = max(1, -(-count // self._threads))
-
-        def work(start: int) -> None:
-            for row in range(start, min(start + step, count)):
-                make(row)
-
-        list(self._executor.map(work, range(0, count, step)))
+        return crop
 
     def __enter__(self) -> Self:
         return self

@@ -105,7 +105,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(raw)
     corrected = np.empty_like(raw)
     corrected[order] = np.minimum(1, np.maximum.accumulate(raw[order] * np.arange(raw.size, 0, -1)))
-    return corrected.tolist()
+    return [float(p) for p in corrected]
 
 
 def compare_all(ratios: Mapping[Key, Ratio]) -> dict[Key, Comparison]:

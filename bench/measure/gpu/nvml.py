@@ -114,7 +114,7 @@ class GpuSampler:
         if watts is None or self._trouble is not None:
             return None
         self._energy_source = "sampled power"
-        return watts * (samples[-1]["seconds"] - samples[0]["seconds"])
+        return float(watts * (samples[-1]["seconds"] - samples[0]["seconds"]))
 
     def result(self) -> dict[str, Any] | None:
         """What was measured so far; ``None`` without CUDA.
