@@ -38,7 +38,7 @@ P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 Loaders = dict[str, dict[int, float]]
 Pairs = dict[int, tuple[float, float]]
 
-steady = settings(derandomize=True, deadline=None)
+steady = settings(derandomize=True, deadline=None, max_examples=50)
 
 
 def numbered(values: Any) -> dict[int, float]:
@@ -108,7 +108,7 @@ def test_the_unpaired_ratio_is_that_of_the_means_and_scipys_welch_test(
     assert satterthwaite(ratio.errors) == pytest.approx(expected.df)
 
 
-@settings(steady, max_examples=50)
+@steady
 @given(PAIRS, st.floats(0.01, 100))
 def test_the_interval_holds_every_ratio_that_a_t_test_keeps(pairs: Pairs, times: float) -> None:
     """Fieller's definition, by scipy's test of ours less so many times the baseline."""
@@ -401,7 +401,7 @@ def _noise(trials: int) -> float:
     return float(-special.ndtri(5e-5) * (POWER * (1 - POWER) / trials) ** 0.5)
 
 
-@settings(steady, max_examples=50)
+@steady
 @given(st.integers(MIN_RUNS, 200), st.floats(1e-5, 0.5), st.integers(1, 100), st.floats(1.01, 3))
 def test_more_runs_and_less_noise_detect_less_and_a_larger_family_more(n: int, sd: float, m: int, worse: float) -> None:
     found = detectable(n, sd, FAMILY_ALPHA / m)

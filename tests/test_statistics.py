@@ -14,7 +14,7 @@ from bench.stats.intervals import BOOTSTRAP_MIN_RUNS, LEVEL, bootstrap_interval,
 
 SECONDS = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=30).filter(lambda v: max(v) - min(v) > 1e-9 * max(v))
 
-steady = settings(derandomize=True, deadline=None)
+steady = settings(derandomize=True, deadline=None, max_examples=50)
 
 
 def binomial_bounds(probability: float, trials: int) -> tuple[float, float]:
