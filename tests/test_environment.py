@@ -53,22 +53,19 @@ def test_a_hypervisor_is_told_by_the_processor_s_flag(monkeypatch: pytest.Monkey
         assert module.cpu_model.__wrapped__() == name
 
 
-def test_it_names_neither_user_nor_host_nor_folders(tmp_path: Path) -> None:
-    """In a process whose user, home and folder have names that cannot be there by chance."""
+def test_it_names_neither_user_nor_host_nor_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With names of user, home and folder that cannot be there by chance."""
     home, work = tmp_path / "homeofquuxly", tmp_path / "workofquuxly"
     home.mkdir()
     work.mkdir()
-    program = (
-        "import json, torch; from bench.measure.environment import environment; "
-        "print(json.dumps(environment(torch.device('cpu'))))"
-    )
-    named = {"HOME": str(home), "PYTHONPATH": str(ROOT), **dict.fromkeys(("USER", "LOGNAME", "HOSTNAME"), "quuxly")}
-    command, env = [sys.executable, "-c", program], {**os.environ, **named}
-    done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert "quuxly" not in done.stdout
+    for name, value in {"HOME": str(home), **dict.fromkeys(("USER", "LOGNAME", "HOSTNAME"), "quuxly")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(work)
+    git_state.cache_clear()
+    found = environment(CPU, work)
     assert found["git"] == git_state()  # of this source tree, wherever it runs
     for text in leaves(found):
+        assert "quuxly" not in text
         assert "/" not in text or not Path("/" + text.partition("/")[2]).exists(), text
         assert platform.node() not in re.split(r"[^\w.-]+", text), text
 
