@@ -1,4 +1,4 @@
-r"""Tells which packages that the project needs this Python lacks, which wheels would bring some, and which to carry.
+r"""Lists the packages that the project needs and this Python lacks, wheels that provide them, and what to carry.
 
 Usage: ``missing.py`` prints names, ``missing.py DIR`` paths of wheels; nothing but Python itself is needed for these.
 ``missing.py --carry``, where the project is installed, prints what a machine with PyTorch alone lacks:
@@ -17,13 +17,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TESTS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
-"""What tests on a device need of the optional packages."""
-# A machine's own build for its device must stay: another one may not know the device, and is gigabytes.
+"""Optional packages that tests on a device need."""
+# A machine's own build for its device must stay: another one may not support the device, and has gigabytes.
 KEPT = re.compile(r"(torch|torchvision|triton|pytorch-triton|nvidia-(?!ml-py$).*|cuda-.*)$")
 
-
 THERE = ("torch", "torchvision", "numpy")
-"""What the other machine has, with all that these need."""
+"""Packages that the other machine has, with all that these need."""
 TARGET = {
     "python_version": "3.12",
     "python_full_version": "3.12.0",
@@ -34,7 +33,7 @@ TARGET = {
     "platform_machine": "x86_64",
     "sys_platform": "linux",
 }
-"""The other machine, as requirements ask for it."""
+"""The other machine, in the markers of requirements."""
 
 
 def is_here(name: str) -> bool:
@@ -60,7 +59,7 @@ def wheels(folder: Path) -> list[str]:
 
 
 def carried() -> list[str]:
-    """What to bring to a machine that has PyTorch: ``name==version`` as it is here, or a name that is not here."""
+    """Packages to bring to a machine that has PyTorch: ``name==version`` as installed here, or a name that is not."""
     names = needed(("loader-bench", *TESTS)) - needed(THERE) - {"loader-bench"}
     return [f"{name}=={importlib.metadata.version(name)}" if is_here(name) else name for name in sorted(names)]
 
@@ -71,19 +70,19 @@ def needed(lines: Iterable[str]) -> set[str]:
     from packaging.utils import canonicalize_name
 
     seen: set[tuple[str, frozenset[str]]] = set()
-    left = [(Requirement(line), frozenset[str]()) for line in lines]
-    while left:
-        wanted, extras = left.pop()
-        marker, what = wanted.marker, (canonicalize_name(wanted.name), frozenset(wanted.extras))
-        fits = marker is None or any(marker.evaluate({**TARGET, "extra": extra}) for extra in extras | {""})
-        if fits and what not in seen:
-            seen.add(what)
-            asked = importlib.metadata.requires(what[0]) if is_here(what[0]) else None
-            left += [(Requirement(line), what[1]) for line in asked or ()]
+    todo = [(Requirement(line), frozenset[str]()) for line in lines]
+    while todo:
+        requirement, extras = todo.pop()
+        marker, package = requirement.marker, (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        applies = marker is None or any(marker.evaluate({**TARGET, "extra": extra}) for extra in extras | {""})
+        if applies and package not in seen:
+            seen.add(package)
+            requires = importlib.metadata.requires(package[0]) if is_here(package[0]) else None
+            todo += [(Requirement(line), package[1]) for line in requires or ()]
     return {name for name, _ in seen}
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    found = carried() if given == ["--carry"] else wheels(Path(given[0])) if given else missing()
-    sys.stdout.write("".join(f"{line}\n" for line in found))
+    arguments = sys.argv[1:]
+    listed = carried() if arguments == ["--carry"] else wheels(Path(arguments[0])) if arguments else missing()
+    sys.stdout.write("".join(f"{line}\n" for line in listed))

@@ -10,7 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pynvml
+import pytest
+import torch
 
+GIB = 2**30
 UUID = "8932f937-d72c-4106-c12f-20bd9faed9f6"
 SLICES = ("63feeb45-94c6-b9cb-78ea-98e9b7a5be6b", "74edc72b-204b-7996-59f6-bff24ec89c23")
 
@@ -19,7 +22,7 @@ Answer = Any
 
 GPU: dict[str, Answer] = {
     "Name": "Some GPU",
-    "MemoryInfo": SimpleNamespace(total=80 * 2**30, used=5 * 2**30, free=75 * 2**30),
+    "MemoryInfo": SimpleNamespace(total=80 * GIB, used=5 * GIB, free=75 * GIB),
     "UtilizationRates": SimpleNamespace(gpu=50, memory=10),
     "PowerUsage": 200_000,
     "PowerManagementLimit": 700_000,
@@ -29,7 +32,7 @@ GPU: dict[str, Answer] = {
     "CurrentClocksThrottleReasons": 0x04,
     "ComputeRunningProcesses": [
         SimpleNamespace(pid=1, usedGpuMemory=7),
-        SimpleNamespace(pid=os.getpid(), usedGpuMemory=2**30),
+        SimpleNamespace(pid=os.getpid(), usedGpuMemory=GIB),
     ],
     "CurrPcieLinkGeneration": 1,
     "MaxPcieLinkGeneration": 5,
@@ -38,12 +41,18 @@ GPU: dict[str, Answer] = {
     "MigMode": pynvml.NVMLError_NotSupported,
 }
 """A whole device; its energy counter is for each test to give."""
-INVALID = pynvml.NVMLError_InvalidArgument
 NOT_OF_A_SLICE = (
     *("UtilizationRates", "PowerUsage", "PowerManagementLimit", "TotalEnergyConsumption", "ClockInfo"),
     *("CurrentClocksThrottleReasons", "CurrPcieLinkGeneration", "MaxPcieLinkGeneration"),
     *("CurrPcieLinkWidth", "MaxPcieLinkWidth", "MigMode"),
 )
+SLICE: dict[str, Answer] = {
+    **GPU,
+    "Name": "Some GPU MIG 1g.10gb",
+    **dict.fromkeys(NOT_OF_A_SLICE, pynvml.NVMLError_NotSupported),
+    "Temperature": pynvml.NVMLError_InvalidArgument,
+}
+"""A MIG slice: it tells its memory, and of most else that it does not know."""
 
 
 def counting(*values: Answer) -> Callable[[], Answer]:
@@ -52,28 +61,17 @@ def counting(*values: Answer) -> Callable[[], Answer]:
     return lambda: next(answers)
 
 
-def a_slice(**changes: Answer) -> dict[str, Answer]:
-    """A MIG slice: it tells its memory, and of most else that it does not know."""
-    unknown = dict.fromkeys(NOT_OF_A_SLICE, pynvml.NVMLError_NotSupported)
-    return {
-        **GPU,
-        "Name": "Some GPU MIG 1g.10gb",
-        **unknown,
-        "Temperature": pynvml.NVMLError_InvalidArgument,
-        **changes,
-    }
-
-
 class FakeNvml:
-    """Devices by the UUIDs that NVML knows them by; a handle is such a UUID.
+    """Takes the place of the functions of `pynvml`. A handle is the UUID that NVML knows a device by.
 
     Attributes:
         started: how often it was started and not yet left.
-        asked: the questions put to devices, each with the device.
+        asked: how many questions were put to devices.
     """
 
     def __init__(
         self,
+        monkeypatch: pytest.MonkeyPatch,
         devices: Mapping[str, Mapping[str, Answer]] | None = None,
         *,
         slices: Mapping[str, list[str]] | None = None,
@@ -83,11 +81,13 @@ class FakeNvml:
         self._devices = {f"GPU-{UUID}": GPU} if devices is None else devices
         self._slices = slices or {}
         self._init = init
-        self.started = 0
-        self.asked: list[tuple[str, str]] = []
+        self.started = self.asked = 0
+        own = [name for name in vars(FakeNvml) if name.startswith("nvml")]
+        for name in (*own, *(f"nvmlDeviceGet{question}" for question in GPU)):
+            monkeypatch.setattr(pynvml, name, getattr(self, name))  # fails for a name that NVML's module lacks
 
     def nvmlInit(self) -> None:
-        _given(self._init)
+        _resolve(self._init)
         self.started += 1
 
     def nvmlShutdown(self) -> None:
@@ -119,10 +119,6 @@ class FakeNvml:
             raise pynvml.NVMLError_NotFound
         return names[index]
 
-    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: str) -> str:
-        (parent,) = [device for device, names in self._slices.items() if handle in names]
-        return parent
-
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """``nvmlDeviceGetPowerUsage`` and its like answer as the device was told."""
         question = name.removeprefix("nvmlDeviceGet")
@@ -130,13 +126,26 @@ class FakeNvml:
             raise AttributeError(name)
 
         def answer(handle: str, *_: Any) -> Any:
-            self.asked.append((question, handle))
-            return _given(self._devices[handle][question])
+            self.asked += 1
+            return _resolve(self._devices[handle][question])
 
         return answer
 
 
-def _given(answer: Answer) -> Any:
+def _resolve(answer: Answer) -> Any:
     if isinstance(answer, type) and issubclass(answer, BaseException):
         raise answer
-    return _given(answer()) if callable(answer) else answer
+    return _resolve(answer()) if callable(answer) else answer
+
+
+def fake_cuda(monkeypatch: pytest.MonkeyPatch, *uuids: str) -> None:
+    """Let `torch.cuda` show devices with these UUIDs."""
+
+    def properties(device: torch.device | int) -> Any:
+        index = (device.index or 0) if isinstance(device, torch.device) else device
+        return SimpleNamespace(name="Some GPU", uuid=uuids[index], major=9, minor=0, total_memory=80 * GIB)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(uuids))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(uuids))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (75 * GIB, 80 * GIB))

@@ -16,8 +16,8 @@ import torch
 
 from bench.config import RunConfig
 from bench.errors import UsageError
+from bench.measure.cache import evict, files_of, residency
 from bench.measure.gpu.nvml import GpuSampler
-from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
 from bench.report.metrics import METRICS
 from bench.run.runner import FILLING, RunFailedError, resolve_device, run

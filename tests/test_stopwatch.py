@@ -1,8 +1,9 @@
-"""Intervals bound what they enclose, and quantiles are those of the waits."""
+"""Intervals bound what they enclose, and the device's parts add up on its own clock."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.measure.clocks import DeviceTimeline, HostTimeline, Interval, Queue, stopwatch_cost
+
+EMPTY = {"device_copy_s": None, "device_compute_s": None, "device_idle_s": None}
 
 
 def test_an_interval_lies_between_the_clocks_inside_and_outside_it() -> None:
@@ -33,51 +36,34 @@ def test_an_interval_lies_between_the_clocks_inside_and_outside_it() -> None:
 def test_an_interval_counts_what_ended_in_an_error() -> None:
     interval = Interval()
     with pytest.raises(KeyError), interval:
-        time.sleep(0.01)
         raise KeyError
-    assert interval.last >= 10_000_000
-    assert interval.total == interval.last
+    assert interval.total == interval.last > 0
 
 
-def test_parts_of_an_epoch_add_up_to_its_wall_time() -> None:
+def test_parts_of_an_epoch_add_up_to_its_wall_time_or_leave_a_gap() -> None:
     host = HostTimeline()
+    assert host.gap == 0
     with host.wall:
         for part in (host.fetch, host.transfer, host.compute, host.other):
             with part:
-                time.sleep(0.02)
-    parts = host.fetch.total + host.transfer.total + host.compute.total + host.other.total
-    assert 80_000_000 <= parts <= host.wall.total
-    assert host.gap == (host.wall.total - parts) / host.wall.total
+                sum(range(10_000))
+    parts = [host.fetch.total, host.transfer.total, host.compute.total, host.other.total]
+    assert 0 < min(parts) < sum(parts) <= host.wall.total
+    assert host.gap == (host.wall.total - sum(parts)) / host.wall.total
+    host.fetch.total += host.wall.total  # counted twice is as wrong as not counted
+    assert host.gap == pytest.approx(sum(parts) / host.wall.total)
 
 
-def test_time_that_no_part_holds_is_a_gap() -> None:
-    host = HostTimeline()
-    with host.wall:
-        with host.compute:
-            time.sleep(0.01)
-        time.sleep(0.02)
-    assert host.gap > 0.01
-    host.fetch.total = host.wall.total  # counted twice is as wrong as not counted
-    assert host.gap == pytest.approx(host.compute.total / host.wall.total)
-    assert HostTimeline().gap == 0
-
-
-@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=40))
+@given(st.lists(st.integers(0, 10**12), max_size=40))
 def test_quantiles_of_the_waits(waits: list[int]) -> None:
     host = HostTimeline()
     host.waits += waits
     found = host.wait_quantiles()
-    assert found["max"] == pytest.approx(max(waits) / 1e9)
-    assert found["p50"] == pytest.approx(float(np.median(waits)) / 1e9)
-    assert list(found) == ["p50", "p95", "p99", "max"]
+    assert list(found) == (["p50", "p95", "p99", "max"] if waits else [])
     assert sorted(found.values()) == list(found.values())
-
-
-def test_nothing_waited_for_has_no_quantiles() -> None:
-    assert HostTimeline().wait_quantiles() == {}
-
-
-EMPTY = {"device_copy_s": None, "device_compute_s": None, "device_idle_s": None}
+    if waits:
+        assert found["max"] == pytest.approx(max(waits) / 1e9)
+        assert found["p50"] == pytest.approx(float(np.median(waits)) / 1e9)
 
 
 def test_the_cpu_has_no_timeline_of_its_own() -> None:
@@ -98,58 +84,40 @@ class At:
         return 1e3 * (other.second - self.second)
 
 
-class Clock:
-    """What two queues are told, and when they come to it."""
-
-    def __init__(self, **seconds: list[float]) -> None:
-        self._seconds = {queue: iter(when) for queue, when in seconds.items()}
-
-    def mark(self, queue: Queue) -> At:
-        return At(next(self._seconds[queue]))
+def clock(**seconds: list[float]) -> Callable[[Queue], At]:
+    """Gives each queue's marks, one after the other."""
+    marks = {queue: iter(when) for queue, when in seconds.items()}
+    return lambda queue: At(next(marks[queue]))
 
 
-def test_copies_lie_beside_computing_and_idling_is_the_rest() -> None:
-    clock = Clock(copies=[0.5, 1.5, 2.0, 4.0], computing=[0.0, 1.5, 4.5, 5.0, 9.0])
-    device = DeviceTimeline(clock.mark)
-    device.begin()
-    for _ in range(2):
-        with device.copying:
-            pass
-        with device.computing:
-            pass
-    assert device.seconds() == {"device_copy_s": 3.0, "device_compute_s": 7.0, "device_idle_s": 2.0}
-
-
-def test_copying_that_the_computing_queue_does_is_no_idling() -> None:
-    clock = Clock(computing=[0.0, 1.0, 3.0, 3.0, 5.0, 5.5, 6.0, 6.5, 8.0])
-    device = DeviceTimeline(clock.mark)
-    device.begin()
-    for _ in range(2):
-        with device.gathering:
-            pass
-        with device.computing:
-            pass
-    assert device.seconds() == {"device_copy_s": 2.5, "device_compute_s": 3.5, "device_idle_s": 2.0}
+def test_idling_is_what_copies_beside_computing_and_work_of_the_computing_queue_leave() -> None:
+    for part, marks, expected in (
+        ("copying", clock(copies=[0.5, 1.5, 2.0, 4.0], computing=[0.0, 1.5, 4.5, 5.0, 9.0]), (3.0, 7.0, 2.0)),
+        ("gathering", clock(computing=[0.0, 1.0, 3.0, 3.0, 5.0, 5.5, 6.0, 6.5, 8.0]), (2.5, 3.5, 2.0)),
+    ):
+        device = DeviceTimeline(marks)
+        device.begin()
+        for _ in range(2):
+            with getattr(device, part):
+                pass
+            with device.computing:
+                pass
+        assert tuple(device.seconds().values()) == expected, part
 
 
 def test_the_clock_s_resolution_makes_no_negative_idling() -> None:
-    device = DeviceTimeline(Clock(computing=[0.0, -1e-7, 1.0]).mark)
+    device = DeviceTimeline(clock(computing=[0.0, -1e-7, 1.0]))
     device.begin()
     with device.computing:
         pass
     assert device.seconds()["device_idle_s"] == 0.0
 
 
-def test_an_epoch_without_a_step_has_no_timeline() -> None:
-    device = DeviceTimeline(Clock(computing=[0.0]).mark)
+def test_an_epoch_without_a_step_or_with_an_error_has_no_timeline() -> None:
+    device = DeviceTimeline(clock(computing=[0.0, 1.0]))  # another mark, after the error, would be one too many
     assert device.seconds() == EMPTY
     device.begin()
     assert device.seconds() == EMPTY
-
-
-def test_after_an_error_the_device_is_not_asked_for_its_time() -> None:
-    device = DeviceTimeline(Clock(computing=[0.0, 1.0]).mark)  # another mark would be one too many
-    device.begin()
     with pytest.raises(ZeroDivisionError), device.computing:
         raise ZeroDivisionError
     assert device.seconds() == EMPTY

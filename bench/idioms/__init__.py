@@ -1,31 +1,47 @@
-"""Each format's fastest plain idiom: the limit that a loader's rate is held against.
+"""Each format's fastest plain idiom, which a loader's rate is compared with.
 
-A module is named as its loader and has ``idiom(dataset, crops)``: a context manager that gives a function from indices
-to images (uint8, fresh memory, as they lie there: ``[B, C, H, W]`` or, decoded or cropped, ``[B, H, W, C]``) and labels
-(int64), where the loader's own batches come out. It opens what it needs once, as the loader does.
+An idiom is a context manager ``idiom(dataset, crops)`` that gives a function from indices to images (uint8, fresh
+memory, as they lie there: ``[B, C, H, W]`` or, decoded or cropped, ``[B, H, W, C]``) and labels (int64), where the
+loader's own batches come out. Like the loader it opens its files once, at the start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
-Read = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint8], NDArray[np.int64]]]
-DeviceRead = Callable[[NDArray[np.int64]], tuple[torch.Tensor, torch.Tensor]]
-"""The same of a loader whose batches come out on a device. It need not wait for the device."""
+from loaders import StoreDataset
+
+Indices = NDArray[np.int64]
+Read = Callable[[Indices], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+DeviceRead = Callable[[Indices], tuple[torch.Tensor, torch.Tensor]]
+"""A ``Read`` of a loader whose batches come out on a device. It need not wait for the device."""
+
+BUILT_IN = {
+    "filesystem": "filesystem",
+    "gpu_mmap": "gpu_mmap",
+    "hdf5": "hdf5",
+    "lmdb": "lmdb",
+    "memory": "flat",
+    "mmap": "flat",
+    "postgres": "postgres",
+    "sqlite": "sqlite",
+}
+"""Loader's name to the module of this package with its ``idiom``."""
 
 
 class Crops(NamedTuple):
-    """Which random square crops are made of images of many sizes: those of `loaders.images.crops.random_boxes`.
+    """Random square crops of images of many sizes, as `loaders.images.crops.random_boxes` draws them.
 
     Attributes:
         size: their side in pixels.
-        seed: draws where they lie.
-        epoch: draws it too.
+        seed, epoch: decide where they lie.
     """
 
     size: int
@@ -33,5 +49,28 @@ class Crops(NamedTuple):
     epoch: int = 0
 
 
+Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[Read | DeviceRead]]
+
+
 class NoIdiomError(Exception):
-    """Why there is nothing plain to compare with, here or with these options."""
+    """Why there is nothing plain to compare with, on this machine or with these options."""
+
+
+def check_room(needed: int, where: torch.device) -> None:
+    """Refuse to hold a split again, beside the loader that holds it, in more than half of the free memory.
+
+    Args:
+        needed: bytes.
+        where: a CUDA device, or the CPU for this machine's memory.
+
+    Raises:
+        NoIdiomError: the comparison could end a run that goes well without it.
+    """
+    if where.type == "cuda":
+        free, what = torch.cuda.mem_get_info(where)[0], "the device"
+    else:
+        free, what = psutil.virtual_memory().available, "this machine's memory"
+    if needed > free // 2:
+        raise NoIdiomError(
+            f"it would hold the split once more, {needed / 1e9:.2f} GB of the {free / 1e9:.2f} GB that {what} has free"
+        )

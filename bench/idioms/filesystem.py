@@ -1,17 +1,15 @@
-"""The limit for `filesystem`: a bare pool of threads that reads and decodes the same files."""
+"""The idiom of `filesystem`: a bare pool of threads that reads and decodes the same files."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.idioms import Crops, Read
-from bench.idioms.plain_crops import PlainCrops, any_picture
+from bench.idioms import Crops, Indices, Read
 from bench.idioms.pool import Fetch, Pool, jpeg_into
 from loaders import StoreDataset
 from loaders.formats.filesystem import image_name, index_name
@@ -23,32 +21,24 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``open().read()`` and simplejpeg or libspng, on as many threads, each with an equal share of the batch.
 
     The paths are a list made beforehand, the sizes of the files are not checked, and images come as ``[B, H, W, C]``.
-    PNG files of many sizes are the store's own, plain RGB, so that libspng reads them too; Pillow reads what a source
-    has besides JPEG.
     """
-    options: Any = dataset.options
     codec: Codec = "png" if index_name(dataset.split, "png") in dataset.info.files else "jpeg"
     index = np.fromfile(dataset.location / index_name(dataset.split, codec), np.int64).reshape(-1, 2)
     labels = np.ascontiguousarray(index[:, 0])
     folder = dataset.location / dataset.split
     paths = [str(folder / image_name(label, i, codec)) for i, label in enumerate(labels.tolist())]
 
-    def files(indices: NDArray[np.int64]) -> Fetch:
-        wanted = [paths[i] for i in indices.tolist()]
+    def files(indices: Indices) -> Fetch:
+        batch = [paths[i] for i in indices.tolist()]
 
         def read(row: int) -> bytes:
-            with open(wanted[row], "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+            with open(batch[row], "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
                 return file.read()
 
         return read
 
-    if crops is not None:
-        with PlainCrops(dataset, crops, imagecodecs.spng_decode if codec == "png" else any_picture) as cut:
-            yield lambda indices: (cut(indices, files(indices)), np.take(labels, indices))
-        return
-    into = _png_into if codec == "png" else jpeg_into
-    with Pool(options.threads, dataset.split_info.fixed_shape) as pool:
-        yield lambda indices: (pool.decode(len(indices), files(indices), into), np.take(labels, indices))
+    with Pool(dataset, crops, _png_into if codec == "png" else jpeg_into) as pool:
+        yield lambda indices: (pool(indices, files(indices)), np.take(labels, indices))
 
 
 def _png_into(data: bytes, out: NDArray[np.uint8]) -> object:

@@ -1,34 +1,31 @@
-"""The limit for `gpu_mmap`: plain indexing on the device, or a plain gather on the host and one copy."""
+"""The idiom of `gpu_mmap`: plain indexing on the device, or a plain gather on the host and one copy."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.idioms import Crops, DeviceRead, NoIdiomError
-from bench.idioms.plain_crops import PlainCrops
-from bench.idioms.pool import slices
-from bench.idioms.room import check_device, check_memory, read_bytes
+from bench.idioms import Crops, DeviceRead, Indices, NoIdiomError, check_room
+from bench.idioms.pool import Pool, slices
 from loaders import StoreDataset
 from loaders.formats.gpu_mmap.device import host_view, send
-from loaders.formats.gpu_mmap.fill import pieces
 from loaders.store.arrays import data_name, map_bytes
 from loaders.store.sizes import map_sizes
 
-_PART = 4096
+CPU = torch.device("cpu")
+_PART = 64
 """Images that the loader is asked for at once."""
 
 
 @contextlib.contextmanager
 def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceRead]:
-    """What each mode is held against, where batches come out.
+    """Reads where the batches of each mode come out.
 
     cuda: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
     one copy. Images of many sizes: a bare pool crops decoded pixels on the host, into page-locked memory, for one copy.
@@ -39,106 +36,91 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceR
     options: Any = dataset.options
     where = torch.empty(0, device=dataset.caps.device).device  # with its index, as batches have it
     labels = torch.from_numpy(np.fromfile(dataset.location / f"{dataset.split}.labels", np.int64)).to(where)
-    way: AbstractContextManager[DeviceRead]
     if crops is not None:
-        way = _cropped(dataset, crops, where, labels)
-    elif options.mode in ("pinned", "mapped"):
-        way = contextlib.nullcontext(_carrying(_on_host(dataset), where, labels))
+        data, offsets = _all_pictures(dataset)
+        with Pool(dataset, crops, decoded=True) as pool:
+
+            def crop(indices: Indices, out: NDArray[np.uint8]) -> None:
+                pool(indices, slices(data, offsets, indices), out)
+
+            yield _carrying(crop, pool.shape, where, labels)
+    elif options.mode == "cuda":
+        on_device = _all_pixels(dataset, where)
+
+        def index(indices: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+            at = send(indices, where)
+            return on_device[at], labels[at]
+
+        yield index
     else:
-        way = contextlib.nullcontext(_indexing(_on_device(dataset, where), where, labels))
-    with way as read:
-        yield read
+        pixels = _all_pixels(dataset, CPU).numpy()
+
+        def gather(indices: Indices, out: NDArray[np.uint8]) -> None:
+            # In mode "raise" NumPy would gather into memory of its own first.
+            np.take(pixels, indices, axis=0, out=out, mode="clip")
+
+        yield _carrying(gather, pixels.shape[1:], where, labels)
 
 
-def _indexing(pixels: torch.Tensor, where: torch.device, labels: torch.Tensor) -> DeviceRead:
-    def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        at = send(indices, where)
-        return pixels[at], labels[at]
+def _carrying(
+    fill: Callable[[Indices, NDArray[np.uint8]], None],
+    shape: tuple[int, ...],
+    where: torch.device,
+    labels: torch.Tensor,
+) -> DeviceRead:
+    """Fills page-locked memory with a batch ``[B, *shape]`` and copies it."""
+
+    def read(indices: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+        batch_labels = labels[send(indices, where)]
+        # PyTorch does not give this memory to anyone else before the copy is done.
+        images = torch.empty((len(indices), *shape), dtype=torch.uint8, pin_memory=where.type == "cuda")
+        fill(indices, images.numpy())
+        return images.to(where, non_blocking=True), batch_labels
 
     return read
 
 
-def _carrying(pixels: NDArray[np.uint8], where: torch.device, labels: torch.Tensor) -> DeviceRead:
-    def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        wanted = labels[send(indices, where)]
-        images = _locked((len(indices), *pixels.shape[1:]), where)
-        # In mode "raise" NumPy would gather into memory of its own first.
-        np.take(pixels, indices, axis=0, out=images.numpy(), mode="clip")
-        return images.to(where, non_blocking=True), wanted
+def _all_pixels(dataset: StoreDataset, where: torch.device) -> torch.Tensor:
+    """All pixels of images of one size, ``[n, C, H, W]``; on the CPU in mode mapped the file's own pages.
 
-    return read
-
-
-@contextlib.contextmanager
-def _cropped(dataset: StoreDataset, crops: Crops, where: torch.device, labels: torch.Tensor) -> Iterator[DeviceRead]:
-    data, offsets = _whole_pictures(dataset)
-    with PlainCrops(dataset, crops, decoded=True) as cut:
-
-        def read(indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-            wanted = labels[send(indices, where)]
-            images = _locked((len(indices), crops.size, crops.size, 3), where)
-            cut.into(images.numpy(), indices, slices(data, offsets, indices))
-            return images.to(where, non_blocking=True), wanted
-
-        yield read
-
-
-def _locked(shape: tuple[int, ...], where: torch.device) -> torch.Tensor:
-    """Fresh memory that a copy can be queued from; PyTorch gives it to nobody else before the copy is done."""
-    return torch.empty(shape, dtype=torch.uint8, pin_memory=where.type == "cuda")
-
-
-def _on_device(dataset: StoreDataset, where: torch.device) -> torch.Tensor:
-    """All pixels, ``[n, C, H, W]``."""
+    The loader decodes JPEG files when it opens; its decoder, then, is no part of a batch's work.
+    """
+    options: Any = dataset.options
     shape = (len(dataset), *dataset.split_info.fixed_shape)
-    check_device(math.prod(shape), where)
+    stored = None
+    if options.encoding == "raw":
+        stored = host_view(map_bytes(dataset.location / data_name(dataset.split, "raw"))).view(shape)
+        if options.mode == "mapped":
+            return stored
+    check_room(math.prod(shape), where)
     try:
         pixels = torch.empty(shape, dtype=torch.uint8, device=where)
-    except torch.OutOfMemoryError:  # what is free need not be so in one piece
+    except torch.OutOfMemoryError:  # the free memory need not be in one piece
         raise NoIdiomError("the device has no memory left to hold the split once more") from None
-    options: Any = dataset.options
-    if options.encoding == "raw":
-        pixels.view(-1).copy_(host_view(map_bytes(dataset.location / data_name(dataset.split, "raw"))))
-    else:
-        _ask_for_all(dataset, pixels)
+    if stored is not None:
+        return pixels.copy_(stored)
+    for part in _parts(dataset):
+        pixels[part[0] : part[-1] + 1] = dataset.batch(part).images
     return pixels
 
 
-def _on_host(dataset: StoreDataset) -> NDArray[np.uint8]:
-    """All pixels, ``[n, C, H, W]``: in memory, or in mode mapped the file's own pages."""
-    options: Any = dataset.options
-    shape = (len(dataset), *dataset.split_info.fixed_shape)
-    if options.encoding == "raw":
-        load = map_bytes if options.mode == "mapped" else read_bytes
-        return load(dataset.location / data_name(dataset.split, "raw")).reshape(shape)
-    check_memory(math.prod(shape))
-    pixels = torch.empty(shape, dtype=torch.uint8)
-    _ask_for_all(dataset, pixels)
-    found: NDArray[np.uint8] = pixels.numpy()
-    return found
-
-
-def _ask_for_all(dataset: StoreDataset, pixels: torch.Tensor) -> None:
-    """The loader decodes JPEG files when it opens; its decoder, then, is no part of a batch's work."""
-    for start in range(0, len(pixels), _PART):
-        part = pixels[start : start + _PART]
-        part.copy_(dataset.batch(np.arange(start, start + len(part))).images)
-
-
-def _whole_pictures(dataset: StoreDataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _all_pictures(dataset: StoreDataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All pixels of images of many sizes end to end, and where each begins and the last one ends.
 
     The file's own pages, or, as the loader does too when it opens, decoded to memory.
     """
     options: Any = dataset.options
     described = map_sizes(dataset.location, dataset.split).astype(np.int64)
-    sizes = 3 * described[:, 0] * described[:, 1]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(3 * described[:, 0] * described[:, 1])])
     if options.encoding == "raw":
         return map_bytes(dataset.location / data_name(dataset.split, "raw")), offsets
-    check_memory(int(offsets[-1]))
-    pixels = np.empty(int(offsets[-1]), np.uint8)
-    for start, stop in pieces(sizes):
-        images, _ = dataset.whole(np.arange(start, stop))
-        np.concatenate([image.reshape(-1) for image in images], out=pixels[offsets[start] : offsets[stop]])
+    check_room(int(offsets[-1]), CPU)
+    pixels = np.empty(offsets[-1], np.uint8)
+    for part in _parts(dataset):
+        images, _ = dataset.whole(part)
+        pixels[offsets[part[0]] : offsets[part[-1] + 1]] = np.concatenate([image.reshape(-1) for image in images])
     return pixels, offsets
+
+
+def _parts(dataset: StoreDataset) -> list[Indices]:
+    return np.split(np.arange(len(dataset)), range(_PART, len(dataset), _PART))

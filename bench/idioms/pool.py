@@ -1,4 +1,9 @@
-"""A bare pool of decoding threads, each with an equal share of the batch: what idioms of encoded images use."""
+"""A bare pool of threads that decodes or crops images, each thread with an equal share of the batch.
+
+Crops equal a loader's byte for byte because boxes, resizing and the decoding of rare kinds of files have one
+implementation in ``loaders``; what lies between is written here again, without a loader's checks. The one check left
+is of the header before a scaled decoding, which would be unsafe without it.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
+import imagecodecs
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from bench.idioms import Crops, Indices
+from loaders import Kind, StoreDataset
 from loaders.images.codecs import pil_into
+from loaders.images.crops import random_boxes, resize_into
+from loaders.images.headers import jpeg_size, require
+from loaders.images.kinds import decode_picture
 from loaders.images.threads import default_threads
+from loaders.store.sizes import map_sizes
 
+Pixels = NDArray[np.uint8]
 Fetch = Callable[[int], Any]
-"""Gives what is kept of the i-th sample of a batch: a buffer."""
-Into = Callable[[Any, NDArray[np.uint8]], object]
+"""Gives the stored bytes of the i-th sample of a batch: a buffer."""
 
 
-def jpeg_into(data: Any, out: NDArray[np.uint8]) -> None:
+def jpeg_into(data: Any, out: Pixels) -> None:
     """Decode into uint8 ``[H, W, C]`` by simplejpeg, or by Pillow what that refuses."""
     try:
         simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[-1] == 1 else "RGB", buffer=out)
@@ -26,49 +38,98 @@ def jpeg_into(data: Any, out: NDArray[np.uint8]) -> None:
         pil_into(data, out, lambda _: "it", 0, ("JPEG",))
 
 
-def slices(data: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> Fetch:
+def slices(data: Any, offsets: NDArray[np.int64], indices: Indices) -> Fetch:
     """Samples that lie end to end: ``data[offsets[i]:offsets[i + 1]]`` for each index, when it is asked for."""
     bounds = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
     return lambda row: data[bounds[row][0] : bounds[row][1]]
 
 
 class Pool:
-    """As many threads as asked for, 0 meaning one per core."""
+    """Decodes the images of a split, or crops them where it has many sizes."""
 
-    def __init__(self, threads: int, shape: tuple[int, int, int]) -> None:
-        """Args: shape is ``(C, H, W)`` of every image."""
-        self._threads = threads or default_threads()
-        self._pool = ThreadPoolExecutor(self._threads)
-        channels, height, width = shape
-        self._shape = (height, width, channels)
+    def __init__(
+        self,
+        dataset: StoreDataset,
+        crops: Crops | None = None,
+        into: Callable[[Any, Pixels], object] = jpeg_into,
+        *,
+        decoded: bool = False,
+    ) -> None:
+        """Args: into decodes images of one size; decoded: pixels of many sizes are fetched, whatever the store keeps.
 
-    def fresh(self, count: int) -> NDArray[np.uint8]:
-        """Memory for so many images, uint8 ``[B, H, W, C]``."""
-        return np.empty((count, *self._shape), np.uint8)
+        The dataset's options say how many threads, 0 meaning one per core.
+        """
+        options: Any = dataset.options
+        self._threads = options.threads or default_threads()
+        self._executor = ThreadPoolExecutor(self._threads)
+        self._crops, self._into = crops, into
+        if crops is None:
+            channels, *sides = dataset.split_info.fixed_shape
+            self.shape = (*sides, channels)
+        else:
+            self.shape = (crops.size, crops.size, 3)
+            self._scaled = options.scaled
+            self._described = map_sizes(dataset.location, dataset.split).astype(np.int64)
+            if decoded:
+                self._described[:, 2] = Kind.PIXELS
 
-    def fill(self, out: NDArray[np.uint8], make: Callable[[int, NDArray[np.uint8]], object]) -> None:
-        """Call ``make(row, out[row])`` for every row."""
-        count = len(out)
-        step = max(1, -(-count // self._threads))
+    def __call__(self, indices: Indices, fetch: Fetch, out: Pixels | None = None) -> Pixels:
+        """Images, uint8 ``[B, H, W, C]``, in fresh memory or in ``out``; ``fetch`` is called in the threads."""
+        images = np.empty((len(indices), *self.shape), np.uint8) if out is None else out
+        crop = None if self._crops is None else self._cropping(self._crops, indices, fetch)
+        step = max(1, -(-len(images) // self._threads))
 
         def work(start: int) -> None:
-            for row in range(start, min(start + step, count)):
-                make(row, out[row])
+            for row in range(start, min(start + step, len(images))):
+                if crop is None:
+                    self._into(fetch(row), images[row])
+                else:
+                    crop(row, images[row])
 
-        list(self._pool.map(work, range(0, count, step)))
+        list(self._executor.map(work, range(0, len(images), step)))
+        return images
 
-    def decode(self, count: int, fetch: Fetch, into: Into = jpeg_into) -> NDArray[np.uint8]:
-        """Get and decode ``count`` images into fresh memory, uint8 ``[B, H, W, C]``."""
-        out = self.fresh(count)
-        self.fill(out, lambda row, place: into(fetch(row), place))
-        return out
+    def _cropping(self, crops: Crops, indices: Indices, fetch: Fetch) -> Callable[[int, Pixels], None]:
+        """A function that writes one crop of the batch."""
+        size, seed, epoch = crops
+        described = self._described[indices]
+        boxes = random_boxes(described[:, :2], seed, epoch, indices).tolist()
+        rows = described.tolist()
 
-    def decode_slices(self, jpeg: Any, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode files that lie end to end."""
-        return self.decode(len(indices), slices(jpeg, offsets, indices))
+        def crop(row: int, out: Pixels) -> None:
+            height, width, kind = rows[row]
+            data, box = fetch(row), boxes[row]
+            if kind == Kind.PIXELS:
+                image = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+            elif kind == Kind.PNG:
+                image = imagecodecs.spng_decode(data)
+            elif kind == Kind.FILE:
+                image = decode_picture(data, "it")[0]
+            elif self._scaled:
+                image, box = _scaled(data, height, width, box, size)
+            else:
+                image = simplejpeg.decode_jpeg(data, colorspace="RGB")
+            top, left, high, wide = box
+            resize_into(image[top : top + high, left : left + wide], out)
+
+        return crop
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown()
+        self._executor.shutdown()
+
+
+def _scaled(data: Any, height: int, width: int, box: list[int], size: int) -> tuple[Pixels, list[int]]:
+    """A JPEG file at the smallest of libjpeg's scales that a crop needs, and where the box lies in it."""
+    require(jpeg_size(data), height, width)  # else libjpeg might write beyond the result
+    top, left, high, wide = box
+    eighths = min(8, -(-8 * size // min(high, wide)))
+    smallest = {"min_height": -(-height * eighths // 8), "min_width": -(-width * eighths // 8), "min_factor": 1}
+    image: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", **smallest)
+    down, across = image.shape[0] / height, image.shape[1] / width
+    top, left = int(top * down), int(left * across)
+    high = max(1, min(image.shape[0] - top, round(high * down)))
+    wide = max(1, min(image.shape[1] - left, round(wide * across)))
+    return image, [top, left, high, wide]

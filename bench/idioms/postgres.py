@@ -1,9 +1,9 @@
-"""The fastest way known to read batches from PostgreSQL with psycopg alone: what the loader is measured against."""
+"""The idiom of `postgres`: the fastest way known to read batches with psycopg alone."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,51 +11,39 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
-from bench.idioms import Crops, Read
-from bench.idioms.plain_crops import PlainCrops
+from bench.idioms import Crops, Indices, Read
 from bench.idioms.pool import Pool
 from loaders import StoreDataset
-from loaders.formats.postgres.reader import SETTINGS, PostgresReader
-
-Images = Callable[[NDArray[np.int64], list[bytes]], NDArray[np.uint8]]
+from loaders.formats.postgres.reader import SETTINGS
 
 
 @contextlib.contextmanager
 def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     """``id = ANY(%s)`` in binary, prepared, the order restored by a dict, in a session planned as the loader's."""
-    assert isinstance(dataset.reader, PostgresReader)
-    info = dataset.reader.connection_info
+    options: Any = dataset.options
+    reader: Any = dataset.reader
+    info = reader.connection_info
     query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY(%s)").format(
         sql.Identifier(info.schema, info.table)
     )
     with (
         psycopg.connect(info.conninfo, autocommit=True) as connection,
         connection.cursor(binary=True) as cursor,
-        _images(dataset, crops) as images,
+        contextlib.ExitStack() as stack,
     ):
         connection.execute(SETTINGS)
+        one_by_one = crops is not None or options.encoding == "jpeg"
+        pool = stack.enter_context(Pool(dataset, crops)) if one_by_one else None
 
-        def batch(indices: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-            wanted = indices.tolist()
-            found = {row[0]: row for row in cursor.execute(query, [wanted], prepare=True)}
-            rows = [found[index] for index in wanted]
+        def read(indices: Indices) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+            ids = indices.tolist()
+            by_id = {row[0]: row for row in cursor.execute(query, [ids], prepare=True)}
+            rows = [by_id[index] for index in ids]
             labels = np.array([row[1] for row in rows], np.int64)
-            return images(indices, [row[2] for row in rows]), labels
+            column = [row[2] for row in rows]
+            if pool is not None:
+                return pool(indices, column.__getitem__), labels
+            pixels = np.frombuffer(bytearray().join(column), np.uint8)
+            return pixels.reshape(len(column), *dataset.split_info.fixed_shape), labels
 
-        yield batch
-
-
-@contextlib.contextmanager
-def _images(dataset: StoreDataset, crops: Crops | None) -> Iterator[Images]:
-    """How the column ``image`` of a batch becomes images."""
-    options: Any = dataset.options
-    if crops is not None:
-        with PlainCrops(dataset, crops) as cut:
-            yield lambda indices, column: cut(indices, column.__getitem__)
-        return
-    shape = dataset.split_info.fixed_shape
-    if options.encoding == "jpeg":
-        with Pool(options.threads, shape) as pool:
-            yield lambda _, column: pool.decode(len(column), column.__getitem__)
-        return
-    yield lambda _, column: np.frombuffer(bytearray().join(column), np.uint8).reshape(len(column), *shape)
+        yield read

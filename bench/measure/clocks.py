@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
 Queue = Literal["copies", "computing"]
-"""What a device does one after another: each queue is in order, and runs beside the other."""
+"""A device's queues: each works in order, beside the other."""
 
 
 class Interval:
-    """Adds the time between entering and leaving to one part of the epoch. Reused for every batch."""
+    """Adds the time between entering and leaving, in nanoseconds, to one part of the epoch; used for every batch."""
 
     __slots__ = ("_since", "last", "total")
 
@@ -27,9 +26,7 @@ class Interval:
         self._since = time.perf_counter_ns()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.last = time.perf_counter_ns() - self._since
         self.total += self.last
 
@@ -54,7 +51,7 @@ class HostTimeline:
         return abs(self.wall.total - parts) / max(self.wall.total, 1)
 
     def wait_quantiles(self) -> dict[str, float]:
-        """Seconds that a batch was waited for: p50, p95, p99 and max."""
+        """Seconds of waiting for a batch: p50, p95, p99 and max."""
         if not self.waits:
             return {}
         values = np.quantile(np.array(self.waits) / 1e9, (0.5, 0.95, 0.99, 1.0)).tolist()
@@ -69,24 +66,23 @@ class Mark(Protocol):
 
 
 class DeviceSpans:
-    """Adds up what the device's clock says between entering and leaving, for one queue."""
+    """Adds up the device's time between entering and leaving, for one queue; nothing without a device (`mark` None)."""
 
-    def __init__(self, mark: Callable[[], Mark] | None) -> None:
+    def __init__(self, mark: Callable[[Queue], Mark] | None, queue: Queue) -> None:
         self._mark = mark
+        self._queue = queue
         self._since: Mark | None = None
         self.marks: list[tuple[Mark, Mark]] = []
 
     def __enter__(self) -> Self:
         if self._mark is not None:
-            self._since = self._mark()
+            self._since = self._mark(self._queue)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # After an error the device may take no more orders, and a complaint about that would hide the error.
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        # After an error the device may take no more orders, and an exception about that would hide the error.
         if self._mark is not None and self._since is not None and kind is None:
-            self.marks.append((self._since, self._mark()))
+            self.marks.append((self._since, self._mark(self._queue)))
         self._since = None
 
     @property
@@ -96,24 +92,24 @@ class DeviceSpans:
 
 
 class DeviceTimeline:
-    """Copy and compute time as the device sees them; nothing where there is no device beside the host.
+    """Copy and compute time on the device's clock; nothing where there is no device beside the host.
 
     Attributes:
-        copying: what the queue of the copies does; it overlaps with computing.
-        gathering: copying that is itself work of the computing queue.
-        computing: what the computing queue does else.
+        copying: the queue of the copies; it overlaps with computing.
+        gathering: copying that is work of the computing queue.
+        computing: the rest of the computing queue's work.
     """
 
     def __init__(self, mark: Callable[[Queue], Mark] | None) -> None:
         """Args: mark notes a moment of a queue; None: there is no device."""
         self._mark = mark
         self._begin: Mark | None = None
-        self.copying = DeviceSpans(None if mark is None else lambda: mark("copies"))
-        self.gathering = DeviceSpans(None if mark is None else lambda: mark("computing"))
-        self.computing = DeviceSpans(None if mark is None else lambda: mark("computing"))
+        self.copying = DeviceSpans(mark, "copies")
+        self.gathering = DeviceSpans(mark, "computing")
+        self.computing = DeviceSpans(mark, "computing")
 
     def begin(self) -> None:
-        """The epoch begins; the computing queue is idle until it is given something."""
+        """The epoch begins; the computing queue is idle until work is queued."""
         if self._mark is not None:
             self._begin = self._mark("computing")
 
@@ -135,11 +131,11 @@ class DeviceTimeline:
 
 
 def stopwatch_cost(device: DeviceTimeline, steps: int = 1000) -> float:
-    """Seconds a step that the timelines themselves cost: those of an epoch whose parts do nothing.
+    """Seconds a step that the timelines themselves cost, by an epoch whose parts do nothing.
 
     Args:
         device: a timeline that is used for nothing else.
-        steps: how many.
+        steps: number of steps.
     """
     host = HostTimeline()
     device.begin()

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,33 @@ import psutil
 import pynvml
 import torch
 
-from bench.measure.gpu.nvml_device import SILENT, Nvml, find, started, told
-from bench.measure.storage import storage_of
+from bench.measure.gpu.nvml_device import SILENT, ask, find, started
 
 PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
+BLOCK_DEVICES = Path("/sys/dev/block")
 
 
-def environment(device: torch.device, folder: Path | None = None) -> dict[str, Any]:
+def environment(device: torch.device, folder: Path | None = None, packages: Sequence[str] = ()) -> dict[str, Any]:
     """Hardware, system and versions. Records that differ in those never share a table.
 
     Args:
         device: where training runs.
         folder: where the stores lie.
+        packages: what the loader needs, beside `PACKAGES`.
     """
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "ram_bytes": psutil.virtual_memory().total,
-        "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "governor": _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "virtual": is_virtual(),
         "storage": None if folder is None else storage_of(folder),
         "machine": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in (*PACKAGES, *packages)},
         "device": device.type,
         "gpu": gpu(device),
         "threads": torch.get_num_threads(),
@@ -53,52 +55,76 @@ def environment(device: torch.device, folder: Path | None = None) -> dict[str, A
 @cache
 def cpu_model() -> str:
     """The processor's name as the kernel gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def is_virtual() -> bool | None:
-    """Whether a hypervisor runs beneath, by the processor's own flag; ``None`` where it is not told."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return None
-    flags = re.search(r"^flags\s*:(.*)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    return None if flags is None else "hypervisor" in flags[1].split()
+    """Whether a hypervisor runs beneath, by the processor's own flag; ``None`` where that is unknown."""
+    flags = _cpu_info("flags")
+    return None if flags is None else "hypervisor" in flags.split()
 
 
-def _first_line(path: Path) -> str | None:
-    """What a small file of the kernel says, if it is there."""
-    return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0] if path.exists() else None
+def _cpu_info(key: str) -> str | None:
+    """What the kernel says of the first processor."""
+    line = re.search(rf"^{key}\s*:(.*)$", _read(Path("/proc/cpuinfo")) or "", re.MULTILINE)
+    return None if line is None else line[1].strip()
 
 
-def gpu(device: torch.device, nvml: Nvml = pynvml) -> dict[str, Any] | None:
+def _read(path: Path) -> str | None:
+    """The text of a small file of the kernel, if there is such a file."""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else None
+
+
+def storage_of(folder: Path) -> dict[str, str | None]:
+    """File system and device under a folder, without naming either's place.
+
+    Returns:
+        ``filesystem``: "ext4", "tmpfs", …; ``device``: "memory", "network", "ssd", "disk", "virtual disk" or ``None``
+        where the system does not tell.
+    """
+    folder = folder.resolve()
+    mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}  # the last on a place counts
+    parents = (path.as_posix() for path in (folder, *folder.parents))
+    filesystem = next((mounts[path] for path in parents if path in mounts), None)
+    if filesystem in ("tmpfs", "ramfs"):
+        device: str | None = "memory"
+    elif filesystem and re.match(r"nfs|cifs|smb|9p|ceph|lustre|fuse\.sshfs|gpfs|beegfs", filesystem):
+        device = "network"
+    else:
+        device = _device(folder)
+    return {"filesystem": filesystem, "device": device}
+
+
+def _device(folder: Path) -> str | None:
+    """From the block device's own description in sysfs; a partition's lies in its parent."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    number = existing.stat().st_dev
+    block = (BLOCK_DEVICES / f"{os.major(number)}:{os.minor(number)}").resolve()
+    disk = block if (block / "queue").exists() else block.parent
+    if re.match(r"(vd|xvd|nbd|loop)", disk.name):
+        return "virtual disk"
+    return {"0": "ssd", "1": "disk"}.get(_read(disk / "queue" / "rotational") or "")
+
+
+def gpu(device: torch.device) -> dict[str, Any] | None:
     """Name, memory, power limit and driver-side versions of the CUDA device in use, or None."""
     if device.type != "cuda":
         return None
     properties = torch.cuda.get_device_properties(device)
-    return {
+    found: dict[str, Any] = {
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "capability": f"{properties.major}.{properties.minor}",
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        **_by_nvml(nvml, str(properties.uuid)),
+        "driver": None,
+        "power_limit_w": None,
     }
-
-
-def _by_nvml(nvml: Nvml, uuid: str) -> dict[str, Any]:
-    """What NVML alone knows: ``None`` where it does not answer, which stops no run."""
-    known: dict[str, Any] = {"driver": None, "power_limit_w": None}
-    with contextlib.suppress(*SILENT), started(nvml):
-        known["driver"] = str(nvml.nvmlSystemGetDriverVersion())
-        handle = find(nvml, uuid).handle
-        limit = told(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle))
-        known["power_limit_w"] = None if limit is None else limit / 1000
-    return known
+    with contextlib.suppress(*SILENT), started():
+        found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
+        limit = ask(pynvml.nvmlDeviceGetPowerManagementLimit, find(device).handle)
+        found["power_limit_w"] = None if limit is None else limit / 1000
+    return found
 
 
 @cache
@@ -108,18 +134,13 @@ def git_state() -> dict[str, Any] | None:
     if not (root / ".git").exists():
         return None
     try:
-        commit = subprocess.run(
-            ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=True
-        )
-        status = subprocess.run(
-            ["git", "-C", root, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
+        commit, status = (
+            subprocess.run(["git", "-C", root, *command], capture_output=True, encoding="utf-8", check=True).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.CalledProcessError):  # no git here, or a tree that git does not trust
         return None
-    return {"commit": commit.stdout.strip(), "clean": not status.stdout.strip()}
+    return {"commit": commit.strip(), "clean": not status.strip()}
 
 
 def _version(package: str) -> str | None:

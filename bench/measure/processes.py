@@ -1,18 +1,22 @@
-"""CPU time and memory of a run's process tree: the process itself, its workers, and a server of the format."""
+"""CPU time, memory and disk reads of a run's process tree, and how busy the whole machine is."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from types import TracebackType
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import psutil
+import torch
+
+from bench.measure.sampling import Repeated
 
 INTERVAL = 1.0
-"""Seconds between two looks at the memory. A look costs a few milliseconds of system time, outside Python's lock."""
+"""Seconds between two samples of the memory. Each costs a few milliseconds of system time, outside Python's lock."""
 
 Group = str
 """``process``, ``workers`` (the DataLoader's) or ``server`` (every other descendant)."""
@@ -34,16 +38,13 @@ def cpu_seconds(workers: Collection[int] = ()) -> dict[Group, float]:
     Args:
         workers: pids of the worker processes.
     """
-    found = dict.fromkeys(("process", "workers", "server", "ended"), 0.0)
+    seconds = dict.fromkeys(("process", "workers", "server", "ended"), 0.0)
     for group, process in _tree(workers):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked; its parent's count has it
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile; its parent's count has it
             times = process.cpu_times()
-            found[group] += times.user + times.system
-            if group == "process":
-                found["ended"] = times.children_user + times.children_system
-            else:
-                found[group] += times.children_user + times.children_system
-    return found
+            seconds[group] += times.user + times.system
+            seconds["ended" if group == "process" else group] += times.children_user + times.children_system
+    return seconds
 
 
 def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
@@ -63,52 +64,40 @@ def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
     return total
 
 
-class Sizes(NamedTuple):
-    """The memory of a process tree at one moment.
-
-    Attributes:
-        groups: bytes of each group.
-        unreadable: processes that could not be read (another user's server).
-        resident: processes whose resident size had to do.
-    """
-
-    groups: dict[Group, int]
-    unreadable: int
-    resident: int
-
-
-def proportional_bytes(workers: Collection[int] = ()) -> Sizes:
+def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int], int, int]:
     """Proportional set size (PSS) of each group: a page that n processes share counts 1/n in each.
 
-    A kernel without ``smaps`` does not tell it. There the resident size stands for it, in which such a page counts
-    whole in each process.
+    On a kernel without ``smaps`` the resident size stands for it, in which such a page counts whole in each process.
+
+    Returns:
+        Bytes of each group; the number of processes that could not be read (another user's server); and of those of
+        which only the resident size is known.
     """
-    found = dict.fromkeys(("process", "workers", "server"), 0)
+    groups = dict.fromkeys(("process", "workers", "server"), 0)
     unreadable = resident = 0
     for group, process in _tree(workers):
         try:
-            seen = process.memory_full_info()
+            memory = process.memory_full_info()
         except psutil.NoSuchProcess:
             continue
         except psutil.AccessDenied:
             unreadable += 1
             continue
-        size = getattr(seen, "pss", 0)  # 0 where the kernel has the file and not the line
-        resident += not size and seen.rss > 0
-        found[group] += size or seen.rss
-    return Sizes(found, unreadable, resident)
+        size = getattr(memory, "pss", 0)  # 0 where the kernel has the file but not the line
+        resident += not size and memory.rss > 0
+        groups[group] += size or memory.rss
+    return groups, unreadable, resident
 
 
 class Memory(NamedTuple):
-    """What a ``MemorySampler`` saw.
+    """The result of a ``MemorySampler``.
 
     Attributes:
         peak: bytes, the largest sum over the tree.
         groups: bytes, the largest of each group, which need not be at the same moment.
-        samples: number of looks.
-        unreadable: most processes in one look that could not be read.
-        resident: most processes in one look whose resident size stands for the proportional one.
-        cost_s: time that looking took in all.
+        samples: number of samples.
+        unreadable, resident: the most processes in one sample, as by ``proportional_bytes``.
+        cost_s: time that sampling took in all.
     """
 
     peak: int
@@ -120,59 +109,86 @@ class Memory(NamedTuple):
 
 
 class MemorySampler:
-    """Looks at the tree's memory from a thread, at once, every ``INTERVAL``, when asked to, and at the end."""
+    """Samples the tree's memory from a thread: at once, every ``interval``, when asked to, and at the end."""
 
     def __init__(self, workers: Callable[[], Collection[int]] = tuple, interval: float = INTERVAL) -> None:
         """Args: workers gives the pids of the worker processes at any time."""
         self._workers = workers
-        self._interval = interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
-        self._looking = threading.Lock()
-        self._seen = Memory(0, {}, 0, 0, 0, 0.0)
-        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._memory = Memory(0, {}, 0, 0, 0, 0.0)
+        self._repeated = Repeated(self.look, interval, "memory")
 
     def look(self) -> None:
         """Take a sample now."""
-        with self._looking:
+        with self._lock:
             started = time.perf_counter()
             groups, unreadable, resident = proportional_bytes(self._workers())
-            seen = self._seen
-            self._seen = Memory(
-                peak=max(seen.peak, sum(groups.values())),
-                groups={group: max(value, seen.groups.get(group, 0)) for group, value in groups.items()},
-                samples=seen.samples + 1,
-                unreadable=max(unreadable, seen.unreadable),
-                resident=max(resident, seen.resident),
-                cost_s=seen.cost_s + time.perf_counter() - started,
+            before = self._memory
+            self._memory = Memory(
+                peak=max(before.peak, sum(groups.values())),
+                groups={group: max(value, before.groups.get(group, 0)) for group, value in groups.items()},
+                samples=before.samples + 1,
+                unreadable=max(unreadable, before.unreadable),
+                resident=max(resident, before.resident),
+                cost_s=before.cost_s + time.perf_counter() - started,
             )
 
     def result(self) -> Memory:
-        """What was seen so far.
+        """What was measured so far.
 
         Raises:
             OSError, psutil.Error: whatever stopped the thread.
         """
-        if self._failure is not None:
-            raise self._failure
-        return self._seen
-
-    def _work(self) -> None:
-        try:
-            while not self._stop.wait(self._interval):
-                self.look()
-        except BaseException as error:
-            self._failure = error
+        self._repeated.check()
+        return self._memory
 
     def __enter__(self) -> Self:
         self.look()
-        self._thread.start()
+        self._repeated.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._repeated.__exit__()
         if kind is None:
             self.look()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Reset the peaks of `peak_memory`, so that they are of the run and not of its preparation."""
+    clear = Path("/proc/self/clear_refs")
+    if os.access(clear, os.W_OK):
+        clear.write_text("5", encoding="ascii")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Bytes since the last reset: the process's largest resident size, and the most allocated on the device."""
+    peaks: dict[str, int] = {}
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                peaks["process_peak_rss"] = int(line.split()[1]) * 1024
+    if device.type == "cuda":
+        peaks["device_peak"] = torch.cuda.max_memory_allocated(device)
+    return peaks
+
+
+class MachineTime(NamedTuple):
+    """CPU seconds of the whole machine since it started, in steps of 10 ms.
+
+    Attributes:
+        busy: spent by processes and by the kernel for them, on all cores.
+        stolen: taken by the hypervisor for other machines while this one wanted to run; ``None`` where unknown.
+    """
+
+    busy: float
+    stolen: float | None
+
+
+def machine_time() -> MachineTime:
+    """Read the kernel's counters."""
+    times = psutil.cpu_times()
+    spent = ("user", "nice", "system", "irq", "softirq")
+    return MachineTime(sum(getattr(times, name, 0.0) for name in spent), getattr(times, "steal", None))

@@ -11,8 +11,7 @@ import numpy as np
 from bench.config import RunConfig
 from bench.measure.cache import CacheWatch
 from bench.measure.gpu.nvml import GpuSampler
-from bench.measure.machine import MachineTime, machine_time
-from bench.measure.processes import MemorySampler, cpu_seconds, disk_read_bytes
+from bench.measure.processes import MachineTime, MemorySampler, cpu_seconds, disk_read_bytes, machine_time
 from bench.records import CeilingPart, EpochPart
 from bench.run.reading import Reading
 from bench.train.batching import cut, epoch_order

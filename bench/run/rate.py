@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bench.config import RateConfig
-from bench.records import CachePart, RatesPart, Record
+from bench.records import CachePart, Record
 from bench.run.delivered import check_samples
 from bench.run.rates import measure
 from bench.run.runner import Draft, Say, complete, fix_arithmetic
@@ -54,4 +54,4 @@ def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, d
         check_samples(dataset, stream, draw(0))
         draft.way(dataset)
     draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
-    draft.fields["rates"] = RatesPart(**rates._asdict())
+    draft.fields["rates"] = rates

@@ -1,57 +1,56 @@
-"""How fast a loader delivers batches that are consumed and not trained on, beside its format's fastest plain idiom."""
+"""How fast a loader delivers batches that are consumed but not trained on, and its format's fastest plain idiom."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.idioms import Crops, DeviceRead, NoIdiomError, Read
-from loaders import Batch, Indices, StoreDataset
+from bench.idioms import BUILT_IN, Crops, DeviceRead, Idiom, Indices, NoIdiomError, Read
+from bench.records import RatesPart
+from bench.train.batching import BatchStream
+from loaders import Batch, StoreDataset
 
-Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[Read | DeviceRead]]
+Images = NDArray[np.uint8] | torch.Tensor
 
 
-def find_idiom(loader: str) -> tuple[str, Idiom] | None:
-    """The plain idiom of a format, by the loader's name, or None where there is none to compare with."""
-    name = f"bench.idioms.{loader}"
-    if not loader.isidentifier() or importlib.util.find_spec(name) is None:
+def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
+    """Name and function of the format's plain idiom, its own or a built-in one; None where there is none."""
+    own = type(dataset.format).idiom  # of the class, so that it is not bound
+    if own is not None:
+        return f"{own.__module__}.{own.__qualname__}", own
+    if dataset.name not in BUILT_IN:
         return None
-    module = importlib.import_module(name)
-    return name, module.idiom
+    module = importlib.import_module(f"bench.idioms.{BUILT_IN[dataset.name]}")
+    return f"bench.idioms.{dataset.name}", module.idiom
 
 
-def consume_array(images: NDArray[np.uint8]) -> int:
-    """Touch every byte: the xor over 64-bit words, and over what is left at the end."""
-    flat = images.reshape(-1)
-    whole = flat.size // 8 * 8
-    words = int(np.bitwise_xor.reduce(flat[:whole].view(np.uint64))) if whole else 0
-    rest = int(np.bitwise_xor.reduce(flat[whole:])) if whole < flat.size else 0
+def consume(batch: tuple[Images, Any]) -> int:
+    """Touch every byte of a batch's images, in the memory order that they have.
+
+    On the host the xor over 64-bit words, and over what is left at the end. On a device the sum over 64-bit words,
+    which waits for the images.
+    """
+    images = batch[0]
+    if isinstance(images, torch.Tensor):
+        images = _as_in_memory(images)
+        if not images.is_cpu:
+            flat = images.reshape(-1)
+            return int(flat.view(torch.int64).sum() if flat.numel() % 8 == 0 else flat.sum())
+        images = images.numpy()
+    data = images.reshape(-1)
+    whole = data.size // 8 * 8
+    words = int(np.bitwise_xor.reduce(data[:whole].view(np.uint64))) if whole else 0
+    rest = int(np.bitwise_xor.reduce(data[whole:])) if whole < data.size else 0
     return words ^ rest
-
-
-def consume(batch: Batch) -> int:
-    """Touch every byte of a batch, in the memory order that it has; on a device by a sum over 64-bit words."""
-    return consume_images(batch.images)
-
-
-def consume_images(images: NDArray[np.uint8] | torch.Tensor) -> int:
-    """The same of images alone, wherever they are; of a device's, this waits for them."""
-    if isinstance(images, np.ndarray):
-        return consume_array(images)
-    if images.is_cpu:
-        return consume_array(_as_in_memory(images).numpy())
-    flat = _as_in_memory(images).reshape(-1)
-    return int(flat.view(torch.int64).sum() if flat.numel() % 8 == 0 else flat.sum())
 
 
 def _as_in_memory(images: torch.Tensor) -> torch.Tensor:
@@ -62,41 +61,20 @@ def _as_in_memory(images: torch.Tensor) -> torch.Tensor:
     return last if last.is_contiguous() else images.contiguous()
 
 
-class Stream(Protocol):
-    """What gives the loader's batches."""
-
-    def epoch(self, batches: list[Indices], *, seed: int = 0, epoch: int = 0, train: bool = False) -> Iterator[Batch]:
-        """Read these batches, in this order; of images of many sizes random crops or central ones."""
-
-
-class Rates(NamedTuple):
-    """Images/s of each repetition.
-
-    Attributes:
-        loader: the loader's.
-        raw: the plain idiom's, on the same batches; ``None`` where there is no idiom.
-        idiom: module of the idiom.
-    """
-
-    loader: list[float]
-    raw: list[float] | None
-    idiom: str | None
-
-
 def measure(
     dataset: StoreDataset,
-    stream: Stream,
+    stream: BatchStream,
     draw: Callable[[int], list[Indices]],
     repeats: int,
     *,
     beside: bool,
     size: int | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Rates:
+) -> RatesPart:
     """Draw batches and consume them; loader and idiom in turns, after an untimed pass that compares the two.
 
     Args:
-        dataset: what is read; names the loader.
+        dataset: what is read.
         stream: gives the dataset's batches.
         draw: the batches of a repetition, 0 being the untimed one.
         repeats: number of timed repetitions.
@@ -108,63 +86,53 @@ def measure(
         BenchError: loader and idiom gave different samples.
     """
     crops = Crops(size) if size else None
-    drawn = {"seed": crops.seed, "epoch": crops.epoch} if crops else {}
 
     def deliver(batches: list[Indices]) -> Iterator[Batch]:
-        return stream.epoch(batches, train=True, **drawn)
+        return stream.epoch(batches, train=True)
 
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
-    sides: dict[str, Callable[[list[Indices]], Iterable[int]]] = {
-        "loader": lambda batches: map(consume, deliver(batches))
-    }
-    with contextlib.ExitStack() as life:
-        found = _opened(dataset, crops, life, say) if beside else None
-        if found is None:
-            for _ in deliver(draw(0)):
-                pass
-        else:
-            read = found[1]
-            sides["raw"] = lambda batches: (consume_images(read(indices)[0]) for indices in batches)
-            batches = draw(0)
-            _compare(dataset.name, deliver(batches), read, batches)
+    sides: dict[str, Callable[[list[Indices]], Iterable[Any]]] = {"loader": deliver}
+    name, read = None, None
+    with contextlib.ExitStack() as stack:
+        if beside and (found := find_idiom(dataset)) is not None:
+            try:
+                read = stack.enter_context(found[1](dataset, crops))
+                name = found[0]
+            except NoIdiomError as why:
+                say(f"no plain idiom to compare with: {why}")
+        if read is not None:
+            sides["raw"] = functools.partial(map, read)
+        _warm_up(dataset.name, draw(0), deliver, read)
         for repeat in range(1, repeats + 1):
             batches = draw(repeat)
             images = sum(len(indices) for indices in batches)
             for side in list(sides)[:: 1 if repeat % 2 else -1]:
                 started = time.perf_counter()
-                for _ in sides[side](batches):
+                for _ in map(consume, sides[side](batches)):  # holds no batch while the next one is read
                     pass
                 rates[side].append(images / (time.perf_counter() - started))
             say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
-    return Rates(rates["loader"], rates["raw"] or None, found[0] if found is not None else None)
+    return RatesPart(loader=rates["loader"], raw=rates["raw"] or None, idiom=name)
 
 
-def _opened(
-    dataset: StoreDataset, crops: Crops | None, life: contextlib.ExitStack, say: Callable[[str], None]
-) -> tuple[str, Read | DeviceRead] | None:
-    """The module of the format's plain idiom, and the idiom, open; None where there is none."""
-    found = find_idiom(dataset.name)
-    if found is None:
-        return None
-    name, idiom = found
-    try:
-        return name, life.enter_context(idiom(dataset, crops))
-    except NoIdiomError as why:
-        say(f"no plain idiom to compare with: {why}")
-        return None
-
-
-def _compare(loader: str, delivered: Iterable[Batch], read: Read | DeviceRead, batches: list[Indices]) -> None:
-    """One untimed pass of both sides, which warms the cache and shows that they deliver the same thing."""
-    for batch, indices in zip(delivered, batches, strict=True):
+def _warm_up(
+    loader: str,
+    batches: list[Indices],
+    deliver: Callable[[list[Indices]], Iterator[Batch]],
+    read: Read | DeviceRead | None,
+) -> None:
+    """One untimed pass, which warms the cache and shows that loader and idiom deliver the same samples."""
+    for batch, indices in zip(deliver(batches), batches, strict=True):
+        if read is None:
+            continue
         images, labels = (_on_host(each) for each in read(indices))
-        mine = _on_host(batch.images), _on_host(batch.labels)
-        if not (np.array_equal(mine[0].ravel(), images.ravel()) and np.array_equal(mine[1], labels)):
+        loader_images, loader_labels = (_on_host(each) for each in batch)
+        if not (np.array_equal(loader_images.ravel(), images.ravel()) and np.array_equal(loader_labels, labels)):
             raise BenchError(f"loader {loader} and its plain idiom gave different samples; report this")
 
 
-def _on_host(found: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
-    if isinstance(found, np.ndarray):
-        return found
-    array: NDArray[Any] = (_as_in_memory(found) if found.dim() == 4 else found).cpu().numpy()
-    return array
+def _on_host(array: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
+    if isinstance(array, np.ndarray):
+        return array
+    on_host: NDArray[Any] = (_as_in_memory(array) if array.dim() == 4 else array).cpu().numpy()
+    return on_host

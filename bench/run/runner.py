@@ -18,8 +18,7 @@ from bench.measure.cache import CacheWatch
 from bench.measure.clocks import stopwatch_cost
 from bench.measure.environment import environment
 from bench.measure.gpu.nvml import GpuSampler
-from bench.measure.processes import INTERVAL, MemorySampler
-from bench.measure.resources import peak_memory, reset_peak_memory
+from bench.measure.processes import INTERVAL, MemorySampler, peak_memory, reset_peak_memory
 from bench.records import (
     DatasetPart,
     EpochPart,
@@ -292,8 +291,7 @@ def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
         return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
 
     alone = not (config.workers or config.prefetch)
-    found = rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
-    return RatesPart(**found._asdict())
+    return rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
 
 
 def _resources(

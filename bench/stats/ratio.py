@@ -1,4 +1,4 @@
-"""Ratio and difference of two means, paired by round or not: what a reader gets by dividing two printed numbers."""
+"""Ratio and difference of two means, paired by round or not, with their 95% intervals."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats.intervals import LEVEL, Interval, Values, checked, checked_level, quantile
+from bench.stats.intervals import Interval, Values, checked, student
 from bench.stats.power import SquaredError, satterthwaite
 
 
 class Means(NamedTuple):
-    """Two means and how surely they are known.
+    """Two means and their errors.
 
     Attributes:
         above, below: the means.
@@ -22,9 +22,8 @@ class Means(NamedTuple):
         errors: squared standard errors behind ``above - below``, in the unit of the values: one for pairs, one a set
             otherwise. Empty where there are too few values for any.
         degrees: of freedom.
-        quotient: squared standard error of ``above / below`` to first order, relative to it.
-        base: squared standard error of ``below``, relative to it.
-        cross: covariance of the two.
+        relative: squared standard errors of ``above / below``, to first order, and of ``below``, each relative to it,
+            and the covariance of the two.
     """
 
     above: float
@@ -32,9 +31,7 @@ class Means(NamedTuple):
     n: int
     errors: tuple[SquaredError, ...] = ()
     degrees: float = 0.0
-    quotient: float = 0.0
-    base: float = 0.0
-    cross: float = 0.0
+    relative: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def error(self) -> float:
@@ -45,8 +42,8 @@ class Means(NamedTuple):
 def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Means:
     """Means over all values of either side, which vary together within a round.
 
-    A round that one side lacks counts for the other side's mean all the same: the mean is the one that a table shows.
-    Its disturbance then cancels from nothing, and the errors, by linearisation over rounds (Woodruff 1971), hold that.
+    A round that one side lacks still counts for the other side's mean: the mean is the one that a table shows. Its
+    disturbance then cancels from nothing; the errors, by linearisation over rounds (Woodruff 1971), include that.
 
     Args:
         above: round -> value.
@@ -61,21 +58,19 @@ def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Mean
         return Means(mine, base, len(shared))
     far, near = _deviations(above, mine, rounds), _deviations(below, base, rounds)
     degrees, scale = len(shared) - 1, 1 / (len(rounds) * (len(rounds) - 1))
-    errors = (SquaredError(float((far - near) @ (far - near)) * scale, degrees),)
+    means = Means(
+        mine, base, len(shared), (SquaredError(float((far - near) @ (far - near)) * scale, degrees),), degrees
+    )
     if not mine or not base:
-        return Means(mine, base, len(shared), errors, degrees)
+        return means
     near = near / base
     apart = far / mine - near
-    products = [float(left @ right) * scale for left, right in ((apart, apart), (near, near), (apart, near))]
-    return Means(mine, base, len(shared), errors, degrees, *products)
+    quotient, square, cross = (float(a @ b) * scale for a, b in ((apart, apart), (near, near), (apart, near)))
+    return means._replace(relative=(quotient, square, cross))
 
 
 def unpaired_means(above: Values, below: Values) -> Means:
-    """Means of two independent sets, which may vary differently (Welch).
-
-    Args:
-        above: ``[n]``.
-        below: ``[m]``.
+    """Means of two independent sets, ``[n]`` and ``[m]``, which may vary differently (Welch).
 
     Raises:
         ValueError: a set is empty, or a value is not finite.
@@ -86,29 +81,29 @@ def unpaired_means(above: Values, below: Values) -> Means:
     if n < 2:
         return Means(mine, base, n)
     errors = tuple(SquaredError(float(v.var(ddof=1)) / v.size, v.size - 1) for v in sets)
-    degrees = satterthwaite(errors) if any(e.value for e in errors) else n - 1
+    means = Means(mine, base, n, errors, satterthwaite(errors) if any(e.value for e in errors) else n - 1)
     if not mine or not base:
-        return Means(mine, base, n, errors, degrees)
+        return means
     far, near = errors[0].value / mine**2, errors[1].value / base**2
-    return Means(mine, base, n, errors, degrees, far + near, near, -near)
+    return means._replace(relative=(far + near, near, -near))
 
 
-def difference_of(means: Means, level: float = LEVEL) -> Interval:
+def difference_of(means: Means) -> Interval:
     """``above - below`` with its t interval; without one where there are fewer than two pairs."""
     apart = means.above - means.below
     if not means.errors:
         return Interval(apart, None, None, means.n)
-    half = quantile(means.degrees, checked_level(level)) * means.error
+    half = student(means.degrees) * means.error
     return Interval(apart, apart - half, apart + half, means.n)
 
 
-def ratio_of(means: Means, level: float = LEVEL) -> Interval | None:
+def ratio_of(means: Means) -> Interval | None:
     """``above / below`` with Fieller's interval (1954): all ratios that a t test of ``above - ratio x below`` keeps.
 
     It misses 1 exactly where the t interval of the difference misses 0, so that a ratio, the time saved and a verdict
-    cannot contradict one another. What is measured is positive, and so are the limits: a lower one is cut at 0. Where
-    ``below`` itself is not told from 0, there is no upper limit (infinity): so wide is the truth, and no bounded
-    interval would hold it as often as it says (Gleser and Hwang 1987).
+    agree. What is measured is positive, and so are the limits: a lower one is cut at 0. Where ``below`` itself cannot
+    be told from 0, the upper limit is infinity: no bounded interval would hold the ratio as often as it says (Gleser
+    and Hwang 1987).
 
     Returns:
         None where ``below`` is not above 0. No limits with fewer than two pairs, or where ``above`` is below 0.
@@ -118,20 +113,21 @@ def ratio_of(means: Means, level: float = LEVEL) -> Interval | None:
     ratio = means.above / means.below
     if not means.errors or ratio < 0:
         return Interval(ratio, None, None, means.n)
-    low, high = _fieller(means, quantile(means.degrees, checked_level(level)) ** 2)
+    low, high = _fieller(means)
     return Interval(ratio, low * ratio, high * ratio if ratio else 0.0, means.n)
 
 
-def _fieller(means: Means, squared: float) -> tuple[float, float]:
-    """The limits over the ratio: where a r² - 2 b r + c, of the square of Student's t, is not above 0."""
-    quotient, base, cross = (squared * value for value in (means.quotient, means.base, means.cross))
+def _fieller(means: Means) -> tuple[float, float]:
+    """The limits over the ratio: where a r² - 2 b r + c, with the square of Student's t in it, is not above 0."""
+    squared = student(means.degrees) ** 2
+    quotient, base, cross = (squared * value for value in means.relative)
     a, b = 1 - base, 1 - base - cross
     root = max(0.0, quotient - (quotient * base - cross**2)) ** 0.5
     if a > 0:
         return max(0.0, (b - root) / a), (b + root) / a
     if a == 0 or not root:
         return 0.0, math.inf
-    # All but a gap. Both sides of it are possible, unless the difference is told from 0 or one side is negative.
+    # All ratios but a gap. Both sides of it are possible, unless the difference is told from 0 or one side is negative.
     start, end = (b + root) / a, (b - root) / a
     one = means.below / means.above
     if start > 0 and not start < one < end:
@@ -140,6 +136,6 @@ def _fieller(means: Means, squared: float) -> tuple[float, float]:
 
 
 def _deviations(side: Mapping[int, float], mean: float, rounds: list[int]) -> NDArray[np.float64]:
-    """What each round adds to the mean's error, ``[rounds]``; nothing for one that the side lacks."""
+    """What each round adds to the mean's error, ``[rounds]``; 0 for one that the side lacks."""
     weight = len(rounds) / len(side)
     return np.array([weight * (side[r] - mean) if r in side else 0.0 for r in rounds])

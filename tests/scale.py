@@ -1,25 +1,28 @@
-"""How a store of ten million images opens and gives random batches, beside one of twenty thousand.
+"""How a store of ten million images opens and gives random batches, compared with one of twenty thousand.
 
 The images are holes in sparse files, so that no disk needs 123 GB; the index is real. Run by ``scripts/scale``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
-from bench.measure.pagecache import evict
+from bench.measure.cache import evict
 from bench.stats.intervals import mean_interval
-from loaders import BatchRequest, Block, DatasetInfo, StoreDataset, load, open_dataset, prepare_store
+from loaders import BatchRequest, StoreDataset, open_dataset, prepare
 from loaders.store.manifest import write_manifest
 from loaders.store.sizes import sizes_name
 
@@ -27,58 +30,47 @@ LARGE, SMALL = 10_000_000, 20_000
 SIDE, BATCH, BATCHES, ROUNDS = 64, 128, 100, 5
 IMAGE_BYTES = 3 * SIDE * SIDE
 OPEN_S, OPEN_BYTES, LEAST_RATIO = 1.0, 200e6, 0.8
-INFO = DatasetInfo(name="scale", official=False, synthetic=True, classes=("one",))
 
+_say = functools.partial(print, flush=True)
 _OPENING = """
 import json, sys, time
-from pathlib import Path
-from loaders import load
+from bench.measure.processes import peak_memory, reset_peak_memory
+from loaders import open_dataset
+import torch
 
-def peak():
-    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
-
-dataset = load(sys.argv[1])(sys.argv[2], "train", size=64)
-Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
-before, started = peak(), time.perf_counter()
+cpu = torch.device("cpu")
+dataset = open_dataset(sys.argv[1], size=64)
+reset_peak_memory(cpu)
+before, started = peak_memory(cpu)["process_peak_rss"], time.perf_counter()
 dataset.open()
-print(json.dumps([time.perf_counter() - started, peak() - before]))
+print(json.dumps([time.perf_counter() - started, peak_memory(cpu)["process_peak_rss"] - before]))
 """
 
 
-class _Few:
-    """Two black images, as the beginning of a store that is then enlarged."""
-
-    encoding: Literal["raw", "jpeg"] = "raw"
+class Black(Dataset[Any]):
+    """Two black images, the beginning of a store that is then enlarged."""
 
     def __init__(self, ragged: bool) -> None:
-        self.shape = None if ragged else (3, SIDE, SIDE)
+        self._ragged = ragged
 
     def __len__(self) -> int:
         return 2
 
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        labels = np.zeros(2, np.int64)[start:stop]
-        if self.shape is None:
-            black = [np.zeros((SIDE + i, SIDE, 3), np.uint8) for i in range(2)][start:stop]
-            yield Block(None, None, labels, pictures=black)
-        else:
-            yield Block(np.zeros((len(labels), *self.shape), np.uint8), None, labels)
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        return np.zeros((SIDE + self._ragged * index, SIDE, 3), np.uint8), 0
 
 
-def _index(location: Path, count: int) -> None:
-    np.zeros(count, "<i8").tofile(location / "train.labels")
-    np.arange(0, (count + 1) * IMAGE_BYTES, IMAGE_BYTES, dtype="<i8").tofile(location / "train.offsets")
+def _offsets(count: int) -> NDArray[np.int64]:
+    return np.arange(0, (count + 1) * IMAGE_BYTES, IMAGE_BYTES, dtype="<i8")
 
 
 def _sizes(location: Path, count: int) -> None:
-    described = np.zeros((count, 3), "<i4")
-    described[:, :2] = SIDE
-    described.tofile(location / sizes_name("train"))
+    np.tile(np.array([SIDE, SIDE, 0], "<i4"), (count, 1)).tofile(location / sizes_name("train"))
 
 
 def _flat(location: Path, count: int) -> None:
-    _index(location, count)
+    np.zeros(count, "<i8").tofile(location / "train.labels")
+    _offsets(count).tofile(location / "train.offsets")
     with (location / "train.pixels").open("wb") as file:
         file.truncate(count * IMAGE_BYTES)
 
@@ -93,20 +85,20 @@ def _hdf5_ragged(location: Path, count: int) -> None:
     with h5py.File(location / "images.h5", "w", libver=("v110", "v110")) as file:
         group = file.create_group("train")
         images = group.create_dataset("images", (count * IMAGE_BYTES,), np.uint8, fill_time="never")
-        images[-1] = 0  # the file is as long as that now, and sparse
-        group["offsets"] = np.arange(0, (count + 1) * IMAGE_BYTES, IMAGE_BYTES, dtype="<i8")
+        images[-1] = 0  # gives the sparse file its full length
+        group["offsets"] = _offsets(count)
         group["labels"] = np.zeros(count, "<i8")
 
 
 def _files(location: Path, count: int) -> None:
-    np.full((count, 2), 0, "<i8").tofile(location / "train.png.index")
+    np.zeros((count, 2), "<i8").tofile(location / "train.png.index")
 
 
 class Case(NamedTuple):
     """A format whose store can be simulated.
 
     Attributes:
-        what: for people.
+        what: the case in words.
         loader: its name.
         ragged: whether the images have many sizes.
         enlarge: makes the store one of so many images.
@@ -129,8 +121,8 @@ CASES = [
 
 
 def simulate(case: Case, location: Path, count: int) -> Path:
-    """Make a store of so many images, or rather its index."""
-    info = prepare_store(load(case.loader).configured(), {"train": _Few(case.ragged)}, location, dataset=INFO)
+    """Make the index of a store of so many images, with nothing behind it."""
+    info = prepare(Black(case.ragged), case.loader, location, classes=1, ragged=case.ragged)
     case.enlarge(location, count)
     splits = {"train": info.splits["train"].model_copy(update={"count": count})}
     files = {name: (location / name).stat().st_size for name in info.files}
@@ -138,19 +130,14 @@ def simulate(case: Case, location: Path, count: int) -> Path:
     return location
 
 
-def opening(case: Case, location: Path) -> tuple[float, int]:
-    """Seconds and peak bytes of opening it in a new process."""
-    done = subprocess.run(
-        [sys.executable, "-c", _OPENING, case.loader, str(location)],
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        check=True,
-    )
-    seconds, peak = json.loads(done.stdout)
+def opening(location: Path) -> tuple[float, int]:
+    """Seconds and peak bytes of opening a store in a new process."""
+    command = [sys.executable, "-c", _OPENING, str(location)]
+    seconds, peak = json.loads(subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout)
     return seconds, peak
 
 
-def draw(dataset: StoreDataset, order: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+def draw(dataset: StoreDataset, order: NDArray[np.int64]) -> float:
     """Images/s of batches in this order."""
     started = time.perf_counter()
     for start in range(0, len(order), BATCH):
@@ -158,26 +145,23 @@ def draw(dataset: StoreDataset, order: np.ndarray[Any, np.dtype[np.int64]]) -> f
     return len(order) / (time.perf_counter() - started)
 
 
-def compare(case: Case, large: Path, small: Path, rounds: int) -> dict[str, list[float]]:
+def compare(data: str, large: Path, small: Path, rounds: int) -> dict[str, list[float]]:
     """Ratios of the large store's speed to the small one's, of each round: at first touch, and of the same again.
 
-    At first touch the small one has an advantage that no format can take from it: what is read around an image is
-    soon wanted, too.
+    At first touch the small one has an advantage that no format can take from it: the pages read around an image are
+    soon needed, too.
     """
     ratios: dict[str, list[float]] = {"first touch": [], "again": []}
     for number in range(rounds):
-        speeds = []
+        speeds = {}
         for location in (large, small) if number % 2 else (small, large):
-            assert case.data is not None
-            evict([location / case.data])
-            with open_dataset(location, "train", size=SIDE if case.ragged else None) as dataset:
+            evict([location / data])
+            with open_dataset(location, size=SIDE) as dataset:
                 random = np.random.default_rng(number)
                 order = random.choice(len(dataset), min(BATCH * BATCHES, len(dataset)), replace=False)
-                speeds.append([draw(dataset, order), draw(dataset, order)])
-        if not number % 2:
-            speeds.reverse()
-        for name, mine, other in zip(ratios, *speeds, strict=True):
-            ratios[name].append(mine / other)
+                speeds[location] = [draw(dataset, order), draw(dataset, order)]
+        for name, fast, slow in zip(ratios, speeds[large], speeds[small], strict=True):
+            ratios[name].append(fast / slow)
     return ratios
 
 
@@ -187,12 +171,12 @@ def main(large: int = LARGE, small: int = SMALL, rounds: int = ROUNDS, folder: P
     for case in CASES:
         with tempfile.TemporaryDirectory(prefix="scale-", dir=folder) as place:
             stores = [simulate(case, Path(place) / str(count), count) for count in (large, small)]
-            seconds, peak = opening(case, stores[0])
+            seconds, peak = opening(stores[0])
             failed |= seconds > OPEN_S or peak > OPEN_BYTES
             _say(f"{case.what}: {large:,} images open in {seconds * 1e3:.0f} ms and {peak / 1e6:.0f} MB")
             if case.data is None:
                 continue
-            for name, ratios in compare(case, stores[0], stores[1], rounds).items():
+            for name, ratios in compare(case.data, stores[0], stores[1], rounds).items():
                 found = mean_interval(ratios)
                 failed |= name == "again" and found.mean < LEAST_RATIO
                 low, high = found.low or found.mean, found.high or found.mean
@@ -201,11 +185,6 @@ def main(large: int = LARGE, small: int = SMALL, rounds: int = ROUNDS, folder: P
                     f"of the speed with {small:,} images"
                 )
     return int(failed)
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
