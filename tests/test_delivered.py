@@ -50,9 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_truth_passes(folder: Path, workers: int) -> None:
-    record = do(folder, "none", workers=workers)
+def test_the_truth_passes(folder: Path) -> None:
+    record = do(folder, "none", workers=2)
     assert record.status == "ok"
     assert record.digest is not None
 
