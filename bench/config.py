@@ -96,11 +96,7 @@ AnyConfig = Annotated[RunConfig | RateConfig, Field(discriminator="command")]
 
 
 def build(kind: type[C], **values: Any) -> C:
-    """Make a configuration from a command line.
-
-    Raises:
-        UsageError: the first value that is not allowed.
-    """
+    """Make a configuration from a command line; `UsageError` names the first value that is not allowed."""
     try:
         return kind(**values)
     except ValidationError as error:

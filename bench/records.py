@@ -33,13 +33,10 @@ class DatasetPart(_Part):
     classes: int
     train: int
     test: int
-    shape: tuple[int, int, int] | None
-    """``(C, H, W)``; None where the images have many sizes."""
+    shape: tuple[int, int, int] | None  # ``(C, H, W)``; None where the images have many sizes
     fingerprint: str
-    resize: int | None = None
-    """Short side in pixels that larger images were stored with."""
-    skipped: int = 0
-    """Files that could not be decoded and were left out on demand."""
+    resize: int | None = None  # short side in pixels that larger images were stored with
+    skipped: int = 0  # files that could not be decoded and were left out on demand
 
 
 class LoaderPart(_Part):
@@ -54,8 +51,7 @@ class LoaderPart(_Part):
 class StorePart(_Part):
     """What the store costs."""
 
-    path: str
-    """Relative to the store folder."""
+    path: str  # relative to the store folder
     bytes: int
     allocated_bytes: int
     bytes_per_image: float
@@ -67,16 +63,11 @@ class StorePart(_Part):
 class CacheEvidence(_Part):
     """What was seen of the page cache."""
 
-    method: str
-    """How the kernel was asked: "cachestat" or "mincore"; "none" where neither works."""
-    bytes: int
-    """Size of the files that hold the samples, in whole pages."""
-    after_eviction: list[float | None]
-    """Their share in memory after each eviction; one an epoch of a cold run."""
-    before_epoch: list[float | None]
-    """Their share in memory right before each epoch."""
-    read_bytes: list[int | None]
-    """Read from storage in each epoch, by all processes of the run."""
+    method: str  # how the kernel was asked: "cachestat" or "mincore"; "none" where neither works
+    bytes: int  # size of the files that hold the samples, in whole pages
+    after_eviction: list[float | None]  # their share in memory after each eviction; one an epoch of a cold run
+    before_epoch: list[float | None]  # their share in memory right before each epoch
+    read_bytes: list[int | None]  # read from storage in each epoch, by all processes of the run
     elsewhere_read_bytes: list[int | None] = []
     """Bytes of the samples that a server outside the store read in each epoch because its own cache lacked them;
     ``None`` where it does not count them. Empty if nothing lies outside."""
@@ -115,14 +106,10 @@ class EpochPart(_Part):
     train_loss: float
     test_accuracy: float
     test_macro_f1: float
-    wait_s: dict[str, float]
-    """Quantiles of the wait for a batch."""
-    cpu_s: dict[str, float] | None = None
-    """CPU seconds by group of processes: process, workers, server, ended."""
-    others_cpu_s: float | None = None
-    """CPU seconds that the machine spent on anything but this run."""
-    stolen_cpu_s: float | None = None
-    """CPU seconds that a hypervisor kept from the machine."""
+    wait_s: dict[str, float]  # quantiles of the wait for a batch
+    cpu_s: dict[str, float] | None = None  # CPU seconds by group of processes: process, workers, server, ended
+    others_cpu_s: float | None = None  # CPU seconds that the machine spent on anything but this run
+    stolen_cpu_s: float | None = None  # CPU seconds that a hypervisor kept from the machine
     energy_j: float | None = None
     """Joules of the device; ``None`` also below two seconds, for which its meters are too slow."""
     open_s: float | None = None
@@ -135,10 +122,8 @@ class CeilingPart(_Part):
 
     batch_size: int
     block_steps: list[int]
-    block_s: list[float]
-    """Steps and seconds of each timed block; half of them ran before the epochs, half after."""
-    epoch_s: float
-    """The blocks' mean time per sample, times the samples of an epoch."""
+    block_s: list[float]  # steps and seconds of each timed block; half of them ran before the epochs, half after
+    epoch_s: float  # the blocks' mean time per sample, times the samples of an epoch
 
 
 class RatesPart(_Part):
@@ -152,8 +137,7 @@ class RatesPart(_Part):
 class ResourcesPart(_Part):
     """What the run used. Energy and GPU use are null where nothing measures them."""
 
-    cpu_s: dict[str, float]
-    """Of all training epochs by group of processes; evaluation is in it in version 1 only."""
+    cpu_s: dict[str, float]  # of all training epochs by group of processes; evaluation is in it in version 1 only
     energy_j: float | None
     """Of the device over all training epochs, short ones included; ``None`` below two seconds in all."""
     gpu: dict[str, Any] | None
@@ -196,8 +180,7 @@ class Record(_Part):
     resources: ResourcesPart | None
     digest: DigestPart | None
     flags: list[str]
-    log: str | None = None
-    """The end of what the run printed, where it failed in a sweep."""
+    log: str | None = None  # the end of what the run printed, where it failed in a sweep
     started_at: str
     finished_at: str
 

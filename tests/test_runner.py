@@ -170,7 +170,7 @@ def test_a_run_measures_its_ceiling_and_its_loader(baseline: Record) -> None:
 
 
 def test_settings_that_do_not_train_change_no_bit_and_stand_in_the_record(folder: Path, baseline: Record) -> None:
-    changes = {"ceiling_steps": 0, "rate_batches": 0, "in_flight": 4}
+    changes: dict[str, Any] = {"ceiling_steps": 0, "rate_batches": 0, "in_flight": 4}
     FILLING.fill_uninitialized_memory = True
     record = do(folder, "memory", **changes)
     assert outcome(record) == outcome(baseline)
@@ -195,7 +195,7 @@ def test_resources_name_workers_and_a_server_apart(folder: Path) -> None:
 
 
 def test_what_should_matter_does(baseline: Record, folder: Path) -> None:
-    quick = {"ceiling_steps": 0, "rate_batches": 0}
+    quick: dict[str, Any] = {"ceiling_steps": 0, "rate_batches": 0}
     changes: list[dict[str, Any]] = [{"seed": 1}, {"lr": 0.01}, {"batch_size": 31}, {"label_smoothing": 0.1}]
     found = [outcome(do(folder, "memory", **quick, **change))[0] for change in changes]
     assert len({str(epochs) for epochs in [*found, outcome(baseline)[0]]}) == 5

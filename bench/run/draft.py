@@ -6,7 +6,7 @@ import datetime
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict
@@ -37,29 +37,6 @@ class Draft(Record):
     def finish(self, status: Literal["ok", "failed", "unavailable"], error: str | None = None) -> Record:
         """The record as it stands."""
         return Record(**{**dict(self), "status": status, "error": error, "finished_at": _now()})
-
-
-def _begin(config: RunConfig | RateConfig, wanted: Wanted) -> Draft:
-    return Draft(
-        run_id=config.run_id,
-        status="failed",
-        error=None,
-        config=config,
-        dataset=None,
-        loader=LoaderPart(name=config.loader, options=wanted.options.public()),
-        store=None,
-        environment=environment(torch.device(config.device), wanted.store_dir),
-        cache=None,
-        setup=None,
-        ceiling=None,
-        rates=None,
-        epochs=[],
-        resources=None,
-        digest=None,
-        flags=[],
-        started_at=_now(),
-        finished_at="",
-    )
 
 
 def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
@@ -104,7 +81,20 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
         UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
-    draft = _begin(config, wanted)
+    unknown = ("error", "dataset", "store", "cache", "setup", "ceiling", "rates", "resources", "digest")
+    nothing: dict[str, Any] = dict.fromkeys(unknown)
+    draft = Draft(
+        run_id=config.run_id,
+        status="failed",
+        config=config,
+        loader=LoaderPart(name=config.loader, options=wanted.options.public()),
+        environment=environment(torch.device(config.device), wanted.store_dir),
+        epochs=[],
+        flags=[],
+        started_at=_now(),
+        finished_at="",
+        **nothing,
+    )
     try:
         if reason := wanted.loader.reason_unavailable(wanted.options):
             if not wanted.source.missing():

@@ -35,21 +35,13 @@ class Opened(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """An epoch is over.
-
-    Attributes:
-        part: its measurements, for the record.
-        read_bytes: bytes read from storage, by all processes of the run.
-        elsewhere_read_bytes: bytes that a server outside the store read.
-        energy_j: joules of the device, however short the epoch was.
-        gap: share of the wall time that lies in no part of the timeline.
-    """
+    """An epoch is over; beside its part of the record, what the record has of all epochs together."""
 
     part: EpochPart
-    read_bytes: int | None
-    elsewhere_read_bytes: int | None
-    energy_j: float | None
-    gap: float
+    read_bytes: int | None  # from storage, by all processes of the run
+    elsewhere_read_bytes: int | None  # by a server outside the store
+    energy_j: float | None  # of the device, however short the epoch was
+    gap: float  # share of the wall time that lies in no part of the timeline
 
 
 class _Meters(NamedTuple):

@@ -15,12 +15,7 @@ from loaders.reading.stream import cut, epoch_order
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
     """Draw batches in random order and consume them; loader and idiom in turns, after a pass that compares the two.
 
-    Returns:
-        A record with ``rates`` and no epochs, or one of a loader that is unavailable here.
-
-    Raises:
-        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
-        RunFailedError: anything else; it carries the record.
+    Takes, gives and raises what `bench.run.runner.run` does; the record has ``rates`` and no epochs.
     """
     fix_arithmetic(config)
     return complete(config, wanted, lambda draft: _measure(config, wanted, progress, say, draft))

@@ -39,11 +39,7 @@ FILLING: Any = torch.utils.deterministic
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is some.
-
-    Raises:
-        UsageError: CUDA asked for where there is none.
-    """
+    """``auto`` takes CUDA where there is some; CUDA that is not there is a `UsageError`."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -123,8 +119,7 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
             draft.rates = loader_rates(config, reading.train, reading.stream, config.rate_batches, RATE_REPEATS)
         started = time.perf_counter()
     close_s = time.perf_counter() - started
-    open_s, first_batch_s = opened[0]
-    draft.setup = SetupPart(open_s=open_s, first_batch_s=first_batch_s, close_s=close_s)
+    draft.setup = SetupPart(open_s=opened[0].open_s, first_batch_s=opened[0].first_batch_s, close_s=close_s)
     if blocks:
         ceiling_s.append(trainer.ceiling(sizes[0], blocks[-1]))
         a_sample = sum(ceiling_s) / (sum(blocks) * sizes[0])
@@ -152,15 +147,9 @@ def loader_rates(
     repeats: int,
     say: Say = lambda _: None,
 ) -> RatesPart:
-    """The loader alone, in this process, beside its format's plain idiom where that reads in the same way.
+    """The loader alone, beside its format's plain idiom where that reads in the same way.
 
-    Args:
-        config: how it is read.
-        dataset: a split.
-        stream: delivers it.
-        batches: batches of each repetition; 0: all.
-        repeats: how many.
-        say: takes a line for each.
+    Each repetition draws so many ``batches`` of the dataset, or all if 0; ``say`` takes a line for each.
     """
 
     def draw(repeat: int) -> list[Indices]:

@@ -123,13 +123,8 @@ def silent(step: str, total: int) -> AbstractContextManager[Callable[[int], None
 def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
     """Make the store unless it is there and whole.
 
-    Args:
-        wanted: what to prepare.
-        progress: shows it.
-        force: make it anew in any case.
-
     Returns:
-        The manifest, and whether anything was written.
+        The manifest, and whether anything was written, as ``force`` does in any case.
 
     Raises:
         DataError: the source is missing or damaged.

@@ -15,21 +15,14 @@ from bench.train.transfer import Tensors
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Images and draws to logits."""
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Restore = Callable[[], None]
 
 
 class Cycle(NamedTuple):
-    """One cycle over the whole run, as ``torch.optim.lr_scheduler.OneCycleLR`` has it; pure, so any step may be asked.
-
-    Attributes:
-        steps: of the run.
-        lr: the highest learning rate, reached after 30% of the steps.
-        momentum: the highest momentum; where the learning rate is highest, it is nine tenths of that.
-    """
+    """One cycle over the whole run, as ``torch.optim.lr_scheduler.OneCycleLR`` has it; pure: any step may be asked."""
 
     steps: int
-    lr: float
-    momentum: float
+    lr: float  # the highest, reached after 30% of the steps
+    momentum: float  # the highest; where the learning rate is highest, it is nine tenths of that
 
     def at(self, step: int) -> tuple[float, float]:
         """Learning rate and momentum of a step, from 0; after the last one they stay."""
@@ -51,19 +44,14 @@ class EagerSGD(torch.optim.SGD):
     """PyTorch's SGD with Nesterov momentum."""
 
     def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
-        super().__init__(
-            model.parameters(),
-            lr=cycle.lr,
-            momentum=cycle.momentum,
-            weight_decay=weight_decay,
-            nesterov=cycle.momentum > 0,
-        )
+        lr, momentum = cycle.lr, cycle.momentum
+        super().__init__(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
     def aim(self, lr: float, momentum: float) -> None:
         """Set what the next step goes by."""
         self.param_groups[0].update(lr=lr, momentum=momentum)
 
-    def saved(self) -> Restore:
+    def saved(self) -> Callable[[], None]:
         """Copy the momenta, if there are any yet; gives what restores them."""
         kept = {p: {key: value.clone() for key, value in values.items()} for p, values in self.state.items()}
 
@@ -106,7 +94,7 @@ class DeviceSGD:
             change = ahead
         torch._foreach_add_(self._parameters, list(torch._foreach_mul(change, self._down)))
 
-    def saved(self) -> Restore:
+    def saved(self) -> Callable[[], None]:
         """Copy the momenta; gives what restores them, where a capture reads them."""
         kept = [momentum.clone() for momentum in self._momenta]
 

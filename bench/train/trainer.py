@@ -25,19 +25,12 @@ from loaders.core.batch import Indices
 
 
 class EpochResult(NamedTuple):
-    """One training epoch.
+    """One training epoch."""
 
-    Attributes:
-        train_loss: mean loss per sample over the epoch.
-        images: samples seen.
-        host: where the host's time went.
-        device: where the device's time went, None on the CPU.
-    """
-
-    train_loss: float
+    train_loss: float  # mean per sample over the epoch
     images: int
     host: HostTimeline
-    device: dict[str, float | None]
+    device: dict[str, float | None]  # seconds by `DeviceTimeline.seconds`
 
 
 class Trainer:
@@ -57,31 +50,21 @@ class Trainer:
             classes: number of classes.
             steps: batches of the whole run.
         """
-        side = config.image_size
-        assert split.shape is not None or side is not None
-        self._shape = split.shape or (3, side or 0, side or 0)
+        side = config.image_size or 0
+        self._shape = split.shape or (3, side, side)
         self._config, self._classes = config, classes
         self._device = torch.device(config.device)
         self.transfer = transfer_to(self._device, config.in_flight)
-        self._transform = Transform(
-            split.mean,
-            split.std,
-            device=self._device,
-            channels_last=config.channels_last,
-            shift=split.shape is not None,
-        )
+        how = {"channels_last": config.channels_last, "shift": split.shape is not None}
+        self._transform = Transform(split.mean, split.std, device=self._device, **how)
         model = build_model(config.model, classes, self._shape[1], config.seed, self._shape[0])
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self._device, memory_format=memory_format)  # type: ignore[call-overload]
         cycle = Cycle(steps, config.lr, config.momentum)
         kind = DeviceSGD if config.cuda_graphs else EagerSGD
-        self._plain = Step(
-            self.model,
-            self._forward(),
-            nn.CrossEntropyLoss(label_smoothing=config.label_smoothing),
-            kind(self.model, cycle, config.weight_decay),
-            cycle,
-        )
+        loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+        optimiser = kind(self.model, cycle, config.weight_decay)
+        self._plain = Step(self.model, self._forward(), loss, optimiser, cycle)
         self._step: Step | Captured = self._plain
 
     def _forward(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -226,7 +209,6 @@ class Trainer:
         return score(torch.cat(predicted), torch.cat(truth), self._classes)
 
     def _synchronise(self) -> None:
-        """Wait until the device has done everything asked of it."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 

@@ -99,13 +99,7 @@ def _kind(tensor: torch.Tensor) -> _Kind:
 
 
 class _Slot:
-    """Memory for one batch on both sides.
-
-    Attributes:
-        arrived: the tensors on the device.
-        busy: behind it, nothing is under way in this memory and nobody reads it.
-        lent: the batch has been sent and not yet computed with.
-    """
+    """Memory for one batch on both sides."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
@@ -113,9 +107,9 @@ class _Slot:
         self._kinds: list[_Kind] = []
         self._loaded: list[torch.Tensor] = []
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.arrived: list[torch.Tensor] = []
-        self.busy: Event | None = None
-        self.lent = False
+        self.arrived: list[torch.Tensor] = []  # on the device
+        self.busy: Event | None = None  # behind it, nothing is under way in this memory and nobody reads it
+        self.lent = False  # sent and not yet computed with
 
     def wait(self) -> None:
         """Block until the former batch needs its memory no more."""
@@ -178,12 +172,7 @@ class Transfer:
     """
 
     def __init__(self, device: CudaDevice | None, in_flight: int = 0) -> None:
-        """Allocate nothing yet.
-
-        Args:
-            device: where the network is; None: on the host.
-            in_flight: slots: how many batches may be on their way or in use at once.
-        """
+        """Allocate nothing yet. ``device`` is None where the network is on the host; ``in_flight`` counts the slots."""
         self._device = device
         self._slots = [] if device is None else [_Slot(device) for _ in range(in_flight)]
         self._turn = 0
