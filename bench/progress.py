@@ -14,17 +14,17 @@ from rich.text import Text
 from bench.streams import ERR, Stream
 
 
-def console(stream: Stream, **how: Any) -> Console:
+def console(stream: Stream, **settings: Any) -> Console:
     """A console that prints text as it is: names may hold ``[red]`` and ``:cat:``."""
-    return Console(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False, **how)
+    return Console(file=cast("IO[str]", stream), highlight=False, markup=False, emoji=False, **settings)
 
 
 err = console(ERR, soft_wrap=True)
 
 
-def _bars(**how: Any) -> Progress:
+def _bars(**settings: Any) -> Progress:
     what = TextColumn("{task.description}", markup=False)
-    return Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, **how)
+    return Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, **settings)
 
 
 @contextlib.contextmanager

@@ -65,8 +65,8 @@ def prepare(
     """Write a loader's store of a dataset."""
     from bench.run.stores import prepare as make
 
-    how = source_options(resize, on_corrupt, test_share)
-    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, how)
+    source_settings = source_options(resize, on_corrupt, test_share)
+    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, source_settings)
     end_by_exception()
     info, written = make(wanted, bar, force=force)
     for note in wanted.source.notes() if not wanted.source.missing() else ():

@@ -57,11 +57,15 @@ def _recorded(
     from bench.run.repeats import keep, numbered
     from bench.run.runner import resolve_device
 
-    how = source_options(resize, on_corrupt, test_share)
-    wanted, options = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, how)
+    source_settings = source_options(resize, on_corrupt, test_share)
+    wanted, options = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, source_settings)
     repeat = settings["repeat"]
     settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0}
-    settings |= {"device": resolve_device(settings["device"]).type, "source": how.given(), "options": options}
+    settings |= {
+        "device": resolve_device(settings["device"]).type,
+        "source": source_settings.given(),
+        "options": options,
+    }
     config = build(kind, loader=loader, dataset=wanted.source.name, **settings)
     config = numbered(config, repeat, overwrite, out_dir)
     end_by_exception()
@@ -94,8 +98,8 @@ def _with_settings(kind: type[Settings]) -> Callable[[Command], Command]:
         value: tuple[Any, Any] = (int | None, None) if name == "repeat" else (field.annotation, field.default)
         if field.description is not None:
             options.append(parameter(name, value[1], Annotated[value[0], setting(name, kind)]))
-    given = inspect.signature(_recorded, eval_str=True).parameters.values()
-    loader, dataset, *others = [p for p in given if p.kind is p.KEYWORD_ONLY]
+    parameters = inspect.signature(_recorded, eval_str=True).parameters.values()
+    loader, dataset, *others = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 
     def decorate(command: Command) -> Command:
         command.__dict__["__signature__"] = inspect.Signature([loader, dataset, *options, *others])
@@ -105,30 +109,30 @@ def _with_settings(kind: type[Settings]) -> Callable[[Command], Command]:
 
 
 @_with_settings(RunConfig)
-def run(**given: Any) -> None:
+def run(**values: Any) -> None:
     """Train on one loader and dataset, and write the record. Prepares a store that is missing."""
     from bench.report.metrics import METRICS
     from bench.run.runner import run as train
 
-    record: Record = _recorded(RunConfig, train, **given)
+    record: Record = _recorded(RunConfig, train, **values)
     seconds, speed, fetched = (METRICS[key].of(record) for key in ("epoch_s", "images_per_s", "fetch_pct"))
     last = record.epochs[-1]
     say(
-        f"{given['loader']} on {given['dataset']}: {seconds:.3f} s an epoch, {speed:,.0f} images/s, "
+        f"{values['loader']} on {values['dataset']}: {seconds:.3f} s an epoch, {speed:,.0f} images/s, "
         f"{fetched:.1f}% waiting for data, accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; "
         f"record {record.run_id}.json"
     )
 
 
 @_with_settings(RateConfig)
-def rate(**given: Any) -> None:
+def rate(**values: Any) -> None:
     """Measure the data path alone, beside the format's fastest plain idiom."""
     from bench.report.metrics import METRICS
     from bench.run.rate import rate as measure
 
-    record: Record = _recorded(RateConfig, measure, **given)
+    record: Record = _recorded(RateConfig, measure, **values)
     mine, raw, ratio = (METRICS[key].of(record) for key in ("loader_rate", "raw_rate", "efficiency"))
-    text = f"{given['loader']} on {given['dataset']}: {mine:,.0f} images/s"
+    text = f"{values['loader']} on {values['dataset']}: {mine:,.0f} images/s"
     if record.rates is not None and raw is not None:
         text += f", {ratio:.2f} of the plain idiom's {raw:,.0f} ({record.rates.idiom})"
     say(text)

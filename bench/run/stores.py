@@ -100,8 +100,8 @@ def wanted_of(
     """
     kind = load(loader)
     # As text, which alone is no integer: true would be taken for 1.
-    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
-    parsed = parse_options(kind.Options, given, loader)
+    values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
+    parsed = parse_options(kind.Options, values, loader)
     public = parsed.public()
     return Wanted(kind, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
 

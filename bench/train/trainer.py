@@ -55,8 +55,8 @@ class Trainer:
         self._config, self._classes = config, classes
         self._device = torch.device(config.device)
         self.transfer = transfer_to(self._device, config.in_flight)
-        how = {"channels_last": config.channels_last, "shift": split.shape is not None}
-        self._transform = Transform(split.mean, split.std, device=self._device, **how)
+        settings = {"channels_last": config.channels_last, "shift": split.shape is not None}
+        self._transform = Transform(split.mean, split.std, device=self._device, **settings)
         model = build_model(config.model, classes, self._shape[1], config.seed, self._shape[0])
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self._device, memory_format=memory_format)  # type: ignore[call-overload]
