@@ -60,12 +60,8 @@ def _recorded(
     source_settings = source_options(resize, on_corrupt, test_share)
     wanted, options = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, source_settings)
     repeat = settings["repeat"]
-    settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0}
-    settings |= {
-        "device": resolve_device(settings["device"]).type,
-        "source": source_settings.given(),
-        "options": options,
-    }
+    settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0, "options": options}
+    settings |= {"device": resolve_device(settings["device"]).type, "source": source_settings.given()}
     config = build(kind, loader=loader, dataset=wanted.source.name, **settings)
     config = numbered(config, repeat, overwrite, out_dir)
     end_by_exception()
@@ -87,17 +83,16 @@ def _with_settings(kind: type[Settings]) -> Callable[[Command], Command]:
 
     The fields that ``kind`` alone has come first.
     """
-
-    def parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
     options = []
     for name in sorted(kind.model_fields, key=Settings.model_fields.__contains__):
         field = kind.model_fields[name]
-        # Without a number, a repetition gets the first that is free.
-        value: tuple[Any, Any] = (int | None, None) if name == "repeat" else (field.annotation, field.default)
+        annotation: Any = field.annotation
+        default = field.default
+        if name == "repeat":  # without a number, a repetition gets the first that is free
+            annotation, default = int | None, None
         if field.description is not None:
-            options.append(parameter(name, value[1], Annotated[value[0], setting(name, kind)]))
+            option = Annotated[annotation, setting(name, kind)]
+            options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option))
     parameters = inspect.signature(_recorded, eval_str=True).parameters.values()
     loader, dataset, *others = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
 

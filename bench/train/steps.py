@@ -12,9 +12,7 @@ from torch import nn
 
 from bench.train.transfer import Tensors
 
-Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Images and draws to logits."""
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Cycle(NamedTuple):
@@ -106,19 +104,15 @@ class DeviceSGD:
 
 
 class Step:
-    """Trains a network on one batch at a time.
-
-    Attributes:
-        taken: steps so far: the place in the cycle.
-    """
+    """Trains a network on one batch at a time."""
 
     def __init__(
-        self, model: nn.Module, forward: Forward, loss: Loss, optimiser: EagerSGD | DeviceSGD, cycle: Cycle
+        self, model: nn.Module, forward: Function, loss: Function, optimiser: EagerSGD | DeviceSGD, cycle: Cycle
     ) -> None:
-        """Args: forward ends in the model, whose parameters the optimiser updates."""
+        """Args: forward makes logits of images and draws, by the model, whose parameters the optimiser updates."""
         self._model, self._forward, self._loss = model, forward, loss
         self._optimiser, self._cycle = optimiser, cycle
-        self.taken = 0
+        self.taken = 0  # steps so far: the place in the cycle
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """One step on a batch that lies on the device; gives its loss, which is good until the next step."""
@@ -160,7 +154,7 @@ class Captured:
         """Take some steps that choose algorithms and allocate workspaces, then capture one without taking it.
 
         Args:
-            step: what is captured; every step so far, if any, must have been taken on the current stream.
+            step: what is captured; earlier steps must have been taken on the current stream.
             example: images, labels and draws on the device.
             warm_up: steps before the capture, at least one; the caller undoes them.
         """
