@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.command import Bench
 
+RATE = ("rate", "memory", "digits", "--limit", "64", "--repeats", "1", "--batches", "1", "--device", "cpu")
 QUICK = ("--limit", "64", "--epochs", "1", "--threads", "1", "--device", "cpu")
 
 
@@ -107,24 +108,23 @@ def repeats_in(folder: Path) -> list[int]:
 
 
 def test_a_run_that_is_repeated_gets_the_next_free_number(bench: Bench) -> None:
-    rate = ("rate", "memory", "digits", "--limit", "64", "--repeats", "1", "--batches", "1")
     for number, extra in enumerate(((), (), ("--repeat", "3"), ())):
-        assert bench(*rate, *extra).code == 0
+        assert bench(*RATE, *extra).code == 0
         assert repeats_in(bench.out) == [[0], [0, 1], [0, 1, 3], [0, 1, 2, 3]][number]
 
 
 def test_a_record_is_overwritten_on_demand_alone(bench: Bench) -> None:
-    assert bench("run", "memory", "digits", *QUICK).code == 0
+    assert bench(*RATE).code == 0
     (path,) = bench.out.glob("*.json")
     before = path.read_bytes()
-    done = bench("run", "hdf5", "digits", *QUICK, "--repeat", "0")
+    done = bench("rate", "hdf5", *RATE[2:], "--repeat", "0")
     assert done.code == 0, "another loader has numbers of its own"
-    done = bench("run", "memory", "digits", *QUICK, "--repeat", "0")
+    done = bench(*RATE, "--repeat", "0")
     refusal = f"bench: --repeat 0: {path} is there already; leave it out for the next free number, or add --overwrite\n"
     assert (done.code, done.err, path.read_bytes()) == (2, refusal, before)
-    done = bench("run", "memory", "digits", *QUICK, "--overwrite")
+    done = bench(*RATE, "--overwrite")
     assert (done.code, "--overwrite goes with --repeat" in done.err, path.read_bytes()) == (2, True, before)
-    assert bench("run", "memory", "digits", *QUICK, "--repeat", "0", "--overwrite").code == 0
+    assert bench(*RATE, "--repeat", "0", "--overwrite").code == 0
     assert path.read_bytes() != before
     assert repeats_in(bench.out) == [0, 0]
 
@@ -150,6 +150,7 @@ def test_a_data_set_of_one_class_is_trained_on_and_reported(bench: Bench, tmp_pa
 
 def test_every_setting_of_training_can_be_given(bench: Bench) -> None:
     given = ("--channels-last", "--amp", "--no-deterministic", "--label-smoothing", "0.1", "--in-flight", "3")
+    given = (*given, "--ceiling-steps", "0", "--limit", "16")
     assert bench("run", "memory", "digits", *QUICK, *given, "--rate-batches", "0").code == 0
     (path,) = bench.out.glob("*.json")
     config = json.loads(path.read_text())["config"]
