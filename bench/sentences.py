@@ -1,4 +1,4 @@
-"""What a user is told of an error: one sentence, with the remedy where something of the machine has run out."""
+"""Error messages: one sentence, with the remedy where memory, processes or file descriptors have run out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ _PROCESSES = (
     "(`ulimit -u`)"
 )
 _DESCRIPTORS = "too many files are open; lower --workers or --prefetch, or raise the limit (`ulimit -n`)"
-_BY_NUMBER = {
-    errno.ENOMEM: _MEMORY,
-    errno.EAGAIN: _PROCESSES,
-    errno.EMFILE: _DESCRIPTORS,
-    errno.ENFILE: _DESCRIPTORS,
-}
+_BY_NUMBER = {errno.ENOMEM: _MEMORY, errno.EAGAIN: _PROCESSES, errno.EMFILE: _DESCRIPTORS, errno.ENFILE: _DESCRIPTORS}
 _BY_WORDS = {
     # As the system, C++, PyTorch's allocator and the dynamic linker say it.
     r"[Cc]an(no|')t allocate memory|bad_alloc|not enough memory|failed to map segment": _MEMORY,
@@ -36,7 +31,7 @@ _FULL = re.compile(r"CUDA error: out of memory|ALLOC_FAILED|unable to find an en
 
 
 def sentence(error: BaseException) -> str:
-    """What to tell the user of an error: our own say it themselves, others are named."""
+    """The message for a user: that of an error of our own, or the type and the last line of another."""
     if (known := ran_out(error)) is not None:
         return known
     if is_own(error):
@@ -47,18 +42,13 @@ def sentence(error: BaseException) -> str:
 
 def is_own(error: BaseException) -> bool:
     """Whether the error is written for a user."""
-    if isinstance(error, BenchError):
-        return True
     # Without their package it is none of theirs; to import it takes PyTorch, and memory that may just have run out.
-    if "loaders.core.errors" not in sys.modules:
-        return False
-    from loaders.core.errors import LoaderError
-
-    return isinstance(error, LoaderError)
+    errors = sys.modules.get("loaders.core.errors")
+    return isinstance(error, BenchError) or (errors is not None and isinstance(error, errors.LoaderError))
 
 
 def ran_out(error: BaseException) -> str | None:
-    """The sentence for what has run out, be it the error itself or what an error of our own came from."""
+    """The sentence for what has run out, according to the error, or to the cause of an error of our own."""
     if is_own(error):
         cause = error.__cause__
         # A lock that another process holds is an error of the same number as a refused process.

@@ -1,4 +1,4 @@
-"""Standard output and error as they may be: closed, full, left by their reader, or unable to show a sign."""
+"""Standard output and error, which may be closed, full, left by their reader, or unable to show a character."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from typing import IO, cast
 
 
 class Stream:
-    """A standard stream for a console: what it does not take is dropped, so that no work is lost for it.
-
-    Attributes:
-        error: why it did not take what was written, the first time; afterwards everything is dropped.
-    """
+    """A standard stream for a console: text that cannot be written is dropped, so that no work is lost for it."""
 
     def __init__(self, name: str) -> None:
         """Args: name in ``sys``, where it is looked up at each use: others put their own in its place."""
-        self.error: OSError | None = None
+        self.error: OSError | None = None  # the first one; after it everything is dropped
         self._name = name
 
     @property
@@ -33,7 +29,7 @@ class Stream:
         return getattr(self._file, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether somebody looks at it."""
+        """Whether it is a terminal."""
         return self._file.isatty()
 
     def fileno(self) -> int:
@@ -67,7 +63,7 @@ OUT, ERR = Stream("stdout"), Stream("stderr")
 
 
 def make_usable() -> None:
-    """Open what is closed, onto nothing, and let what shows few signs escape the others."""
+    """Open closed streams onto the null device, and escape characters that a stream cannot show."""
     # In the order of their descriptors, which each open takes: a file of ours must not become standard output.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

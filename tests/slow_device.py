@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 
 from bench.measure.clocks import Queue
-from bench.train.carrier import Event
+from bench.train.transfer import CudaDevice, Event
 
 PATIENCE_S = 20.0
 
@@ -67,8 +67,8 @@ class Worker:
         self.orders.task_done()
 
 
-class SlowDevice:
-    """A carrier whose copies take their time.
+class SlowDevice(CudaDevice):
+    """In place of a CUDA device: its copies take their time.
 
     Attributes:
         gate: copies wait for it.

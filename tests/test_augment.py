@@ -8,20 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.train.augment import PADDING, Draws, Transform, draw, packed
+from bench.train.augment import PADDING, Transform, draw
 
 CPU = torch.device("cpu")
 
 
-def plain(images: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
+def plain(images: NDArray[np.uint8], drawn: torch.Tensor) -> NDArray[np.uint8]:
     """Pad with the edge, crop, mirror: one image after another."""
     out = np.empty_like(images)
     _, _, height, width = images.shape
     for i, image in enumerate(images):
         padded = np.pad(image, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)), mode="edge")
-        top, left = PADDING + draws.down[i], PADDING + draws.right[i]
+        down, right, flip = drawn[:, i].tolist()
+        top, left = PADDING + down, PADDING + right
         crop = padded[:, top : top + height, left : left + width]
-        out[i] = crop[:, :, ::-1] if draws.flip[i] else crop
+        out[i] = crop[:, :, ::-1] if flip else crop
     return out
 
 
@@ -29,21 +30,19 @@ def plain(images: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
 @given(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(5, 12), st.integers(5, 12), st.integers(0, 2**62))
 def test_crop_and_flip(count: int, channels: int, height: int, width: int, seed: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (count, channels, height, width), dtype=np.uint8)
-    draws = draw(seed, 3, np.arange(count))
+    drawn = draw(seed, 3, np.arange(count))
     transform = Transform([0.0] * channels, [1 / 255] * channels, device=CPU)
-    got = transform.augment(torch.from_numpy(images), draws)
-    assert torch.equal(got.round().to(torch.uint8), torch.from_numpy(plain(images, draws)))
+    got = transform.augment(torch.from_numpy(images), drawn)
+    assert torch.equal(got.round().to(torch.uint8), torch.from_numpy(plain(images, drawn)))
 
 
-def test_draws_travel_as_one_tensor() -> None:
-    draws = draw(3, 4, np.arange(11))
-    together = packed(draws)
-    assert (together.dtype, together.shape) == (torch.int32, (3, 11))
-    assert all(np.array_equal(row, part) for row, part in zip(together.numpy(), draws, strict=True))
+def test_images_that_are_crops_already_are_mirrored_alone() -> None:
     images = torch.randint(0, 256, (11, 3, 8, 8), dtype=torch.uint8)
-    for shift in (True, False):
-        transform = Transform([0.4] * 3, [0.2] * 3, device=CPU, shift=shift)
-        assert torch.equal(transform.apply(images, together), transform.augment(images, draws))
+    drawn = draw(3, 4, np.arange(11))
+    assert (drawn.dtype, drawn.shape) == (torch.int32, (3, 11))
+    got = Transform([0.0] * 3, [1 / 255] * 3, device=CPU, shift=False).augment(images, drawn)
+    mirrored = torch.where(drawn[2].bool().view(-1, 1, 1, 1), images.flip(3), images)
+    assert torch.equal(got.round().to(torch.uint8), mirrored)
 
 
 def test_memory_layout_of_the_batch_does_not_matter() -> None:
@@ -60,24 +59,19 @@ def test_draws_depend_on_the_sample_and_not_on_its_batch() -> None:
     order = np.random.default_rng(0).permutation(1000)
     together = draw(5, 6, order)
     for i in (0, 17, 999):
-        alone = draw(5, 6, order[i : i + 1])
-        assert (alone.down[0], alone.right[0], alone.flip[0]) == (
-            together.down[i],
-            together.right[i],
-            together.flip[i],
-        )
-    assert not np.array_equal(draw(5, 7, order).down, together.down)
-    assert not np.array_equal(draw(6, 6, order).down, together.down)
+        assert torch.equal(draw(5, 6, order[i : i + 1])[:, 0], together[:, i])
+    assert not torch.equal(draw(5, 7, order)[0], together[0])
+    assert not torch.equal(draw(6, 6, order)[0], together[0])
 
 
 def test_draws_are_even() -> None:
-    draws = draw(0, 0, np.arange(90_000))
-    for shifts in (draws.down, draws.right):
+    down, right, flip = draw(0, 0, np.arange(90_000)).numpy()
+    for shifts in (down, right):
         values, counts = np.unique(shifts, return_counts=True)
         assert values.tolist() == list(range(-PADDING, PADDING + 1))
         assert abs(counts - 10_000).max() < 500  # five deviations of a fair draw
-    assert abs(draws.flip.mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(draws.down, draws.right)[0, 1]) < 0.02
+    assert abs(flip.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.02
 
 
 def test_normalise() -> None:

@@ -17,8 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.train.batching import BatchStream, cut, epoch_order
-from loaders import BackendError, OptionError, StoreDataset, StoreError, load
+from loaders import BackendError, BatchStream, OptionError, StoreDataset, StoreError, cut, epoch_order, load
 from loaders.testing import INFO, make_splits, open_store, store_samples
 
 SAMPLES = make_splits()
@@ -47,11 +46,10 @@ def test_an_epoch_visits_each_sample_once(count: int, seed: int, epoch: int, siz
 
 
 def test_order_depends_on_seed_and_epoch() -> None:
-    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
-    assert len(orders) == 9
+    assert len({tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
-@pytest.mark.parametrize("how", [{}, {"prefetch": 3}, {"workers": 2}, {"workers": 1, "prefetch": 4}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"prefetch": 3}, {"workers": 2, "prefetch": 4}], ids=str)
 def test_every_way_gives_the_same_batches(dataset: StoreDataset, how: dict[str, Any]) -> None:
     with BatchStream(dataset, **how) as stream:
         for epoch in range(3):  # persistent workers are asked anew each time
@@ -64,14 +62,14 @@ def test_every_way_gives_the_same_batches(dataset: StoreDataset, how: dict[str, 
                 assert torch.equal(batch.labels, labels)
 
 
-@pytest.mark.parametrize("prefetch", [0, 1, 5])
-def test_an_early_stop_leaves_no_thread(dataset: StoreDataset, prefetch: int) -> None:
+def test_an_early_stop_leaves_no_thread(dataset: StoreDataset) -> None:
     before = threading.active_count()
-    epoch = BatchStream(dataset, prefetch=prefetch).epoch(cut(epoch_order(41, 0, 0), 2))
-    next(epoch)
-    del epoch
-    gc.collect()
-    assert threading.active_count() == before
+    for prefetch in (0, 1, 5):
+        epoch = BatchStream(dataset, prefetch=prefetch).epoch(cut(epoch_order(41, 0, 0), 2))
+        next(epoch)
+        del epoch
+        gc.collect()
+        assert threading.active_count() == before, prefetch
 
 
 def test_read_ahead_raises_in_the_reader_s_thread(dataset: StoreDataset) -> None:

@@ -1,18 +1,23 @@
-"""Configurations are closed, and a run's name depends on each of their settings."""
+"""Configurations are closed, and a run's id depends on each of their settings."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from bench.config import AnyConfig, RateConfig, RunConfig, Settings, build
+from bench.cli.runs import _with_settings
+from bench.config import AnyConfig, RateConfig, RunConfig, build
 from bench.errors import UsageError
+from bench.records import SCHEMA_VERSION, Foreign, read_records
 
+ROOT = Path(__file__).parents[1]
 OTHER: dict[str, Any] = {
     "loader": "hdf5",
     "options": {"chunk": 2},
@@ -46,31 +51,53 @@ OTHER: dict[str, Any] = {
     "image_size": 64,
     "source": {"resize": 64},
 }
+READER: TypeAdapter[Any] = TypeAdapter(AnyConfig)
 PLAIN = {"loader": "mmap", "dataset": "digits"}
 
 
-@pytest.mark.parametrize("kind", [RunConfig, RateConfig])
-def test_the_name_of_a_run_depends_on_every_setting(kind: type[Settings]) -> None:
-    names = {kind(**PLAIN).run_id}
-    changed = set(kind.model_fields) - {"command"}
-    for field in changed:
-        names.add(kind(**{**PLAIN, field: OTHER[field]}).run_id)
-    assert len(names) == 1 + len(changed)
-    assert all(len(name) == 16 and int(name, 16) >= 0 for name in names)
-
-
-def test_a_run_and_a_rate_have_different_names() -> None:
+def test_the_id_of_a_run_depends_on_every_setting() -> None:
+    for kind in (RunConfig, RateConfig):
+        ids = {kind(**PLAIN).run_id}
+        changed = set(kind.model_fields) - {"command"}
+        for field in changed:
+            ids.add(kind(**{**PLAIN, field: OTHER[field]}).run_id)
+        assert len(ids) == 1 + len(changed), kind
+        assert all(len(run_id) == 16 and int(run_id, 16) >= 0 for run_id in ids)
     assert RunConfig(**PLAIN).run_id != RateConfig(**PLAIN).run_id
 
 
-def test_the_name_of_a_run_does_not_change_between_versions() -> None:
-    """A sweep finds its runs by name: with another value here, it does all of them again."""
+def test_the_id_of_a_run_does_not_change_between_versions() -> None:
+    """A sweep finds its runs by id: with another value here, it does all of them again."""
     options = {"b": 1, "a": "x"}
     config = RunConfig(loader="hdf5", dataset="cifar10", options=options, seed=3, device="cpu")
     assert config.run_id == "885b95a172b36d72"
     usual = {"label_smoothing": 0.0, "compile": False, "cuda_graphs": False, "in_flight": 2, "image_size": None}
     assert RunConfig(**{**dict(config), **usual}).run_id == config.run_id
     assert RunConfig(**{**dict(config), "options": dict(reversed(options.items()))}).run_id == config.run_id
+
+
+def test_committed_records_have_the_ids_of_their_configurations() -> None:
+    found = 0
+    for folder in (ROOT / "results", ROOT / "tests" / "data"):
+        for item in read_records(folder):
+            if not isinstance(item, Foreign) and item[1].schema_version == SCHEMA_VERSION:
+                path, record = item
+                assert record.config.run_id == record.run_id == path.stem, path
+                found += 1
+    assert found > 100
+
+
+def test_a_new_setting_is_an_option_and_leaves_earlier_ids_alone() -> None:
+    class Later(RunConfig):
+        pace: int = Field(3, ge=1, description="A setting that came later.")
+
+    assert Later(**PLAIN).run_id == RunConfig(**PLAIN).run_id
+    assert Later(**PLAIN, pace=4).run_id != RunConfig(**PLAIN).run_id
+    command = _with_settings(Later)(lambda **_: None)
+    option = inspect.signature(command).parameters["pace"]
+    assert option.default == 3
+    (flag,) = get_args(option.annotation)[1:]
+    assert (flag.default, flag.help) == ("--pace", "A setting that came later.")
 
 
 configs = st.builds(
@@ -85,35 +112,33 @@ configs = st.builds(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(configs)
-def test_json_gives_the_same_configuration_and_name(config: RunConfig) -> None:
-    again: Any = TypeAdapter(AnyConfig).validate_json(config.model_dump_json())
+def test_json_gives_the_same_configuration_and_id(config: RunConfig) -> None:
+    again = READER.validate_json(config.model_dump_json())
     assert again == config
     assert again.run_id == config.run_id
 
 
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"batch_size": 0}, "--batch-size 0: input should be greater than or equal to 1"),
-        ({"workers": -1}, "--workers -1: input should be greater than or equal to 0"),
-        ({"epochs": 0}, "--epochs 0: input should be greater than or equal to 1"),
-        ({"lr": 0.0}, "--lr 0.0: input should be greater than 0"),
-        ({"lr": math.nan}, "--lr nan: input should be a finite number"),
-        ({"lr": math.inf}, "--lr inf: input should be a finite number"),
-        ({"in_flight": 0}, "--in-flight 0: input should be greater than or equal to 1"),
-        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: input should be less than 1"),
-        ({"seed": 2**63}, f"--seed {2**63}: input should be less than {2**63}"),
-        ({"start_method": "forkserver"}, "--start-method 'forkserver': input should be 'fork' or 'spawn'"),
-        ({"cache": "hot"}, "--cache 'hot': input should be 'cold', 'warm' or 'as-is'"),
-        ({"colour": 1}, "--colour 1: extra inputs are not permitted"),
-    ],
-    ids=str,
-)
-def test_a_mistake_is_named_as_on_the_command_line(values: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        build(RunConfig, **{**PLAIN, **values})
-    assert str(caught.value) == sentence
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"batch_size": 0}, "--batch-size 0: input should be greater than or equal to 1"),
+    ({"workers": -1}, "--workers -1: input should be greater than or equal to 0"),
+    ({"lr": 0.0}, "--lr 0.0: input should be greater than 0"),
+    ({"lr": math.nan}, "--lr nan: input should be a finite number"),
+    ({"lr": math.inf}, "--lr inf: input should be a finite number"),
+    ({"label_smoothing": 1.0}, "--label-smoothing 1.0: input should be less than 1"),
+    ({"seed": 2**63}, f"--seed {2**63}: input should be less than {2**63}"),
+    ({"start_method": "forkserver"}, "--start-method 'forkserver': input should be 'fork' or 'spawn'"),
+    ({"cache": "hot"}, "--cache 'hot': input should be 'cold', 'warm' or 'as-is'"),
+    ({"colour": 1}, "--colour 1: extra inputs are not permitted"),
+]
+
+
+def test_a_mistake_is_named_as_on_the_command_line() -> None:
+    for values, sentence in MISTAKES:
+        with pytest.raises(UsageError) as caught:
+            build(RunConfig, **{**PLAIN, **values})
+        assert str(caught.value) == sentence
 
 
 def test_every_option_is_named_as_the_command_line_names_it() -> None:
@@ -123,8 +148,3 @@ def test_every_option_is_named_as_the_command_line_names_it() -> None:
         with pytest.raises(UsageError) as caught:
             build(kind, **{**PLAIN, field: object()})
         assert str(caught.value).startswith(f"--{field.replace('_', '-')} "), field
-
-
-def test_a_configuration_does_not_change() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        RunConfig(**PLAIN).seed = 3  # type: ignore[misc]

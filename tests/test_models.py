@@ -12,8 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.config import Model
 from bench.train.models import build_model
 
-NAMES: list[Model] = ["convnet", "resnet18", "densenet121", "resnet9"]
-
 
 def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
@@ -37,17 +35,18 @@ def test_convnet_has_four_3x3_convolutions() -> None:
     ]
 
 
-def test_every_model_is_here() -> None:
-    assert set(NAMES) == set(get_args(Model))
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [32, 64])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_shapes(name: Model, size: int, channels: int) -> None:
-    model = build_model(name, 7, size, 0, channels).eval()
+@pytest.mark.parametrize("name", get_args(Model))
+def test_shapes_and_seeds(name: Model) -> None:
+    """The seed decides, and the caller's generator is left alone."""
+    state = torch.random.get_rng_state()
+    first, second, other = (build_model(name, 7, 32, seed, 1) for seed in (3, 3, 4))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    weights = [model.state_dict() for model in (first, second, other)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert any(not torch.equal(weights[0][key], weights[2][key]) for key in weights[0])
     with torch.no_grad():
-        assert model(torch.zeros(2, channels, size, size)).shape == (2, 7)
+        assert first.eval()(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+        assert build_model(name, 7, 64, 0, 3).eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
 
 
 def test_resnet9_has_nine_layers_with_weights() -> None:
@@ -83,12 +82,3 @@ def test_deep_networks_see_small_images_whole() -> None:
         with torch.no_grad():
             model(torch.zeros(1, 3, 32, 32))
         assert shapes[0][-1] == 4
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_seed_decides_and_the_caller_s_generator_is_left_alone(name: Model) -> None:
-    state = torch.random.get_rng_state()
-    first, second, other = (build_model(name, 10, 32, seed=s).state_dict() for s in (3, 3, 4))
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
-    assert torch.equal(torch.random.get_rng_state(), state)

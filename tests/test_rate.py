@@ -19,13 +19,12 @@ from bench.config import RateConfig
 from bench.idioms import BUILT_IN
 from bench.records import Record
 from bench.run import rates as module
+from bench.run.draft import RunFailedError
 from bench.run.rate import rate
 from bench.run.rates import consume, find_idiom
-from bench.run.runner import RunFailedError
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
-from bench.train.batching import BatchStream
-from loaders import Batch, load, loader_names
+from loaders import Batch, BatchStream, load, loader_names
 from loaders.testing import INFO, make_splits, open_store, store_samples
 
 RUNNABLE = [name for name in loader_names() if load(name).caps.device == "cpu"]
@@ -36,7 +35,7 @@ def measure(folder: Path, loader: str, **changes: Any) -> Record:
     found = load(loader)
     lines: list[str] = []
     wanted = Wanted(found, found.Options(), open_source("digits", folder), 50, folder / "stores")
-    record = rate(config, wanted, Silent(), lines.append)
+    record = rate(config, wanted, silent, lines.append)
     assert len(lines) == 3
     return record
 
@@ -115,11 +114,11 @@ def test_every_format_has_an_idiom_and_a_plug_in_may_bring_its_own() -> None:
         raise NotImplementedError
 
     for name in BUILT_IN:
-        found = find_idiom(SimpleNamespace(name=name))  # type: ignore[arg-type]
+        found = find_idiom(SimpleNamespace(name=name, format=load(name).configured()))  # type: ignore[arg-type]
         assert found is not None, name
         assert found[0] == f"bench.idioms.{name}"
     assert set(RUNNABLE) <= set(BUILT_IN)
-    assert find_idiom(SimpleNamespace(name="nosuch")) is None  # type: ignore[arg-type]
+    assert find_idiom(SimpleNamespace(name="nosuch", format=load("mmap").configured())) is None  # type: ignore[arg-type]
     plug_in = type("PlugIn", (), {"idiom": fetch})
     own = find_idiom(SimpleNamespace(name="mine", format=plug_in()))  # type: ignore[arg-type]
     assert own == (f"{__name__}.{fetch.__qualname__}", fetch)

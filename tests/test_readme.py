@@ -7,11 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from bench.records import Foreign, read_records
+from bench.records import Foreign, Record, read_records
 from bench.render.show import cell
-from bench.render.table import Table
 from bench.report.tables import tables
 from loaders.testing import RaggedSamples
 
@@ -19,14 +16,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def committed(key: str) -> Table:
-    """The report's table of this key over results/cpu."""
+def committed() -> list[Record]:
+    """The records of results/cpu."""
     records = []
     for item in read_records(ROOT / "results" / "cpu"):
         assert not isinstance(item, Foreign), item
         records.append(item[1])
-    (found,) = [table for table in tables(records) if table.key == key]
-    return found
+    return records
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -40,26 +36,25 @@ def rows(heading: str) -> list[list[str]]:
     return [found[0], *found[2:]]
 
 
-@pytest.mark.parametrize(
-    ("key", "heading", "dataset"),
-    [
-        ("main-convnet-warm", "dataset", ""),
-        ("stages-convnet-warm", "loader, CIFAR-10 twin, warm", "cifar10"),
-        ("stages-convnet-cold", "loader, CIFAR-10 twin, cold", "cifar10"),
-        ("rates-runs", "loader, CIFAR-10 twin", "cifar10"),
-    ],
-)
-def test_tables_are_the_records(key: str, heading: str, dataset: str) -> None:
-    header, *shown = rows(heading)
-    table = committed(key)
-    columns = {column.title: column for column in table.columns}
-    wanted = [columns[title.partition(", CIFAR")[0] if title == heading else title] for title in header]
-    expected = [
-        [cell(row[column.key], column, "en") for column in wanted]
-        for row in table.rows
-        if row["dataset"].text.startswith(dataset)
-    ]
-    assert shown == expected
+TABLES = [
+    ("main-convnet-warm", "dataset", ""),
+    ("stages-convnet-warm", "loader, CIFAR-10 twin, warm", "cifar10"),
+    ("stages-convnet-cold", "loader, CIFAR-10 twin, cold", "cifar10"),
+    ("rates-runs", "loader, CIFAR-10 twin", "cifar10"),
+]
+
+
+def test_tables_are_the_records() -> None:
+    made = {table.key: table for table in tables(committed())}
+    for key, heading, dataset in TABLES:
+        header, *shown = rows(heading)
+        columns = {column.title: column for column in made[key].columns}
+        wanted = [columns[title.partition(", CIFAR")[0] if title == heading else title] for title in header]
+        assert shown == [
+            [cell(row[column.key], column, "en") for column in wanted]
+            for row in made[key].rows
+            if row["dataset"].text.startswith(dataset)
+        ], key
 
 
 def test_commands_exist() -> None:
@@ -90,8 +85,8 @@ def test_the_library_s_examples_run(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["audit.md", "mutants.md"])
-def test_the_gradients_summary_is_the_committed_one(page: str) -> None:
-    text = (ROOT / "results" / "gradients" / page).read_text(encoding="utf-8")
-    summary, _, _ = next(line for line in text.splitlines() if re.match(r"\d+ (entries|of)", line)).partition(".")
-    assert summary + "; " in README  # the README goes on with the seconds, which no file keeps
+def test_the_gradients_summary_is_the_committed_one() -> None:
+    for page in ("audit.md", "mutants.md"):
+        text = (ROOT / "results" / "gradients" / page).read_text(encoding="utf-8")
+        summary, _, _ = next(line for line in text.splitlines() if re.match(r"\d+ (entries|of)", line)).partition(".")
+        assert summary + "; " in README  # the README goes on with the seconds, which no file keeps

@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.sentences import ran_out, sentence
 from loaders.core.errors import DecodeError, StoreError
 
+DEVICE = "the device ran out of memory"
 MEMORY, PROCESSES, FILES = "the machine's memory ran out", "no more threads or processes", "too many files are open"
 
 
@@ -54,28 +55,28 @@ def test_descriptors_that_have_run_out(tmp_path: Path) -> None:
     assert sentence(error) == "too many files are open; lower --workers or --prefetch, or raise the limit (`ulimit -n`)"
 
 
-@pytest.mark.parametrize(
-    ("error", "begins"),
-    [
-        (MemoryError(), MEMORY),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), MEMORY),
-        (RuntimeError("std::bad_alloc"), MEMORY),
-        (ImportError("libx.so: failed to map segment from shared object"), MEMORY),
-        (RuntimeError("can't start new thread"), PROCESSES),
-        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), PROCESSES),
-        (OSError(errno.ENFILE, "Too many open files in system"), FILES),
-        (RuntimeError("… by calling `torch.multiprocessing.set_sharing_strategy('file_system')` at the …"), FILES),
-        (RuntimeError("unable to open shared memory object </torch_1>: Too many open files (24)"), FILES),
-        (MemoryError("Caught MemoryError in DataLoader worker process 0.\nTraceback …"), MEMORY),
-        (
-            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-            "the device ran out of memory (2.00",
-        ),
-    ],
-    ids=str,
-)
-def test_what_has_run_out(error: Exception, begins: str) -> None:
-    assert sentence(error).startswith(begins)
+ERRORS: list[tuple[Exception, str]] = [
+    (MemoryError(), MEMORY),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), MEMORY),
+    (RuntimeError("std::bad_alloc"), MEMORY),
+    (ImportError("libx.so: failed to map segment from shared object"), MEMORY),
+    (RuntimeError("can't start new thread"), PROCESSES),
+    (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), PROCESSES),
+    (OSError(errno.ENFILE, "Too many open files in system"), FILES),
+    (RuntimeError("… by calling `torch.multiprocessing.set_sharing_strategy('file_system')` at the …"), FILES),
+    (RuntimeError("unable to open shared memory object </torch_1>: Too many open files (24)"), FILES),
+    (MemoryError("Caught MemoryError in DataLoader worker process 0.\nTraceback …"), MEMORY),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), f"{DEVICE} (2.00"),
+    (RuntimeError("CUDA error: out of memory"), f"{DEVICE}; lower --batch-size or take a smaller --model"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), DEVICE),
+    (RuntimeError("GET was unable to find an engine to execute this computation"), DEVICE),
+    (RuntimeError("CUDA error: an illegal memory access"), "RuntimeError: CUDA error: an illegal memory access"),
+]
+
+
+def test_what_has_run_out() -> None:
+    for error, begins in ERRORS:
+        assert sentence(error).startswith(begins), error
 
 
 def test_an_error_of_our_own_that_came_from_it_is_about_it() -> None:
@@ -86,12 +87,9 @@ def test_an_error_of_our_own_that_came_from_it_is_about_it() -> None:
     assert sentence(wrapped) == str(wrapped)
 
 
-@pytest.mark.parametrize("error", [BenchError("a sentence"), DecodeError("too many open files are in a.png")], ids=str)
-def test_others_of_our_own_say_it_themselves(error: Exception) -> None:
-    assert (sentence(error), ran_out(error)) == (str(error), None)
-
-
-def test_any_other_is_named_with_its_last_line() -> None:
+def test_others_of_our_own_say_it_themselves_and_any_other_is_named_with_its_last_line() -> None:
+    for error in (BenchError("a sentence"), DecodeError("too many open files are in a.png")):
+        assert (sentence(error), ran_out(error)) == (str(error), None)
     assert sentence(KeyError("x")) == "KeyError: 'x'"
     assert sentence(ValueError("Traceback …\n\nValueError: no\n")) == "ValueError: ValueError: no"
 

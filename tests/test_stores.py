@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +46,22 @@ class Folder(Source):
 
 
 class Steps:
-    """Keeps what it was told."""
+    """Progress that keeps what it was told."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[str, int]] = []
         self.done = self.ended = 0
 
-    def begin(self, what: str, total: int) -> None:
-        self.begun.append((what, total))
+    @contextlib.contextmanager
+    def __call__(self, step: str, total: int) -> Iterator[Callable[[int], None]]:
+        self.begun.append((step, total))
+        try:
+            yield self.advance
+        finally:
+            self.ended += 1
 
     def advance(self, samples: int) -> None:
         self.done += samples
-
-    def end(self) -> None:
-        self.ended += 1
 
 
 @pytest.fixture
@@ -70,28 +74,21 @@ def wanted(source: Source, folder: Path, loader: str = "mmap", limit: int | None
     return Wanted(found, found.Options.model_validate(options), source, limit, folder)
 
 
-@pytest.mark.parametrize(
-    ("loader", "limit", "options", "location"),
-    [
-        ("mmap", None, {}, "samples/mmap"),
-        ("mmap", None, {"encoding": "raw"}, "samples/mmap"),
-        ("mmap", None, {"threads": 3}, "samples/mmap"),
-        ("mmap", None, {"encoding": "jpeg"}, "samples/mmap-encoding=jpeg"),
-        ("memory", 64, {}, "samples-limit64/memory"),
-        ("gpu_mmap", 64, {"mode": "pinned", "encoding": "jpeg"}, "samples-limit64/gpu_mmap-encoding=jpeg"),
-    ],
-    ids=str,
-)
-def test_locations(
-    source: Folder, tmp_path: Path, loader: str, limit: int | None, options: dict[str, Any], location: str
-) -> None:
-    found = wanted(source, tmp_path / "stores", loader, limit, **options)
-    assert found.location == tmp_path / "stores" / location
-    assert found.relative == location
+LOCATIONS: dict[str, tuple[str, int | None, dict[str, Any]]] = {
+    "samples/mmap": ("mmap", None, {"encoding": "raw", "threads": 3}),
+    "samples/mmap-encoding=jpeg": ("mmap", None, {"encoding": "jpeg"}),
+    "samples-limit64/memory": ("memory", 64, {}),
+    "samples-limit64/gpu_mmap-encoding=jpeg": ("gpu_mmap", 64, {"mode": "pinned", "encoding": "jpeg"}),
+}
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "\u0161" * 127, "x" + "\u732b" * 84, "y" * 240])
-@pytest.mark.parametrize("limit", [None, 7])
+def test_locations(source: Folder, tmp_path: Path) -> None:
+    for location, (loader, limit, options) in LOCATIONS.items():
+        here = wanted(source, tmp_path / "stores", loader, limit, **options)
+        assert (here.location, here.relative) == (tmp_path / "stores" / location, location)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("x" * 255, 7), ("x" + "\u732b" * 84, None), ("y" * 240, 7)])
 def test_names_too_long_for_a_file_system_are_cut_and_stay_apart(tmp_path: Path, name: str, limit: int | None) -> None:
     write_folder(RaggedSamples(20, seed=1), tmp_path / name)
     places = set()
@@ -153,16 +150,12 @@ def test_a_limit_has_a_store_of_its_own(source: Folder, tmp_path: Path) -> None:
         assert np.array_equal(dataset.batch(range(20)).images, make_splits()["train"].images[chosen])
 
 
-@pytest.mark.parametrize("change", ["fingerprint", "gone"])
-def test_a_source_that_changed_is_noticed_and_one_that_is_gone_is_not_needed(
-    source: Folder, tmp_path: Path, change: str
-) -> None:
+def test_a_source_that_is_gone_is_not_needed_and_one_that_changed_is_noticed(source: Folder, tmp_path: Path) -> None:
     want = wanted(source, tmp_path)
     prepare(want)
-    setattr(source, change, "2")
-    if change == "gone":
-        assert not prepare(want)[1]
-        return
+    source.gone = "gone"
+    assert not prepare(want)[1]
+    source.gone, source.fingerprint = None, "2"
     with pytest.raises(StoreError) as caught:
         prepare(want)
     assert str(caught.value) == (

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rich.text import Text
 
-from bench.progress import Bar, Doing, Steps, console
+from bench.progress import bar, console, status, steps
 from bench.streams import Stream
 
 PROGRAM = f"'{sys.executable}' -m bench"
@@ -38,22 +38,16 @@ def shell(command: str, **environment: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "err"),
-    [
-        ("bench datasets >&-", 0, ""),
+def test_output_that_cannot_be_written() -> None:
+    for command, code, err in (
         ("bench datasets >&- 2>&- <&-", 0, ""),
         ("bench datasets >/dev/full", 1, FULL),
         ("bench --help >/dev/full", 1, FULL),
         ("bench datasets >/dev/full 2>/dev/full", 1, ""),
-        ("bench report /nowhere 2>&-", 1, ""),
         ("bench nonsense 2>&-", 2, ""),
-        ("bench datasets | true", 0, ""),
         ("bench --help >&-", 0, ""),
-    ],
-)
-def test_output_that_cannot_be_written(command: str, code: int, err: str) -> None:
-    assert shell(command) == (code, "", err)
+    ):
+        assert shell(command) == (code, "", err), command
 
 
 def test_a_reader_that_leaves_gets_what_it_wanted() -> None:
@@ -81,10 +75,9 @@ def test_a_file_of_a_command_is_never_its_closed_output(tmp_path: Path) -> None:
         assert mine.suffix == ".json" or mine.read_bytes() == other.read_bytes(), mine
 
 
-@pytest.mark.parametrize("environment", [ASCII, {"PYTHONIOENCODING": "ascii"}], ids=["C", "PYTHONIOENCODING"])
-def test_ascii_gets_tables_and_escapes(environment: dict[str, str], tmp_path: Path) -> None:
+def test_ascii_gets_tables_and_escapes(tmp_path: Path) -> None:
     shutil.copytree(RECORDS, tmp_path / "r")
-    code, out, err = shell(f"bench report '{tmp_path / 'r'}' --format md --language lv", **environment)
+    code, out, err = shell(f"bench report '{tmp_path / 'r'}' --format md --language lv", **ASCII)
     assert (code, err) == (0, "")
     assert out.isascii()
     assert "iel\\u0101d\\u0113t\\u0101js" in out
@@ -106,8 +99,6 @@ def test_names_are_printed_as_they_are_or_escaped(tmp_path: Path) -> None:
     assert (code, "猫/:dog:.png" in err, "Traceback" in err) == (1, True, False)
     code, out, err = shell(f"{command} --on-corrupt skip", LC_ALL="C.UTF-8")
     assert (code, "/:cat: [red]ün: 0." in out) == (0, True), err
-    code, out, err = shell(f"{command} --on-corrupt skip", PYTHONIOENCODING="ascii")
-    assert (code, "/:cat: [red]\\xfcn: 0." in out) == (0, True), err
     code, out, err = shell(f"bench report '{tmp_path}' --format md", LC_ALL="C.UTF-8")
     assert (":cat: [red]ün" in out, "🐱" in out, "Traceback" in err) == (True, False, False)
 
@@ -120,13 +111,11 @@ def test_progress_shows_names_as_they_are(encoding: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stderr", terminal)
     err = console(Stream("stderr"), force_terminal=True, width=100, _environ={})
     monkeypatch.setattr("bench.progress.err", err)
-    bar, steps, doing = Bar(), Steps(), Doing()
-    bar.begin(":cat: [red]ü", 10)
-    bar.advance(5)
-    bar.end()
-    with steps:
-        steps(":dog: [blue]ü", 1, 2)
-    with doing:
+    with bar(":cat: [red]ü", 10) as advance:
+        advance(5)
+    with steps() as report:
+        report(":dog: [blue]ü", 1, 2)
+    with status() as doing:
         doing(":cow: [green]ü")
     err.print(Text(":pig: [x]"))
     text = shown.getvalue().decode(encoding)

@@ -21,19 +21,18 @@ from torch import nn
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.run import runner
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
-from bench.train.augment import Transform
-from bench.train.batching import cut, epoch_order
+from bench.train import trainer as training
 from bench.train.models import build_model
-from bench.train.trainer import Trainer, _explained
-from bench.train.transfer import Staging
-from loaders import Batch, Indices, load
+from bench.train.trainer import Trainer
+from bench.train.transfer import Transfer
+from loaders import Batch, Indices, SplitInfo, cut, epoch_order, load
 from tests.slow_device import HostComputes
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies
-CPU = torch.device("cpu")
-CUDA = torch.device("cuda")
+CUDA = "cuda"
+SPLIT = SplitInfo(count=96, shape=(3, 16, 16), mean=(0.4,) * 3, std=(0.25,) * 3, pixels_sha256="", labels_sha256="")
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 96)
 # Each class has its own brightness: learnable at once.
@@ -44,11 +43,9 @@ def batches_of(order: list[Indices]) -> Iterator[Batch]:
     return (Batch(torch.from_numpy(IMAGES[i]), torch.from_numpy(LABELS[i])) for i in order)
 
 
-def trainer(steps: int = 30, device: torch.device = CPU, **changes: Any) -> Trainer:
-    settings = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4} | changes
-    transform = Transform([0.4] * 3, [0.25] * 3, device=device, channels_last=settings.get("channels_last", False))
-    model = settings.pop("model", None) or build_model("convnet", 3, 16, seed=0)
-    return Trainer(model, transform, device=device, steps=steps, seed=0, **settings)
+def trainer(steps: int = 30, device: str = "cpu", **changes: Any) -> Trainer:
+    settings = {"loader": "mmap", "dataset": "digits", "lr": 0.05} | changes
+    return Trainer(RunConfig(device=device, **settings), SPLIT, 3, steps)
 
 
 def losses_of(subject: Trainer, size: int = 40, epochs: int = 3, on_device: bool = False) -> list[float]:
@@ -58,14 +55,10 @@ def losses_of(subject: Trainer, size: int = 40, epochs: int = 3, on_device: bool
         order = cut(epoch_order(96, 0, epoch), size)
 
         def fetch(order: list[Indices] = order) -> Iterator[Batch]:
-            return (
-                (Batch(*(t.to(subject.device) for t in b)) for b in batches_of(order))
-                if on_device
-                else batches_of(order)
-            )
+            return (Batch(*(t.to(CUDA) for t in b)) for b in batches_of(order)) if on_device else batches_of(order)
 
         found.append(subject.train_epoch(fetch, order, epoch, on_device=on_device).train_loss)
-    return [*found, subject.evaluate(batches_of(cut(np.arange(96), size)), 3).accuracy]
+    return [*found, subject.evaluate(batches_of(cut(np.arange(96), size))).accuracy]
 
 
 def alike(found: list[float], wanted: list[float], rel: float) -> None:
@@ -75,7 +68,7 @@ def alike(found: list[float], wanted: list[float], rel: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"channels_last": True}, {"amp": True}, {"momentum": 0.0}, {"label_smoothing": 0.1}], ids=str
+    "changes", [{}, {"channels_last": True, "amp": True}, {"momentum": 0.0, "label_smoothing": 0.1}], ids=str
 )
 def test_learns(changes: dict[str, Any]) -> None:
     subject = trainer(**changes)
@@ -85,7 +78,7 @@ def test_learns(changes: dict[str, Any]) -> None:
         result = subject.train_epoch(functools.partial(batches_of, order), order, epoch)
         assert result.images == 96
         losses.append(result.train_loss)
-    scores = subject.evaluate(batches_of(cut(np.arange(96), 40)), 3)
+    scores = subject.evaluate(batches_of(cut(np.arange(96), 40)))
     assert losses[-1] < losses[0] / 2
     assert scores.accuracy > 0.9
     assert scores.macro_f1 > 0.9
@@ -97,7 +90,7 @@ def test_the_network_trains_on_after_an_evaluation() -> None:
     subject.train_epoch(lambda: batches_of(order), order, 0)
     assert subject.model.training
     before = copy.deepcopy(subject.model.state_dict())
-    subject.evaluate(batches_of(order), 3)
+    subject.evaluate(batches_of(order))
     assert all(module.training for module in subject.model.modules())
     after = subject.model.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)  # batch norm's averages too
@@ -108,15 +101,14 @@ def test_the_network_trains_on_after_an_evaluation() -> None:
 
 def test_evaluation_does_not_see_the_batch_size() -> None:
     subject = trainer()
-    assert subject.evaluate(batches_of(cut(np.arange(96), 96)), 3) == subject.evaluate(
-        batches_of(cut(np.arange(96), 7)), 3
-    )
+    scores = [subject.evaluate(batches_of(cut(np.arange(96), size))) for size in (96, 7)]
+    assert scores[0] == scores[1]
 
 
 def test_warming_up_changes_nothing() -> None:
     subject = trainer()
     before = copy.deepcopy(subject.model.state_dict())
-    subject.warm_up((3, 16, 16), [32, 5], 3, [7, 2])
+    subject.warm_up([32, 5], [7, 2])
     assert all(torch.equal(before[key], value) for key, value in subject.model.state_dict().items())
     assert all(p.grad is None for p in subject.model.parameters())
     assert subject.model.training
@@ -141,14 +133,14 @@ def test_every_size_of_batch_is_warmed_up_before_memory_is_measured(
         model.register_forward_pre_hook(note)
         return model
 
-    monkeypatch.setattr(runner, "build_model", noting)
+    monkeypatch.setattr(training, "build_model", noting)
     monkeypatch.setattr(runner, "reset_peak_memory", reset)
     config = RunConfig(
         loader="memory", dataset="digits", limit=90, epochs=1, batch_size=40, device="cpu", rate_batches=0
     )
     loader = load("memory")
     wanted = Wanted(loader, loader.Options(), open_source("digits", tmp_path), 90, tmp_path / "stores")
-    assert runner.run(config, wanted, Silent(), lambda _: None).status == "ok"
+    assert runner.run(config, wanted, silent, lambda _: None).status == "ok"
     assert seen["before"] == seen["after"] == {(True, 40), (True, 10), (False, 40), (False, 10)}
 
 
@@ -171,29 +163,28 @@ def test_an_iterator_that_gives_too_much_is_noticed() -> None:
         trainer().train_epoch(lambda: batches_of([*order, order[0]]), order, 0)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5])
-def test_a_run_may_be_very_short(steps: int) -> None:
-    subject = trainer(steps=steps)
-    order = cut(np.arange(8 * steps), 8)
-    assert np.isfinite(subject.train_epoch(lambda: batches_of(order), order, 0).train_loss)
+def test_a_run_may_be_very_short() -> None:
+    for steps in (1, 2, 5):
+        order = cut(np.arange(8 * steps), 8)
+        loss = trainer(steps=steps).train_epoch(functools.partial(batches_of, order), order, 0).train_loss
+        assert np.isfinite(loss), steps
 
 
 def test_smoothed_labels_are_another_loss() -> None:
     assert losses_of(trainer(label_smoothing=0.2))[0] > losses_of(trainer())[0]
 
 
-@pytest.mark.parametrize("in_flight", [1, 2, 3])
-@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize(("in_flight", "warm"), [(1, False), (2, True), (3, True)])
 def test_a_slow_way_to_the_device_changes_no_bit(in_flight: int, warm: bool) -> None:
     with HostComputes() as device:
         subject = trainer()
-        subject.way = Staging(device, in_flight)
+        subject.transfer = Transfer(device, in_flight)
         if warm:
-            subject.warm_up((3, 16, 16), [32, 16], 3, [40, 16])
-            subject.ceiling((3, 16, 16), 40, 3, 4)
+            subject.warm_up([32, 16], [40, 16])
+            subject.ceiling(40, 4)
             before = dict(device.sizes)
         else:  # the first batches come in inference mode
-            subject.evaluate(batches_of(cut(np.arange(96), 40)), 3)
+            subject.evaluate(batches_of(cut(np.arange(96), 40)))
         assert losses_of(subject) == losses_of(trainer())
         assert len(device.sizes["locked"]) == in_flight * (1 if warm else 2)  # labels' draws come with training
         assert not warm or device.sizes == before
@@ -208,7 +199,7 @@ def test_images_whose_channels_come_last_take_the_same_way() -> None:
     order = cut(epoch_order(96, 0, 0), 40)
     with HostComputes() as device:
         subject = trainer()
-        subject.way = Staging(device, 2)
+        subject.transfer = Transfer(device, 2)
         loss = subject.train_epoch(lambda: turned(order), order, 0).train_loss
     assert loss == trainer().train_epoch(lambda: batches_of(order), order, 0).train_loss
 
@@ -217,63 +208,60 @@ def test_the_device_s_timeline_is_within_the_epoch() -> None:
     order = cut(epoch_order(96, 0, 0), 8)
     with HostComputes() as device:
         subject = trainer()
-        subject.way = Staging(device, 2)
+        subject.transfer = Transfer(device, 2)
         result = subject.train_epoch(lambda: batches_of(order), order, 0)
     found = {key: value or 0.0 for key, value in result.device.items()}
     assert all(0 < value <= result.host.wall.seconds for value in found.values())
     assert found["device_compute_s"] + found["device_idle_s"] <= result.host.wall.seconds
 
 
-@pytest.mark.parametrize("where", ["fetch", "copy", "step", "evaluation"])
-def test_an_error_surfaces_as_it_is_and_leaves_nothing_under_way(where: str) -> None:
+def test_an_error_surfaces_as_it_is_and_leaves_nothing_under_way() -> None:
     def broken() -> Iterator[Batch]:
-        for number, batch in enumerate(batches_of(order)):
-            if number == 2:
-                raise OSError("fetch")
-            yield batch
+        yield from batches_of(order[:2])
+        raise OSError("fetch")
 
     order = cut(np.arange(96), 16)
     threads = threading.active_count()
-    with HostComputes() as device:
-        subject = trainer()
-        way = subject.way = Staging(device, 2)
-        if where == "copy":
-            device.fail_at = 3
-        if where == "step":
-            subject._step = lambda *_: (_ for _ in ()).throw(OSError("step"))  # type: ignore[assignment]
-        with pytest.raises(OSError if where != "copy" else RuntimeError, match=where.replace("evaluation", "fetch")):
-            if where == "evaluation":
-                subject.evaluate(broken(), 3)
-            else:
-                subject.train_epoch(broken if where == "fetch" else lambda: batches_of(order), order, 0)
-        assert device.idle()
-        assert all(slot.busy is None and not slot.lent for slot in way._slots)
+    for where in ("fetch", "copy", "step", "evaluation"):
+        with HostComputes() as device:
+            subject = trainer()
+            transfer = subject.transfer = Transfer(device, 2)
+            if where == "copy":
+                device.fail_at = 3
+            if where == "step":
+                subject._step = lambda *_: (_ for _ in ()).throw(OSError("step"))  # type: ignore[assignment]
+            with pytest.raises((OSError, RuntimeError), match=where.replace("evaluation", "fetch")):
+                if where == "evaluation":
+                    subject.evaluate(broken())
+                else:
+                    subject.train_epoch(broken if where == "fetch" else lambda: batches_of(order), order, 0)
+            assert device.idle(), where
+            assert all(slot.busy is None and not slot.lent for slot in transfer._slots), where
     assert threading.active_count() == threads
 
 
 def test_a_compiler_that_cannot_work_is_one_sentence() -> None:
     missing = type("InvalidCxxCompiler", (RuntimeError,), {"__module__": "torch._inductor.exc"})
     sentence = r"cannot compile the network here \(no compiler\); install a C\+\+ compiler .* leave out --compile"
-    with pytest.raises(BenchError, match=sentence), _explained(compiled=True):
+    subject = trainer(compile=True)
+    with pytest.raises(BenchError, match=sentence), subject._explained():
         raise missing("\nno compiler\nand much more")
-    with pytest.raises(OSError, match="disk"), _explained(compiled=True):
+    with pytest.raises(OSError, match="disk"), subject._explained():
         raise OSError("disk")
 
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
-def test_a_compiled_network_trains_the_same() -> None:
+def test_a_compiled_network_trains_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 3))  # soon compiled
-    plain = trainer(model=copy.deepcopy(model))
-    subject = trainer(model=model, compiled=True)
-    subject.warm_up((3, 16, 16), [48], 3, steps=1)
+    monkeypatch.setattr(training, "build_model", lambda *_: copy.deepcopy(model))
+    plain, subject = trainer(), trainer(compile=True)
+    subject.warm_up([48], steps=1)
     alike(losses_of(subject, size=48), losses_of(plain, size=48), rel=1e-3)
     assert not psutil.Process().children()  # the compiler's own processes would count as the run's memory
 
 
 # What only a CUDA device can show.
-
-SHAPE = (3, 16, 16)
 
 
 @pytest.fixture
@@ -294,20 +282,20 @@ def test_cuda_the_transfer_changes_no_bit(exact: None, changes: dict[str, Any]) 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("changes", [{}, {"momentum": 0.0}, {"channels_last": True, "amp": True}], ids=str)
-@pytest.mark.parametrize("on_device", [False, True])
-def test_cuda_graphs_train_as_plain_steps_do(exact: None, changes: dict[str, Any], on_device: bool) -> None:
+def test_cuda_graphs_train_as_plain_steps_do(exact: None, changes: dict[str, Any]) -> None:
     plain = losses_of(trainer(device=CUDA, **changes))
-    subject = trainer(device=CUDA, cuda_graphs=True, **changes)
-    subject.warm_up(SHAPE, [40, 16], 3)
-    subject.ceiling(SHAPE, 40, 3, 10)
-    alike(losses_of(subject, on_device=on_device), plain, rel=0.02 if changes.get("amp") else 1e-3)
+    for on_device in (False, True):
+        subject = trainer(device=CUDA, cuda_graphs=True, **changes)
+        subject.warm_up([40, 16])
+        subject.ceiling(40, 10)
+        alike(losses_of(subject, on_device=on_device), plain, rel=0.02 if changes.get("amp") else 1e-3)
 
 
 @pytest.mark.cuda
 def test_cuda_a_capture_changes_nothing() -> None:
     subject = trainer(device=CUDA, cuda_graphs=True)
     before = copy.deepcopy(subject.model.state_dict())
-    subject.warm_up(SHAPE, [32, 5], 3)
+    subject.warm_up([32, 5])
     assert all(torch.equal(before[key], value) for key, value in subject.model.state_dict().items())
 
 
@@ -315,17 +303,16 @@ def test_cuda_a_capture_changes_nothing() -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler has advice on precision
 @pytest.mark.parametrize("cuda_graphs", [False, True])
 def test_cuda_a_compiled_network_trains_the_same(cuda_graphs: bool) -> None:
-    subject = trainer(device=CUDA, compiled=True, cuda_graphs=cuda_graphs)
-    subject.warm_up(SHAPE, [40, 16], 3)
+    subject = trainer(device=CUDA, compile=True, cuda_graphs=cuda_graphs)
+    subject.warm_up([40, 16])
     alike(losses_of(subject), losses_of(trainer(device=CUDA)), rel=0.02)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("on_device", [False, True])
-@pytest.mark.parametrize("cuda_graphs", [False, True])
+@pytest.mark.parametrize(("on_device", "cuda_graphs"), [(False, False), (True, False), (False, True)])
 def test_cuda_the_device_s_timeline_is_sane(on_device: bool, cuda_graphs: bool) -> None:
     subject = trainer(device=CUDA, cuda_graphs=cuda_graphs)
-    subject.warm_up(SHAPE, [8], 3)
+    subject.warm_up([8])
     order = cut(epoch_order(96, 0, 0), 8)
 
     def fetch() -> Iterator[Batch]:
@@ -350,7 +337,7 @@ def test_cuda_memory_comes_back_after_an_error() -> None:
     before = torch.cuda.memory_allocated()
     for cuda_graphs in (False, True):
         subject = trainer(device=CUDA, cuda_graphs=cuda_graphs)
-        subject.warm_up(SHAPE, [16], 3)
+        subject.warm_up([16])
         with pytest.raises(OSError, match="fetch"):
             subject.train_epoch(broken, order, 0)
         assert losses_of(subject, size=16)  # it can go on

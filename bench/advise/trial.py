@@ -7,20 +7,14 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from bench.advise.candidates import Candidate, Way
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
 from bench.run.rates import consume
-from bench.run.runner import shape_of
 from bench.run.stores import Wanted, prepare
 from bench.sources.base import Source
-from bench.train.augment import Transform
-from bench.train.batching import BatchStream, cut, epoch_order
-from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import Indices, StoreDataset, StoreInfo, load, parse_options
+from loaders import BatchStream, Indices, StoreDataset, StoreInfo, cut, epoch_order, load, parse_options
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""
@@ -72,9 +66,7 @@ class Bench:
             folder: for the stores; removed by the caller.
         """
         self._config, self._source, self._folder = config, source, folder
-        self._device = torch.device(config.device)
         self._trainer: Trainer | None = None
-        self._classes = 0
 
     def store(self, candidate: Candidate, sample: int) -> Sampled:
         """Prepare so many images of each split.
@@ -89,11 +81,10 @@ class Bench:
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
-        trainer, shape = self._trained_by(sampled), shape_of(self._config, sampled.info.splits["train"])
-        size = self._batch_size(sampled)
+        trainer, size = self._trained_by(sampled), self._batch_size(sampled)
         end, spent, steps = time.perf_counter() + seconds, 0.0, 0
         while steps == 0 or time.perf_counter() < end:
-            spent += trainer.ceiling(shape, size, self._classes, 2)
+            spent += trainer.ceiling(size, 2)
             steps += 2
         return spent / (steps * size)
 
@@ -149,19 +140,9 @@ class Bench:
 
     def _trained_by(self, sampled: Sampled) -> Trainer:
         if self._trainer is None:
-            config, split = self._config, sampled.info.splits["train"]
-            shape, self._classes = shape_of(config, split), len(sampled.info.dataset.classes)
-            self._trainer = Trainer(
-                build_model(config.model, self._classes, shape[1], config.seed, shape[0]),
-                Transform(split.mean, split.std, device=self._device, shift=split.shape is not None),
-                device=self._device,
-                steps=1_000_000,
-                seed=config.seed,
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-            )
-            self._trainer.warm_up(shape, [self._batch_size(sampled)], self._classes)
+            classes = len(sampled.info.dataset.classes)
+            self._trainer = Trainer(self._config, sampled.info.splits["train"], classes, steps=1_000_000)
+            self._trainer.warm_up([self._batch_size(sampled)])
         return self._trainer
 
 

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _code() -> int:
-    """Do what the command line says; what is wrong has been told."""
+    """Run the command; of an error the user has been told."""
     from bench import streams
 
     try:
@@ -52,7 +52,7 @@ def _code() -> int:
 
 
 def _raised_by(error: Exception) -> str:
-    """The package whose code came upon the error."""
+    """The package whose code raised the error."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -61,17 +61,17 @@ def _raised_by(error: Exception) -> str:
 
 def _told(error: Exception) -> int:
     """The exit code for an error, of which the user has been told."""
-    from bench.errors import UsageError
-    from bench.sentences import is_own, ran_out
+    from bench import errors, sentences
 
     unknown = f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where"
-    _tell(ran_out(error) or (str(error) if is_own(error) else unknown))
-    if "loaders.core.errors" not in sys.modules:  # it is none of theirs, and to import them takes PyTorch
-        return 2 if isinstance(error, UsageError) else 1
-    from loaders import UnknownLoaderError
-    from loaders.core.errors import OptionError
+    _tell(sentences.ran_out(error) or (str(error) if sentences.is_own(error) else unknown))
+    usage: tuple[type[Exception], ...] = (errors.UsageError,)
+    if "loaders.core.errors" in sys.modules:  # else it is none of theirs, and to import them takes PyTorch
+        from loaders import UnknownLoaderError
+        from loaders.core.errors import OptionError
 
-    return 2 if isinstance(error, UsageError | OptionError | UnknownLoaderError) else 1
+        usage += (OptionError, UnknownLoaderError)
+    return 2 if isinstance(error, usage) else 1
 
 
 def _tell(message: str) -> None:

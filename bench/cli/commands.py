@@ -13,23 +13,6 @@ import typer
 from bench.cli import advice, data, gradients, inventory, reports, runs, signals, sweeps
 from bench.errors import UsageError
 
-COMMANDS: tuple[Callable[..., None], ...] = (  # as `bench --help` lists them
-    inventory.loaders,
-    inventory.datasets,
-    inventory.doctor,
-    data.fetch,
-    data.prepare,
-    runs.run,
-    runs.rate,
-    advice.advise,
-    reports.report,
-    reports.compare,
-    sweeps.sweep,
-    sweeps.job,
-    gradients.gradcheck,
-)
-HIDDEN = (sweeps.job,)
-
 app = typer.Typer(
     help="Which storage format should feed my PyTorch image classifier, on my machine, and what does each cost?",
     no_args_is_help=True,
@@ -49,7 +32,7 @@ def _guarded(work: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             raise signals.Interrupted from None
         except Exception as error:
-            if signals.came():  # what has become of it, as within an import
+            if signals.came():  # within an import, it may come out as another exception
                 raise signals.Interrupted from error
             raise
         finally:
@@ -58,8 +41,11 @@ def _guarded(work: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-for _work in COMMANDS:
-    app.command(hidden=_work in HIDDEN)(_guarded(_work))
+for _work in (  # as `bench --help` lists them
+    *(inventory.loaders, inventory.datasets, inventory.doctor, data.fetch, data.prepare, runs.run, runs.rate),
+    *(advice.advise, reports.report, reports.compare, sweeps.sweep, sweeps.job, gradients.gradcheck),
+):
+    app.command(hidden=_work is sweeps.job)(_guarded(_work))
 
 _WRONG_WORDS: type[Any] = typer.BadParameter.__mro__[1]
 """Click's UsageError: of its kinds typer has names for this one alone."""
@@ -77,6 +63,6 @@ def obey() -> int:
         if not sys.argv[1:]:  # the help
             error.show()
             return int(error.exit_code)
-        told = re.sub(r"^Invalid value for '(.+?)': (Value error, )?", r"\1: ", error.format_message()).rstrip(".")
+        text = re.sub(r"^Invalid value for '(.+?)': (Value error, )?", r"\1: ", error.format_message()).rstrip(".")
         command = error.ctx.command_path if error.ctx else "bench"
-        raise UsageError(f"{told[:1].lower()}{told[1:]}; `{command} --help` shows what there is") from None
+        raise UsageError(f"{text[:1].lower()}{text[1:]}; `{command} --help` shows what there is") from None

@@ -8,30 +8,28 @@ from collections.abc import Callable
 
 SENTENCE = "interrupted; what was recorded and prepared before is kept"
 INTERRUPTED = 130
+_came = False
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
-    """One of them came while a command worked."""
-
-
-class _State:
-    came = False
+    """A signal came while a command worked."""
 
 
 def end_at_once() -> None:
-    """From now on there is nothing to clean up. An exception would come out of a half-done import as anything."""
+    """From now on a signal ends the program: there is nothing to clean up, and imports may swallow an exception."""
     _on_both(_end)
 
 
 def end_by_exception() -> None:
-    """From now on what has been begun must be cleaned up: `KeyboardInterrupt` is raised."""
-    _State.came = False
+    """From now on a signal raises `KeyboardInterrupt`, so that what has been begun is cleaned up."""
+    global _came
+    _came = False
     _on_both(_raise)
 
 
 def came() -> bool:
-    """Whether one came while a command worked: what that turned into meanwhile is no error."""
-    return _State.came
+    """Whether a signal came while a command worked: an exception that it turned into is no error."""
+    return _came
 
 
 def _on_both(act: Callable[[int, object], None]) -> None:
@@ -43,11 +41,12 @@ def _on_both(act: Callable[[int, object], None]) -> None:
 def _end(number: int, frame: object) -> None:
     try:  # noqa: SIM105 - contextlib would be imported before Ctrl-C is ours
         os.write(2, f"bench: {SENTENCE}\n".encode())
-    except OSError:  # nobody hears it
+    except OSError:  # nobody reads it
         pass
     os._exit(INTERRUPTED)
 
 
 def _raise(number: int, frame: object) -> None:
-    _State.came = True
+    global _came
+    _came = True
     raise KeyboardInterrupt

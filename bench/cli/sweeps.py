@@ -14,7 +14,7 @@ from bench.cli.options import DATA, RUNS, DataDir, Debug, Limit, StoreDir
 from bench.cli.output import out, say
 from bench.cli.reports import report
 from bench.cli.signals import end_by_exception
-from bench.progress import Bar, err
+from bench.progress import bar, err
 
 
 def sweep(
@@ -72,4 +72,4 @@ def job() -> None:
     from bench.sweep.job import perform
 
     end_by_exception()
-    perform(sys.stdin.read(), Bar(), say)
+    perform(sys.stdin.read(), bar, say)

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from bench.errors import BenchError
 from bench.idioms import BUILT_IN, Crops, DeviceRead, Idiom, Indices, NoIdiomError, Read
 from bench.records import RatesPart
-from bench.train.batching import BatchStream
-from loaders import Batch, StoreDataset
+from loaders import Batch, BatchStream, StoreDataset
 
 Images = NDArray[np.uint8] | torch.Tensor
 

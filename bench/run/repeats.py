@@ -18,16 +18,16 @@ def numbered(config: C, repeat: int | None, overwrite: bool, out: Path) -> C:
 
     Args:
         config: of the run; its number is ``repeat`` or 0.
-        repeat: the wished number; None for the first that has no record in ``out``.
-        overwrite: the wished number may have a record.
+        repeat: the number asked for; None for the first that has no record in ``out``.
+        overwrite: whether ``repeat`` may have a record.
         out: folder of the records.
 
     Raises:
         UsageError: the number has a record, or there is nothing to overwrite for want of a number.
     """
+    if repeat is None and overwrite:
+        raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
     if repeat is None:
-        if overwrite:
-            raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
         return _next_free(config, out)
     if not overwrite and os.path.lexists(path := out / f"{config.run_id}.json"):
         raise UsageError(
@@ -37,10 +37,7 @@ def numbered(config: C, repeat: int | None, overwrite: bool, out: Path) -> C:
 
 
 def keep(record: Record, overwrite: bool, out: Path) -> Record:
-    """Write a record; where its number has been taken while it was made, under the next free one.
-
-    Returns:
-        The record as it was written.
+    """Write a record, and give it as it was written: if its number was taken meanwhile, under the next free one.
 
     Raises:
         BenchError: the folder cannot be written.
@@ -48,11 +45,10 @@ def keep(record: Record, overwrite: bool, out: Path) -> Record:
     while True:
         try:
             write_record(record, out, replace=overwrite)
+            return record
         except TakenError:
             config = _next_free(record.config, out)
             record = record.model_copy(update={"config": config, "run_id": config.run_id})
-        else:
-            return record
 
 
 def _next_free(config: C, out: Path) -> C:

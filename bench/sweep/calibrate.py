@@ -66,40 +66,25 @@ def _sample_s(workload: Workload, default_threads: int) -> float:
     import torch
 
     from bench.run.runner import fix_arithmetic
-    from bench.train.augment import Transform
-    from bench.train.models import build_model
     from bench.train.trainer import Trainer
+    from loaders import SplitInfo
 
     config, shape = workload.config, workload.shape
     torch.set_num_threads(default_threads)
     fix_arithmetic(config)
     half = (0.5,) * shape[0]
-    device = torch.device(config.device)
-    trainer = Trainer(
-        build_model(config.model, workload.classes, shape[1], config.seed, shape[0]),
-        Transform(half, half, device=device, channels_last=config.channels_last),
-        device=device,
-        steps=10,
-        seed=config.seed,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        channels_last=config.channels_last,
-        amp=config.amp,
-        compiled=config.compile,
-        cuda_graphs=config.cuda_graphs,
-        in_flight=config.in_flight,
-    )
+    split = SplitInfo(count=0, shape=shape, pixels_sha256="", labels_sha256="", mean=half, std=half)
+    trainer = Trainer(config, split, workload.classes, steps=10)
 
     def step_s(batch_size: int) -> float:
-        trainer.warm_up(shape, [batch_size], workload.classes, steps=1)
+        trainer.warm_up([batch_size], steps=1)
         end = time.perf_counter() + ENOUGH_S
         blocks: list[float] = []
         while len(blocks) < FEWEST_BLOCKS or time.perf_counter() < end:
-            blocks.append(trainer.ceiling(shape, batch_size, workload.classes, 2) / 2)
+            blocks.append(trainer.ceiling(batch_size, 2) / 2)
         return min(blocks)  # what else the machine does makes a step longer, at times many times
 
-    if device.type == "cpu" and config.batch_size > SMALL:
+    if config.device == "cpu" and config.batch_size > SMALL:
         seconds = step_s(SMALL) / SMALL
         if seconds * config.batch_size > QUICK_S:
             return seconds

@@ -175,7 +175,8 @@ def _after_fork() -> None:
 
 def _run(task: RunTask, progress: Progress, say: Callable[[str], None], flags: Sequence[str] = ()) -> None:
     from bench.records import write_record
-    from bench.run.runner import RunFailedError, run
+    from bench.run.draft import RunFailedError
+    from bench.run.runner import run
     from bench.sources.base import SourceOptions
     from bench.sources.registry import open_source
     from bench.sweep.plan import wanted_of

@@ -112,7 +112,7 @@ def log_tail(path: Path, run: Run) -> str:
 
 def public_text(text: str, run: Run) -> str:
     """Text without folders of this machine, and without what the loader's options keep to themselves."""
-    from bench.run.runner import publishable  # its imports take seconds, which only a failure costs
+    from bench.run.draft import publishable  # its imports take seconds, which only a failure costs
 
     if run.cell.wanted is not None:
         text = publishable(text, run.cell.wanted)

@@ -14,24 +14,19 @@ def convnet(classes: int, channels: int = 3) -> nn.Sequential:
 
     4.9 M multiply-adds on a 32-pixel image, so that reading data is a visible share of an epoch even on a CPU.
     """
-    layers: list[nn.Module] = []
-    for width, stride in ((32, 2), (64, 2), (128, 2), (128, 1)):
-        layers += [
-            nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    widths = (channels, 32, 64, 128, 128)
+    blocks = [_block(*sizes) for sizes in zip(widths, widths[1:], (2, 2, 2, 1), strict=False)]
+    layers = [layer for block in blocks for layer in block]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
 
 
 class ResNet9(nn.Module):
     """A residual network of nine layers for short trainings, in the manner of the fast recipes for CIFAR-10.
 
     3x3 convolutions, each with batch normalisation and ReLU: one of 64 before, then 128, 256 and 512, each followed by
-    a 2x2 maximum, and after the first and the last of these two more around which the signal goes as well. The maximum
-    over what is left goes through one linear layer without bias, and its result is divided by eight, so that training
-    begins with classes about equally likely. 6.6 M parameters at ten classes.
+    2x2 max pooling; the first and the last of these are followed by a residual block of two more. Global max pooling
+    and a linear layer without bias give the logits, divided by eight, so that training begins with classes about
+    equally likely. 6.6 M parameters at ten classes.
 
     D. Page, "How to train your ResNet 4: Architecture", 2018.
     """
@@ -90,5 +85,5 @@ def build_model(name: Model, classes: int, size: int, seed: int, channels: int =
             network = densenet121(num_classes=classes)
             network.features.conv0, network.features.pool0 = stem, nn.Identity()
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-        found: nn.Module = network
-        return found
+        assert isinstance(network, nn.Module)
+        return network

@@ -5,31 +5,22 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from bench.train.transfer import Tensors
 
-Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Images and draws to logits."""
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Restore = Callable[[], None]
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Cycle(NamedTuple):
-    """One cycle over the whole run, as ``torch.optim.lr_scheduler.OneCycleLR`` has it; pure, so any step may be asked.
-
-    Attributes:
-        steps: of the run.
-        lr: the highest learning rate, reached after 30% of the steps.
-        momentum: the highest momentum; where the learning rate is highest, it is nine tenths of that.
-    """
+    """One cycle over the whole run, as ``torch.optim.lr_scheduler.OneCycleLR`` has it; pure: any step may be asked."""
 
     steps: int
-    lr: float
-    momentum: float
+    lr: float  # the highest, reached after 30% of the steps
+    momentum: float  # the highest; where the learning rate is highest, it is nine tenths of that
 
     def at(self, step: int) -> tuple[float, float]:
         """Learning rate and momentum of a step, from 0; after the last one they stay."""
@@ -47,47 +38,24 @@ def _cosine(start: float, end: float, part: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
 
 
-class Optimiser(Protocol):
-    """SGD with Nesterov momentum."""
+class EagerSGD(torch.optim.SGD):
+    """PyTorch's SGD with Nesterov momentum."""
+
+    def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
+        lr, momentum = cycle.lr, cycle.momentum
+        super().__init__(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
     def aim(self, lr: float, momentum: float) -> None:
         """Set what the next step goes by."""
+        self.param_groups[0].update(lr=lr, momentum=momentum)
 
-    def step(self) -> None:
-        """Update the parameters from their gradients."""
-
-    def saved(self) -> Restore:
-        """Keep what the steps so far have left; gives what brings it back."""
-
-
-class EagerSGD:
-    """PyTorch's own."""
-
-    def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
-        self._optimiser = torch.optim.SGD(
-            model.parameters(),
-            lr=cycle.lr,
-            momentum=cycle.momentum,
-            weight_decay=weight_decay,
-            nesterov=cycle.momentum > 0,
-        )
-
-    def aim(self, lr: float, momentum: float) -> None:
-        """Plain numbers, that PyTorch hands to its kernels."""
-        self._optimiser.param_groups[0].update(lr=lr, momentum=momentum)
-
-    def step(self) -> None:
-        """Update the parameters."""
-        self._optimiser.step()
-
-    def saved(self) -> Restore:
-        """Copies of the momenta, if there are any yet."""
-        state = self._optimiser.state
-        kept = {p: {key: value.clone() for key, value in values.items()} for p, values in state.items()}
+    def saved(self) -> Callable[[], None]:
+        """Copy the momenta, if there are any yet; gives what restores them."""
+        kept = {p: {key: value.clone() for key, value in values.items()} for p, values in self.state.items()}
 
         def restore() -> None:
-            state.clear()
-            state.update(kept)
+            self.state.clear()
+            self.state.update(kept)
 
         return restore
 
@@ -106,7 +74,7 @@ class DeviceSGD:
         self._down, self._momentum = torch.zeros((), device=device), torch.zeros((), device=device)
 
     def aim(self, lr: float, momentum: float) -> None:
-        """Two numbers that travel as arguments of a kernel, and take their turn among the steps."""
+        """Set what the next step goes by: two numbers that travel as arguments of a kernel, in turn with the steps."""
         self._down.fill_(-lr)
         self._momentum.fill_(momentum)
 
@@ -124,8 +92,8 @@ class DeviceSGD:
             change = ahead
         torch._foreach_add_(self._parameters, list(torch._foreach_mul(change, self._down)))
 
-    def saved(self) -> Restore:
-        """Copies of the momenta, which go back to where a capture reads them."""
+    def saved(self) -> Callable[[], None]:
+        """Copy the momenta; gives what restores them, where a capture reads them."""
         kept = [momentum.clone() for momentum in self._momenta]
 
         def restore() -> None:
@@ -136,17 +104,15 @@ class DeviceSGD:
 
 
 class Step:
-    """Trains a network on one batch at a time.
+    """Trains a network on one batch at a time."""
 
-    Attributes:
-        taken: steps so far: the place in the cycle.
-    """
-
-    def __init__(self, model: nn.Module, forward: Forward, loss: Loss, optimiser: Optimiser, cycle: Cycle) -> None:
-        """Args: forward ends in the model, whose parameters the optimiser updates."""
+    def __init__(
+        self, model: nn.Module, forward: Function, loss: Function, optimiser: EagerSGD | DeviceSGD, cycle: Cycle
+    ) -> None:
+        """Args: forward makes logits of images and draws, by the model, whose parameters the optimiser updates."""
         self._model, self._forward, self._loss = model, forward, loss
         self._optimiser, self._cycle = optimiser, cycle
-        self.taken = 0
+        self.taken = 0  # steps so far: the place in the cycle
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """One step on a batch that lies on the device; gives its loss, which is good until the next step."""
@@ -188,7 +154,7 @@ class Captured:
         """Take some steps that choose algorithms and allocate workspaces, then capture one without taking it.
 
         Args:
-            step: what is captured; every step so far, if any, must have been taken on the current stream.
+            step: what is captured; earlier steps must have been taken on the current stream.
             example: images, labels and draws on the device.
             warm_up: steps before the capture, at least one; the caller undoes them.
         """
@@ -207,13 +173,13 @@ class Captured:
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """As `Step`."""
-        given = (images, labels, drawn)
-        if any(have.shape != want.shape for have, want in zip(given, self._inputs, strict=True)):
+        pairs = list(zip(self._inputs, (images, labels, drawn), strict=True))
+        if any(mine.shape != theirs.shape for mine, theirs in pairs):
             return self._step(images, labels, drawn)
         # The graph reads fixed addresses. A copy on the device costs microseconds, and spares a graph for each place
         # that batches come from.
-        for want, have in zip(self._inputs, given, strict=True):
-            want.copy_(have)
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
         self._step.aim()
         self._graph.replay()
         return self._loss
