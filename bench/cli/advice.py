@@ -48,6 +48,7 @@ def advise(
     """Tell which loader, encoding and workers suit your data here, and what that costs, from a sample of it."""
     from bench.advise import words
     from bench.advise.advise import advise as measure
+    from bench.advise.candidates import BASELINE
     from bench.run.runner import fix_arithmetic, resolve_device
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
@@ -59,10 +60,10 @@ def advise(
     if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
         dataset = f"{PREFIX}{dataset}"
     how = source_options(resize, on_corrupt, test_share)
-    first, _ = wanted_store("filesystem", dataset, None, None, data_dir, store_dir, how)
+    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, how)
     config = build(
         RunConfig,
-        loader="filesystem",
+        loader=BASELINE,
         dataset=first.source.name,
         model=model,
         batch_size=batch_size,
@@ -77,7 +78,7 @@ def advise(
     end_by_exception()
     with Doing() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
-    best = advice.forecasts[0].trial.candidate
+    best = advice.trials[0].candidate
     given = [f"{name}={value}" for name, value in best.options.items()]
     wanted, _ = wanted_store(best.loader, dataset, given, None, data_dir, store_dir, how)
     out.print(words.table(advice))

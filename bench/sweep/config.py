@@ -1,4 +1,4 @@
-"""A sweep as its TOML file describes it: typed, frozen, and an unknown key is an error that names its line."""
+"""The TOML file of a sweep: typed, frozen, and a wrong key or value is an error that names its line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,11 @@ from loaders.core.regular import read_regular
 ALL = "*"
 """In place of a loader's name: every loader that is registered."""
 
-# What a block says in its own words, or what the sweep itself decides.
+# A block has keys of its own for these, or the sweep decides them.
 _NOT_SETTINGS = ("loader", "options", "dataset", "command", "repeat")
 
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-_Tables = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-"""TOML has lists in place of tuples."""
+_as_list = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+_Names = Annotated[list[str], Field(min_length=1), _as_list]
 
 
 class _Strict(BaseModel):
@@ -35,19 +30,17 @@ class _Strict(BaseModel):
 
 
 def _run_settings(*, lists: bool) -> dict[str, Any]:
-    """Optional fields as ``RunConfig`` has them; with ``lists`` a value or a list of values."""
+    """Optional fields as ``RunConfig`` has them; with ``lists`` each takes a value or a list of values."""
     fields: dict[str, Any] = {}
     for name, field in RunConfig.model_fields.items():
-        if name in _NOT_SETTINGS:
-            continue
-        one: Any = Annotated[(field.annotation, Field(), *field.metadata)]
-        many = Annotated[tuple[one, ...], Field(min_length=1), BeforeValidator(_listed)]
-        fields[name] = (many if lists else one, None)
+        if name not in _NOT_SETTINGS:
+            one: Any = Annotated[(field.annotation, Field(), *field.metadata)]
+            fields[name] = (Annotated[list[one], Field(min_length=1), _as_list] if lists else one, None)
     return fields
 
 
 class _Given(_Strict):
-    """Settings of runs, of which only some are given."""
+    """Settings of runs, all of them optional."""
 
     def given(self) -> dict[str, Any]:
         """The settings that the file has, by name."""
@@ -65,9 +58,9 @@ class _Block(_Given):
             the sweep. What the data cannot give, such as JPEG files, is refused in any case.
     """
 
-    loader: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
-    dataset: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
-    options: Annotated[tuple[dict[str, Any], ...], Field(min_length=1), BeforeValidator(_listed)] = ({},)
+    loader: _Names
+    dataset: _Names
+    options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]
     skip_unfitting: bool = False
 
 
@@ -80,11 +73,10 @@ else:
 
 
 class DataConfig(_Strict):
-    """What must lie in the data folder.
+    """What the data folder must hold.
 
     Attributes:
-        dataset: name of the dataset.
-        synthetic: it must be a twin, which is made if nothing is there; otherwise it must not be one.
+        synthetic: the dataset must be a twin, which is made if nothing is there; otherwise it must not be one.
         fraction: share of the official count in the twin.
     """
 
@@ -93,7 +85,7 @@ class DataConfig(_Strict):
     fraction: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _fraction_is_a_twin_s(self) -> Self:
+    def _only_twins_have_a_fraction(self) -> Self:
         if "fraction" in self.model_fields_set and not self.synthetic:
             raise ValueError("fraction goes with synthetic = true; the official files come whole")
         return self
@@ -108,12 +100,10 @@ class SweepConfig(_Strict):
         repeats: rounds; every run is done once in each.
         seed: of the order within the rounds.
         timeout_s: seconds that a run, or the preparation of a store, may take.
-        time_limit_s: seconds that the sweep may take; what is not done by then is left for another time.
-        process: ``own``: each run has a process of its own; ``shared``: those of a round share one, which saves its
-            start, and their records are flagged.
-        run: settings that all runs share unless a block says otherwise.
-        data: what must lie in the data folder.
-        matrix: blocks of runs.
+        time_limit_s: seconds that the sweep may take; runs that are not done by then are left out.
+        process: ``own``: each run has a process of its own; ``shared``: the runs of a round share one, which saves
+            starting one for each, and their records are flagged.
+        run: settings of all runs; those of a block go before.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
@@ -124,36 +114,35 @@ class SweepConfig(_Strict):
     time_limit_s: float | None = Field(default=None, gt=0)
     process: Literal["own", "shared"] = "own"
     run: Shared = Shared()
-    data: Annotated[tuple[DataConfig, ...], _Tables] = ()
-    matrix: Annotated[tuple[Block, ...], Field(min_length=1), _Tables]
+    data: list[DataConfig] = []
+    matrix: list[Block] = Field(min_length=1)
 
 
 class SweepFile(NamedTuple):
-    """A sweep with the file that describes it, so that what turns out wrong later can be placed, too."""
+    """A sweep with the text that describes it, so that an error found later can name its line, too."""
 
     path: Path
     text: str
     config: SweepConfig
 
-    def wrong(self, loc: Sequence[str | int], what: str) -> UsageError:
-        """The error that says where the fault is."""
-        return UsageError(f"{self.path}{place_of(self.text, loc)}: {what}")
+    def error(self, loc: Sequence[str | int], what: str) -> UsageError:
+        """The error with the file and the line of a key; see `line_of`."""
+        return UsageError(f"{self.path}{line_of(self.text, loc)}: {what}")
 
 
 def read_sweep(path: Path) -> SweepFile:
     """Read a sweep's file.
 
     Raises:
-        UsageError: it cannot be read, or something in it is wrong; says where.
+        UsageError: it cannot be read, or something in it is wrong; names the line.
     """
     try:
         text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).partition(" (at ")
-        found = re.match(r"line (\d+)", where)
-        place = f", line {found[1]}" if found else ""
-        raise UsageError(f"{path}{place}: {_lower(what)}") from None
+        line = re.match(r"line \d+", where)
+        raise UsageError(f"{path}{f', {line[0]}' if line else ''}: {_lower(what)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text; save it as such") from None
     except (ValueError, RecursionError):  # Python's own limits
@@ -164,11 +153,11 @@ def read_sweep(path: Path) -> SweepFile:
         return SweepFile(path, text, SweepConfig.model_validate(document))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{path}{place_of(text, first['loc'])}: {_sentence(first)}") from None
+        raise UsageError(f"{path}{line_of(text, first['loc'])}: {_sentence(first)}") from None
 
 
-def place_of(text: str, loc: Sequence[str | int]) -> str:
-    """``, line N`` of a key, or of the nearest thing around it that stands in a line of its own; empty if none does.
+def line_of(text: str, loc: Sequence[str | int]) -> str:
+    """``, line N`` of a key, or of the nearest table around it that has a line of its own; empty if there is none.
 
     Args:
         text: the file.

@@ -1,14 +1,16 @@
-"""What a process of a sweep does: a run, a store, a twin, or a look at the machine. It dies with its sweep."""
+"""What a process of a sweep does: runs, a store, a twin, or a look at the machine. It dies with its sweep."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,60 +18,96 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.sweep.calibrate import Workload, calibrate
-from bench.sweep.together import do_together
+from bench.progress import Bar, err
+from bench.records import write_record
+from bench.sweep.folder import Folder
 
-if TYPE_CHECKING:
-    from bench.records import Record
-    from bench.run.stores import Progress
+if TYPE_CHECKING:  # importing torch takes seconds, in which the process would not die with its sweep
+    from bench.run.stores import Wanted
 
+FLAG = "not in a process of its own: other runs came before it in the same one"
 _PR_SET_PDEATHSIG = 1
 
+Note = Callable[[str], object]
+"""Sends a line to the sweep."""
 
-class _Task(BaseModel):
+
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RunTask(_Task):
-    """Do one run and write its record into ``out``."""
+class Subject(_Strict):
+    """A cell of the plan as another process can be told of it.
 
-    task: Literal["run"] = "run"
+    Attributes:
+        config: of the run.
+        dataset: as `open_source` takes it.
+        options: of the loader, secrets included.
+        data, stores: folders.
+    """
+
     config: RunConfig
     dataset: str
     options: dict[str, Any]
     data: Path
     stores: Path
-    out: Path
+
+    def wanted(self) -> Wanted:
+        """The loader over the dataset."""
+        from bench.sources.base import SourceOptions
+        from bench.sources.registry import open_source
+        from bench.sweep.plan import wanted_of
+
+        config = self.config
+        source = open_source(self.dataset, self.data, SourceOptions.model_validate(config.source))
+        return wanted_of(config.loader, source, self.options, config.limit, self.stores)[0]
 
 
-class RunsTask(_Task):
-    """Do runs one after another, noting how far it is, until one fails.
+class RunsTask(_Strict):
+    """Do runs one after another and write their records, until one fails; note each one's end before the next.
 
     Attributes:
-        logs: of the runs.
-        marks: gets the notes.
+        out: folder of the sweep.
     """
 
     task: Literal["runs"] = "runs"
-    runs: tuple[RunTask, ...]
-    logs: tuple[Path, ...]
-    marks: Path
+    runs: tuple[Subject, ...]
+    out: Path
+
+    def perform(self, note: Note) -> None:
+        """Raise as the run that failed; its record is written. What it leaves behind is not known: no other follows."""
+        from bench.run.runner import RunFailedError, run
+
+        for number, subject in enumerate(self.runs):
+            if number:
+                note(f"{subject.config.run_id} is next")
+                print_into(Folder(self.out).log(subject.config.run_id))
+            with settings_restored():
+                try:
+                    record, failure = run(subject.config, subject.wanted(), Bar(), err.print), None
+                except RunFailedError as error:
+                    record, failure = error.record, error
+                if number:
+                    record = record.model_copy(update={"flags": [*record.flags, FLAG]})
+                write_record(record, self.out)
+                if failure:
+                    raise failure
 
 
-class PrepareTask(_Task):
+class PrepareTask(_Strict):
     """Make one store unless it is there."""
 
     task: Literal["prepare"] = "prepare"
-    loader: str
-    dataset: str
-    source: dict[str, Any]
-    options: dict[str, Any]
-    limit: int | None
-    data: Path
-    stores: Path
+    subject: Subject
+
+    def perform(self, note: Note) -> None:  # noqa: ARG002
+        """Raise as `prepare`."""
+        from bench.run.stores import prepare
+
+        prepare(self.subject.wanted(), Bar())
 
 
-class TwinTask(_Task):
+class TwinTask(_Strict):
     """Make a dataset's synthetic twin."""
 
     task: Literal["twin"] = "twin"
@@ -77,53 +115,51 @@ class TwinTask(_Task):
     fraction: float
     data: Path
 
+    def perform(self, note: Note) -> None:  # noqa: ARG002
+        """Raise as `Source.make_twin`."""
+        from bench.sources.registry import open_source
 
-class EnvironmentTask(_Task):
-    """Describe the machine, as records do, into ``answer``."""
+        open_source(self.dataset, self.data).make_twin(self.fraction, lambda *_: None)
+
+
+class EnvironmentTask(_Strict):
+    """Note what records say of the machine, as JSON."""
 
     task: Literal["environment"] = "environment"
     device: str
     stores: Path
-    answer: Path
+
+    def perform(self, note: Note) -> None:
+        """Raise nothing."""
+        import torch
+
+        from bench.measure.environment import environment
+
+        note(json.dumps(environment(torch.device(self.device), self.stores)))
 
 
-class CalibrateTask(_Task):
-    """Time a few steps of each workload, into ``answer``.
-
-    Attributes:
-        started: Unix time at which the process was asked for.
-    """
-
-    task: Literal["calibrate"] = "calibrate"
-    workloads: tuple[Workload, ...]
-    started: float
-    answer: Path
+AnyTask = RunsTask | PrepareTask | TwinTask | EnvironmentTask
 
 
-AnyTask = Annotated[
-    RunTask | RunsTask | PrepareTask | TwinTask | EnvironmentTask | CalibrateTask, Field(discriminator="task")
-]
-
-
-class Job(_Task):
+class Job(_Strict):
     """What the sweep hands to its process.
 
     Attributes:
         sweep: process id of the sweep.
+        notes: descriptor of a pipe to the sweep.
         task: what to do.
     """
 
     sweep: int
-    task: AnyTask
+    notes: int
+    task: Annotated[AnyTask, Field(discriminator="task")]
 
 
-def perform(text: str, progress: Progress, say: Callable[[str], None]) -> None:
+def perform(text: str) -> None:
     """Do what the sweep asks for.
 
     Args:
         text: a ``Job`` as JSON; a torn one means that the sweep has died.
-        progress: told of preparations.
-        say: takes a line for the log.
 
     Raises:
         UsageError: this is no job.
@@ -135,19 +171,7 @@ def perform(text: str, progress: Progress, say: Callable[[str], None]) -> None:
         raise UsageError(f"this command is for `bench sweep` alone; what it got is no job ({error})") from None
     die_with(job.sweep)
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
-    match job.task:
-        case RunTask():
-            _run(job.task, progress, say)
-        case RunsTask(runs=runs, logs=logs, marks=marks):
-            do_together(runs, logs, marks, lambda task, flags: _run(task, progress, say, flags))
-        case PrepareTask():
-            _prepare(job.task, progress)
-        case TwinTask():
-            _twin(job.task)
-        case EnvironmentTask():
-            _environment(job.task)
-        case CalibrateTask():
-            _answer(job.task.answer, calibrate(job.task.workloads, job.task.started).model_dump())
+    job.task.perform(lambda line: os.write(job.notes, f"{line}\n".encode()))
 
 
 def die_with(parent: int) -> None:
@@ -173,51 +197,37 @@ def _after_fork() -> None:
         die_with(_forking)
 
 
-def _run(task: RunTask, progress: Progress, say: Callable[[str], None], flags: Sequence[str] = ()) -> None:
-    from bench.records import write_record
-    from bench.run.runner import RunFailedError, run
-    from bench.sources.base import SourceOptions
-    from bench.sources.registry import open_source
-    from bench.sweep.plan import wanted_of
-
-    config = task.config
-    source = open_source(task.dataset, task.data, SourceOptions.model_validate(config.source))
-    wanted, _ = wanted_of(config.loader, source, task.options, config.limit, task.stores)
-    try:
-        record = run(config, wanted, progress, say)
-    except RunFailedError as error:
-        write_record(_flagged(error.record, flags), task.out)
-        raise
-    write_record(_flagged(record, flags), task.out)
-
-
-def _flagged(record: Record, flags: Sequence[str]) -> Record:
-    return record.model_copy(update={"flags": [*record.flags, *flags]}) if flags else record
-
-
-def _prepare(task: PrepareTask, progress: Progress) -> None:
-    from bench.run.stores import prepare
-    from bench.sources.base import SourceOptions
-    from bench.sources.registry import open_source
-    from bench.sweep.plan import wanted_of
-
-    source = open_source(task.dataset, task.data, SourceOptions.model_validate(task.source))
-    prepare(wanted_of(task.loader, source, task.options, task.limit, task.stores)[0], progress)
-
-
-def _twin(task: TwinTask) -> None:
-    from bench.sources.registry import open_source
-
-    open_source(task.dataset, task.data).make_twin(task.fraction, lambda *_: None)
-
-
-def _environment(task: EnvironmentTask) -> None:
+@contextlib.contextmanager
+def settings_restored() -> Iterator[None]:
+    """Do a run and set back what it changes for the whole process; free memory and compiled code, as a new one has."""
     import torch
 
-    from bench.measure.environment import environment
+    from bench.run.runner import FILLING
 
-    _answer(task.answer, environment(torch.device(task.device), task.stores))
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    filled, seed = FILLING.fill_uninitialized_memory, torch.initial_seed()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = benchmark
+    FILLING.fill_uninitialized_memory = filled
+    torch.manual_seed(seed)
+    # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
-def _answer(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
+def print_into(path: Path) -> None:
+    """Send all that this process prints, and what its C code does, into a file written anew."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with path.open("wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)

@@ -1,4 +1,4 @@
-"""Records of runs that could not leave their own: the loader is not available, or the process was lost."""
+"""What becomes of a run: a record in any case, also of one whose loader is unavailable or whose process was lost."""
 
 from __future__ import annotations
 
@@ -11,38 +11,77 @@ import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.errors import BenchError
 from bench.records import DatasetPart, LoaderPart, Record
-from bench.sweep.child import Ended
+from bench.sweep.folder import Folder
 from bench.sweep.plan import Run
+from bench.sweep.process import Ended
 
-_TAIL_BYTES = 32768
-_TAIL_LINES = 60
-_LINE = 300
+_TAIL_BYTES, _TAIL_LINES, _LINE = 32768, 60, 300
+_NOT_MEASURED = ("store", "cache", "setup", "ceiling", "rates", "resources", "digest")
 
 
-def record_of(run: Run, status: str, error: str, environment: Mapping[str, Any], started_at: str) -> Record:
+def judged(
+    run: Run,
+    own: Record | None,
+    ended: Ended,
+    folder: Folder,
+    timeout_s: float,
+    environment: Mapping[str, Any],
+    started_at: str,
+) -> Record:
+    """The record of a run whose process has ended: its own, with what is known since, or an empty one.
+
+    Args:
+        run: what was to be done.
+        own: the record that it has left, if any.
+        ended: how its process ended.
+        folder: has its log.
+        timeout_s: how long it might have taken.
+        environment: of the machine, as records have it.
+        started_at: when the process was started.
+    """
+    log = log_tail(folder.log(run.config.run_id), run)
+    if own is None:
+        return empty_record(run, "failed", reason(ended, log, timeout_s), environment, started_at, log)
+    error, flags = own.error, list(own.flags)
+    if own.status == "failed" and ended.out_of_memory:
+        error = f"{error}; meanwhile the system killed a process for lack of memory"
+    if not ended.gone:
+        flags.append("a process that the run had started was still there half a minute after it")
+    if own.status == "ok" and ended.code:
+        flags.append(f"its process did not end well: {reason(ended, '', timeout_s)}")
+    return own.model_copy(update={"error": error, "flags": flags, "log": log if own.status == "failed" else None})
+
+
+def empty_record(
+    run: Run,
+    status: Literal["failed", "unavailable"],
+    error: str,
+    environment: Mapping[str, Any],
+    started_at: str,
+    log: str | None = None,
+) -> Record:
     """A record without measurements.
 
     Args:
         run: what was to be done.
-        status: "failed" or "unavailable".
+        status: what became of it.
         error: why, fit for publication.
         environment: of the machine, as records have it.
-        started_at: from when on it was tried.
+        started_at: when it was tried.
+        log: the end of what it printed, fit for publication.
     """
-    nothing = ("store", "cache", "setup", "ceiling", "rates", "resources", "digest")
     wanted, config = run.cell.wanted, run.config
-    options = run.config.options if wanted is None else wanted.options.public()
     return Record(
         run_id=config.run_id,
         status=status,
         error=error,
         config=config,
         dataset=_dataset(run),
-        loader=LoaderPart(name=config.loader, options=options),
+        loader=LoaderPart(name=config.loader, options=config.options if wanted is None else wanted.options.public()),
         environment={
             **environment,
             "device": config.device,
@@ -52,14 +91,15 @@ def record_of(run: Run, status: str, error: str, environment: Mapping[str, Any],
         },
         epochs=[],
         flags=[],
+        log=log,
         started_at=started_at,
         finished_at=now(),
-        **dict.fromkeys(nothing),
+        **dict.fromkeys(_NOT_MEASURED),
     )
 
 
 def _dataset(run: Run) -> DatasetPart | None:
-    """Which images it would have been about, so that it stands with its like in a table."""
+    """Which images it would have been about, so that it shares a table with the other runs on them."""
     wanted = run.cell.wanted
     if wanted is None or wanted.source.missing():
         return None
@@ -82,7 +122,7 @@ def _dataset(run: Run) -> DatasetPart | None:
 
 
 def reason(ended: Ended, log: str, timeout_s: float) -> str:
-    """Why a process left no record, in one sentence.
+    """Why a process has left no result, in one sentence.
 
     Args:
         ended: how it ended.
@@ -95,8 +135,8 @@ def reason(ended: Ended, log: str, timeout_s: float) -> str:
         return "out of memory: the system killed it or a process of its; take fewer workers or a smaller --limit"
     if ended.code < 0:
         return f"killed by signal {-ended.code} ({signal.Signals(-ended.code).name})"
-    said = [line.removeprefix("bench: ") for line in log.splitlines() if line.startswith("bench: ")]
-    return said[-1] if said else f"ended with exit code {ended.code} and left no record"
+    sentences = [line.removeprefix("bench: ") for line in log.splitlines() if line.startswith("bench: ")]
+    return sentences[-1] if sentences else f"ended with exit code {ended.code} and left no record"
 
 
 def log_tail(path: Path, run: Run) -> str:
@@ -111,22 +151,18 @@ def log_tail(path: Path, run: Run) -> str:
 
 
 def public_text(text: str, run: Run) -> str:
-    """Text without folders of this machine, and without what the loader's options keep to themselves."""
+    """Text without folders of this machine, and without the loader's secret options."""
     from bench.run.runner import publishable  # its imports take seconds, which only a failure costs
 
     if run.cell.wanted is not None:
         text = publishable(text, run.cell.wanted)
-    for name in _own_names():
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
-    # Whatever absolute path is left keeps its last name alone.
-    return re.sub(r"(?<![\w:/.~…-])/(?:[^\s/\"':,]+/)+", "…/", text)
-
-
-def _own_names() -> set[str]:
     names = {platform.node()}
     with contextlib.suppress(KeyError, OSError):  # a user without a name
         names.add(getpass.getuser())
-    return names - {"", "root", "localhost"}
+    for name in names - {"", "root", "localhost"}:
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
+    # Whatever absolute path is left keeps its last name alone.
+    return re.sub(r"(?<![\w:/.~…-])/(?:[^\s/\"':,]+/)+", "…/", text)
 
 
 def now() -> str:
