@@ -32,23 +32,20 @@ _LEAST_S = 1.0
 
 
 class Advice(NamedTuple):
-    """The conclusion.
-
-    Attributes:
-        ceiling_s: seconds of an epoch without any data path.
-        trials: the best way of reading of each candidate, the quickest for `epochs` first.
-        epochs: how many are planned.
-        refused: candidates that failed, and why.
-        untried: candidates for which there was no time.
-        notes: what else a user must know.
-    """
+    """The conclusion."""
 
     ceiling_s: float
+    """Of an epoch without any data path."""
     trials: list[Trial]
+    """The best way of reading of each candidate, the quickest for `epochs` first."""
     epochs: int
+    """How many are planned."""
     refused: list[tuple[Candidate, str]]
+    """Candidates that failed, and why."""
     untried: list[Candidate]
+    """Candidates for which there was no time."""
     notes: list[str]
+    """What else a user must know."""
 
     @property
     def baseline(self) -> Trial | None:

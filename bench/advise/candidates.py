@@ -35,20 +35,15 @@ class Way(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """What a format declares to be worth a try.
-
-    Attributes:
-        options: of the loader.
-        needs: what must hold: all decoded images fit into the "ram" or onto the "device", or the source has JPEG
-            "files"; ``None``: nothing.
-        ways: of reading, in the order in which they are tried.
-        ragged_ways: further ones for images of many sizes, which are cropped.
-    """
+    """What a format declares to be worth a try."""
 
     options: Mapping[str, Any]
     needs: Literal["ram", "device", "files"] | None
+    """All decoded images fit into the RAM or onto the device, or the source has JPEG files; or nothing."""
     ways: tuple[Way, ...]
+    """Of reading, in the order in which they are tried."""
     ragged_ways: tuple[Way, ...] = ()
+    """Further ones for images of many sizes, which are cropped."""
 
 
 _ALONE, _AHEAD, _WORKERS = Way(), Way(prefetch=2), Way(workers=min(default_threads(), MOST_WORKERS))
@@ -82,13 +77,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator[Candidate]:
-    """All that can run here, the baseline first.
-
-    Args:
-        source: the data.
-        raw_bytes: of all decoded images.
-        device: that trains.
-    """
+    """All that can run here, the baseline first; ``raw_bytes`` is the size of all decoded images."""
     on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     holds = {
         None: True,

@@ -41,24 +41,21 @@ class Sampled(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a candidate did in one way of reading a sample, and what it would cost with the whole data.
-
-    Attributes:
-        train, test: images of the whole data.
-        image_prepare_s, image_bytes: seconds of preparation and bytes of the store, per image.
-        image_s, image_stall_s: seconds of training and of waiting for data in it, per image, of each block.
-        rate: images/s without training.
-    """
+    """What a candidate did in one way of reading a sample, and what it would cost with the whole data."""
 
     candidate: Candidate
     way: Way
     train: int
     test: int
+    """Images of the whole data."""
     image_prepare_s: float
     image_bytes: float
+    """Seconds of preparation and bytes of the store, per image."""
     image_s: list[float]
     image_stall_s: list[float]
+    """Seconds of training and of waiting for data in it, per image, of each block."""
     rate: float
+    """Images/s without training."""
 
     @property
     def epoch_s(self) -> Interval:
@@ -94,13 +91,7 @@ class Bench:
     """One network on one device that takes turns with all candidates."""
 
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
-        """Prepare and train nothing yet.
-
-        Args:
-            config: network, batch size, device and size of the crops.
-            source: the data.
-            folder: where stores would lie; those of samples are made below it and removed.
-        """
+        """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
         self._device = torch.device(config.device)
         self._counts = [len(source.splits()[name]) for name in ("train", "test")]

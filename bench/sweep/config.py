@@ -21,7 +21,6 @@ ALL = "*"
 _NOT_SETTINGS = ("loader", "options", "dataset", "command", "repeat")
 
 _as_list = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
-_Names = Annotated[list[str], Field(min_length=1), _as_list]
 
 
 class _Strict(BaseModel):
@@ -48,20 +47,16 @@ class _Given(_Strict):
 
 
 class _Block(_Given):
-    """A full product over lists.
+    """A full product over lists."""
 
-    Attributes:
-        loader: names of loaders, or ``"*"`` for every one that is registered.
-        dataset: names of datasets.
-        options: loader options; each table is one value of the product.
-        skip_unfitting: leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing
-            the sweep. What the data cannot give, such as JPEG files, is refused in any case.
-    """
-
-    loader: _Names
-    dataset: _Names
+    loader: Annotated[list[str], Field(min_length=1), _as_list]
+    """Names, or ``"*"`` for every loader that is registered."""
+    dataset: Annotated[list[str], Field(min_length=1), _as_list]
     options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]
+    """Of the loader; each table is one value of the product."""
     skip_unfitting: bool = False
+    """Leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing the sweep. What
+    the data cannot give, such as JPEG files, is refused in any case."""
 
 
 if TYPE_CHECKING:  # the real ones have a field for each setting of a run
@@ -73,16 +68,13 @@ else:
 
 
 class DataConfig(_Strict):
-    """What the data folder must hold.
-
-    Attributes:
-        synthetic: the dataset must be a twin, which is made if nothing is there; otherwise it must not be one.
-        fraction: share of the official count in the twin.
-    """
+    """What the data folder must hold."""
 
     dataset: str
     synthetic: bool = False
+    """The dataset must be a twin, which is made if nothing is there; otherwise it must not be one."""
     fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the official count in the twin."""
 
     @model_validator(mode="after")
     def _only_twins_have_a_fraction(self) -> Self:
@@ -92,28 +84,22 @@ class DataConfig(_Strict):
 
 
 class SweepConfig(_Strict):
-    """One sweep.
-
-    Attributes:
-        name: of the sweep and of its folder.
-        title: what it is about, for people.
-        repeats: rounds; every run is done once in each.
-        seed: of the order within the rounds.
-        timeout_s: seconds that a run, or the preparation of a store, may take.
-        time_limit_s: seconds that the sweep may take; runs that are not done by then are left out.
-        process: ``own``: each run has a process of its own; ``shared``: the runs of a round share one, which saves
-            starting one for each, and their records are flagged.
-        run: settings of all runs; those of a block go before.
-    """
+    """One sweep."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
     title: str = ""
     repeats: int = Field(default=1, ge=1, le=1000)
+    """Rounds; every run is done once in each."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the order within the rounds."""
     timeout_s: float = Field(default=3600.0, gt=0)
+    """Seconds that a run, or the preparation of a store, may take."""
     time_limit_s: float | None = Field(default=None, gt=0)
+    """Seconds that the sweep may take; runs that are not done by then are left out."""
     process: Literal["own", "shared"] = "own"
+    """Of each run, or shared by the runs of a round, which saves starting one for each; the records are flagged."""
     run: Shared = Shared()
+    """Settings of all runs; those of a block go before."""
     data: list[DataConfig] = []
     matrix: list[Block] = Field(min_length=1)
 

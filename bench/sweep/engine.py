@@ -23,7 +23,7 @@ from bench.sweep.data import missing_twins
 from bench.sweep.estimate import Durations
 from bench.sweep.folder import Folder, elsewhere
 from bench.sweep.job import AnyTask, EnvironmentTask, PrepareTask, RunsTask, Subject, TwinTask
-from bench.sweep.outcome import empty_record, judged, now, public_text, reason
+from bench.sweep.outcome import Status, empty_record, judged, log_tail, now, public_text, reason
 from bench.sweep.plan import Folders, Plan, Run
 from bench.sweep.process import started
 from bench.sweep.screen import Screen, duration
@@ -200,7 +200,8 @@ class Sweep:
         if ended.timed_out and own is None and time.monotonic() >= self._end:  # it counts as not tried
             self._folder.record(run.config.run_id).unlink(missing_ok=True)
             return rest
-        record = judged(run, own, ended, self._folder, self._config.timeout_s, self._environment, started_at)
+        log = log_tail(self._folder.log(run.config.run_id), run)
+        record = judged(run, own, ended, log, self._config.timeout_s, self._environment, started_at)
         if record != own:
             write_record(record, self._folder.path)
         self._end_run(run, record, time.monotonic() - since)
@@ -221,7 +222,7 @@ class Sweep:
         left = f"; about {duration(left_s)} left" if left_s else ""
         self._screen.say(f"[{total - len(self._waiting)}/{total}] {text}{left}")
 
-    def _write_empty(self, run: Run, status: Any, error: str) -> Record:
+    def _write_empty(self, run: Run, status: Status, error: str) -> Record:
         """Leave the record of a run that is not tried."""
         record = empty_record(run, status, error, self._environment, now())
         write_record(record, self._folder.path)
@@ -231,7 +232,7 @@ class Sweep:
         """Show how many runs are left; gives the seconds that these take, where they can be guessed."""
         guesses = [self._durations.guess(run.config) for run in self._waiting]
         left_s = None if None in guesses else sum(guess for guess in guesses if guess is not None)
-        self._screen.progress(len(self._plan.runs) - len(self._waiting), len(self._plan.runs), left_s)
+        self._screen.done(len(self._plan.runs) - len(self._waiting), len(self._plan.runs), left_s)
         return left_s
 
     def _subject(self, run: Run) -> Subject:

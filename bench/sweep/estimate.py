@@ -10,11 +10,10 @@ from pathlib import Path
 from bench.config import RunConfig
 from bench.errors import DataError
 from bench.records import Record
-from bench.sources.files import exists
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins
 from bench.sweep.folder import Folder
-from bench.sweep.plan import Cell, Folders, Plan
+from bench.sweep.plan import Folders, Plan
 from bench.sweep.screen import duration
 
 START_S = 5.0
@@ -62,16 +61,24 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
         UsageError: as the sweep itself would.
     """
     durations = Durations(Folder(out).records()[0].values())
-    seconds = [0.0 if cell.unavailable else durations.known(cell.config) for cell in plan.cells]
     lines = [f"{len(plan.cells)} runs in each of {len(plan.rounds)} rounds:"]
-    for number, (cell, known) in enumerate(zip(plan.cells, seconds, strict=True), 1):
-        takes = "unknown, no earlier record" if known is None else f"about {duration(known)}"
-        lines.append(f"{number:4}  {cell.label}: {f'unavailable: {cell.unavailable}' if cell.unavailable else takes}")
+    total_s, unknown = 0.0, 0
+    for number, cell in enumerate(plan.cells, 1):
+        if cell.unavailable:
+            takes = f"unavailable: {cell.unavailable}"
+        elif (seconds := durations.known(cell.config)) is not None:
+            takes, total_s = f"about {duration(seconds)}", total_s + seconds * len(plan.rounds)
+        else:
+            takes, unknown = "unknown, there is no earlier record", unknown + 1
+        lines.append(f"{number:4}  {cell.label}: {takes}")
     lines += [f"left out: {what}" for what in dict.fromkeys(plan.left_out)]
     numbers = {cell.config.run_id: number for number, cell in enumerate(plan.cells, 1)}
     for number, members in enumerate(plan.rounds, 1):
         lines.append(f"round {number}: {' '.join(str(numbers[run.cell.config.run_id]) for run in members)}")
-    lines.append(_total(plan.cells, seconds, len(plan.rounds)))
+    if unknown:
+        lines.append(f"unknown how long in all: {unknown} runs of each round have no earlier record in the folder")
+    else:
+        lines.append(f"about {duration(total_s)} in all, by earlier records of such runs in the folder")
     try:
         twins = missing_twins(file, plan.cells, folders)
         lines += [f"a twin of {twin.dataset} of fraction {twin.fraction:g} would be made" for twin in twins]
@@ -82,16 +89,3 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
     if (limit_s := file.config.time_limit_s) is not None:
         lines.append(f"it would end after {duration(limit_s)}, and what is not done by then be left")
     return lines
-
-
-def _total(cells: list[Cell], seconds: list[float | None], rounds: int) -> str:
-    known = [each for each, cell in zip(seconds, cells, strict=True) if each is not None and not cell.unavailable]
-    unknown = seconds.count(None)
-    stores = {c.wanted.location for c in cells if c.wanted and not c.unavailable and not exists(c.wanted.location)}
-    if not known and not unknown:
-        return "nothing would be done: no loader can run here"
-    missing = f"; {len(stores)} stores would be prepared first, which is not in it" if stores else ""
-    if not known:
-        return f"how long it takes in all is unknown: the folder has no earlier record of such runs{missing}"
-    total = f"about {duration(sum(known) * rounds)} in all, by earlier records of such runs in the folder"
-    return f"{total}{f', without {unknown} runs that have none' if unknown else ''}{missing}"

@@ -22,7 +22,7 @@ from bench.progress import Bar, err
 from bench.records import write_record
 from bench.sweep.folder import Folder
 
-if TYPE_CHECKING:  # importing torch takes seconds, in which the process would not die with its sweep
+if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this process dies with its sweep
     from bench.run.stores import Wanted
 
 FLAG = "not in a process of its own: other runs came before it in the same one"
@@ -37,18 +37,13 @@ class _Strict(BaseModel):
 
 
 class Subject(_Strict):
-    """A cell of the plan as another process can be told of it.
-
-    Attributes:
-        config: of the run.
-        dataset: as `open_source` takes it.
-        options: of the loader, secrets included.
-        data, stores: folders.
-    """
+    """A run, or the store that it needs, as another process can be told of it."""
 
     config: RunConfig
     dataset: str
+    """As `open_source` takes it."""
     options: dict[str, Any]
+    """Of the loader, secrets included."""
     data: Path
     stores: Path
 
@@ -64,32 +59,27 @@ class Subject(_Strict):
 
 
 class RunsTask(_Strict):
-    """Do runs one after another and write their records, until one fails; note each one's end before the next.
-
-    Attributes:
-        out: folder of the sweep.
-    """
+    """Do runs one after another and write their records; note that one went well when the next begins."""
 
     task: Literal["runs"] = "runs"
-    runs: tuple[Subject, ...]
+    runs: list[Subject]
     out: Path
 
     def perform(self, note: Note) -> None:
-        """Raise as the run that failed; its record is written. What it leaves behind is not known: no other follows."""
+        """Raise as the first run that fails: what it leaves behind is not known, so that no other follows."""
         from bench.run.runner import RunFailedError, run
 
         for number, subject in enumerate(self.runs):
+            flags = [FLAG] if number else []
             if number:
-                note(f"{subject.config.run_id} is next")
+                note(subject.config.run_id)
                 print_into(Folder(self.out).log(subject.config.run_id))
             with settings_restored():
                 try:
                     record, failure = run(subject.config, subject.wanted(), Bar(), err.print), None
                 except RunFailedError as error:
                     record, failure = error.record, error
-                if number:
-                    record = record.model_copy(update={"flags": [*record.flags, FLAG]})
-                write_record(record, self.out)
+                write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
                 if failure:
                     raise failure
 
@@ -123,14 +113,14 @@ class TwinTask(_Strict):
 
 
 class EnvironmentTask(_Strict):
-    """Note what records say of the machine, as JSON."""
+    """Note the environment as records have it, as JSON."""
 
     task: Literal["environment"] = "environment"
     device: str
     stores: Path
 
     def perform(self, note: Note) -> None:
-        """Raise nothing."""
+        """Start CUDA, where that is the device."""
         import torch
 
         from bench.measure.environment import environment
@@ -142,16 +132,12 @@ AnyTask = RunsTask | PrepareTask | TwinTask | EnvironmentTask
 
 
 class Job(_Strict):
-    """What the sweep hands to its process.
-
-    Attributes:
-        sweep: process id of the sweep.
-        notes: descriptor of a pipe to the sweep.
-        task: what to do.
-    """
+    """What the sweep hands to its process."""
 
     sweep: int
+    """Process id of the sweep."""
     notes: int
+    """Descriptor of a pipe to the sweep."""
     task: Annotated[AnyTask, Field(discriminator="task")]
 
 
@@ -199,7 +185,7 @@ def _after_fork() -> None:
 
 @contextlib.contextmanager
 def settings_restored() -> Iterator[None]:
-    """Do a run and set back what it changes for the whole process; free memory and compiled code, as a new one has."""
+    """Set back what a run changes for the whole process, and free its memory, once it went well."""
     import torch
 
     from bench.run.runner import FILLING

@@ -9,28 +9,21 @@ import os
 import platform
 import re
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from bench.errors import BenchError
 from bench.records import DatasetPart, LoaderPart, Record
-from bench.sweep.folder import Folder
 from bench.sweep.plan import Run
 from bench.sweep.process import Ended
 
+Environment: TypeAlias = dict[str, Any]
+Status: TypeAlias = Literal["failed", "unavailable"]
 _TAIL_BYTES, _TAIL_LINES, _LINE = 32768, 60, 300
-_NOT_MEASURED = ("store", "cache", "setup", "ceiling", "rates", "resources", "digest")
 
 
 def judged(
-    run: Run,
-    own: Record | None,
-    ended: Ended,
-    folder: Folder,
-    timeout_s: float,
-    environment: Mapping[str, Any],
-    started_at: str,
+    run: Run, own: Record | None, ended: Ended, log: str, timeout_s: float, environment: Environment, started_at: str
 ) -> Record:
     """The record of a run whose process has ended: its own, with what is known since, or an empty one.
 
@@ -38,12 +31,11 @@ def judged(
         run: what was to be done.
         own: the record that it has left, if any.
         ended: how its process ended.
-        folder: has its log.
+        log: see `log_tail`.
         timeout_s: how long it might have taken.
         environment: of the machine, as records have it.
         started_at: when the process was started.
     """
-    log = log_tail(folder.log(run.config.run_id), run)
     if own is None:
         return empty_record(run, "failed", reason(ended, log, timeout_s), environment, started_at, log)
     error, flags = own.error, list(own.flags)
@@ -57,23 +49,9 @@ def judged(
 
 
 def empty_record(
-    run: Run,
-    status: Literal["failed", "unavailable"],
-    error: str,
-    environment: Mapping[str, Any],
-    started_at: str,
-    log: str | None = None,
+    run: Run, status: Status, error: str, environment: Environment, started_at: str, log: str | None = None
 ) -> Record:
-    """A record without measurements.
-
-    Args:
-        run: what was to be done.
-        status: what became of it.
-        error: why, fit for publication.
-        environment: of the machine, as records have it.
-        started_at: when it was tried.
-        log: the end of what it printed, fit for publication.
-    """
+    """A record without measurements; ``error`` and ``log`` must be fit for publication."""
     wanted, config = run.cell.wanted, run.config
     return Record(
         run_id=config.run_id,
@@ -89,17 +67,23 @@ def empty_record(
             "threads": config.threads or environment["threads"],
             "load_average": list(os.getloadavg()),
         },
+        store=None,
+        cache=None,
+        setup=None,
+        ceiling=None,
+        rates=None,
+        resources=None,
+        digest=None,
         epochs=[],
         flags=[],
         log=log,
         started_at=started_at,
         finished_at=now(),
-        **dict.fromkeys(_NOT_MEASURED),
     )
 
 
 def _dataset(run: Run) -> DatasetPart | None:
-    """Which images it would have been about, so that it shares a table with the other runs on them."""
+    """Which images it was about, so that it shares a table with the other runs on them."""
     wanted = run.cell.wanted
     if wanted is None or wanted.source.missing():
         return None
@@ -122,13 +106,7 @@ def _dataset(run: Run) -> DatasetPart | None:
 
 
 def reason(ended: Ended, log: str, timeout_s: float) -> str:
-    """Why a process has left no result, in one sentence.
-
-    Args:
-        ended: how it ended.
-        log: the end of what it printed, fit for publication.
-        timeout_s: how long it might have taken.
-    """
+    """Why a process has left no result, in one sentence, by how it ended and the end of its log."""
     if ended.timed_out:
         return f"timed out: ended after {timeout_s:g} s; raise timeout_s if it needs longer"
     if ended.out_of_memory:

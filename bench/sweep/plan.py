@@ -29,23 +29,20 @@ class Folders(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One combination of the matrix, to be run once a round.
-
-    Attributes:
-        config: its settings, with repeat 0 and the device resolved.
-        options: the loader's options as the file has them, secrets included.
-        wanted: the loader over the dataset; ``None`` where the loader's class cannot be imported.
-        unavailable: why the loader cannot run here, or ``None``.
-        dataset: the dataset as `open_source` takes it; the settings may name it without its folder.
-        label: what tells it from the other cells, for people.
-    """
+    """One combination of the matrix, to be run once a round."""
 
     config: RunConfig
+    """Its settings, with repeat 0 and the device resolved."""
     options: dict[str, Any]
+    """Of the loader, as the file has them, secrets included."""
     wanted: Wanted | None
+    """The loader over the dataset; ``None`` where the loader's class cannot be imported."""
     unavailable: str | None
+    """Why the loader cannot run here, or ``None``."""
     dataset: str
+    """As `open_source` takes it; the settings may name it without its folder."""
     label: str = ""
+    """What tells it from the other cells, for people."""
 
 
 class Run(NamedTuple):
@@ -61,17 +58,14 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a sweep will do.
-
-    Attributes:
-        cells: the matrix, in the order of the file.
-        rounds: all runs, in the order in which they are done.
-        left_out: combinations that do not fit, where their block lets them be left out.
-    """
+    """What a sweep will do."""
 
     cells: list[Cell]
+    """The matrix, in the order of the file."""
     rounds: list[list[Run]]
+    """All runs, in the order in which they are done."""
     left_out: list[str]
+    """Combinations that do not fit, where their block lets them be left out."""
 
     @property
     def runs(self) -> list[Run]:
@@ -97,12 +91,7 @@ def wanted_of(
 
 
 def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Plan:
-    """Lay out a sweep.
-
-    Args:
-        file: the sweep.
-        folders: where data and stores lie.
-        limit: overrides the file's limits.
+    """Lay out a sweep; ``limit`` overrides the file's limits.
 
     Raises:
         UsageError: what the file asks for does not exist, does not fit, or is asked for twice; names the line.
@@ -118,7 +107,7 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
             try:
                 cell = _cell(settings, options, folders)
             except _CellError as error:
-                if not (error.unfit and block.skip_unfitting):
+                if not (isinstance(error, _UnfitError) and block.skip_unfitting):
                     is_shared = error.key in shared and error.key not in block.given()
                     table = ("run",) if is_shared else ("matrix", number)
                     raise file.error((*table, error.key), str(error)) from None
@@ -135,11 +124,15 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
 
 
 class _CellError(Exception):
-    """A value of ``key`` that does not exist, or, if ``unfit``, one that this loader cannot do."""
+    """A value of a key that does not exist."""
 
-    def __init__(self, key: str, text: str, *, unfit: bool = False) -> None:
+    def __init__(self, key: str, text: str) -> None:
         super().__init__(text)
-        self.key, self.unfit = key, unfit
+        self.key = key
+
+
+class _UnfitError(_CellError):
+    """A value of a key that this loader cannot do."""
 
 
 def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -168,10 +161,9 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     except UnavailableError as error:
         return Cell(RunConfig(**settings, options=options), options, None, str(error), dataset)
     except OptionError as error:
-        raise _CellError("options", str(error), unfit=True) from None
+        raise _UnfitError("options", str(error)) from None
     if source.ragged and not wanted.loader.ragged:
-        text = f"loader {loader} keeps images of one size, and those of {source.name} differ"
-        raise _CellError("loader", text, unfit=True)
+        raise _UnfitError("loader", f"loader {loader} keeps images of one size, and those of {source.name} differ")
     try:
         settings["image_size"] = wanted.image_size(settings.get("image_size"))
     except UsageError as error:
@@ -195,15 +187,13 @@ def _source(settings: dict[str, Any], data: Path) -> Source:
 
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:
     """Refuse what ``bench.run.runner`` would refuse in each run."""
-    loader, most = config.loader, wanted.loader.max_workers
+    loader, most, device = config.loader, wanted.loader.max_workers, config.device
     if most is not None and config.workers > most:
-        text = f"loader {loader} takes at most {most} workers, not {config.workers}"
-        raise _CellError("workers", text, unfit=True)
-    if config.cuda_graphs and config.device != "cuda":
-        raise _CellError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {config.device}", unfit=True)
-    if wanted.loader.device == "cuda" and config.device != "cuda":
-        text = f"loader {loader} gives batches on a CUDA device, not on {config.device}"
-        raise _CellError("device", text, unfit=True)
+        raise _UnfitError("workers", f"loader {loader} takes at most {most} workers, not {config.workers}")
+    if config.cuda_graphs and device != "cuda":
+        raise _UnfitError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}")
+    if wanted.loader.device == "cuda" and device != "cuda":
+        raise _UnfitError("device", f"loader {loader} gives batches on a CUDA device, not on {device}")
 
 
 def _identity(cell: Cell) -> str:

@@ -22,36 +22,28 @@ GRACE_S = 10.0
 
 
 class Ended(NamedTuple):
-    """How a process ended.
-
-    Attributes:
-        code: its exit code; negative: the number of the signal that killed it.
-        timed_out: it was ended for taking too long.
-        out_of_memory: meanwhile the system killed a process for lack of memory.
-        gone: nothing that it started is left.
-    """
+    """How a process ended."""
 
     code: int
+    """Its exit code; negative: the number of the signal that killed it."""
     timed_out: bool
+    """It was ended for taking too long."""
     out_of_memory: bool
+    """Meanwhile the system killed a process for lack of memory."""
     gone: bool
+    """Nothing that it started is left."""
 
 
 class Process:
-    """A process that does a task.
-
-    Attributes:
-        ended: how it ended; set when the ``with`` of `started` is left.
-    """
+    """A process that does a task."""
 
     ended: Ended
+    """Set when the ``with`` of `started` is left."""
 
     def __init__(self, popen: subprocess.Popen[bytes], notes: int) -> None:
         """Args: notes is the end of a pipe from which the process's notes are read."""
-        self.popen = popen
         self.timed_out = False
-        self._notes = notes
-        self._pidfd = os.pidfd_open(popen.pid)
+        self._popen, self._notes, self._pidfd = popen, notes, os.pidfd_open(popen.pid)
 
     def notes(self, timeout_s: float, end: float = math.inf) -> Iterator[str]:
         """The lines that the process notes, until it has ended or has had its time.
@@ -81,12 +73,12 @@ class Process:
         finally:  # a second Ctrl-C cuts the waiting short
             # Only now is it collected: until then neither its number nor its group's can pass to another.
             self._signal(signal.SIGKILL)
-            self.popen.wait()
+            self._popen.wait()
             os.close(self._pidfd)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, number)
+            os.killpg(self._popen.pid, number)
 
 
 @contextlib.contextmanager
