@@ -74,7 +74,7 @@ def test_it_says_what_it_is_for_and_fits_loaders_and_data(
     assert [line for line in plan.left_out if not any(reason in line for reason in known)] == []
     for cell in plan.cells:
         if cell.config.options.get("encoding") == "jpeg":
-            assert encodings[cell.config.dataset] == "jpeg", cell.label
+            assert encodings[cell.config.dataset] == "jpeg", cell.cell
     if path.stem not in OFFICIAL:
         twins = {twin.dataset for twin in missing_twins(file, plan.cells, folders)}
         assert twins == {cell.config.dataset for cell in plan.cells} - {"digits"}

@@ -21,7 +21,6 @@ from bench.config import RunConfig
 from bench.errors import BenchError, DataError, UsageError
 from bench.measure.environment import environment
 from bench.records import write_record
-from bench.run.runner import FILLING
 from bench.sources.registry import open_source
 from bench.sweep import folder as folders
 from bench.sweep import process as processes
@@ -115,26 +114,17 @@ def test_the_machine_is_described_as_records_have_it(tmp_path: Path) -> None:
         assert json.loads(notes.read()).keys() == environment(torch.device("cpu"), tmp_path).keys()
 
 
-def settings() -> tuple[int, bool, int, bool, bool]:
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    filled = FILLING.fill_uninitialized_memory
-    return torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.initial_seed(), deterministic, filled
-
-
-def test_what_a_run_changes_for_the_process_is_set_back() -> None:
-    before, state = settings(), torch.get_rng_state()
-    torch.manual_seed(before[2])
+def test_what_a_run_leaves_to_the_next_is_set_back() -> None:
+    threads, seed, state = torch.get_num_threads(), torch.initial_seed(), torch.get_rng_state()
+    torch.manual_seed(seed)
     drawn = torch.rand(3)
     with settings_restored():
-        torch.set_num_threads(before[0] + 1)
-        torch.use_deterministic_algorithms(not before[3])
-        torch.backends.cudnn.benchmark = not before[1]
-        FILLING.fill_uninitialized_memory = not before[4]
+        torch.set_num_threads(threads + 1)
         torch.manual_seed(7)
         cycle: list[object] = []
         cycle.append(cycle)
         del cycle
-    assert settings() == before
+    assert (torch.get_num_threads(), torch.initial_seed()) == (threads, seed)
     assert torch.equal(torch.rand(3), drawn)
     assert gc.collect() == 0
     torch.set_rng_state(state)

@@ -84,7 +84,7 @@ def test_a_run_of_a_sweep_is_named_as_the_same_run_by_itself(tmp_path: Path) -> 
 
 def test_every_round_has_every_cell_once_in_an_order_of_its_own(tmp_path: Path) -> None:
     rounds = plan(tmp_path, WHOLE).rounds
-    orders = [[run.cell.label for run in members] for members in rounds]
+    orders = [[run.cell for run in members] for members in rounds]
     assert [len(set(order)) for order in orders] == [12] * 3
     assert len({tuple(order) for order in orders}) == 3
     assert [{run.config.repeat for run in members} for members in rounds] == [{0}, {1}, {2}]

@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from bench.sources.base import Source
-from loaders import UnavailableError, load, loader_names
+from loaders import UnavailableError, load
 from loaders.images.threads import default_threads
 
 MEMORY_SHARE = 0.6
@@ -34,46 +34,40 @@ class Way(NamedTuple):
         return " ".join(f"--{name} {value}" for name, value in self.given.items())
 
 
-class Declared(NamedTuple):
-    """What a format declares to be worth a try."""
-
-    options: Mapping[str, Any]
-    needs: Literal["ram", "device", "files"] | None
-    """All decoded images fit into the RAM or onto the device, or the source has JPEG files; or nothing."""
-    ways: tuple[Way, ...]
-    """Of reading, in the order in which they are tried."""
-    ragged_ways: tuple[Way, ...] = ()
-    """Further ones for images of many sizes, which are cropped."""
-
-
-_ALONE, _AHEAD, _WORKERS = Way(), Way(prefetch=2), Way(workers=min(default_threads(), MOST_WORKERS))
-_DECODING = (_ALONE, _AHEAD, _WORKERS)
-_PLAIN = (_ALONE, _AHEAD)
-_JPEG = {"encoding": "jpeg"}
-
-BASELINE = "filesystem"
-"""Needs no preparation worth the name: against it the others must pay."""
-DECLARED: dict[str, tuple[Declared, ...]] = {  # the baseline first, then what usually matters most
-    BASELINE: (Declared({}, None, _DECODING),),
-    "gpu_mmap": (Declared({}, "device", (_ALONE,)),),
-    "mmap": (Declared({}, None, _PLAIN, (_WORKERS,)), Declared(_JPEG, "files", _DECODING)),
-    "memory": (Declared({}, "ram", _PLAIN),),
-    "hdf5": (Declared({}, None, _PLAIN), Declared(_JPEG, "files", (_ALONE,))),
-    "postgres": (Declared({}, None, (_ALONE,)),),
-}
-
-
 class Candidate(NamedTuple):
-    """A loader with options, and the ways of reading it that are to be tried."""
+    """A loader with options, and the ways of reading it that are worth a try."""
 
     loader: str
     options: Mapping[str, Any]
     ways: tuple[Way, ...]
+    """In the order in which they are tried."""
+    ragged_ways: tuple[Way, ...] = ()
+    """Further ones for images of many sizes, which are cropped."""
+    needs: Literal["ram", "device", "files"] | None = None
+    """All decoded images fit into the RAM or onto the device, or the source has JPEG files; or nothing."""
 
     @property
     def label(self) -> str:
         """Loader and options."""
         return " ".join([self.loader, *(f"{name}={value}" for name, value in self.options.items())])
+
+
+_ALONE, _AHEAD, _WORKERS = Way(), Way(prefetch=2), Way(workers=min(default_threads(), MOST_WORKERS))
+_DECODING, _PLAIN = (_ALONE, _AHEAD, _WORKERS), (_ALONE, _AHEAD)
+_JPEG = {"encoding": "jpeg"}
+
+BASELINE = "filesystem"
+"""Needs no preparation worth the name: against it the others must pay."""
+CANDIDATES = (  # the baseline first, then what usually matters most
+    Candidate(BASELINE, {}, _DECODING),
+    Candidate("gpu_mmap", {}, (_ALONE,), needs="device"),
+    Candidate("mmap", {}, _PLAIN, ragged_ways=(_WORKERS,)),
+    Candidate("mmap", _JPEG, _DECODING, needs="files"),
+    Candidate("memory", {}, _PLAIN, needs="ram"),
+    Candidate("hdf5", {}, _PLAIN),
+    Candidate("hdf5", _JPEG, (_ALONE,), needs="files"),
+    Candidate("postgres", {}, (_ALONE,)),
+)
 
 
 def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator[Candidate]:
@@ -85,10 +79,9 @@ def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator
         "device": raw_bytes < on_device * MEMORY_SHARE,
         "files": any(split.encoding == "jpeg" for split in source.splits().values()),
     }
-    for name in sorted(loader_names(), key=lambda name: [*DECLARED, name].index(name)):
-        for declared in DECLARED.get(name, ()):
-            if holds[declared.needs] and _is_available(name):
-                yield Candidate(name, declared.options, declared.ways + declared.ragged_ways * source.ragged)
+    for candidate in CANDIDATES:
+        if holds[candidate.needs] and _is_available(candidate.loader):
+            yield candidate._replace(ways=candidate.ways + candidate.ragged_ways * source.ragged)
 
 
 def _is_available(name: str) -> bool:

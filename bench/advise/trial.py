@@ -94,7 +94,7 @@ class Bench:
         """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
         self._device = torch.device(config.device)
-        self._counts = [len(source.splits()[name]) for name in ("train", "test")]
+        self._train, self._test = (len(source.splits()[name]) for name in ("train", "test"))
         self._trainer: Trainer | None = None
         self._classes = 0
 
@@ -151,7 +151,8 @@ class Bench:
         return Trial(
             candidate,
             way,
-            *self._counts,
+            self._train,
+            self._test,
             image_prepare_s=sampled.info.prepare_s / samples,
             image_bytes=sampled.info.allocated_bytes / samples,
             image_s=[block.host.wall.seconds / block.images for block in blocks],

@@ -10,10 +10,10 @@ from bench.sources.base import Source
 from bench.sources.files import MARKER, read_bytes
 from bench.sources.registry import SOURCES, open_source
 from bench.sweep.config import DataConfig, SweepFile
-from bench.sweep.plan import Cell, Folders
+from bench.sweep.plan import Folders, Run
 
 
-def missing_twins(file: SweepFile, cells: Iterable[Cell], folders: Folders) -> list[DataConfig]:
+def missing_twins(file: SweepFile, cells: Iterable[Run], folders: Folders) -> list[DataConfig]:
     """The twins to be made, after a check of everything else in the data folder.
 
     Raises:
@@ -36,13 +36,13 @@ def missing_twins(file: SweepFile, cells: Iterable[Cell], folders: Folders) -> l
         raise file.error(("data", number, "dataset"), what)
     twins = []
     for name in used:
-        source, entry = open_source(name, folders.data), described.get(name)
+        source, wanted = open_source(name, folders.data), described.get(name)
         if absent := source.missing():
-            if entry is None or not entry.synthetic:
+            if wanted is None or not wanted.synthetic:
                 raise DataError(absent)
-            twins.append(entry)
-        elif entry is not None:
-            _check(source, entry)
+            twins.append(wanted)
+        elif wanted is not None:
+            _check(source, wanted)
     return twins
 
 

@@ -16,7 +16,7 @@ import torch
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import Record, write_record
-from bench.run.stores import prepare
+from bench.run.stores import Wanted, prepare
 from bench.sources.files import exists
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins
@@ -82,12 +82,16 @@ class Sweep:
                 task = TwinTask(dataset=twin.dataset, fraction=twin.fraction, data=self._folders.data)
                 self._make(task, f"twin of {twin.dataset}")
             self._note_unavailable()
-            unusable = self._prepare_stores()
+            self._prepare_stores()
             self._show_progress()
-            for run in list(self._waiting):
-                if (error := unusable.get(self._location(run))) is not None:
-                    self._end_run(run, self._write_empty(run, "failed", public_text(error, run)), 0.0)
-            self._do_all()
+            shared = self._config.process == "shared"
+            rounds = itertools.groupby(
+                list(self._waiting), lambda run: run.config.repeat if shared else run.config.run_id
+            )
+            for _, members in rounds:
+                runs = list(members)
+                while runs and time.monotonic() < self._end:
+                    runs = self._do_in_one_process(runs)
             for run in self._waiting:
                 self._screen.say(f"not done: {run.label}: the sweep's time of {self._config.time_limit_s:g} s is over")
 
@@ -116,36 +120,34 @@ class Sweep:
         """Leave the records of the runs whose loader cannot run here."""
         errors: dict[str, str] = {}
         for run in list(self._waiting):
-            if run.cell.unavailable is not None:
+            if run.unavailable is not None:
                 # An importing error is anyone's words; a loader's own reason stands as it would in a run's record.
-                error = run.cell.unavailable if run.cell.wanted else public_text(run.cell.unavailable, run)
+                error = run.unavailable if run.wanted else public_text(run.unavailable, run)
                 self._write_empty(run, "unavailable", error)
                 self._waiting.remove(run)
                 self._counts["unavailable"] += 1
-                errors[run.cell.label] = error
-        for label, error in errors.items():
-            self._screen.say(f"{label}: unavailable: {error}")
+                errors[run.cell] = error
+        for cell, error in errors.items():
+            self._screen.say(f"{cell}: unavailable: {error}")
 
-    def _prepare_stores(self) -> dict[Path, str]:
-        """Make every store that is missing; gives those that cannot be made or used, and why."""
+    def _prepare_stores(self) -> None:
+        """Make every store that is missing; the runs of one that cannot be made or used fail."""
         self._screen.doing("looking at the stores")
-        unusable: dict[Path, str] = {}
-        first: dict[Path, Run] = {}
+        stores: dict[Path, tuple[Wanted, list[Run]]] = {}
         for run in self._waiting:
-            first.setdefault(self._location(run), run)
-        for location, run in first.items():
-            wanted = run.cell.wanted
-            assert wanted is not None
+            assert run.wanted is not None  # else it is unavailable, and has been noted as such
+            stores.setdefault(run.wanted.location, (run.wanted, []))[1].append(run)
+        for location, (wanted, runs) in stores.items():
             try:
                 if exists(location):
                     prepare(wanted)  # which looks at what is there
                 elif time.monotonic() < self._end:
-                    self._make(PrepareTask(subject=self._subject(run)), f"store {wanted.relative}")
+                    self._make(PrepareTask(subject=self._subject(runs[0])), f"store {wanted.relative}")
             except UsageError:  # the file asks for what cannot be: better to say so before hours of other runs
                 raise
             except (BenchError, LoaderError) as error:
-                unusable[location] = str(error)
-        return unusable
+                for run in runs:
+                    self._end_run(run, self._write_empty(run, "failed", public_text(str(error), run)), 0.0)
 
     def _make(self, task: AnyTask, what: str) -> list[str]:
         """Do something that is no run; gives the process's notes.
@@ -167,23 +169,12 @@ class Sweep:
             self._screen.say(f"made the {what} in {time.monotonic() - since:.0f} s")
         return notes
 
-    def _do_all(self) -> None:
-        """Do the runs that wait, in their rounds, as long as there is time."""
-        shared = self._config.process == "shared"
-        for _, members in itertools.groupby(
-            list(self._waiting), lambda run: run.config.repeat if shared else run.config.run_id
-        ):
-            runs = list(members)
-            while runs and time.monotonic() < self._end:
-                runs = self._do_in_one_process(runs)
-
     def _do_in_one_process(self, runs: list[Run]) -> list[Run]:
         """Do runs one after another until one fails; gives those after it, which need another process."""
         for run in runs:  # what an earlier attempt left
             self._folder.record(run.config.run_id).unlink(missing_ok=True)
-        task = RunsTask(runs=tuple(map(self._subject, runs)), out=self._folder.path)
-        rest = list(runs)
-        run = rest.pop(0)
+        task = RunsTask(runs=[self._subject(run) for run in runs], out=self._folder.path)
+        run, *rest = runs
         self._screen.doing(run.label)
         since, started_at = time.monotonic(), now()
         with started(task, self._folder, run.config.run_id) as process:
@@ -236,15 +227,11 @@ class Sweep:
         return left_s
 
     def _subject(self, run: Run) -> Subject:
-        return Subject(config=run.config, dataset=run.cell.dataset, options=run.cell.options, **self._folders._asdict())
-
-    def _location(self, run: Run) -> Path:
-        assert run.cell.wanted is not None  # else it is unavailable, and has been noted as such
-        return run.cell.wanted.location
+        return Subject(config=run.config, dataset=run.dataset, options=run.options, **self._folders._asdict())
 
 
 def _is_finished(run: Run, record: Record | None) -> bool:
     """Whether a record needs no other attempt: what could not run is tried once it can."""
     if record is None:
         return False
-    return record.status == "ok" or (record.status == "unavailable" and run.cell.unavailable is not None)
+    return record.status == "ok" or (record.status == "unavailable" and run.unavailable is not None)

@@ -70,11 +70,12 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
             takes, total_s = f"about {duration(seconds)}", total_s + seconds * len(plan.rounds)
         else:
             takes, unknown = "unknown, there is no earlier record", unknown + 1
-        lines.append(f"{number:4}  {cell.label}: {takes}")
+        lines.append(f"{number:4}  {cell.cell}: {takes}")
     lines += [f"left out: {what}" for what in dict.fromkeys(plan.left_out)]
     numbers = {cell.config.run_id: number for number, cell in enumerate(plan.cells, 1)}
     for number, members in enumerate(plan.rounds, 1):
-        lines.append(f"round {number}: {' '.join(str(numbers[run.cell.config.run_id]) for run in members)}")
+        order = [numbers[run.config.model_copy(update={"repeat": 0}).run_id] for run in members]
+        lines.append(f"round {number}: {' '.join(map(str, order))}")
     if unknown:
         lines.append(f"unknown how long in all: {unknown} runs of each round have no earlier record in the folder")
     else:

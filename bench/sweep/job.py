@@ -185,20 +185,12 @@ def _after_fork() -> None:
 
 @contextlib.contextmanager
 def settings_restored() -> Iterator[None]:
-    """Set back what a run changes for the whole process, and free its memory, once it went well."""
+    """Set back what a run leaves to the next one in its process, and free memory, once it went well."""
     import torch
 
-    from bench.run.runner import FILLING
-
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    filled, seed = FILLING.fill_uninitialized_memory, torch.initial_seed()
+    threads, seed = torch.get_num_threads(), torch.initial_seed()
     yield
     torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = benchmark
-    FILLING.fill_uninitialized_memory = filled
     torch.manual_seed(seed)
     # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.
     if "torch._dynamo" in sys.modules:

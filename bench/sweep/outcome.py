@@ -52,7 +52,7 @@ def empty_record(
     run: Run, status: Status, error: str, environment: Environment, started_at: str, log: str | None = None
 ) -> Record:
     """A record without measurements; ``error`` and ``log`` must be fit for publication."""
-    wanted, config = run.cell.wanted, run.config
+    wanted, config = run.wanted, run.config
     return Record(
         run_id=config.run_id,
         status=status,
@@ -84,7 +84,7 @@ def empty_record(
 
 def _dataset(run: Run) -> DatasetPart | None:
     """Which images it was about, so that it shares a table with the other runs on them."""
-    wanted = run.cell.wanted
+    wanted = run.wanted
     if wanted is None or wanted.source.missing():
         return None
     try:
@@ -132,8 +132,8 @@ def public_text(text: str, run: Run) -> str:
     """Text without folders of this machine, and without the loader's secret options."""
     from bench.run.runner import publishable  # its imports take seconds, which only a failure costs
 
-    if run.cell.wanted is not None:
-        text = publishable(text, run.cell.wanted)
+    if run.wanted is not None:
+        text = publishable(text, run.wanted)
     names = {platform.node()}
     with contextlib.suppress(KeyError, OSError):  # a user without a name
         names.add(getpass.getuser())

@@ -28,11 +28,11 @@ class Folders(NamedTuple):
     stores: Path
 
 
-class Cell(NamedTuple):
-    """One combination of the matrix, to be run once a round."""
+class Run(NamedTuple):
+    """One combination of the matrix in one round."""
 
     config: RunConfig
-    """Its settings, with repeat 0 and the device resolved."""
+    """Its settings, with the device resolved; ``repeat`` is the number of the round, from 0."""
     options: dict[str, Any]
     """Of the loader, as the file has them, secrets included."""
     wanted: Wanted | None
@@ -41,27 +41,20 @@ class Cell(NamedTuple):
     """Why the loader cannot run here, or ``None``."""
     dataset: str
     """As `open_source` takes it; the settings may name it without its folder."""
-    label: str = ""
-    """What tells it from the other cells, for people."""
-
-
-class Run(NamedTuple):
-    """A cell in one round."""
-
-    cell: Cell
-    config: RunConfig
+    cell: str = ""
+    """What tells it from the other runs of its round, for people."""
 
     @property
     def label(self) -> str:
-        """The cell and the round, for people."""
-        return f"{self.cell.label}, round {self.config.repeat + 1}"
+        """The same with the round."""
+        return f"{self.cell}, round {self.config.repeat + 1}"
 
 
 class Plan(NamedTuple):
     """What a sweep will do."""
 
-    cells: list[Cell]
-    """The matrix, in the order of the file."""
+    cells: list[Run]
+    """The matrix in the order of the file, as in the first round."""
     rounds: list[list[Run]]
     """All runs, in the order in which they are done."""
     left_out: list[str]
@@ -98,7 +91,7 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
     """
     sweep = file.config
     shared = sweep.run.given()
-    cells: dict[str, Cell] = {}
+    cells: dict[str, Run] = {}
     left_out: list[str] = []
     for number, block in enumerate(sweep.matrix):
         for settings, options in _product({"device": "auto", **shared}, block):
@@ -119,7 +112,7 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
     if not cells:
         raise UsageError(f"{file.path}: nothing of the matrix fits its loaders, so there is nothing to run")
     varying = _varying(cells.values())
-    labelled = [cell._replace(label=_describe(cell, varying)) for cell in cells.values()]
+    labelled = [cell._replace(cell=_describe(cell, varying)) for cell in cells.values()]
     return Plan(labelled, [_round(labelled, number, sweep.seed) for number in range(sweep.repeats)], left_out)
 
 
@@ -144,7 +137,7 @@ def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str
         yield {**shared, **dict(zip(lists, values, strict=True)), "loader": loader}, dict(options)
 
 
-def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -> Cell:
+def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -> Run:
     loader = settings["loader"]
     if loader not in loader_names():
         raise _CellError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
@@ -159,7 +152,7 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     try:
         wanted, public = wanted_of(loader, source, options, settings.get("limit"), folders.stores)
     except UnavailableError as error:
-        return Cell(RunConfig(**settings, options=options), options, None, str(error), dataset)
+        return Run(RunConfig(**settings, options=options), options, None, str(error), dataset)
     except OptionError as error:
         raise _UnfitError("options", str(error)) from None
     if source.ragged and not wanted.loader.ragged:
@@ -172,7 +165,7 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     reason = wanted.loader.reason_unavailable(wanted.options)
     if reason is None:
         _check_fit(config, wanted)
-    return Cell(config, options, wanted, reason, dataset)
+    return Run(config, options, wanted, reason, dataset)
 
 
 def _source(settings: dict[str, Any], data: Path) -> Source:
@@ -196,13 +189,13 @@ def _check_fit(config: RunConfig, wanted: Wanted) -> None:
         raise _UnfitError("device", f"loader {loader} gives batches on a CUDA device, not on {device}")
 
 
-def _identity(cell: Cell) -> str:
+def _identity(cell: Run) -> str:
     """Equal for cells that do the same, however they were asked for."""
     options = cell.options if cell.wanted is None else cell.wanted.options.public()
     return cell.config.model_copy(update={"options": options}).run_id
 
 
-def _varying(cells: Iterable[Cell]) -> list[str]:
+def _varying(cells: Iterable[Run]) -> list[str]:
     """The settings in which the cells differ."""
     values: dict[str, set[str]] = {}
     for cell in cells:
@@ -211,15 +204,15 @@ def _varying(cells: Iterable[Cell]) -> list[str]:
     return [name for name, different in values.items() if len(different) > 1]
 
 
-def _describe(cell: Cell, names: Iterable[str]) -> str:
+def _describe(cell: Run, names: Iterable[str]) -> str:
     config = cell.config
     options = [f"{name}={value}" for name, value in config.options.items()]
     settings = [f"{name}={getattr(config, name)}" for name in names]
     return " ".join([config.loader, *options, config.dataset, *settings])
 
 
-def _round(cells: Sequence[Cell], number: int, seed: int) -> list[Run]:
+def _round(cells: Sequence[Run], number: int, seed: int) -> list[Run]:
     """Every cell once. Each round is shuffled anew, so that no run always follows the same other one."""
-    runs = [Run(cell, cell.config.model_copy(update={"repeat": number})) for cell in cells]
+    runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in cells]
     random.Random(f"{seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
     return runs
