@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.text import Text
 
@@ -21,80 +22,59 @@ def console(stream: Stream, **how: Any) -> Console:
 err = console(ERR, soft_wrap=True)
 
 
-def _columns() -> Iterator[Any]:
+def _bars(**how: Any) -> Progress:
     what = TextColumn("{task.description}", markup=False)
-    return iter((what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()))
+    return Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, **how)
 
 
-class Bar:
-    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere."""
+@contextlib.contextmanager
+def bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere.
 
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def begin(self, what: str, total: int) -> None:
-        """A step of so many samples begins."""
-        if not err.is_terminal:
-            err.print(f"{what}: {total:,} samples")
-            return
-        self._progress = Progress(*_columns(), console=err, transient=True)
-        self._progress.start()
-        self._progress.add_task(what, total=total)
-
-    def advance(self, samples: int) -> None:
-        """So many more are done."""
-        if self._progress is not None:
-            self._progress.advance(self._progress.task_ids[0], samples)
-
-    def end(self) -> None:
-        """The step is over, well or not."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+    Yields:
+        What to call with the number of samples that were done since the last call.
+    """
+    if not err.is_terminal:
+        err.print(f"{step}: {total:,} samples")
+        yield lambda _: None
+        return
+    with _bars(transient=True) as bars:
+        task = bars.add_task(step, total=total)
+        yield lambda samples: bars.advance(task, samples)
 
 
-class Steps:
-    """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere."""
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere.
 
-    def __init__(self) -> None:
-        self._progress = Progress(*_columns(), console=err, disable=not err.is_terminal)
-        self._tasks: dict[str, Any] = {}
-        self._tenths: dict[str, int] = {}
+    Yields:
+        What to call with a step, how much of it is done, and how much there is (0: not known).
+    """
+    tasks: dict[str, TaskID] = {}
+    tenths: dict[str, int] = {}
+    with _bars(disable=not err.is_terminal) as bars:
 
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """So much of a step is done; of 0 nobody knows how much there is."""
-        if err.is_terminal:
-            if step not in self._tasks:
-                self._tasks[step] = self._progress.add_task(step)
-            self._progress.update(self._tasks[step], completed=done, total=total or None)
-            return
-        tenth = done * 10 // total if total else 0
-        if tenth > self._tenths.get(step, -1):
-            self._tenths[step] = tenth
-            err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}")
+        def report(step: str, done: int, total: int) -> None:
+            if err.is_terminal:
+                if step not in tasks:
+                    tasks[step] = bars.add_task(step)
+                bars.update(tasks[step], completed=done, total=total or None)
+                return
+            tenth = done * 10 // total if total else 0
+            if tenth > tenths.get(step, -1):
+                tenths[step] = tenth
+                err.print(f"{step}: {done:,}{f' of {total:,}' if total else ''}")
 
-    def __enter__(self) -> Steps:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        yield report
 
 
-class Doing:
-    """What is being done, on a terminal; nothing elsewhere."""
+@contextlib.contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """What is being done, on a terminal; nothing elsewhere.
 
-    def __init__(self) -> None:
-        self._status = Status("", console=err, spinner="dots" if err.encoding.startswith("utf") else "line")
-
-    def __call__(self, what: str) -> None:
-        """This is being done now."""
-        self._status.update(Text(what))
-
-    def __enter__(self) -> Doing:
-        if err.is_terminal:
-            self._status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._status.stop()
+    Yields:
+        What to call with a few words on what begins now.
+    """
+    shown = Status("", console=err, spinner="dots" if err.encoding.startswith("utf") else "line")
+    with shown if err.is_terminal else contextlib.nullcontext():
+        yield lambda what: shown.update(Text(what))

@@ -24,13 +24,7 @@ class _Part(BaseModel):
 
 
 class DatasetPart(_Part):
-    """Which images were used.
-
-    Attributes:
-        shape: ``(C, H, W)``; None where the images have many sizes.
-        resize: short side in pixels that larger images were stored with, or None.
-        skipped: files that could not be decoded and were left out by wish.
-    """
+    """Which images were used."""
 
     name: str
     official: bool
@@ -40,9 +34,12 @@ class DatasetPart(_Part):
     train: int
     test: int
     shape: tuple[int, int, int] | None
+    """``(C, H, W)``; None where the images have many sizes."""
     fingerprint: str
     resize: int | None = None
+    """Short side in pixels that larger images were stored with."""
     skipped: int = 0
+    """Files that could not be decoded and were left out on demand."""
 
 
 class LoaderPart(_Part):
@@ -55,40 +52,38 @@ class LoaderPart(_Part):
 
 
 class StorePart(_Part):
-    """What the store costs; paths are relative to the store folder."""
+    """What the store costs."""
 
     path: str
+    """Relative to the store folder."""
     bytes: int
     allocated_bytes: int
     bytes_per_image: float
     prepare_s: float
     attempts: int = 1
-    """More than 1 where a preparation was killed and went on; ``prepare_s`` is then the sum of its parts."""
+    """More than 1 where a preparation was killed and resumed; ``prepare_s`` is then the sum of its parts."""
 
 
 class CacheEvidence(_Part):
-    """What was seen of the page cache.
-
-    Attributes:
-        method: how the kernel was asked: "cachestat" or "mincore"; "none" where neither works.
-        bytes: size of the files that hold the samples, in whole pages.
-        after_eviction: their share in memory after each eviction; one an epoch of a cold run.
-        before_epoch: their share in memory right before each epoch.
-        read_bytes: bytes that were read from storage in each epoch, by all processes of the run.
-        elsewhere_read_bytes: bytes of the samples that a server outside the store read in each epoch because its own
-            cache lacked them; ``None`` where it does not count them. Empty if nothing lies outside.
-    """
+    """What was seen of the page cache."""
 
     method: str
+    """How the kernel was asked: "cachestat" or "mincore"; "none" where neither works."""
     bytes: int
+    """Size of the files that hold the samples, in whole pages."""
     after_eviction: list[float | None]
+    """Their share in memory after each eviction; one an epoch of a cold run."""
     before_epoch: list[float | None]
+    """Their share in memory right before each epoch."""
     read_bytes: list[int | None]
+    """Read from storage in each epoch, by all processes of the run."""
     elsewhere_read_bytes: list[int | None] = []
+    """Bytes of the samples that a server outside the store read in each epoch because its own cache lacked them;
+    ``None`` where it does not count them. Empty if nothing lies outside."""
 
 
 class CachePart(_Part):
-    """What the page cache was wished to hold, what can be shown of it, and why the wish is not shown if it is not."""
+    """Which state of the page cache was asked for, what can be shown of it, and if it cannot be shown, why."""
 
     wanted: str
     state: Literal["cold", "warm", "unverified"]
@@ -105,16 +100,7 @@ class SetupPart(_Part):
 
 
 class EpochPart(_Part):
-    """One training epoch; seconds.
-
-    Attributes:
-        cpu_s: CPU seconds of the epoch by group of processes: process, workers, server, ended.
-        others_cpu_s: CPU seconds that the machine spent in the epoch on anything but this run.
-        stolen_cpu_s: CPU seconds that a hypervisor kept from the machine in the epoch; ``None`` where it is not told.
-        energy_j: joules that the device used in the epoch, where it tells; ``None`` below two seconds, for which its
-            meters are too slow.
-        open_s, first_batch_s: of the opening before this epoch, where the store was opened anew for it (cold runs).
-    """
+    """One training epoch; seconds. ``None`` where the system or the device does not tell."""
 
     index: int
     wall_s: float
@@ -130,27 +116,29 @@ class EpochPart(_Part):
     test_accuracy: float
     test_macro_f1: float
     wait_s: dict[str, float]
+    """Quantiles of the wait for a batch."""
     cpu_s: dict[str, float] | None = None
+    """CPU seconds by group of processes: process, workers, server, ended."""
     others_cpu_s: float | None = None
+    """CPU seconds that the machine spent on anything but this run."""
     stolen_cpu_s: float | None = None
+    """CPU seconds that a hypervisor kept from the machine."""
     energy_j: float | None = None
+    """Joules of the device; ``None`` also below two seconds, for which its meters are too slow."""
     open_s: float | None = None
     first_batch_s: float | None = None
+    """Of the opening before this epoch, where the store was opened anew for it (cold runs)."""
 
 
 class CeilingPart(_Part):
-    """The same steps on batches that lie on the device already: the best that any loader could do.
-
-    Attributes:
-        batch_size: samples in each step.
-        block_steps, block_s: steps and seconds of each timed block; half of them ran before the epochs, half after.
-        epoch_s: the blocks' mean time per sample, times the samples of an epoch.
-    """
+    """The same steps on batches that lie on the device already: the best that any loader could do."""
 
     batch_size: int
     block_steps: list[int]
     block_s: list[float]
+    """Steps and seconds of each timed block; half of them ran before the epochs, half after."""
     epoch_s: float
+    """The blocks' mean time per sample, times the samples of an epoch."""
 
 
 class RatesPart(_Part):
@@ -162,27 +150,22 @@ class RatesPart(_Part):
 
 
 class ResourcesPart(_Part):
-    """What the run used. Energy and GPU use are null where nothing measures them.
-
-    Attributes:
-        cpu_s: CPU seconds of all training epochs by group of processes; evaluation is in it in version 1 only.
-        energy_j: joules of the device over all training epochs, those included that are too short for one of their own;
-            ``None`` below two seconds in all.
-        gpu: the device's use as NVML tells it, evaluation included; the keys of ``GpuSampler.result``.
-        memory: bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``,
-            ``workers_peak_pss`` and ``server_peak_pss`` the largest of each group, ``device_peak`` the most that
-            PyTorch had allocated on the device.
-        sampling: how often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
-            (``cost_s``); ``unreadable`` counts processes that could not be looked at, ``resident`` those whose kernel
-            tells no proportional size, so that the resident one stands for it; ``stopwatch_s`` is what the timelines of
-            an epoch cost, measured on empty steps in the same process.
-    """
+    """What the run used. Energy and GPU use are null where nothing measures them."""
 
     cpu_s: dict[str, float]
+    """Of all training epochs by group of processes; evaluation is in it in version 1 only."""
     energy_j: float | None
+    """Of the device over all training epochs, short ones included; ``None`` below two seconds in all."""
     gpu: dict[str, Any] | None
+    """The device's use as NVML tells it, evaluation included; the keys of ``GpuSampler.result``."""
     memory: dict[str, int]
+    """Bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``, ``workers_peak_pss`` and
+    ``server_peak_pss`` the largest of each group, ``device_peak`` the most that PyTorch had allocated on the device."""
     sampling: dict[str, float] | None = None
+    """How often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
+    (``cost_s``); ``unreadable`` counts processes that could not be looked at, ``resident`` those whose kernel tells no
+    proportional size, so that the resident one stands for it; ``stopwatch_s`` is what the timelines of an epoch cost,
+    measured on empty steps in the same process."""
 
 
 class DigestPart(_Part):
@@ -194,11 +177,7 @@ class DigestPart(_Part):
 
 
 class Record(_Part):
-    """Everything a run leaves.
-
-    Attributes:
-        log: the end of what the run printed, where it failed in a sweep.
-    """
+    """Everything a run leaves."""
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -218,12 +197,13 @@ class Record(_Part):
     digest: DigestPart | None
     flags: list[str]
     log: str | None = None
+    """The end of what the run printed, where it failed in a sweep."""
     started_at: str
     finished_at: str
 
 
 class TakenError(BenchError):
-    """There is a record in the place of another."""
+    """The run has a record already."""
 
 
 class Foreign(NamedTuple):
@@ -234,10 +214,10 @@ class Foreign(NamedTuple):
 
 
 def write_record(record: Record, out: Path, *, replace: bool = True) -> Path:
-    """Write ``<out>/<run_id>.json``, at once; an earlier record of the same run is replaced, or left as it is.
+    """Write ``<out>/<run_id>.json``, whole or not at all; an earlier record of the run is replaced if ``replace``.
 
     Raises:
-        TakenError: there is one, and it is not to be replaced.
+        TakenError: there is an earlier one, and it is not to be replaced.
         BenchError: the folder cannot be written.
     """
     path = out / f"{record.run_id}.json"
@@ -250,7 +230,7 @@ def write_record(record: Record, out: Path, *, replace: bool = True) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             if not replace:
-                _take(path)
+                _reserve(path)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -259,8 +239,7 @@ def write_record(record: Record, out: Path, *, replace: bool = True) -> Path:
     return path
 
 
-def _take(path: Path) -> None:
-    """Make it ours, whoever else writes; a link in place of a file and its replacing is not for every file system."""
+def _reserve(path: Path) -> None:
     try:
         path.touch(exist_ok=False)
     except FileExistsError:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
+from bench.train.carrier import Event
 
 from bench.measure.clocks import Queue
-from bench.train.carrier import Event
 
 PATIENCE_S = 20.0
 

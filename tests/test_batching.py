@@ -17,8 +17,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.train.batching import BatchStream, cut, epoch_order
 from loaders import BackendError, ImageDataset, OptionError, StoreError, load
+from loaders.reading.stream import BatchStream, cut, epoch_order
 from tests.samples import INFO, as_splits, make_splits
 
 SAMPLES = make_splits()

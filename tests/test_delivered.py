@@ -13,13 +13,14 @@ import pytest
 from bench.config import RateConfig, RunConfig
 from bench.records import Record
 from bench.run.delivered import check_samples
+from bench.run.draft import RunFailedError
 from bench.run.rate import rate
-from bench.run.runner import RunFailedError, run
-from bench.run.stores import Silent, Wanted
+from bench.run.runner import run
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
-from bench.train.batching import BatchStream, cut
 from loaders import LoaderFaultError, load
 from loaders.core.batch import Indices
+from loaders.reading.stream import BatchStream, cut
 from tests.lying_loader import LyingDataset, LyingOptions
 from tests.ragged_samples import SIZE, RaggedSamples
 from tests.samples import INFO
@@ -41,7 +42,7 @@ def wanted_of(folder: Path, lie: str) -> Wanted:
 
 def do(folder: Path, lie: str, **changes: Any) -> Record:
     config = RunConfig(**{**SMALL, "epochs": 1, "ceiling_steps": 0, "rate_batches": 0, **changes})
-    return run(config, wanted_of(folder, lie), Silent(), lambda _: None)
+    return run(config, wanted_of(folder, lie), silent, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +120,9 @@ def test_a_position_shared_across_a_fork_is_noticed(folder: Path) -> None:
 
 def test_a_rate_of_wrong_data_is_none(folder: Path) -> None:
     config = RateConfig(**SMALL, repeats=1)
-    assert rate(config, wanted_of(folder, "none"), Silent(), lambda _: None).status == "ok"
+    assert rate(config, wanted_of(folder, "none"), silent, lambda _: None).status == "ok"
     with pytest.raises(RunFailedError, match="1 of 64 samples"):
-        rate(config, wanted_of(folder, "one"), Silent(), lambda _: None)
+        rate(config, wanted_of(folder, "one"), silent, lambda _: None)
 
 
 def test_a_loader_that_cannot_tell_whether_it_runs_is_unavailable(folder: Path) -> None:

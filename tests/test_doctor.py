@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.run.doctor import Finding, examine, verify
-from bench.run.stores import Silent
+from bench.run.stores import silent
 from bench.sources.registry import SOURCES
 from loaders import StoreError, load, loader_names
 from loaders.store.manifest import MANIFEST, read_manifest, write_manifest
@@ -31,7 +31,7 @@ def flip(path: Path, position: int) -> None:
 
 
 def verified(folder: Path) -> dict[str, Finding]:
-    return {finding.what.removeprefix("store "): finding for finding in verify(folder, Silent())}
+    return {finding.what.removeprefix("store "): finding for finding in verify(folder, silent)}
 
 
 @pytest.mark.parametrize("file", ["train.pixels", "test.pixels", "train.labels", "test.labels"])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from bench.config import RunConfig
 from bench.run.runner import run
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
 from loaders import (
     BackendError,
@@ -395,7 +395,7 @@ def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake:
         loader="gpu_mmap", options=options, dataset="digits", limit=32, epochs=1, device="cpu", ceiling_steps=0
     )
     wanted = Wanted(OnHost, OnHost.Options(**options), open_source("digits", tmp_path), 32, tmp_path / "stores")
-    record = run(config, wanted, Silent(), lambda _: None)
+    record = run(config, wanted, silent, lambda _: None)
     if way:
         assert (record.status, record.loader.way) == ("ok", way), record.error
     else:

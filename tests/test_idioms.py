@@ -18,9 +18,9 @@ from bench.errors import BenchError
 from bench.idioms import Crops, NoIdiomError, gpu_mmap, pool
 from bench.run import rates
 from bench.run.rates import find_idiom
-from bench.train.batching import BatchStream
 from loaders import BatchRequest, DecodeError, ImageDataset, load, loader_names
 from loaders.images.kinds import decode_picture
+from loaders.reading.stream import BatchStream
 from tests.loader_contract import Case, Prepared
 from tests.picture_kinds import frame_at, picture_files, with_byte
 from tests.ragged_samples import SIZE, RaggedSamples

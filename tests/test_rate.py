@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from bench.config import RateConfig
 from bench.records import Record
 from bench.run import rates as module
+from bench.run.draft import RunFailedError
 from bench.run.rate import rate
 from bench.run.rates import consume, consume_array, find_idiom
-from bench.run.runner import RunFailedError
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
-from bench.train.batching import BatchStream
 from loaders import Batch, load, loader_names
+from loaders.reading.stream import BatchStream
 from tests.samples import INFO, as_splits, make_splits
 
 RUNNABLE = [name for name in loader_names() if load(name).device == "cpu"]
@@ -34,7 +34,7 @@ def measure(folder: Path, loader: str, **changes: Any) -> Record:
     found = load(loader)
     lines: list[str] = []
     wanted = Wanted(found, found.Options(), open_source("digits", folder), 50, folder / "stores")
-    record = rate(config, wanted, Silent(), lines.append)
+    record = rate(config, wanted, silent, lines.append)
     assert len(lines) == 3
     return record
 

@@ -21,12 +21,12 @@ from bench.measure.pagecache import evict, files_of, residency
 from bench.records import Record
 from bench.report.metrics import METRICS
 from bench.run.runner import FILLING, RunFailedError, resolve_device, run
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sentences import sentence
 from bench.sources.registry import open_source
-from bench.train.batching import epoch_order
 from bench.train.trainer import EpochResult, Trainer
 from loaders import load, loader_names
+from loaders.reading.stream import epoch_order
 
 SMALL: dict[str, Any] = {
     "dataset": "digits",
@@ -46,7 +46,7 @@ def do(folder: Path, loader: str, options: dict[str, Any] | None = None, **chang
     source = open_source(config.dataset, folder)
     wanted = Wanted(found, found.Options.model_validate(options or {}), source, config.limit, folder / "stores")
     lines: list[str] = []
-    return run(config, wanted, Silent(), lines.append)
+    return run(config, wanted, silent, lines.append)
 
 
 def outcome(record: Record) -> Any:

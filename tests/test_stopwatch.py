@@ -157,10 +157,10 @@ def test_after_an_error_the_device_is_not_asked_for_its_time() -> None:
 
 @pytest.mark.cuda
 def test_the_device_s_parts_are_within_the_host_s_time() -> None:
-    from bench.train.batching import way_to
+    from bench.train.transfer import transfer_to
 
     cuda = torch.device("cuda")
-    way = way_to(cuda, 2)
+    way = transfer_to(cuda, 2)
     device = way.timeline()
     matrix = torch.rand(2048, 2048)
     there = torch.rand(2048, 2048, device=cuda)

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.records import Foreign, Record, read_records
-from bench.run.stores import prepare
+from bench.run.stores import prepare, wanted_of
 from bench.sources.registry import open_source
-from bench.sweep.plan import wanted_of
 from tests.sweeps import all_gone, make_twin, state, write
 
 KILLS = 12

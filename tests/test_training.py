@@ -21,15 +21,15 @@ from torch import nn
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.run import runner
-from bench.run.stores import Silent, Wanted
+from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
 from bench.train.augment import Transform
-from bench.train.batching import cut, epoch_order
 from bench.train.models import build_model
 from bench.train.trainer import Trainer, _explained
 from bench.train.transfer import Staging
 from loaders import Batch, load
 from loaders.core.batch import Indices
+from loaders.reading.stream import cut, epoch_order
 from tests.slow_device import HostComputes
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA first multiplies
@@ -149,7 +149,7 @@ def test_every_size_of_batch_is_warmed_up_before_memory_is_measured(
     )
     loader = load("memory")
     wanted = Wanted(loader, loader.Options(), open_source("digits", tmp_path), 90, tmp_path / "stores")
-    assert runner.run(config, wanted, Silent(), lambda _: None).status == "ok"
+    assert runner.run(config, wanted, silent, lambda _: None).status == "ok"
     assert seen["before"] == seen["after"] == {(True, 40), (True, 10), (False, 40), (False, 10)}
 
 

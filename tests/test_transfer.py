@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 import torch
+from bench.train.carrier import CudaCarrier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.measure.clocks import DeviceTimeline
-from bench.train.batching import Direct, cut, way_to
-from bench.train.carrier import CudaCarrier
 from bench.train.transfer import Staging, Tensors, _Slot
+from loaders.reading.stream import Direct, cut, way_to
 from tests.slow_device import SlowDevice
 
 NOTHING = DeviceTimeline(None)

@@ -11,23 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from bench.advise.candidates import Candidate, Way
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
 from bench.run.rates import consume
-from bench.run.runner import shape_of
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import Wanted, prepare, wanted_of
 from bench.sources.base import Source
 from bench.stats.intervals import Interval, mean_interval
-from bench.train.augment import Transform
-from bench.train.batching import BatchStream, cut, epoch_order
-from bench.train.models import build_model
 from bench.train.trainer import Trainer
-from loaders import StoreInfo, load
+from loaders import StoreInfo
 from loaders.core.batch import Indices
-from loaders.core.options import parse_options
+from loaders.reading.stream import BatchStream, cut, epoch_order
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""
@@ -93,10 +87,8 @@ class Bench:
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
         """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
-        self._device = torch.device(config.device)
         self._train, self._test = (len(source.splits()[name]) for name in ("train", "test"))
         self._trainer: Trainer | None = None
-        self._classes = 0
 
     @contextlib.contextmanager
     def sampled(self, candidate: Candidate, sample: int) -> Iterator[Sampled]:
@@ -105,20 +97,17 @@ class Bench:
         Raises:
             LoaderError: it cannot be done.
         """
-        loader = load(candidate.loader)
-        options = parse_options(loader.Options, candidate.options, candidate.loader)
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".advice-", dir=self._folder, ignore_cleanup_errors=True) as place:
-            wanted = Wanted(loader, options, self._source, sample, Path(place))
+            wanted, _ = wanted_of(candidate.loader, self._source, candidate.options, sample, Path(place))
             yield Sampled(wanted, prepare(wanted)[0])
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
-        trainer, shape = self._trained_by(sampled), shape_of(self._config, sampled.info.splits["train"])
-        size = self._batch_size(sampled)
+        trainer, size = self._trained_by(sampled), self._batch_size(sampled)
         end, spent, steps = time.perf_counter() + seconds, 0.0, 0
         while steps == 0 or time.perf_counter() < end:
-            spent += trainer.ceiling(shape, size, self._classes, 2)
+            spent += trainer.ceiling(size, 2)
             steps += 2
         return spent / (steps * size)
 
@@ -165,19 +154,9 @@ class Bench:
 
     def _trained_by(self, sampled: Sampled) -> Trainer:
         if self._trainer is None:
-            config, split = self._config, sampled.info.splits["train"]
-            shape, self._classes = shape_of(config, split), len(sampled.info.dataset.classes)
-            self._trainer = Trainer(
-                build_model(config.model, self._classes, shape[1], config.seed, shape[0]),
-                Transform(split.mean, split.std, device=self._device, shift=split.shape is not None),
-                device=self._device,
-                steps=1_000_000,
-                seed=config.seed,
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-            )
-            self._trainer.warm_up(shape, [self._batch_size(sampled)], self._classes)
+            classes = len(sampled.info.dataset.classes)
+            self._trainer = Trainer(self._config, sampled.info.splits["train"], classes, steps=1_000_000)
+            self._trainer.warm_up([self._batch_size(sampled)])
         return self._trainer
 
 

@@ -13,7 +13,7 @@ from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
 from bench.errors import BenchError, UsageError
-from bench.progress import Doing
+from bench.progress import status
 
 
 def advise(
@@ -63,7 +63,7 @@ def advise(
         raise BenchError(reason)
     fix_arithmetic(config)
     end_by_exception()
-    with Doing() as doing:
+    with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
     best = advice.trials[0].candidate
     given = [f"{name}={value}" for name, value in best.options.items()]

@@ -20,7 +20,7 @@ def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
 
 
 def source_options(resize: int | None, on_corrupt: Literal["fail", "skip"], test_share: float) -> SourceOptions:
-    """How a source of images of many sizes is to be taken."""
+    """How to read a source of images of many sizes."""
     from bench.sources.base import SourceOptions
 
     return build(SourceOptions, resize=resize, on_corrupt=on_corrupt, test_share=test_share)
@@ -36,10 +36,8 @@ def wanted_store(
     how: SourceOptions,
 ) -> tuple[Wanted, dict[str, Any]]:
     """The loader over the dataset, and the given options as they may stand in a record."""
-    from bench.run.stores import Wanted
+    from bench.run.stores import wanted_of
     from bench.sources.registry import open_source
-    from loaders import load
-    from loaders.core.options import parse_options
 
     values: dict[str, str] = {}
     for text in given or []:
@@ -48,12 +46,7 @@ def wanted_store(
             raise UsageError(f"--option {text!r} is not of the form name=value")
         values[name] = value
     check_limit(limit)
-    found = load(loader)
-    options = parse_options(found.Options, values, loader)
-    source = open_source(dataset, data_dir, how)
-    public = options.public()
-    wanted = Wanted(found, options, source, limit, store_folder(data_dir, store_dir))
-    return wanted, {name: public[name] for name in values if name in public}
+    return wanted_of(loader, open_source(dataset, data_dir, how), values, limit, store_folder(data_dir, store_dir))
 
 
 def check_limit(limit: int | None) -> None:
@@ -63,7 +56,7 @@ def check_limit(limit: int | None) -> None:
 
 
 def check_out(formats: str | None, out_dir: Path | None) -> None:
-    """Refuse a ``--format`` of files that nobody asked for."""
+    """Refuse ``--format`` without ``--out``."""
     if formats is not None and out_dir is None:
         raise UsageError("--format goes with --out; the terminal shows the tables in any case")
 
@@ -73,7 +66,7 @@ def chosen_formats(given: str | None, known: Iterable[str]) -> list[str]:
     known = list(known)
     if not given:
         return known
-    wanted = [name.strip() for name in given.split(",") if name.strip()]
-    if unknown := set(wanted) - set(known):
+    chosen = [name.strip() for name in given.split(",") if name.strip()]
+    if unknown := set(chosen) - set(known):
         raise UsageError(f"--format has no {', '.join(sorted(unknown))}; it has: {', '.join(known)}")
-    return wanted
+    return chosen

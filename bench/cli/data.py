@@ -23,7 +23,7 @@ from bench.cli.options import (
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
-from bench.progress import Bar, Steps
+from bench.progress import bar, steps
 
 
 def fetch(
@@ -41,11 +41,11 @@ def fetch(
     if not synthetic and fraction != 1.0:
         raise UsageError("--fraction goes with --synthetic; the official files come whole")
     end_by_exception()
-    with Steps() as steps:
+    with steps() as report:
         if synthetic:
-            source.make_twin(fraction, steps)
+            source.make_twin(fraction, report)
         else:
-            download(source, steps)
+            download(source, report)
     say(f"{dataset}: {'a synthetic twin' if synthetic else 'the official files'} in {source.folder}")
 
 
@@ -68,7 +68,7 @@ def prepare(
     how = source_options(resize, on_corrupt, test_share)
     wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, how)
     end_by_exception()
-    info, written = make(wanted, Bar(), force=force)
+    info, written = make(wanted, bar, force=force)
     for note in wanted.source.notes() if not wanted.source.missing() else ():
         say(f"{wanted.source.name}: {note}")
     skipped = [name for split in info.splits.values() for name in split.skipped]

@@ -12,7 +12,7 @@ from bench.cli.options import Debug, TableFormats
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
-from bench.progress import Doing, err
+from bench.progress import err, status
 
 
 def gradcheck(
@@ -45,7 +45,7 @@ def gradcheck(
         write.check(out_dir)
     end_by_exception()
     made: outcome.Planting | outcome.Outcome
-    with Doing() as doing:
+    with status() as doing:
         made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
     for table in terminal.tables_of(made):
         out.print(table)

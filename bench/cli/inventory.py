@@ -12,7 +12,7 @@ from bench.cli.arguments import store_folder
 from bench.cli.options import DATA, DataDir, Debug, StoreDir
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
-from bench.progress import Bar
+from bench.progress import bar
 
 _LONG_IMPORT_S = 2.0
 
@@ -59,7 +59,7 @@ def doctor(
     end_by_exception()
     findings = list(rounds.examine(data_dir))
     if verify:
-        findings += rounds.verify(store_folder(data_dir, store_dir), Bar())
+        findings += rounds.verify(store_folder(data_dir, store_dir), bar)
     for finding in findings:
         say(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}")
     if any(finding.state == "damaged" for finding in findings):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.records import DigestPart
-from bench.train.batching import BatchStream
 from loaders import Batch, ImageDataset, LoaderFaultError
 from loaders.core.batch import Indices
+from loaders.reading.stream import BatchStream
 from loaders.store.checksums import Comparison, checksums_of
 
 
@@ -30,17 +30,17 @@ def check_samples(dataset: ImageDataset[Any], stream: BatchStream, batches: list
     Raises:
         LoaderFaultError: a sample is not as it was prepared.
     """
-    whole = dataset.split_info.shape is not None
+    one_size = dataset.split_info.shape is not None
     comparison = Comparison(dataset.location, dataset.split, len(dataset))
     pixels, labels = hashlib.sha256(), hashlib.sha256()
-    for images, given, indices in _delivered(stream.epoch(batches), batches, dataset):
+    for images, numbers, indices in _on_host(dataset, stream.epoch(batches), batches):
         pixels.update(images.data)
-        labels.update(given.astype("<i8", copy=False).data)
-        if whole:
-            comparison.add(indices, checksums_of(images), given)
-    if not whole:  # what came were crops: the whole images are hashed where they are read
-        for sums, given, indices in _delivered(stream.checksums(batches), batches, dataset):
-            comparison.add(indices, sums.view("<u8")[:, 0], given)
+        labels.update(numbers.astype("<i8", copy=False).data)
+        if one_size:
+            comparison.add(indices, checksums_of(images), numbers)
+    if not one_size:  # what came were crops: the whole images are hashed where they are read
+        for sums, numbers, indices in _on_host(dataset, stream.checksums(batches), batches):
+            comparison.add(indices, sums.view("<u8")[:, 0], numbers)
     if wrong := comparison.verdict():
         raise LoaderFaultError(
             f"loader {dataset.name} gave wrong data: {wrong}; prepare the store again with --force, and if that does "
@@ -50,11 +50,11 @@ def check_samples(dataset: ImageDataset[Any], stream: BatchStream, batches: list
     return DigestPart(pixels=pixels.hexdigest(), labels=labels.hexdigest(), combined=both.hexdigest())
 
 
-def _delivered(
-    given: Iterator[Batch], wanted: list[Indices], dataset: ImageDataset[Any]
+def _on_host(
+    dataset: ImageDataset[Any], delivered: Iterator[Batch], batches: list[Indices]
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], Indices]]:
     """Images and labels on the host, with the indices that were asked for."""
-    for batch, indices in zip(given, wanted, strict=True):
+    for batch, indices in zip(delivered, batches, strict=True):
         if not len(batch.images) == len(batch.labels) == len(indices):
             raise LoaderFaultError(
                 f"loader {dataset.name} gave {len(batch.images)} images and {len(batch.labels)} labels for "

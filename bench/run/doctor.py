@@ -13,19 +13,21 @@ import torch
 
 from bench.measure.environment import cpu_model
 from bench.measure.gpu.devices import facts
-from bench.run.stores import Progress
+from bench.run.stores import Progress, silent
 from bench.sources.registry import SOURCES, why_missing
 from loaders import ImageDataset, LoaderError, UnavailableError, load, loader_names
 from loaders.registry import UnknownLoaderError
 from loaders.store.checksums import Comparison, image_digest, shortened
 from loaders.store.manifest import MANIFEST, is_other_folder, read_manifest, read_store
 
+State = Literal["ok", "missing", "damaged"]
+
 
 class Finding(NamedTuple):
     """One line of the doctor's table."""
 
     what: str
-    state: Literal["ok", "missing", "damaged"]
+    state: State
     detail: str
 
 
@@ -52,56 +54,56 @@ def why_unavailable(name: str) -> str | None:
     return loader.reason_unavailable(loader.Options())
 
 
-def verify(store_dir: Path, progress: Progress) -> Iterator[Finding]:
+def verify(store_dir: Path, progress: Progress = silent) -> Iterator[Finding]:
     """Read every store below the folder in full and compare its hashes with its manifest."""
     stores = {manifest.parent for manifest in store_dir.rglob(MANIFEST)}
     others = {folder for folder in store_dir.glob("*/*/") if folder.parent not in stores and is_other_folder(folder)}
     for location in sorted(stores | others):
-        name = location.relative_to(store_dir).as_posix()
-        if any(part.startswith(".") for part in location.relative_to(store_dir).parts):
+        relative = location.relative_to(store_dir)
+        if any(part.startswith(".") for part in relative.parts):
             continue  # a half-written store; the next prepare removes it
-        try:
-            info = read_manifest(location)
-            loader = load(info.loader)
-            options = loader.Options.model_validate(info.options)
-            if reason := loader.reason_unavailable(options):
-                yield Finding(f"store {name}", "missing", f"cannot be read here: {reason}")
-                continue
-            read_store(location, info.loader)
-            for split in info.splits:
-                with loader(location, split, options) as dataset:
-                    _compare(dataset, progress)
-        except (UnavailableError, UnknownLoaderError) as error:
-            yield Finding(f"store {name}", "missing", f"cannot be read here: {error}")
-        except (LoaderError, ValueError, OSError) as error:
-            yield Finding(f"store {name}", "damaged", str(error))
-        else:
-            yield Finding(f"store {name}", "ok", f"{info.samples:,} samples as prepared")
+        yield Finding(f"store {relative.as_posix()}", *_state_of(location, progress))
+
+
+def _state_of(location: Path, progress: Progress) -> tuple[State, str]:
+    try:
+        info = read_manifest(location)
+        loader = load(info.loader)
+        options = loader.Options.model_validate(info.options)
+        if reason := loader.reason_unavailable(options):
+            return "missing", f"cannot be read here: {reason}"
+        read_store(location, info.loader)
+        for split in info.splits:
+            with loader(location, split, options) as dataset:
+                _compare(dataset, progress)
+    except (UnavailableError, UnknownLoaderError) as error:
+        return "missing", f"cannot be read here: {error}"
+    except (LoaderError, ValueError, OSError) as error:
+        return "damaged", str(error)
+    return "ok", f"{info.samples:,} samples as prepared"
 
 
 def _compare(dataset: ImageDataset[Any], progress: Progress) -> None:
     pixels, labels = hashlib.sha256(), hashlib.sha256()
     comparison = Comparison(dataset.location, dataset.split, len(dataset))
-    progress.begin(f"verify {dataset.location.name} {dataset.split}", len(dataset))
-    try:
-        ragged = dataset.split_info.shape is None
-        step = 64 if ragged else 1024
+    split = dataset.split_info
+    ragged = split.shape is None
+    step = 64 if ragged else 1024
+    with progress(f"verify {dataset.location.name} {dataset.split}", len(dataset)) as advance:
         for start in range(0, len(dataset), step):
-            part = np.arange(start, min(start + step, len(dataset)))
+            indices = np.arange(start, min(start + step, len(dataset)))
             if ragged:
-                images, given = dataset.whole(part)
+                images, numbers = dataset.whole(indices)
             else:
-                batch = dataset.batch(part)
-                images, given = list(batch.images.cpu().contiguous().numpy()), batch.labels.cpu().numpy()
+                batch = dataset.batch(indices)
+                images, numbers = list(batch.images.cpu().contiguous().numpy()), batch.labels.cpu().numpy()
             digests = b"".join(image_digest(image, ragged=ragged) for image in images)
             pixels.update(digests)
-            labels.update(given.astype("<i8", copy=False).data)
-            comparison.add(part, shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32)), given)
-            progress.advance(len(given))
-    finally:
-        progress.end()
-    wanted, wrong = dataset.split_info, comparison.verdict()
-    if wrong or (pixels.hexdigest(), labels.hexdigest()) != (wanted.pixels_sha256, wanted.labels_sha256):
+            labels.update(numbers.astype("<i8", copy=False).data)
+            comparison.add(indices, shortened(np.frombuffer(digests, np.uint8).reshape(-1, 32)), numbers)
+            advance(len(numbers))
+    wrong = comparison.verdict()
+    if wrong or (pixels.hexdigest(), labels.hexdigest()) != (split.pixels_sha256, split.labels_sha256):
         raise LoaderError(
             f"the {dataset.split} split no longer holds what was written"
             f"{': ' + wrong if wrong else ''}; prepare it again with --force"

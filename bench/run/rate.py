@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-
 from bench.config import RateConfig
-from bench.records import CachePart, RatesPart, Record
+from bench.records import CachePart, Record
 from bench.run.delivered import check_samples
-from bench.run.rates import measure
-from bench.run.runner import Draft, Say, complete, fix_arithmetic
-from bench.run.stores import Progress, Wanted, prepare
-from bench.train.batching import BatchStream, cut, epoch_order
-from loaders.core.batch import Indices
+from bench.run.draft import Draft, complete, prepared
+from bench.run.reading import stream_of
+from bench.run.runner import Say, fix_arithmetic, loader_rates
+from bench.run.stores import Progress, Wanted
+from loaders.reading.stream import cut, epoch_order
 
 
 def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
@@ -25,33 +23,15 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         RunFailedError: anything else; it carries the record.
     """
     fix_arithmetic(config)
-    draft = Draft(config, wanted, torch.device(config.device))
-    return complete(draft, wanted, lambda: _measure(config, wanted, progress, say, draft))
+    return complete(config, wanted, lambda draft: _measure(config, wanted, progress, say, draft))
 
 
 def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:
-    info, _ = prepare(wanted, progress)
-    draft.store(wanted, info)
-    count = info.splits["train"].count
-
-    def draw(repeat: int) -> list[Indices]:
-        batches = cut(epoch_order(count, config.seed, repeat), config.batch_size)
-        return batches[: config.batches] if config.batches else batches
-
-    with (
-        wanted.open("train") as dataset,
-        BatchStream(
-            dataset,
-            workers=config.workers,
-            start_method=config.start_method,
-            prefetch=config.prefetch,
-            size=config.image_size,
-        ) as stream,
-    ):
-        # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
-        alone = not (config.workers or config.prefetch)
-        rates = measure(dataset, stream, draw, config.repeats, beside=alone, size=config.image_size, say=say)
-        check_samples(dataset, stream, draw(0))
-        draft.way(dataset)
-    draft.fields["cache"] = CachePart(wanted="warm", state="unverified", evidence=None)
-    draft.fields["rates"] = RatesPart(**rates._asdict())
+    info = prepared(wanted, progress, draft)
+    batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
+    with wanted.open("train") as dataset, stream_of(dataset, config) as stream:
+        rates = loader_rates(config, dataset, stream, config.batches, config.repeats, say)
+        check_samples(dataset, stream, batches[: config.batches or None])
+        draft.loader = draft.loader.model_copy(update={"way": dataset.way})
+    draft.cache = CachePart(wanted="warm", state="unverified", evidence=None)
+    draft.rates = rates

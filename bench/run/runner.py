@@ -2,117 +2,40 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import traceback
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from bench.config import RunConfig, Settings
-from bench.errors import BenchError, UsageError
+from bench.errors import UsageError
 from bench.measure.cache import CacheWatch
 from bench.measure.clocks import stopwatch_cost
-from bench.measure.environment import environment
 from bench.measure.gpu.nvml import GpuSampler
 from bench.measure.processes import INTERVAL, MemorySampler
 from bench.measure.resources import peak_memory, reset_peak_memory
-from bench.records import (
-    DatasetPart,
-    EpochPart,
-    LoaderPart,
-    RatesPart,
-    Record,
-    ResourcesPart,
-    SetupPart,
-    StorePart,
-)
+from bench.records import CeilingPart, RatesPart, Record, ResourcesPart, SetupPart
 from bench.run import rates
 from bench.run.delivered import check_samples
-from bench.run.epochs import Ceiling, Epochs
+from bench.run.draft import Draft, complete, prepared
+from bench.run.epochs import Epochs, Opened, Trained, energy_of
 from bench.run.reading import Reading
-from bench.run.stores import Progress, Wanted, prepare
-from bench.sentences import sentence
-from bench.train.augment import Transform
-from bench.train.batching import cut, epoch_order
-from bench.train.models import build_model
+from bench.run.stores import Progress, Wanted
 from bench.train.trainer import Trainer
-from loaders import DatasetInfo, ImageDataset, OptionError, SplitInfo, StoreInfo, UnavailableError
+from loaders import ImageDataset
 from loaders.core.batch import Indices
+from loaders.reading.stream import BatchStream, cut, epoch_order
 
 RATE_REPEATS = 3
+LARGEST_GAP = 0.01
+"""Share of the wall time that may lie in no part of the timeline before the epoch is flagged."""
 RESIDENT = "memory is resident, not proportional, which this kernel does not tell: shared pages count in each process"
 Say = Callable[[str], None]
 FILLING: Any = torch.utils.deterministic
 """The module with PyTorch's setting for uninitialised memory, which PyTorch's stubs do not know."""
-
-
-class RunFailedError(BenchError):
-    """A run that ended early; the record says why and holds what had been measured."""
-
-    def __init__(self, record: Record, text: str) -> None:
-        """Args: text is the error in full; the record may be published and hides folders and hosts."""
-        super().__init__(text)
-        self.record = record
-
-
-class Draft:
-    """A record in the making: what is known so far, so that a failed run leaves what it has."""
-
-    def __init__(self, config: Settings, wanted: Wanted, device: torch.device) -> None:
-        self.fields: dict[str, Any] = {
-            "run_id": config.run_id,
-            "config": config,
-            "loader": LoaderPart(name=config.loader, options=wanted.options.public()),
-            "environment": environment(device, wanted.store_dir),
-            "started_at": _now(),
-            "epochs": [],
-            "flags": [],
-            **dict.fromkeys(("error", "dataset", "store", "cache", "setup", "ceiling", "rates", "resources", "digest")),
-        }
-
-    def describe(
-        self, dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int] | None, skipped: int = 0
-    ) -> None:
-        """Note which images the run is about."""
-        self.fields["dataset"] = DatasetPart(
-            name=dataset.name,
-            official=dataset.official,
-            synthetic=dataset.synthetic,
-            limit=dataset.limit,
-            classes=len(dataset.classes),
-            train=counts["train"],
-            test=counts["test"],
-            shape=shape,
-            fingerprint=dataset.fingerprint,
-            resize=dataset.resize,
-            skipped=skipped,
-        )
-
-    def store(self, wanted: Wanted, info: StoreInfo) -> None:
-        """Note dataset and store."""
-        counts = {name: split.count for name, split in info.splits.items()}
-        skipped = sum(len(split.skipped) for split in info.splits.values())
-        self.describe(info.dataset, counts, info.splits["train"].shape, skipped)
-        self.fields["store"] = StorePart(
-            path=wanted.relative,
-            bytes=info.bytes,
-            allocated_bytes=info.allocated_bytes,
-            bytes_per_image=info.bytes / max(info.samples, 1),
-            prepare_s=info.prepare_s,
-            attempts=info.attempts,
-        )
-
-    def way(self, dataset: ImageDataset[Any]) -> None:
-        """Note which way the loader took to its data, where it has several."""
-        self.fields["loader"] = self.fields["loader"].model_copy(update={"way": dataset.way})
-
-    def finish(self, status: str, error: str | None = None) -> Record:
-        """The record as it stands."""
-        return Record(**{**self.fields, "status": status, "error": error, "finished_at": _now()})
 
 
 def resolve_device(name: str) -> torch.device:
@@ -149,7 +72,7 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
     Args:
         config: what to do, with the device resolved.
         wanted: the loader and the dataset.
-        progress: told of a preparation.
+        progress: shows a preparation.
         say: takes one line per epoch.
 
     Returns:
@@ -159,160 +82,107 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
         UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
-    device = torch.device(config.device)
     fix_arithmetic(config)
-    draft = Draft(config, wanted, device)
-    return complete(draft, wanted, lambda: _train(config, wanted, progress, say, device, draft))
+    return complete(config, wanted, lambda draft: _train(config, wanted, progress, say, draft))
 
 
-def complete(draft: Draft, wanted: Wanted, work: Callable[[], None]) -> Record:
-    """Do the work that fills a draft, if the loader is available, and give the record.
-
-    Raises:
-        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
-        RunFailedError: anything else; it carries the record.
-    """
-    try:
-        if reason := wanted.loader.reason_unavailable(wanted.options):
-            if not wanted.source.missing():
-                splits = wanted.splits()
-                counts = {name: len(split) for name, split in splits.items()}
-                draft.describe(wanted.dataset_info(), counts, splits["train"].shape)
-            return draft.finish("unavailable", reason)
-        _check_fit(draft.fields["config"], wanted)
-        work()
-    except UnavailableError as error:
-        return draft.finish("unavailable", publishable(str(error), wanted))
-    except (UsageError, OptionError):
-        raise
-    except Exception as error:
-        text = sentence(error)
-        # Its frames hold the network and batches, on the device too; what it says stays.
-        traceback.clear_frames(error.__traceback__)
-        raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
-    return draft.finish("ok")
-
-
-def shape_of(config: Settings, split: SplitInfo) -> tuple[int, int, int]:
-    """``(C, H, W)`` of the images as the network gets them."""
-    if split.shape is not None:
-        return split.shape
-    assert config.image_size is not None  # `Wanted.image_size` gives one
-    return 3, config.image_size, config.image_size
-
-
-def _check_fit(config: Settings, wanted: Wanted) -> None:
-    """Refuse settings that the loader cannot serve, before anything is prepared."""
-    loader = wanted.loader
-    if isinstance(config, RunConfig) and config.cuda_graphs and config.device != "cuda":
-        raise UsageError("--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out")
-    if loader.device == "cuda" and config.device != "cuda":
-        raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
-    if loader.max_workers is not None and config.workers > loader.max_workers:
-        raise UsageError(f"loader {loader.name} takes at most {loader.max_workers} workers; lower --workers")
-
-
-def publishable(text: str, wanted: Wanted) -> str:
-    """An error as a record may show it: no folder of this machine, and nothing that options keep to themselves."""
-    hidden = {str(wanted.store_dir): "STORES", str(wanted.source.folder): f"DATA/{wanted.source.name}"}
-    hidden |= {str(Path.cwd()): ".", str(Path.home()): "~"}
-    hidden |= dict.fromkeys(wanted.options.private(), "…")
-    for secret in sorted(hidden, key=len, reverse=True):
-        if len(secret) > 1:
-            text = text.replace(secret, hidden[secret])
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # names may have bytes that are no text
-
-
-def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, device: torch.device, draft: Draft) -> None:
-    info, _ = prepare(wanted, progress)
-    draft.store(wanted, info)
-    split, classes = info.splits["train"], len(info.dataset.classes)
-    shape = shape_of(config, split)
-
-    first = cut(epoch_order(split.count, config.seed, 0), config.batch_size)
-    transform = Transform(
-        split.mean, split.std, device=device, channels_last=config.channels_last, shift=split.shape is not None
-    )
-    model = build_model(config.model, classes, shape[1], config.seed, shape[0])
-    trainer = Trainer(
-        model,
-        transform,
-        device=device,
-        steps=config.epochs * len(first),
-        seed=config.seed,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        label_smoothing=config.label_smoothing,
-        channels_last=config.channels_last,
-        amp=config.amp,
-        compiled=config.compile,
-        cuda_graphs=config.cuda_graphs,
-        in_flight=config.in_flight,
-    )
+def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:
+    info = prepared(wanted, progress, draft)
+    count, device = info.splits["train"].count, torch.device(config.device)
+    first = cut(epoch_order(count, config.seed, 0), config.batch_size)
     test = cut(np.arange(info.splits["test"].count), config.batch_size)
+
+    trainer = Trainer(config, info.splits["train"], len(info.dataset.classes), steps=config.epochs * len(first))
     sizes, test_sizes = (sorted({len(b) for b in batches}, reverse=True) for batches in (first, test))
-    trainer.warm_up(shape, sizes, classes, test_sizes)
-    ceiling = Ceiling(trainer, shape, len(first[0]), classes)
-    ceiling.measure(config.ceiling_steps // 2)
+    trainer.warm_up(sizes, test_sizes)
+    # One block of the ceiling before the epochs and one after them, since machines drift.
+    blocks = [steps for steps in (config.ceiling_steps // 2, config.ceiling_steps - config.ceiling_steps // 2) if steps]
+    ceiling_s = [trainer.ceiling(sizes[0], steps) for steps in blocks[:-1]]
     reset_peak_memory(device)
 
+    opened: list[Opened] = []
+    trained: list[Trained] = []
     with Reading(config, wanted) as reading:
         watch = CacheWatch(wanted.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
-            epochs = Epochs(config, info, trainer, reading, watch, sampler, gpu)
-            for part, flags in epochs.run():
-                draft.fields["epochs"].append(part)
-                draft.fields["flags"] += flags
-                say(
-                    f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
-                    f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
-                )
-        draft.way(reading.train)
-        draft.fields["cache"] = watch.part(epochs.read_bytes, epochs.elsewhere_read_bytes)
-        stopwatch_s = stopwatch_cost(trainer.way.timeline()) * len(first)
-        draft.fields["resources"] = _resources(
-            draft.fields["epochs"], epochs.energy_j(), sampler, gpu, device, stopwatch_s
-        )
+            for event in Epochs(config, info, trainer, reading, watch, sampler, gpu).run():
+                if isinstance(event, Opened):
+                    opened.append(event)
+                else:
+                    trained.append(event)
+                    _note(event, draft, say)
+        draft.loader = draft.loader.model_copy(update={"way": reading.train.way})
+        draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
+        stopwatch_s = stopwatch_cost(trainer.transfer.timeline()) * len(first)
+        draft.resources = _resources(trained, sampler, gpu, device, stopwatch_s)
         if sampler.result().resident:
-            draft.fields["flags"].append(RESIDENT)
-        draft.fields["digest"] = check_samples(reading.train, reading.stream, first)
+            draft.flags.append(RESIDENT)
+        draft.digest = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
-            draft.fields["rates"] = _rates(config, reading, split.count)
-        close_s = reading.close()
-    draft.fields["setup"] = SetupPart(open_s=epochs.open_s, first_batch_s=epochs.first_batch_s, close_s=close_s)
-    ceiling.measure(config.ceiling_steps - config.ceiling_steps // 2)
-    draft.fields["ceiling"] = ceiling.part(split.count)
+            draft.rates = loader_rates(config, reading.train, reading.stream, config.rate_batches, RATE_REPEATS)
+        started = time.perf_counter()
+    close_s = time.perf_counter() - started
+    open_s, first_batch_s = opened[0]
+    draft.setup = SetupPart(open_s=open_s, first_batch_s=first_batch_s, close_s=close_s)
+    if blocks:
+        ceiling_s.append(trainer.ceiling(sizes[0], blocks[-1]))
+        a_sample = sum(ceiling_s) / (sum(blocks) * sizes[0])
+        epoch_s = a_sample * count
+        draft.ceiling = CeilingPart(batch_size=sizes[0], block_steps=blocks, block_s=ceiling_s, epoch_s=epoch_s)
 
 
-def _rates(config: RunConfig, reading: Reading, count: int) -> RatesPart:
-    """The loader alone, in this process, beside its plain idiom where that reads in the same way."""
+def _note(event: Trained, draft: Draft, say: Say) -> None:
+    """Keep an epoch's measurements, and tell the user."""
+    part = event.part
+    draft.epochs.append(part)
+    if event.gap > LARGEST_GAP:
+        draft.flags.append(f"epoch {part.index}: {event.gap:.1%} of the wall time is in no part")
+    say(
+        f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
+        f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
+    )
+
+
+def loader_rates(
+    config: Settings,
+    dataset: ImageDataset[Any],
+    stream: BatchStream,
+    batches: int,
+    repeats: int,
+    say: Say = lambda _: None,
+) -> RatesPart:
+    """The loader alone, in this process, beside its format's plain idiom where that reads in the same way.
+
+    Args:
+        config: how it is read.
+        dataset: a split.
+        stream: delivers it.
+        batches: batches of each repetition; 0: all.
+        repeats: how many.
+        say: takes a line for each.
+    """
 
     def draw(repeat: int) -> list[Indices]:
-        return cut(epoch_order(count, config.seed, repeat), config.batch_size)[: config.rate_batches]
+        return cut(epoch_order(len(dataset), config.seed, repeat), config.batch_size)[: batches or None]
 
+    # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
     alone = not (config.workers or config.prefetch)
-    found = rates.measure(reading.train, reading.stream, draw, RATE_REPEATS, beside=alone, size=config.image_size)
-    return RatesPart(**found._asdict())
+    measured = rates.measure(dataset, stream, draw, repeats, beside=alone, size=config.image_size, say=say)
+    return RatesPart(loader=measured.loader, raw=measured.raw, idiom=measured.idiom)
 
 
 def _resources(
-    epochs: list[EpochPart],
-    energy_j: float | None,
-    sampler: MemorySampler,
-    gpu: GpuSampler,
-    device: torch.device,
-    stopwatch_s: float,
+    epochs: list[Trained], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, stopwatch_s: float
 ) -> ResourcesPart:
     seen = sampler.result()
-    groups: dict[str, float] = {}
+    cpu_s: dict[str, float] = {}
     for epoch in epochs:
-        for group, seconds in (epoch.cpu_s or {}).items():
-            groups[group] = groups.get(group, 0.0) + seconds
+        for group, seconds in (epoch.part.cpu_s or {}).items():
+            cpu_s[group] = cpu_s.get(group, 0.0) + seconds
     return ResourcesPart(
-        cpu_s=groups,
-        energy_j=energy_j,
+        cpu_s=cpu_s,
+        energy_j=energy_of(epochs),
         gpu=gpu.result(),
         memory={
             "tree_peak_pss": seen.peak,
@@ -328,7 +198,3 @@ def _resources(
             "stopwatch_s": stopwatch_s,
         },
     )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

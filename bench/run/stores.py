@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
-from loaders import DatasetInfo, DecodeError, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo
+from loaders import DatasetInfo, DecodeError, ImageDataset, LoaderOptions, Split, StoreError, StoreInfo, load
+from loaders.core.options import parse_options
 from loaders.store.manifest import is_empty_folder, read_store
 
 IMAGE_SIZE = 160
-"""Side of the square crops of images of many sizes, where nobody says another."""
-
-
+"""Side of the square crops of images of many sizes, where no other is asked for."""
 _LONGEST = 255
 """Bytes that a name may have; beside a store lie `.<name>.journal` and others of no longer names."""
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows a step of so many samples; its context gives what to call with the samples that were done since the last call.
+
+`bench.progress.bar` is one.
+"""
 
 
 class Wanted(NamedTuple):
@@ -39,13 +46,9 @@ class Wanted(NamedTuple):
         dataset = self.source.store_name + ("" if self.limit is None else f"-limit{self.limit}")
         # Not an instance's values: those may follow the environment.
         defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
-        parts = [self.loader.name]
-        parts += [f"{k}={v}" for k, v in sorted(self.options.stored().items()) if v != defaults.get(k)]
-        return (
-            self.store_dir
-            / _fitting(dataset, _LONGEST)
-            / _fitting(re.sub(r"[^\w.=+-]+", "_", "-".join(parts)), _LONGEST - len("..journal"))
-        )
+        stored = [f"-{k}={v}" for k, v in sorted(self.options.stored().items()) if v != defaults.get(k)]
+        loader = re.sub(r"[^\w.=+-]+", "_", self.loader.name + "".join(stored))
+        return self.store_dir / _fitting(dataset, _LONGEST) / _fitting(loader, _LONGEST - len("..journal"))
 
     @property
     def relative(self) -> str:
@@ -64,26 +67,43 @@ class Wanted(NamedTuple):
 
     def splits(self) -> dict[str, Split]:
         """The source's splits, cut to the limit."""
-        found = self.source.splits()
+        splits = self.source.splits()
         if self.limit is None:
-            return found
-        return {name: LimitedSplit(split, self.limit) for name, split in found.items()}
+            return splits
+        return {name: LimitedSplit(split, self.limit) for name, split in splits.items()}
 
-    def image_size(self, given: int | None) -> int | None:
-        """Side of the crops: as given or the usual one; None for images of one size.
+    def image_size(self, asked: int | None) -> int | None:
+        """Side of the crops: as asked for or the usual one; None for images of one size.
 
         Raises:
             UsageError: a size for images of one size.
         """
         if self.source.ragged:
-            return given or IMAGE_SIZE
-        if given is not None:
-            raise UsageError(f"--image-size {given}: the images of {self.source.name} have one size; leave it out")
+            return asked or IMAGE_SIZE
+        if asked is not None:
+            raise UsageError(f"--image-size {asked}: the images of {self.source.name} have one size; leave it out")
         return None
 
     def open(self, split: str) -> ImageDataset[Any]:
         """The dataset of one split; nothing is opened yet."""
         return self.loader(self.location, split, self.options)
+
+
+def wanted_of(
+    loader: str, source: Source, options: Mapping[str, Any], limit: int | None, stores: Path
+) -> tuple[Wanted, dict[str, Any]]:
+    """The loader over the dataset, and the given options as they may stand in a record.
+
+    Raises:
+        UnknownLoaderError, OptionError: no such loader or option.
+        UnavailableError: the loader cannot be imported.
+    """
+    kind = load(loader)
+    # As text, which alone is no integer: true would be taken for 1.
+    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
+    parsed = parse_options(kind.Options, given, loader)
+    public = parsed.public()
+    return Wanted(kind, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
 
 
 def _fitting(name: str, most: int) -> str:
@@ -95,38 +115,17 @@ def _fitting(name: str, most: int) -> str:
     return data[: most - len(end)].decode(errors="ignore") + end
 
 
-class Progress(Protocol):
-    """Told how far a preparation is."""
-
-    def begin(self, what: str, total: int) -> None:
-        """A step of so many samples begins."""
-
-    def advance(self, samples: int) -> None:
-        """So many more are done."""
-
-    def end(self) -> None:
-        """The step is over, well or not."""
+def silent(step: str, total: int) -> AbstractContextManager[Callable[[int], None]]:  # noqa: ARG001
+    """Show no progress."""
+    return contextlib.nullcontext(lambda _: None)
 
 
-class Silent:
-    """Tells nobody."""
-
-    def begin(self, what: str, total: int) -> None:
-        """Ignored."""
-
-    def advance(self, samples: int) -> None:
-        """Ignored."""
-
-    def end(self) -> None:
-        """Ignored."""
-
-
-def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = False) -> tuple[StoreInfo, bool]:
+def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
     """Make the store unless it is there and whole.
 
     Args:
         wanted: what to prepare.
-        progress: told of every block.
+        progress: shows it.
         force: make it anew in any case.
 
     Returns:
@@ -136,28 +135,30 @@ def prepare(wanted: Wanted, progress: Progress | None = None, *, force: bool = F
         DataError: the source is missing or damaged.
         LoaderError: the store cannot be written, or one is there that must not be used.
     """
-    progress = progress or Silent()
-    location = wanted.location
+    location, source = wanted.location, wanted.source
     if not force and os.path.lexists(location) and not is_empty_folder(location):
-        info = read_store(wanted.location, wanted.loader.name)
-        _check_source(wanted, info)
+        info = read_store(location, wanted.loader.name)
+        # A store outlives its source's files; but if they are there, they must be the ones it was made from.
+        if not source.missing() and wanted.dataset_info() != info.dataset:
+            raise StoreError(
+                f"{location} was prepared from other files than {source.folder} now holds; "
+                "run the same `bench prepare` with --force"
+            )
         return info, False
     dataset, splits = wanted.dataset_info(), wanted.splits()
-    progress.begin(f"prepare {wanted.relative}", sum(len(split) for split in splits.values()))
-    try:
-        written = wanted.loader.prepare(
-            splits,
-            wanted.location,
-            wanted.options,
-            dataset=dataset,
-            progress=progress.advance,
-            on_corrupt=wanted.source.options.on_corrupt,
-            anew=force,
-        )
-    except DecodeError as error:
-        raise with_remedy(error, wanted.source) from None
-    finally:
-        progress.end()
+    with progress(f"prepare {wanted.relative}", sum(len(split) for split in splits.values())) as advance:
+        try:
+            written = wanted.loader.prepare(
+                splits,
+                location,
+                wanted.options,
+                dataset=dataset,
+                progress=advance,
+                on_corrupt=source.options.on_corrupt,
+                anew=force,
+            )
+        except DecodeError as error:
+            raise with_remedy(error, source) from None
     return written, True
 
 
@@ -166,15 +167,3 @@ def with_remedy(error: DecodeError, source: Source) -> DecodeError:
     if not source.ragged:
         return error
     return DecodeError(f"{error}; mend or remove it, or leave such files out by --on-corrupt skip")
-
-
-def _check_source(wanted: Wanted, info: StoreInfo) -> None:
-    """A store outlives its source's files; but if they are there, they must be the ones it was made from."""
-    if wanted.source.missing():
-        return
-    now = wanted.dataset_info()
-    if now != info.dataset:
-        raise StoreError(
-            f"{wanted.location} was prepared from other files than {wanted.source.folder} now holds; "
-            "run the same `bench prepare` with --force"
-        )

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.progress import Bar, err
+from bench.progress import bar, err
 from bench.records import write_record
 from bench.sweep.folder import Folder
 
@@ -49,9 +49,9 @@ class Subject(_Strict):
 
     def wanted(self) -> Wanted:
         """The loader over the dataset."""
+        from bench.run.stores import wanted_of
         from bench.sources.base import SourceOptions
         from bench.sources.registry import open_source
-        from bench.sweep.plan import wanted_of
 
         config = self.config
         source = open_source(self.dataset, self.data, SourceOptions.model_validate(config.source))
@@ -67,7 +67,8 @@ class RunsTask(_Strict):
 
     def perform(self, note: Note) -> None:
         """Raise as the first run that fails: what it leaves behind is not known, so that no other follows."""
-        from bench.run.runner import RunFailedError, run
+        from bench.run.draft import RunFailedError
+        from bench.run.runner import run
 
         for number, subject in enumerate(self.runs):
             flags = [FLAG] if number else []
@@ -76,7 +77,7 @@ class RunsTask(_Strict):
                 print_into(Folder(self.out).log(subject.config.run_id))
             with settings_restored():
                 try:
-                    record, failure = run(subject.config, subject.wanted(), Bar(), err.print), None
+                    record, failure = run(subject.config, subject.wanted(), bar, err.print), None
                 except RunFailedError as error:
                     record, failure = error.record, error
                 write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
@@ -94,7 +95,7 @@ class PrepareTask(_Strict):
         """Raise as `prepare`."""
         from bench.run.stores import prepare
 
-        prepare(self.subject.wanted(), Bar())
+        prepare(self.subject.wanted(), bar)
 
 
 class TwinTask(_Strict):

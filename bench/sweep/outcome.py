@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from bench.errors import BenchError
 from bench.records import DatasetPart, LoaderPart, Record
+from bench.run.draft import described, publishable
 from bench.sweep.plan import Run
 from bench.sweep.process import Ended
 
@@ -91,18 +92,8 @@ def _dataset(run: Run) -> DatasetPart | None:
         info, splits = wanted.dataset_info(), wanted.splits()
     except BenchError:  # damaged files are what the error is about
         return None
-    return DatasetPart(
-        name=info.name,
-        official=info.official,
-        synthetic=info.synthetic,
-        limit=info.limit,
-        classes=len(info.classes),
-        train=len(splits["train"]),
-        test=len(splits["test"]),
-        shape=splits["train"].shape,
-        fingerprint=info.fingerprint,
-        resize=info.resize,
-    )
+    counts = {name: len(split) for name, split in splits.items()}
+    return described(info, counts, splits["train"].shape)
 
 
 def reason(ended: Ended, log: str, timeout_s: float) -> str:
@@ -130,8 +121,6 @@ def log_tail(path: Path, run: Run) -> str:
 
 def public_text(text: str, run: Run) -> str:
     """Text without folders of this machine, and without the loader's secret options."""
-    from bench.run.runner import publishable  # its imports take seconds, which only a failure costs
-
     if run.wanted is not None:
         text = publishable(text, run.wanted)
     names = {platform.node()}

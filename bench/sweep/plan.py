@@ -12,13 +12,12 @@ import torch
 
 from bench.config import RunConfig, build
 from bench.errors import UsageError
-from bench.run.stores import Wanted
+from bench.run.stores import Wanted, wanted_of
 from bench.sources.base import Source, SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
 from bench.sweep.config import ALL, Block, SweepFile
-from loaders import OptionError, UnavailableError, load, loader_names
-from loaders.core.options import parse_options
+from loaders import OptionError, UnavailableError, loader_names
 
 
 class Folders(NamedTuple):
@@ -64,23 +63,6 @@ class Plan(NamedTuple):
     def runs(self) -> list[Run]:
         """All runs, in their order."""
         return [run for members in self.rounds for run in members]
-
-
-def wanted_of(
-    loader: str, source: Source, options: Mapping[str, Any], limit: int | None, stores: Path
-) -> tuple[Wanted, dict[str, Any]]:
-    """The loader over the dataset, and the given options as they may stand in a record.
-
-    Raises:
-        UnknownLoaderError, OptionError: no such loader or option.
-        UnavailableError: the loader cannot be imported.
-    """
-    found = load(loader)
-    # A boolean as text, which no option of numbers takes: true would be 1.
-    values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
-    parsed = parse_options(found.Options, values, loader)
-    public = parsed.public()
-    return Wanted(found, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
 
 
 def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Plan:

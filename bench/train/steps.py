@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -47,24 +47,11 @@ def _cosine(start: float, end: float, part: float) -> float:
     return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
 
 
-class Optimiser(Protocol):
-    """SGD with Nesterov momentum."""
-
-    def aim(self, lr: float, momentum: float) -> None:
-        """Set what the next step goes by."""
-
-    def step(self) -> None:
-        """Update the parameters from their gradients."""
-
-    def saved(self) -> Restore:
-        """Keep what the steps so far have left; gives what brings it back."""
-
-
-class EagerSGD:
-    """PyTorch's own."""
+class EagerSGD(torch.optim.SGD):
+    """PyTorch's SGD with Nesterov momentum."""
 
     def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
-        self._optimiser = torch.optim.SGD(
+        super().__init__(
             model.parameters(),
             lr=cycle.lr,
             momentum=cycle.momentum,
@@ -73,21 +60,16 @@ class EagerSGD:
         )
 
     def aim(self, lr: float, momentum: float) -> None:
-        """Plain numbers, that PyTorch hands to its kernels."""
-        self._optimiser.param_groups[0].update(lr=lr, momentum=momentum)
-
-    def step(self) -> None:
-        """Update the parameters."""
-        self._optimiser.step()
+        """Set what the next step goes by."""
+        self.param_groups[0].update(lr=lr, momentum=momentum)
 
     def saved(self) -> Restore:
-        """Copies of the momenta, if there are any yet."""
-        state = self._optimiser.state
-        kept = {p: {key: value.clone() for key, value in values.items()} for p, values in state.items()}
+        """Copy the momenta, if there are any yet; gives what restores them."""
+        kept = {p: {key: value.clone() for key, value in values.items()} for p, values in self.state.items()}
 
         def restore() -> None:
-            state.clear()
-            state.update(kept)
+            self.state.clear()
+            self.state.update(kept)
 
         return restore
 
@@ -106,7 +88,7 @@ class DeviceSGD:
         self._down, self._momentum = torch.zeros((), device=device), torch.zeros((), device=device)
 
     def aim(self, lr: float, momentum: float) -> None:
-        """Two numbers that travel as arguments of a kernel, and take their turn among the steps."""
+        """Set what the next step goes by: two numbers that travel as arguments of a kernel, in turn with the steps."""
         self._down.fill_(-lr)
         self._momentum.fill_(momentum)
 
@@ -125,7 +107,7 @@ class DeviceSGD:
         torch._foreach_add_(self._parameters, list(torch._foreach_mul(change, self._down)))
 
     def saved(self) -> Restore:
-        """Copies of the momenta, which go back to where a capture reads them."""
+        """Copy the momenta; gives what restores them, where a capture reads them."""
         kept = [momentum.clone() for momentum in self._momenta]
 
         def restore() -> None:
@@ -142,7 +124,9 @@ class Step:
         taken: steps so far: the place in the cycle.
     """
 
-    def __init__(self, model: nn.Module, forward: Forward, loss: Loss, optimiser: Optimiser, cycle: Cycle) -> None:
+    def __init__(
+        self, model: nn.Module, forward: Forward, loss: Loss, optimiser: EagerSGD | DeviceSGD, cycle: Cycle
+    ) -> None:
         """Args: forward ends in the model, whose parameters the optimiser updates."""
         self._model, self._forward, self._loss = model, forward, loss
         self._optimiser, self._cycle = optimiser, cycle
@@ -207,13 +191,13 @@ class Captured:
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """As `Step`."""
-        given = (images, labels, drawn)
-        if any(have.shape != want.shape for have, want in zip(given, self._inputs, strict=True)):
+        pairs = list(zip(self._inputs, (images, labels, drawn), strict=True))
+        if any(mine.shape != theirs.shape for mine, theirs in pairs):
             return self._step(images, labels, drawn)
         # The graph reads fixed addresses. A copy on the device costs microseconds, and spares a graph for each place
         # that batches come from.
-        for want, have in zip(self._inputs, given, strict=True):
-            want.copy_(have)
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
         self._step.aim()
         self._graph.replay()
         return self._loss

@@ -5,20 +5,72 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
-from bench.measure.clocks import DeviceTimeline
-from bench.train.carrier import Carrier, Event
+from bench.measure.clocks import DeviceTimeline, Mark, Queue
 
 Tensors = tuple[torch.Tensor, ...]
 
 _ALIGNMENT = 256
 """Bytes; what begins at such an address is read in the widest words."""
+
+
+class Event(Protocol):
+    """A point in a queue of the device."""
+
+    def synchronize(self) -> None:
+        """Block the host until the device has reached it."""
+
+
+class CudaDevice:
+    """What the transfer needs of a CUDA device: a stream of its own for the copies, the current stream for computing.
+
+    Only ``Event.synchronize`` lets the host wait. The transfer frees no memory while something is under way in it, so
+    the caching allocator, which knows only the stream that a tensor was made on, need not be told of the second one
+    (``Tensor.record_stream``).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._copies = torch.cuda.Stream(device)
+
+    def locked(self, size: int) -> torch.Tensor:
+        """So many bytes of page-locked host memory; only from there is a copy asynchronous."""
+        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+    def there(self, size: int) -> torch.Tensor:
+        """So many bytes of the computing stream's pool; what was queued for computing before may still use them."""
+        return torch.empty(size, dtype=torch.uint8, device=self._device)
+
+    def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Queue a copy from either side to the device, behind the other copies."""
+        with torch.cuda.stream(self._copies):
+            target.copy_(source, non_blocking=True)
+
+    def record(self, queue: Queue) -> Event:
+        """A point behind everything that is in the queue now."""
+        # A host that waits for such an event sleeps, so that the wait is not counted as work of the processor.
+        event = torch.cuda.Event(blocking=True)
+        event.record(self._stream(queue))
+        return event
+
+    def hold(self, queue: Queue, event: Event) -> None:
+        """Let what is put into the queue from now on wait for the event (``cudaStreamWaitEvent``)."""
+        assert isinstance(event, torch.cuda.Event)
+        self._stream(queue).wait_event(event)
+
+    def mark(self, queue: Queue) -> Mark:
+        """As ``record``, for the clock."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(self._stream(queue))
+        return event
+
+    def _stream(self, queue: Queue) -> torch.cuda.Stream:
+        return self._copies if queue == "copies" else torch.cuda.current_stream(self._device)
 
 
 class _Kind(NamedTuple):
@@ -50,18 +102,18 @@ class _Slot:
     """Memory for one batch on both sides.
 
     Attributes:
-        found: the tensors, where computing finds them.
+        arrived: the tensors on the device.
         busy: behind it, nothing is under way in this memory and nobody reads it.
         lent: the batch has been sent and not yet computed with.
     """
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
+    def __init__(self, device: CudaDevice) -> None:
+        self._device = device
         self._locked = self._there = torch.empty(0, dtype=torch.uint8)
         self._kinds: list[_Kind] = []
         self._loaded: list[torch.Tensor] = []
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.found: list[torch.Tensor] = []
+        self.arrived: list[torch.Tensor] = []
         self.busy: Event | None = None
         self.lent = False
 
@@ -75,20 +127,20 @@ class _Slot:
         """Copy a batch into the page-locked memory."""
         self.wait()
         self.arrange([_kind(tensor) for tensor in tensors])
-        for place, tensor in zip(self._loaded, tensors, strict=True):
-            place.copy_(tensor)
+        for memory, tensor in zip(self._loaded, tensors, strict=True):
+            memory.copy_(tensor)
 
     def launch(self, watch: DeviceTimeline) -> None:
         """Queue the copies of what was loaded."""
         try:
             with watch.copying:
                 for source, target in self._copies:
-                    self._carrier.copy(source, target)
+                    self._device.copy(source, target)
         finally:
-            self.busy = self._carrier.record("copies")  # after an error too: something may be under way
+            self.busy = self._device.record("copies")  # after an error too: something may be under way
 
     def arrange(self, kinds: list[_Kind]) -> None:
-        """Find places for tensors; takes more memory only for more bytes than ever before."""
+        """Find memory for tensors; takes more memory only for more bytes than ever before."""
         if kinds == self._kinds:
             return
         starts = [0, *itertools.accumulate(kind.size for kind in kinds)]
@@ -97,79 +149,68 @@ class _Slot:
         # Memory outlives a pass in inference mode, where tensors are made that cannot be written to later.
         with torch.inference_mode(False):
             if starts[-1] > self._locked.numel():
-                self._locked = self._carrier.locked(starts[-1])
+                self._locked = self._device.locked(starts[-1])
             if turned[-1] > self._there.numel():
-                self._there = self._carrier.there(turned[-1])
-                self._carrier.hold("copies", self._carrier.record("computing"))
+                self._there = self._device.there(turned[-1])
+                self._device.hold("copies", self._device.record("computing"))
             self._loaded = [kind.view(self._locked, start) for kind, start in zip(kinds, starts, strict=False)]
             self._copies = [(self._locked[: starts[-1]], self._there[: starts[-1]])]
-            self.found = []
+            self.arrived = []
             for kind, start, behind in zip(kinds, starts, turned, strict=False):
-                arrived = kind.view(self._there, start)
+                tensor = kind.view(self._there, start)
                 if kind.last:
                     ordered = kind._replace(last=False).view(self._there, behind)
-                    self._copies.append((arrived, ordered))
-                    arrived = ordered
-                self.found.append(arrived)
+                    self._copies.append((tensor, ordered))
+                    tensor = ordered
+                self.arrived.append(tensor)
         self._kinds = kinds
 
 
-class _Arrival:
-    """A batch on its way: inside the context computing waits for it, afterwards its memory goes back."""
-
-    def __init__(self, carrier: Carrier, slot: _Slot, tensors: Tensors) -> None:
-        self._carrier, self._slot, self._tensors = carrier, slot, tensors
-
-    def __enter__(self) -> Tensors:
-        if self._slot.busy is not None:
-            self._carrier.hold("computing", self._slot.busy)
-        return self._tensors
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._slot.busy = self._carrier.record("computing")  # behind the copy, which computing has waited for
-        self._slot.lent = False
-
-
-class Staging:
-    """The way to a device beside the host: slots that take turns, each with memory on both sides.
+class Transfer:
+    """Brings batches to where the network is: by slots that take turns, each with memory on both sides.
 
     The host copies a batch into a slot's page-locked memory, the queue of the copies brings it over, and computing
     waits for that on the device. The host waits only where it comes to a slot whose batch is still computed with.
     No thread is started and nothing is read ahead: fetching, sending and computing stay intervals of the host that
     follow each other, while the device works on what the last ones left it.
+
+    Where there is no device beside the host, there are no slots, and batches are passed on.
     """
 
-    def __init__(self, carrier: Carrier, in_flight: int) -> None:
+    def __init__(self, device: CudaDevice | None, in_flight: int = 0) -> None:
         """Allocate nothing yet.
 
         Args:
-            carrier: the device.
+            device: where the network is; None: on the host.
             in_flight: slots: how many batches may be on their way or in use at once.
         """
-        self._carrier = carrier
-        self._slots = [_Slot(carrier) for _ in range(in_flight)]
+        self._device = device
+        self._slots = [] if device is None else [_Slot(device) for _ in range(in_flight)]
         self._turn = 0
 
     def reserve(self, batch: Sequence[tuple[Sequence[int], torch.dtype]]) -> None:
-        """Allocate every slot, with room for images in either memory order."""
+        """Allocate every slot for batches of these shapes and types, with room for images in either memory order."""
         self.drain()
         for slot in self._slots:
             slot.arrange([_Kind(torch.Size(shape), dtype, len(shape) == 4) for shape, dtype in batch])
 
     def room(self) -> None:
-        """Wait until the next slot is free, that is, until the device has computed with its batch."""
-        self._slots[self._turn].wait()
+        """Wait until the device has computed with the next slot's batch; that counts as computing."""
+        if self._slots:
+            self._slots[self._turn].wait()
 
     def send(self, tensors: Tensors, watch: DeviceTimeline) -> AbstractContextManager[Tensors]:
-        """Put what lies on the host into the next slot and on its way; what lies on the device is passed on.
+        """Put what lies on the host into the next slot and on its way; what is there already is passed on.
+
+        What computes with the tensors belongs into the context. Images come out in ``[B, C, H, W]`` order: decoders
+        give channels-last memory, and changing that is a loader's cost, not the network's. The memory is used again for
+        a later batch: whoever keeps something must copy it.
 
         Raises:
             RuntimeError: every slot is on its way to somebody who has not computed with it yet.
         """
         going = [tensor for tensor in tensors if tensor.is_cpu]
-        if not going:
+        if self._device is None or not going:
             return contextlib.nullcontext(tuple(tensor.contiguous() for tensor in tensors))
         slot = self._slots[self._turn]
         if slot.lent:
@@ -178,9 +219,20 @@ class Staging:
         slot.launch(watch)
         slot.lent = True
         self._turn = (self._turn + 1) % len(self._slots)
-        found = iter(slot.found)
-        there = tuple(next(found) if tensor.is_cpu else tensor.contiguous() for tensor in tensors)
-        return _Arrival(self._carrier, slot, there)
+        arrived = iter(slot.arrived)
+        there = tuple(next(arrived) if tensor.is_cpu else tensor.contiguous() for tensor in tensors)
+        return self._computing(self._device, slot, there)
+
+    @contextlib.contextmanager
+    def _computing(self, device: CudaDevice, slot: _Slot, tensors: Tensors) -> Iterator[Tensors]:
+        """Let computing wait for a batch on its way; afterwards its memory is free for the next one."""
+        if slot.busy is not None:
+            device.hold("computing", slot.busy)
+        try:
+            yield tensors
+        finally:
+            slot.busy = device.record("computing")  # behind the copy, which computing has waited for
+            slot.lent = False
 
     def drain(self) -> None:
         """Wait for every copy and every use; all slots are free then, even where waiting brought an error."""
@@ -191,5 +243,10 @@ class Staging:
                 slot.busy, slot.lent = None, False
 
     def timeline(self) -> DeviceTimeline:
-        """A timeline of both queues."""
-        return DeviceTimeline(self._carrier.mark)
+        """A timeline of both queues; one that notes nothing where there is no device beside the host."""
+        return DeviceTimeline(None if self._device is None else self._device.mark)
+
+
+def transfer_to(device: torch.device, in_flight: int) -> Transfer:
+    """The transfer to a device, with so many batches on it at once."""
+    return Transfer(CudaDevice(device), in_flight) if device.type == "cuda" else Transfer(None)

@@ -1,0 +1,153 @@
+"""A record in the making: what is known of a run so far, so that a failed one leaves what it had measured."""
+
+from __future__ import annotations
+
+import datetime
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ConfigDict
+
+from bench.config import RateConfig, RunConfig
+from bench.errors import BenchError, UsageError
+from bench.measure.environment import environment
+from bench.records import DatasetPart, LoaderPart, Record, StorePart
+from bench.run.stores import Progress, Wanted, prepare
+from bench.sentences import sentence
+from loaders import DatasetInfo, OptionError, StoreInfo, UnavailableError
+
+
+class RunFailedError(BenchError):
+    """A run that ended early; the record says why and holds what had been measured."""
+
+    def __init__(self, record: Record, text: str) -> None:
+        """Args: text is the error in full; the record may be published and hides folders and hosts."""
+        super().__init__(text)
+        self.record = record
+
+
+class Draft(Record):
+    """A record in the making: its parts are None until the run sets them."""
+
+    model_config = ConfigDict(frozen=False)
+
+    def finish(self, status: Literal["ok", "failed", "unavailable"], error: str | None = None) -> Record:
+        """The record as it stands."""
+        return Record(**{**dict(self), "status": status, "error": error, "finished_at": _now()})
+
+
+def _begin(config: RunConfig | RateConfig, wanted: Wanted) -> Draft:
+    return Draft(
+        run_id=config.run_id,
+        status="failed",
+        error=None,
+        config=config,
+        dataset=None,
+        loader=LoaderPart(name=config.loader, options=wanted.options.public()),
+        store=None,
+        environment=environment(torch.device(config.device), wanted.store_dir),
+        cache=None,
+        setup=None,
+        ceiling=None,
+        rates=None,
+        epochs=[],
+        resources=None,
+        digest=None,
+        flags=[],
+        started_at=_now(),
+        finished_at="",
+    )
+
+
+def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
+    """Prepare the store unless it is there, and note what it holds and costs."""
+    info, _ = prepare(wanted, progress)
+    counts = {name: split.count for name, split in info.splits.items()}
+    skipped = sum(len(split.skipped) for split in info.splits.values())
+    draft.dataset = described(info.dataset, counts, info.splits["train"].shape, skipped)
+    draft.store = StorePart(
+        path=wanted.relative,
+        bytes=info.bytes,
+        allocated_bytes=info.allocated_bytes,
+        bytes_per_image=info.bytes / max(info.samples, 1),
+        prepare_s=info.prepare_s,
+        attempts=info.attempts,
+    )
+    return info
+
+
+def described(
+    dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int] | None, skipped: int = 0
+) -> DatasetPart:
+    """Which images a run is about."""
+    return DatasetPart(
+        name=dataset.name,
+        official=dataset.official,
+        synthetic=dataset.synthetic,
+        limit=dataset.limit,
+        classes=len(dataset.classes),
+        train=counts["train"],
+        test=counts["test"],
+        shape=shape,
+        fingerprint=dataset.fingerprint,
+        resize=dataset.resize,
+        skipped=skipped,
+    )
+
+
+def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Draft], None]) -> Record:
+    """Do the work that fills a draft, if the loader is available, and give the record.
+
+    Raises:
+        UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
+        RunFailedError: anything else; it carries the record.
+    """
+    draft = _begin(config, wanted)
+    try:
+        if reason := wanted.loader.reason_unavailable(wanted.options):
+            if not wanted.source.missing():
+                splits = wanted.splits()
+                counts = {name: len(split) for name, split in splits.items()}
+                draft.dataset = described(wanted.dataset_info(), counts, splits["train"].shape)
+            return draft.finish("unavailable", reason)
+        _check_fit(config, wanted)
+        work(draft)
+    except UnavailableError as error:
+        return draft.finish("unavailable", publishable(str(error), wanted))
+    except (UsageError, OptionError):
+        raise
+    except Exception as error:
+        text = sentence(error)
+        # Its frames hold the network and batches, on the device too; what it says stays.
+        traceback.clear_frames(error.__traceback__)
+        raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
+    return draft.finish("ok")
+
+
+def _check_fit(config: RunConfig | RateConfig, wanted: Wanted) -> None:
+    """Refuse settings that the loader cannot serve, before anything is prepared."""
+    loader = wanted.loader
+    if isinstance(config, RunConfig) and config.cuda_graphs and config.device != "cuda":
+        raise UsageError("--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out")
+    if loader.device == "cuda" and config.device != "cuda":
+        raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
+    if loader.max_workers is not None and config.workers > loader.max_workers:
+        raise UsageError(f"loader {loader.name} takes at most {loader.max_workers} workers; lower --workers")
+
+
+def publishable(text: str, wanted: Wanted) -> str:
+    """An error as a record may show it: no folder of this machine, and nothing that options keep to themselves."""
+    hidden = {str(wanted.store_dir): "STORES", str(wanted.source.folder): f"DATA/{wanted.source.name}"}
+    hidden |= {str(Path.cwd()): ".", str(Path.home()): "~"}
+    hidden |= dict.fromkeys(wanted.options.private(), "…")
+    for secret in sorted(hidden, key=len, reverse=True):
+        if len(secret) > 1:
+            text = text.replace(secret, hidden[secret])
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # names may have bytes that are no text
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
