@@ -12,11 +12,14 @@ import torch
 
 from bench.advise.advise import Advice
 from bench.advise.candidates import CANDIDATES, Candidate, Way, candidates
+from bench.advise.trial import Bench as Trials
 from bench.advise.trial import Trial
 from bench.advise.words import table
+from bench.config import RunConfig
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
 from bench.sources.image_folder import survey
+from bench.stats.intervals import mean_interval
 from tests.command import Bench
 from tests.ragged_samples import RaggedSamples, write_folder
 from tests.sweeps import install
@@ -50,21 +53,28 @@ def test_a_plug_in_that_declares_itself_is_a_candidate(tmp_path: Path, monkeypat
     assert labels[-1] == "trouble"
 
 
-def trial(label: str, seconds: list[float], prepare_s: float, stall: float = 0.0) -> Trial:
-    """Of 1000 training images and 500 others; training waits for a share of its time."""
-    stalls = [stall * each for each in seconds]
-    return Trial(Candidate(label, {}, (Way(),)), Way(), 1000, 500, prepare_s, 100.0, seconds, stalls, 1000.0)
+def trial(label: str, epochs_s: list[float], prepare_s: float, stall: float = 0.0) -> Trial:
+    """Training waits for a share of its time."""
+    epoch_s = mean_interval(epochs_s).above_zero
+    return Trial(Candidate(label, {}, (Way(),)), Way(), epoch_s, stall * epoch_s.mean, prepare_s, 150_000, 1000.0)
 
 
-def test_a_trial_is_scaled_to_the_whole() -> None:
-    slow, quick = trial("filesystem", [0.02, 0.02, 0.02], 0.0), trial("mmap", [0.009, 0.011, 0.010], 0.004, 0.5)
-    assert (slow.epoch_s.mean, quick.epoch_s.mean) == (pytest.approx(20), pytest.approx(10))
-    assert quick.stall_s == pytest.approx(5)
-    assert quick.prepare_s == pytest.approx(6)
-    assert quick.store_bytes == 150_000
+def test_a_trial_is_scaled_to_the_whole(tmp_path: Path) -> None:
+    config = RunConfig(loader="memory", dataset="digits", batch_size=16, device="cpu", threads=1)
+    bench, candidate = Trials(config, Digits(tmp_path), tmp_path / "stores"), Candidate("memory", {}, (Way(),))
+    with bench.sampled(candidate, 64) as sampled:
+        tried = bench.attempt(candidate, sampled, Way(), 0.1)
+    assert tried.prepare_s == pytest.approx(sampled.info.prepare_s * 1797 / 128)
+    assert tried.store_bytes == pytest.approx(sampled.info.allocated_bytes * 1797 / 128)
+    assert 0 <= tried.stall_s < tried.epoch_s.mean
+    assert not list((tmp_path / "stores").iterdir())
+
+
+def test_what_is_prepared_must_pay() -> None:
+    slow, quick = trial("filesystem", [20.0, 20.0, 20.0], 0.0), trial("mmap", [9.0, 11.0, 10.0], 6.0)
     assert quick.break_even(slow) == pytest.approx(0.6)
     assert (slow.break_even(slow), quick.break_even(None)) == (None, None)
-    assert trial("hdf5", [0.03] * 3, 0.0).break_even(slow) is None
+    assert trial("hdf5", [30.0] * 3, 0.0).break_even(slow) is None
     advice = Advice(1.0, [quick, slow], 1, [], [], [])
     assert advice.baseline is slow
     assert Advice(1.0, [quick], 1, [], [], []).baseline is None
@@ -74,9 +84,9 @@ def test_a_trial_is_scaled_to_the_whole() -> None:
 def test_the_table_s_neighbours_give_the_third() -> None:
     """Of the trials as they are shown, of which the best, and so the baseline, may have been measured again."""
     trials = [
-        trial("mmap", [0.3, 0.5, 0.2], 2.0, 0.1),
-        trial("filesystem", [0.6, 0.5, 0.9], 2.0, 0.5),
-        trial("hdf5", [0.7, 0.7, 2.0], 2.0, 0.9),
+        trial("mmap", [300.0, 500.0, 200.0], 3000.0, 0.1),
+        trial("filesystem", [600.0, 500.0, 900.0], 3000.0, 0.5),
+        trial("hdf5", [700.0, 700.0, 2000.0], 3000.0, 0.9),
     ]
     columns = table(Advice(1.0, trials, 1, [], [], [])).columns
     rows = list(zip(*([str(cell) for cell in column.cells] for column in columns), strict=True))

@@ -28,7 +28,7 @@ from bench.sweep.config import read_sweep
 from bench.sweep.data import missing_twins
 from bench.sweep.estimate import START_S, Durations
 from bench.sweep.folder import Folder, elsewhere
-from bench.sweep.job import EnvironmentTask, Job, TwinTask, perform, settings_restored
+from bench.sweep.job import EnvironmentTask, Job, TwinTask, clean_up, perform
 from bench.sweep.outcome import empty_record, judged, log_tail, now, reason
 from bench.sweep.plan import Folders, Run, make_plan
 from bench.sweep.process import Ended, oom_kills, started
@@ -118,12 +118,12 @@ def test_what_a_run_leaves_to_the_next_is_set_back() -> None:
     threads, seed, state = torch.get_num_threads(), torch.initial_seed(), torch.get_rng_state()
     torch.manual_seed(seed)
     drawn = torch.rand(3)
-    with settings_restored():
-        torch.set_num_threads(threads + 1)
-        torch.manual_seed(7)
-        cycle: list[object] = []
-        cycle.append(cycle)
-        del cycle
+    torch.set_num_threads(threads + 1)
+    torch.manual_seed(7)
+    cycle: list[object] = []
+    cycle.append(cycle)
+    del cycle
+    clean_up(threads, seed)
     assert (torch.get_num_threads(), torch.initial_seed()) == (threads, seed)
     assert torch.equal(torch.rand(3), drawn)
     assert gc.collect() == 0

@@ -104,12 +104,12 @@ def advise(
     if ceiling_s is None or not trials:
         raise BenchError(f"nothing could be tried: {'; '.join(why for _, why in refused)}")
     trials.sort(key=lambda trial: trial.total_s(epochs))
-    finalists = trials[:_FINALISTS]
+    finalists, images = trials[:_FINALISTS], sum(map(len, source.splits().values()))
     for number, best in enumerate(finalists):
         # The quickest of many trials was lucky, too, and a small sample lies in the processor's cache: what is said of
         # the best must come from measuring them again, with more images.
         left = (end - time.perf_counter()) / (len(finalists) - number)
-        more = int(min(_MORE * sample, max(sample, _PREPARING_SHARE * left / best.image_prepare_s / 2)))
+        more = int(min(_MORE * sample, max(sample, _PREPARING_SHARE * left * images / best.prepare_s / 2)))
         doing(f"preparing a larger sample for {best.candidate.label}")
         began = time.perf_counter()
         try:

@@ -35,41 +35,18 @@ class Sampled(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a candidate did in one way of reading a sample, and what it would cost with the whole data."""
+    """What a candidate would cost with the whole data, by what it did in one way of reading a sample."""
 
     candidate: Candidate
     way: Way
-    train: int
-    test: int
-    """Images of the whole data."""
-    image_prepare_s: float
-    image_bytes: float
-    """Seconds of preparation and bytes of the store, per image."""
-    image_s: list[float]
-    image_stall_s: list[float]
-    """Seconds of training and of waiting for data in it, per image, of each block."""
+    epoch_s: Interval
+    """Of a training epoch, with the 95% interval over blocks."""
+    stall_s: float
+    """The part of it in which training waits for data."""
+    prepare_s: float
+    store_bytes: float
     rate: float
     """Images/s without training."""
-
-    @property
-    def epoch_s(self) -> Interval:
-        """Seconds of a training epoch, with the 95% interval over blocks."""
-        return mean_interval([seconds * self.train for seconds in self.image_s]).above_zero
-
-    @property
-    def stall_s(self) -> float:
-        """Seconds of an epoch in which training waits for data."""
-        return self.train * statistics.fmean(self.image_stall_s)
-
-    @property
-    def prepare_s(self) -> float:
-        """Seconds of the preparation."""
-        return self.image_prepare_s * (self.train + self.test)
-
-    @property
-    def store_bytes(self) -> float:
-        """Bytes of the store."""
-        return self.image_bytes * (self.train + self.test)
 
     def total_s(self, epochs: int) -> float:
         """Seconds of preparation and so many epochs."""
@@ -87,7 +64,6 @@ class Bench:
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
         """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
-        self._train, self._test = (len(source.splits()[name]) for name in ("train", "test"))
         self._trainer: Trainer | None = None
 
     @contextlib.contextmanager
@@ -136,16 +112,16 @@ class Bench:
             count = _batches(seconds * 3 / 4 / BLOCKS, batch_s)
             with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
                 blocks = [train(_full_batches(images, size, count, block), block) for block in range(1, BLOCKS + 1)]
-        samples = sum(split.count for split in sampled.info.splits.values())
+        train, test = (len(self._source.splits()[name]) for name in ("train", "test"))
+        scale = (train + test) / sum(split.count for split in sampled.info.splits.values())
+        stalls = [(block.host.fetch.seconds + block.host.transfer.seconds) / block.images for block in blocks]
         return Trial(
             candidate,
             way,
-            self._train,
-            self._test,
-            image_prepare_s=sampled.info.prepare_s / samples,
-            image_bytes=sampled.info.allocated_bytes / samples,
-            image_s=[block.host.wall.seconds / block.images for block in blocks],
-            image_stall_s=[(block.host.fetch.seconds + block.host.transfer.seconds) / block.images for block in blocks],
+            mean_interval([train * block.host.wall.seconds / block.images for block in blocks]).above_zero,
+            stall_s=train * statistics.fmean(stalls),
+            prepare_s=scale * sampled.info.prepare_s,
+            store_bytes=scale * sampled.info.allocated_bytes,
             rate=rate,
         )
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -65,24 +65,26 @@ class RunsTask(_Strict):
     runs: list[Subject]
     out: Path
 
-    def perform(self, note: Note) -> None:
-        """Raise as the first run that fails: what it leaves behind is not known, so that no other follows."""
+    def _perform(self, note: Note) -> None:
+        import torch
+
         from bench.run.draft import RunFailedError
         from bench.run.runner import run
 
+        threads, seed = torch.get_num_threads(), torch.initial_seed()
         for number, subject in enumerate(self.runs):
-            flags = [FLAG] if number else []
             if number:
+                clean_up(threads, seed)
                 note(subject.config.run_id)
                 print_into(Folder(self.out).log(subject.config.run_id))
-            with settings_restored():
-                try:
-                    record, failure = run(subject.config, subject.wanted(), bar, err.print), None
-                except RunFailedError as error:
-                    record, failure = error.record, error
-                write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
-                if failure:
-                    raise failure
+            try:
+                record, failure = run(subject.config, subject.wanted(), bar, err.print), None
+            except RunFailedError as error:  # what it leaves behind is not known: no other run follows
+                record, failure = error.record, error
+            flags = [FLAG] if number else []
+            write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
+            if failure:
+                raise failure
 
 
 class PrepareTask(_Strict):
@@ -91,8 +93,7 @@ class PrepareTask(_Strict):
     task: Literal["prepare"] = "prepare"
     subject: Subject
 
-    def perform(self, note: Note) -> None:  # noqa: ARG002
-        """Raise as `prepare`."""
+    def _perform(self, note: Note) -> None:  # noqa: ARG002
         from bench.run.stores import prepare
 
         prepare(self.subject.wanted(), bar)
@@ -106,8 +107,7 @@ class TwinTask(_Strict):
     fraction: float
     data: Path
 
-    def perform(self, note: Note) -> None:  # noqa: ARG002
-        """Raise as `Source.make_twin`."""
+    def _perform(self, note: Note) -> None:  # noqa: ARG002
         from bench.sources.registry import open_source
 
         open_source(self.dataset, self.data).make_twin(self.fraction, lambda *_: None)
@@ -120,8 +120,7 @@ class EnvironmentTask(_Strict):
     device: str
     stores: Path
 
-    def perform(self, note: Note) -> None:
-        """Start CUDA, where that is the device."""
+    def _perform(self, note: Note) -> None:
         import torch
 
         from bench.measure.environment import environment
@@ -158,7 +157,7 @@ def perform(text: str) -> None:
         raise UsageError(f"this command is for `bench sweep` alone; what it got is no job ({error})") from None
     die_with(job.sweep)
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
-    job.task.perform(lambda line: os.write(job.notes, f"{line}\n".encode()))
+    job.task._perform(lambda line: os.write(job.notes, f"{line}\n".encode()))
 
 
 def die_with(parent: int) -> None:
@@ -184,13 +183,10 @@ def _after_fork() -> None:
         die_with(_forking)
 
 
-@contextlib.contextmanager
-def settings_restored() -> Iterator[None]:
-    """Set back what a run leaves to the next one in its process, and free memory, once it went well."""
+def clean_up(threads: int, seed: int) -> None:
+    """Set back what a run leaves to the next one in its process, and free memory."""
     import torch
 
-    threads, seed = torch.get_num_threads(), torch.initial_seed()
-    yield
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.

@@ -85,10 +85,7 @@ class Process:
 def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
     """Do a task in a process, which is ended with all that it started when the ``with`` is left.
 
-    Args:
-        task: what to do.
-        folder: of the sweep.
-        log: name of the log that gets what the process prints; written anew.
+    What it prints goes into the log of that name, which is written anew.
     """
     # The log must be complete when the process is killed, and say where.
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "BENCH_DEBUG": "1"}
