@@ -97,7 +97,7 @@ def test_preparing_tells_what_was_left_out_and_verifying_finds_it_whole(bench: B
 def test_rates_are_of_crops(bench: Bench, photos: Path) -> None:
     done = bench("rate", "mmap", f"folder:{photos}", "--image-size", "16", "--repeats", "1", "--device", "cpu")
     assert done.code == 0, done.err
-    assert re.search(r"images/s, \d+\.\d\d of the plain idiom's [\d,]+ \(bench\.measure\.idioms\.mmap\)", done.out)
+    assert re.search(r"images/s, \d+\.\d\d of the plain idiom's [\d,]+ \(bench\.idioms\.mmap\)", done.out)
 
 
 def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path) -> None:

@@ -230,5 +230,5 @@ def test_lines_are_found_in_any_array_of_tables() -> None:
             numbers[("matrix", block, f"k-{key}")] = len(lines)
             lines += ["", "1, # k-9 = 2", "]"] if key % 2 else []
     for loc, number in numbers.items():
-        for key in (loc, (*loc, "deeper")):
-            assert line_of("\n".join(lines), key) == f", line {number}", key
+        assert line_of("\n".join(lines), loc) == f", line {number}", loc
+        assert line_of("\n".join(lines), (*loc, "deeper")) == f", line {number}", loc

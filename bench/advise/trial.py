@@ -112,14 +112,14 @@ class Bench:
             count = _batches(seconds * 3 / 4 / BLOCKS, batch_s)
             with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
                 blocks = [train(_full_batches(images, size, count, block), block) for block in range(1, BLOCKS + 1)]
-        train, test = (len(self._source.splits()[name]) for name in ("train", "test"))
-        scale = (train + test) / sum(split.count for split in sampled.info.splits.values())
+        whole = {name: len(split) for name, split in self._source.splits().items()}
+        scale = sum(whole.values()) / sum(split.count for split in sampled.info.splits.values())
         stalls = [(block.host.fetch.seconds + block.host.transfer.seconds) / block.images for block in blocks]
         return Trial(
             candidate,
             way,
-            mean_interval([train * block.host.wall.seconds / block.images for block in blocks]).above_zero,
-            stall_s=train * statistics.fmean(stalls),
+            mean_interval([whole["train"] * block.host.wall.seconds / block.images for block in blocks]).above_zero,
+            stall_s=whole["train"] * statistics.fmean(stalls),
             prepare_s=scale * sampled.info.prepare_s,
             store_bytes=scale * sampled.info.allocated_bytes,
             rate=rate,
