@@ -105,7 +105,8 @@ def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path
         assert bench("prepare", loader, f"folder:{photos}", *how).code == 0
     config = tmp_path / "own.toml"
     config.write_text(
-        'name = "own"\nprocess = "shared"\n[run]\nepochs = 1\nthreads = 1\nimage_size = 16\nceiling_steps = 2\nrate_batches = 2\n'
+        'name = "own"\nprocess = "shared"\n'
+        "[run]\nepochs = 1\nthreads = 1\nimage_size = 16\nceiling_steps = 2\nrate_batches = 2\n"
         f'[[matrix]]\nloader = ["filesystem", "mmap", "gpu_mmap"]\ndataset = "folder:{photos}"\nskip_unfitting = true\n'
         f'[[matrix]]\nloader = "mmap"\ndataset = "folder:{photos}"\nsource = {{ resize = 16 }}\n'
     )
