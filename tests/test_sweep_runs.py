@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,15 +43,20 @@ class Place(NamedTuple):
     def out(self) -> Path:
         return self.folder / "out"
 
-    def start(self, file: Path) -> subprocess.Popen[str]:
-        """A sweep in a process of its own."""
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def started(self, file: Path) -> Iterator[subprocess.Popen[str]]:
+        """A sweep in a process of its own, which does not outlive the test."""
+        with subprocess.Popen(
             [sys.executable, "-m", "bench", "sweep", str(file), "--out", str(self.out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "BENCH_DATA": str(self.folder / "data")},
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def records(self) -> dict[str, Record]:
         """By loader and options."""
@@ -161,14 +168,14 @@ def test_a_lost_server_fails_one_run_and_ctrl_c_ends_the_next(bench: Bench, tmp_
     head = HEAD.replace("epochs = 1\n", "epochs = 100000\n")
     file = write(tmp_path / "some.toml", 'loader = "postgres"\ndataset = "cifar10"', head=head, repeats=2)
     place = Place(tmp_path)
-    process = place.start(file)
-    first = wait_for_log(place.out)
-    for pid in servers(bench.data):
-        os.kill(pid, signal.SIGKILL)
-    second = wait_for_log(place.out, first)
-    refused(bench("sweep", str(file), "--out", str(place.out)), 2, "another sweep is running", "--out")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with place.started(file) as process:
+        first = wait_for_log(place.out)
+        for pid in servers(bench.data):
+            os.kill(pid, signal.SIGKILL)
+        second = wait_for_log(place.out, first)
+        refused(bench("sweep", str(file), "--out", str(place.out)), 2, "another sweep is running", "--out")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "small: 1 failed, 1 not done; " in out
     assert err.splitlines()[-1].startswith("bench: interrupted")
@@ -246,8 +253,8 @@ def test_a_gpu_is_left_to_the_runs(bench: Bench, tmp_path: Path) -> None:
     head = HEAD.replace('device = "cpu"\n', "")
     file = write(tmp_path / "some.toml", 'loader = ["memory", "gpu_mmap"]\ndataset = "digits"', head=head)
     place = Place(tmp_path)
-    process = place.start(file)
-    out, err = process.communicate(timeout=200)
+    with place.started(file) as process:
+        out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
     assert [record.environment["device"] for record in records_in(place.out)] == ["cuda", "cuda"]
     assert (place.out / "logs" / "the-machine.log").exists()

@@ -232,6 +232,5 @@ class Sweep:
 
 def _is_finished(run: Run, record: Record | None) -> bool:
     """Whether a record needs no other attempt: what could not run is tried once it can."""
-    if record is None:
-        return False
-    return record.status == "ok" or (record.status == "unavailable" and run.unavailable is not None)
+    done = {"ok"} if run.unavailable is None else {"ok", "unavailable"}
+    return record is not None and record.status in done

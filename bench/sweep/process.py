@@ -136,18 +136,14 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 
 def _group_files(root: Path) -> Iterator[Path]:
-    """Where the kernel counts for this process's group: version 2's hierarchy, then version 1's."""
+    """Where the kernel counts for this process's group: version 2's hierarchy, or version 1's."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
+    counters = {"": ("sys/fs/cgroup", "memory.events"), "memory": ("sys/fs/cgroup/memory", "memory.oom_control")}
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if not controllers:
-            folder, name = root / "sys/fs/cgroup", "memory.events"
-        elif "memory" in controllers.split(","):
-            folder, name = root / "sys/fs/cgroup/memory", "memory.oom_control"
-        else:
-            continue
-        # A container may see its own group as the top of the tree and be told its path outside.
-        yield from (folder / group.strip("/") / name, folder / name)
+        for folder, name in (counters[each] for each in controllers.split(",") if each in counters):
+            # A container may see its own group as the top of the tree and be told its path outside.
+            yield from (root / folder / group.strip("/") / name, root / folder / name)
