@@ -39,7 +39,6 @@ class Advice(NamedTuple):
     trials: list[Trial]
     """The best way of reading of each candidate, the quickest for `epochs` first."""
     epochs: int
-    """How many are planned."""
     refused: list[tuple[Candidate, str]]
     """Candidates that failed, and why."""
     untried: list[Candidate]
@@ -56,12 +55,12 @@ class Advice(NamedTuple):
 def advise(
     config: RunConfig, source: Source, folder: Path, budget_s: float, epochs: int, doing: Callable[[str], None]
 ) -> Advice:
-    """Try the candidates on a sample.
+    """Try the candidates on samples, whose stores lie below ``folder`` and are removed again.
 
     Args:
         config: network, batch size, device and size of the crops.
         source: the data.
-        folder: where stores would lie; samples are written below it and removed.
+        folder: of stores.
         budget_s: seconds that all of it may take.
         epochs: how many are planned.
         doing: told what is being done.

@@ -37,14 +37,7 @@ def table(advice: Advice) -> Table:
 
 
 def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
-    """Everything after the table, line by line.
-
-    Args:
-        advice: the conclusion.
-        config: what it is for.
-        wanted: the recommended loader over the whole data.
-        dataset: as it was given on the command line.
-    """
+    """Everything after the table, line by line; ``wanted`` is the recommended loader over the whole data."""
     best = advice.trials[0]
     yield (
         f"For {advice.epochs} epochs of {config.model} at batch {config.batch_size} on this machine: "

@@ -145,9 +145,7 @@ def read_sweep(path: Path) -> SweepFile:
 def line_of(text: str, loc: Sequence[str | int]) -> str:
     """``, line N`` of a key, or of the nearest table around it that has a line of its own; empty if there is none.
 
-    Args:
-        text: the file.
-        loc: names of tables and keys, with the index of a table after the name of its array.
+    ``loc`` has the names of tables and keys, with the index of a table after the name of its array.
     """
     best = ""
     tables: dict[str, int] = {}

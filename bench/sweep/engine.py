@@ -59,10 +59,7 @@ class Sweep:
         return f"{text or 'nothing to do'}; {time.monotonic() - self._started:.0f} s"
 
     def run(self, *, fresh: bool) -> None:
-        """Do every run that has no record yet; one that fails does not stop the others.
-
-        Args:
-            fresh: forget the records that the plan's runs have, and do all of them.
+        """Do every run that has no record yet, or with ``fresh`` every run; one that fails does not stop the others.
 
         Raises:
             UsageError: the folder is in use, or what lies in the data folder is not what the file describes.
@@ -113,8 +110,7 @@ class Sweep:
         if {cell.config.device for cell in self._plan.cells} == {"cpu"}:
             return environment(torch.device("cpu"), self._folders.stores)
         (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "the machine")
-        described: dict[str, Any] = json.loads(answer)
-        return described
+        return dict(json.loads(answer))
 
     def _note_unavailable(self) -> None:
         """Leave the records of the runs whose loader cannot run here."""

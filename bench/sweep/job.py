@@ -28,9 +28,6 @@ if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this 
 FLAG = "not in a process of its own: other runs came before it in the same one"
 _PR_SET_PDEATHSIG = 1
 
-Note = Callable[[str], object]
-"""Sends a line to the sweep."""
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,13 +56,13 @@ class Subject(_Strict):
 
 
 class RunsTask(_Strict):
-    """Do runs one after another and write their records; note that one went well when the next begins."""
+    """Do runs one after another and write their records; note when one went well and the next begins."""
 
     task: Literal["runs"] = "runs"
     runs: list[Subject]
     out: Path
 
-    def _perform(self, note: Note) -> None:
+    def _perform(self, note: Callable[[str], object]) -> None:
         import torch
 
         from bench.run.draft import RunFailedError
@@ -93,7 +90,7 @@ class PrepareTask(_Strict):
     task: Literal["prepare"] = "prepare"
     subject: Subject
 
-    def _perform(self, note: Note) -> None:  # noqa: ARG002
+    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
         from bench.run.stores import prepare
 
         prepare(self.subject.wanted(), bar)
@@ -107,7 +104,7 @@ class TwinTask(_Strict):
     fraction: float
     data: Path
 
-    def _perform(self, note: Note) -> None:  # noqa: ARG002
+    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
         from bench.sources.registry import open_source
 
         open_source(self.dataset, self.data).make_twin(self.fraction, lambda *_: None)
@@ -120,7 +117,7 @@ class EnvironmentTask(_Strict):
     device: str
     stores: Path
 
-    def _perform(self, note: Note) -> None:
+    def _perform(self, note: Callable[[str], object]) -> None:
         import torch
 
         from bench.measure.environment import environment
@@ -142,13 +139,10 @@ class Job(_Strict):
 
 
 def perform(text: str) -> None:
-    """Do what the sweep asks for.
-
-    Args:
-        text: a ``Job`` as JSON; a torn one means that the sweep has died.
+    """Do what the sweep asks for: a `Job` as JSON.
 
     Raises:
-        UsageError: this is no job.
+        UsageError: this is no job, or half of one, whose sweep has died.
         BenchError, LoaderError: it failed; a failed run has left its record.
     """
     try:

@@ -26,17 +26,7 @@ _TAIL_BYTES, _TAIL_LINES, _LINE = 32768, 60, 300
 def judged(
     run: Run, own: Record | None, ended: Ended, log: str, timeout_s: float, environment: Environment, started_at: str
 ) -> Record:
-    """The record of a run whose process has ended: its own, with what is known since, or an empty one.
-
-    Args:
-        run: what was to be done.
-        own: the record that it has left, if any.
-        ended: how its process ended.
-        log: see `log_tail`.
-        timeout_s: how long it might have taken.
-        environment: of the machine, as records have it.
-        started_at: when the process was started.
-    """
+    """The record of a run whose process has ended: its own, with what is known since, or, without one, an empty one."""
     if own is None:
         return empty_record(run, "failed", reason(ended, log, timeout_s), environment, started_at, log)
     error, flags = own.error, list(own.flags)

@@ -41,7 +41,6 @@ class Process:
     """Set when the ``with`` of `started` is left."""
 
     def __init__(self, popen: subprocess.Popen[bytes], notes: int) -> None:
-        """Args: notes is the end of a pipe from which the process's notes are read."""
         self.timed_out = False
         self._popen, self._notes, self._pidfd = popen, notes, os.pidfd_open(popen.pid)
 
