@@ -1,4 +1,4 @@
-"""What tests of sweeps share: files that describe small ones, loaders of another package, and their processes."""
+"""What tests of sweeps share: small sweeps and their files, loaders of another package, and their processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.records import Foreign, Record, read_records
 from bench.sources.registry import open_source
+from bench.sweep.config import read_sweep
+from bench.sweep.plan import Folders, Plan, make_plan
 
 ROOT = Path(__file__).parents[1]
 HEAD = """
@@ -32,6 +35,22 @@ def write(path: Path, *blocks: str, head: str = HEAD, repeats: int = 1) -> Path:
     return path
 
 
+def a_plan(folder: Path, *blocks: str) -> Plan:
+    """A small sweep, laid out."""
+    return make_plan(read_sweep(write(folder / "x.toml", *blocks)), Folders(folder / "data", folder / "stores"))
+
+
+def records_in(folder: Path) -> list[Record]:
+    """All records; other files are left alone."""
+    return [item[1] for item in read_records(folder) if not isinstance(item, Foreign)]
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Other than before if a file was written anew."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
 def make_twin(data: Path) -> None:
     """A data folder with some images that are read faster than scikit-learn is imported."""
     open_source("cifar10", data).make_twin(0.002, lambda *_: None)
@@ -50,15 +69,15 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **loaders: str) -> No
 
 def processes(mark: str) -> list[psutil.Process]:
     """Every process but this one whose command line or environment has the mark, such as a folder of this test."""
-    found = []
+    marked = []
     for process in psutil.process_iter():
         try:
             words = [*process.cmdline(), *process.environ().values()]
         except psutil.Error:
             continue
         if process.pid != os.getpid() and any(mark in word for word in words):
-            found.append(process)
-    return found
+            marked.append(process)
+    return marked
 
 
 def all_gone(mark: str, patience_s: float = 10.0) -> list[psutil.Process]:

@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.advise.advise import Advice, Facts, Forecast, _forecast
+from bench.advise.advise import Advice
 from bench.advise.candidates import Candidate, Way, candidates
+from bench.advise.trial import Bench as Trials
 from bench.advise.trial import Trial
 from bench.advise.words import table
+from bench.config import RunConfig
 from bench.sources.class_folders import survey
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder
+from bench.stats.intervals import mean_interval
 from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
+from tests.sweeps import install
 
 CPU = torch.device("cpu")
 
@@ -33,49 +37,60 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_candidates_are_what_can_run_here(tmp_path: Path, photos: Path) -> None:
     fixed = [candidate.label for candidate in candidates(Digits(tmp_path), 10**6, CPU)]
     assert fixed[0] == "filesystem"
-    assert set(fixed) <= {"filesystem", "mmap", "memory", "hdf5", "postgres"}
+    assert set(fixed) <= {"filesystem", "mmap", "memory", "hdf5", "postgres", "lmdb", "sqlite"}
     ragged = [candidate.label for candidate in candidates(Folder(photos), 10**6, CPU)]
     assert {"mmap", "mmap encoding=jpeg", "hdf5 encoding=jpeg", "memory"} <= set(ragged)
     huge = [candidate.label for candidate in candidates(Folder(photos), 10**15, CPU)]
     assert "memory" not in huge
 
 
-def trial(label: str, seconds: list[float], prepare_s: float) -> Trial:
-    return Trial(Candidate(label, {}, (Way(),)), Way(), prepare_s, 100.0, 1000.0, seconds, [0.0] * len(seconds))
+def test_a_plug_in_that_declares_itself_is_a_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat", gone="no_such:Thing")
+    labels = [candidate.label for candidate in candidates(Digits(tmp_path), 10**6, CPU)]
+    assert labels[0] == "filesystem"
+    assert labels[-1] == "trouble"
 
 
-def test_a_forecast_is_the_sample_scaled_to_the_whole() -> None:
-    facts = Facts(train=1000, test=500, raw_bytes=1)
-    slow = _forecast(trial("filesystem", [0.02, 0.02, 0.02], 0.0), facts)
-    quick = _forecast(trial("mmap", [0.009, 0.011, 0.010], 0.004), facts)
-    assert slow.epoch_s.mean == pytest.approx(20)
-    assert slow.break_even(slow) is None
-    assert quick.epoch_s.mean == pytest.approx(10)
-    assert quick.prepare_s == pytest.approx(6)
-    assert quick.store_bytes == 150_000
+def trial(label: str, epochs_s: list[float], prepare_s: float, stall: float = 0.0) -> Trial:
+    """Training waits for a share of its time."""
+    epoch_s = mean_interval(epochs_s).above_zero
+    return Trial(Candidate(label, {}, (Way(),)), Way(), epoch_s, stall * epoch_s.mean, prepare_s, 150_000, 1000.0)
+
+
+def test_a_trial_is_scaled_to_the_whole(tmp_path: Path) -> None:
+    config = RunConfig(loader="memory", dataset="digits", batch_size=16, device="cpu", threads=1)
+    bench, candidate = Trials(config, Digits(tmp_path), tmp_path / "stores"), Candidate("memory", {}, (Way(),))
+    with bench.sampled(candidate, 64) as sampled:
+        tried = bench.attempt(candidate, sampled, Way(), 0.1)
+    assert tried.prepare_s == pytest.approx(sampled.info.prepare_s * 1797 / 128)
+    assert tried.store_bytes == pytest.approx(sampled.info.allocated_bytes * 1797 / 128)
+    assert 0 <= tried.stall_s < tried.epoch_s.mean
+    assert not list((tmp_path / "stores").iterdir())
+
+
+def test_what_is_prepared_must_pay() -> None:
+    slow, quick = trial("filesystem", [20.0, 20.0, 20.0], 0.0), trial("mmap", [9.0, 11.0, 10.0], 6.0)
     assert quick.break_even(slow) == pytest.approx(0.6)
-    assert quick.break_even(None) is None
-    assert _forecast(trial("hdf5", [0.03] * 3, 0.0), facts).break_even(slow) is None
-    advice = Advice(facts, 1.0, [quick, slow], 1, [], [], [])
+    assert (slow.break_even(slow), quick.break_even(None)) == (None, None)
+    assert trial("hdf5", [30.0] * 3, 0.0).break_even(slow) is None
+    advice = Advice(1.0, [quick, slow], 1, [], [], [])
     assert advice.baseline is slow
-    assert Advice(facts, 1.0, [quick], 1, [], [], []).baseline is None
-    assert [forecast.total_s(1) for forecast in advice.forecasts] == pytest.approx([16, 20])
-    assert isinstance(slow, Forecast)
+    assert Advice(1.0, [quick], 1, [], [], []).baseline is None
+    assert [each.total_s(1) for each in advice.trials] == pytest.approx([16, 20])
 
 
 def test_the_table_s_neighbours_give_the_third() -> None:
-    """Of the forecasts as they are shown, of which the best, and so the baseline, may have been measured again."""
-    facts = Facts(train=1000, test=500, raw_bytes=1)
-    trials = {"mmap": [0.3, 0.5, 0.2], "filesystem": [0.6, 0.5, 0.9], "hdf5": [0.7, 0.7, 2.0]}
-    forecasts = [_forecast(trial(label, seconds, 2.0), facts) for label, seconds in trials.items()]
-    forecasts = [
-        f._replace(stall_s=share * f.epoch_s.mean) for f, share in zip(forecasts, (0.1, 0.5, 0.9), strict=True)
+    """Of the trials as they are shown, of which the best, and so the baseline, may have been measured again."""
+    trials = [
+        trial("mmap", [300.0, 500.0, 200.0], 3000.0, 0.1),
+        trial("filesystem", [600.0, 500.0, 900.0], 3000.0, 0.5),
+        trial("hdf5", [700.0, 700.0, 2000.0], 3000.0, 0.9),
     ]
-    columns = table(Advice(facts, 1.0, forecasts, 1, [], [], [])).columns
+    columns = table(Advice(1.0, trials, 1, [], [], [])).columns
     rows = list(zip(*([str(cell) for cell in column.cells] for column in columns), strict=True))
     epochs = [float(row[2].partition(" ")[0].replace(",", "")) for row in rows]
-    for row, forecast, epoch in zip(rows, forecasts, epochs, strict=True):
-        assert float(row[3]) == pytest.approx(100 * forecast.stall_s / epoch, abs=0.06)
+    for row, shown, epoch in zip(rows, trials, epochs, strict=True):
+        assert float(row[3]) == pytest.approx(100 * shown.stall_s / epoch, abs=0.06)
     paid = float(rows[0][5].replace(",", "")) / (epochs[1] - epochs[0])
     assert [row[7] for row in rows] == [f"{paid:,.1f}", "", ""]
     assert rows[2][2].partition(" ")[2].startswith("[0.00, "), "no epoch takes less than nothing"
@@ -113,22 +128,14 @@ def test_the_shortest_budget_still_gives_an_advice(bench: Bench) -> None:
     assert "bench prepare " in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("digits", "--budget", "1"), "--budget must be at least 10 seconds"),
-        (("digits", "--epochs", "0"), "--epochs must be at least 1"),
-        (("digits", "--image-size", "64"), "the images of digits have one size"),
-        (("nothing",), "no dataset is called 'nothing'"),
-    ],
-)
-def test_wrong_use(bench: Bench, arguments: tuple[str, ...], message: str) -> None:
-    done = bench("advise", *arguments)
-    assert done.code == 2
-    assert message in done.err
-
-
-def test_missing_data(bench: Bench) -> None:
-    done = bench("advise", "cifar10")
-    assert done.code == 1
-    assert "bench fetch cifar10" in done.err
+def test_wrong_use(bench: Bench) -> None:
+    for arguments, code, message in (
+        (("digits", "--budget", "1"), 2, "--budget must be at least 10 seconds"),
+        (("digits", "--epochs", "0"), 2, "--epochs must be at least 1"),
+        (("digits", "--image-size", "64"), 2, "the images of digits have one size"),
+        (("nothing",), 2, "no dataset is called 'nothing'"),
+        (("cifar10",), 1, "bench fetch cifar10"),
+    ):
+        done = bench("advise", *arguments)
+        assert done.code == code, arguments
+        assert message in done.err

@@ -19,6 +19,8 @@ from loaders import loader_names
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+OFFICIAL = {"thesis", "speed"}
+"""Sweeps whose accuracies matter: they want the official files."""
 
 
 def read(path: Path) -> SweepFile:
@@ -36,95 +38,72 @@ def planned(path: Path) -> Plan:
     return make_plan(read(path), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
 
 
-def test_there_is_one_for_each_question() -> None:
+def test_there_is_one_for_each_question_and_all_share_one_data_folder() -> None:
     assert {path.stem for path in CONFIGS} == {
         *("demo", "cpu", "thesis", "workers", "batch-size", "hdf5-chunks", "jpeg-against-raw", "postgres-access"),
         *("own-images", "speed", "gpu-speed", "gpu-deep"),
     }
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_it_says_what_it_answers_where_and_how_long_it_takes(path: Path) -> None:
-    text = path.read_text()
-    assert re.findall(r"^# (Question|Machine|Time): \S", text, re.MULTILINE) == ["Question", "Machine", "Time"]
-    assert text.startswith("# Question")
-    config = read_sweep(path).config
-    assert config.name == path.stem
-    assert config.title
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_option_fits_its_loader_but_for_what_is_left_out(path: Path) -> None:
-    plan = planned(path)
-    assert {cell.config.loader for cell in plan.cells if cell.wanted is None} == set()
-    known = ("encoding", "workers", "keeps images of one size")
-    without = [line for line in plan.left_out if not any(reason in line for reason in known)]
-    assert without == []
+    entries = [entry for path in CONFIGS for entry in read_sweep(path).config.data]
+    assert len({entry.model_dump_json() for entry in entries}) == len({entry.dataset for entry in entries}) == 3
 
 
 @pytest.fixture(scope="module")
 def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the files of each dataset hold."""
     folder = tmp_path_factory.mktemp("twins")
-    found: dict[str, str] = {}
+    held: dict[str, str] = {}
     for name in ("digits", "cifar10", "tiny-imagenet", "imagenette-320"):
         source = open_source(name, folder)
         if source.missing():
             source.make_twin(0.002, lambda *_: None)
-        found[name] = source.splits()["train"].encoding
-    return found
+        held[name] = source.splits()["train"].encoding
+    return held
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_jpeg_is_asked_for_only_where_the_source_has_it(path: Path, encodings: dict[str, str]) -> None:
-    for cell in planned(path).cells:
-        if cell.config.options.get("encoding") == "jpeg":
-            assert encodings[cell.config.dataset] == "jpeg", cell.label
-
-
-OFFICIAL = {"thesis", "speed"}
-"""Sweeps whose accuracies matter: they want the official files."""
-
-
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in OFFICIAL], ids=lambda path: path.stem)
-def test_its_data_can_be_made(path: Path, tmp_path: Path) -> None:
-    folders = Folders(tmp_path, tmp_path / "stores")
-    file = read(path)
+def test_it_says_what_it_is_for_and_fits_loaders_and_data(
+    path: Path, encodings: dict[str, str], tmp_path: Path
+) -> None:
+    text, file, folders = path.read_text(), read(path), Folders(tmp_path, tmp_path / "stores")
+    assert re.findall(r"^# (Question|Machine|Time): \S", text, re.MULTILINE) == ["Question", "Machine", "Time"]
+    assert text.startswith("# Question")
+    assert (file.config.name, bool(file.config.title)) == (path.stem, True)
     plan = make_plan(file, folders)
-    twins = [twin.dataset for twin in missing_twins(file, plan.cells, folders)]
-    assert set(twins) == {cell.config.dataset for cell in plan.cells} - {"digits"}
-
-
-def test_all_share_one_data_folder() -> None:
-    entries = {entry.model_dump_json() for path in CONFIGS for entry in read_sweep(path).config.data}
-    assert len(entries) == len({entry.dataset for path in CONFIGS for entry in read_sweep(path).config.data}) == 3
+    assert {cell.config.loader for cell in plan.cells if cell.wanted is None} == set()
+    known = ("encoding", "workers", "keeps images of one size")
+    assert [line for line in plan.left_out if not any(reason in line for reason in known)] == []
+    for cell in plan.cells:
+        if cell.config.options.get("encoding") == "jpeg":
+            assert encodings[cell.config.dataset] == "jpeg", cell.cell
+    if path.stem not in OFFICIAL:
+        twins = {twin.dataset for twin in missing_twins(file, plan.cells, folders)}
+        assert twins == {cell.config.dataset for cell in plan.cells} - {"digits"}
 
 
 def test_the_thesis_s_matrix() -> None:
     plan = planned(ROOT / "configs" / "thesis.toml")
-    found = {(c.config.loader, c.config.dataset, c.config.model, c.config.cache) for c in plan.cells}
+    cells = {(c.config.loader, c.config.dataset, c.config.model, c.config.cache) for c in plan.cells}
     datasets, models = ("cifar10", "tiny-imagenet"), ("convnet", "resnet18", "densenet121")
-    assert found == {
+    assert cells == {
         (loader, dataset, model, cache)
         for loader in loader_names()
         for dataset in datasets
         for model in models
         for cache in ("cold", "warm")
     }
-    assert len(plan.cells) == len(found)
-    assert len(plan.rounds) == 5
+    assert (len(plan.cells), len(plan.rounds)) == (len(cells), 5)
 
 
 def test_what_two_cores_can_answer() -> None:
     plan = planned(ROOT / "configs" / "cpu.toml")
     how = {(cell.config.cache, cell.config.epochs, cell.config.ceiling_steps) for cell in plan.cells}
     assert how == {("cold", 1, 50), ("warm", 2, 50)}
-    assert len(plan.cells) == 4 * len(loader_names())
-    assert len(plan.rounds) == 5
+    assert (len(plan.cells), len(plan.rounds)) == (4 * len(loader_names()), 5)
 
 
 def test_the_fast_training() -> None:
-    plan = planned(ROOT / "configs" / "speed.toml")
+    path = ROOT / "configs" / "speed.toml"
+    plan = planned(path)
     assert {(c.config.loader, c.config.model) for c in plan.cells} == {
         (loader, model) for loader in loader_names() for model in ("resnet9", "convnet")
     }
@@ -134,13 +113,9 @@ def test_the_fast_training() -> None:
     }
     assert how == {("cifar10", 512, True, True, False)}
     assert len(plan.rounds) == 5
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
-def test_the_fast_training_wants_a_cuda_device() -> None:
-    sentence = r"speed.toml, line \d+: CUDA graphs are for a CUDA device, not for cpu"
-    with pytest.raises(UsageError, match=sentence):
-        make_plan(read_sweep(ROOT / "configs" / "speed.toml"), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match=r"speed.toml, line \d+: CUDA graphs are for a CUDA device, not for cpu"):
+            make_plan(read_sweep(path), Folders(ROOT / "nowhere", ROOT / "nowhere" / "stores"))
 
 
 def test_the_demo_is_a_sweep() -> None:

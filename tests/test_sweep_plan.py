@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.sweep.config import SweepFile, place_of, read_sweep
+from bench.sweep.config import SweepFile, line_of, read_sweep
 from bench.sweep.plan import Folders, Plan, make_plan
 from loaders import loader_names
 from tests.sweeps import install
@@ -86,7 +84,7 @@ def test_a_run_of_a_sweep_is_named_as_the_same_run_by_itself(tmp_path: Path) -> 
 
 def test_every_round_has_every_cell_once_in_an_order_of_its_own(tmp_path: Path) -> None:
     rounds = plan(tmp_path, WHOLE).rounds
-    orders = [[run.cell.label for run in members] for members in rounds]
+    orders = [[run.cell for run in members] for members in rounds]
     assert [len(set(order)) for order in orders] == [12] * 3
     assert len({tuple(order) for order in orders}) == 3
     assert [{run.config.repeat for run in members} for members in rounds] == [{0}, {1}, {2}]
@@ -118,31 +116,21 @@ def test_a_star_is_every_registered_loader(tmp_path: Path, monkeypatch: pytest.M
         assert "CUDA" in (reasons["gpu_mmap"] or "")
 
 
-def test_what_does_not_fit_is_left_out_where_the_block_says_so(tmp_path: Path) -> None:
-    text = 'name = "x"\n[[matrix]]\nloader = ["filesystem", "mmap"]\ndataset = "digits"\noptions = {encoding = "raw"}\n'
-    with pytest.raises(UsageError, match=r"some.toml, line 5: loader filesystem has no option 'encoding'"):
-        plan(tmp_path, text)
-    left = plan(tmp_path, text + "skip_unfitting = true\n")
-    assert [cell.config.loader for cell in left.cells] == ["mmap"]
-    assert left.left_out == [
-        "loader filesystem has no option 'encoding'; it has: compression, decoder, scaled, threads"
-    ]
-
-
-def test_more_workers_than_a_loader_takes_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_left_out_where_the_block_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "packages", monkeypatch, trouble="tests.trouble_loader:TroubleFormat")
-    text = 'name = "x"\n[[matrix]]\nloader = "trouble"\ndataset = "digits"\nworkers = [0, 8]\n'
-    with pytest.raises(UsageError, match=r"line 5: loader trouble takes at most 4 workers, not 8"):
-        plan(tmp_path, text)
-    assert [cell.config.workers for cell in plan(tmp_path, text + "skip_unfitting = true\n").cells] == [0]
-
-
-def test_cuda_graphs_do_not_fit_a_cpu(tmp_path: Path) -> None:
-    text = 'name = "x"\n[run]\ndevice = "cpu"\n[[matrix]]\nloader = "mmap"\ndataset = "digits"\n'
-    both = text + "cuda_graphs = [false, true]\n"
-    with pytest.raises(UsageError, match=r"line 7: CUDA graphs are for a CUDA device, not for cpu"):
-        plan(tmp_path, both)
-    assert [cell.config.cuda_graphs for cell in plan(tmp_path, both + "skip_unfitting = true\n").cells] == [False]
+    head = 'name = "x"\n[run]\ndevice = "cpu"\n[[matrix]]\ndataset = "digits"\n'
+    option = "loader filesystem has no option 'encoding'"
+    for block, line, sentence, left in (
+        ('loader = ["filesystem", "mmap"]\noptions = {encoding = "raw"}\n', 7, option, ["mmap"]),
+        ('loader = "trouble"\nworkers = [0, 8]\n', 7, "loader trouble takes at most 4 workers, not 8", ["trouble"]),
+        ('loader = "mmap"\ncuda_graphs = [false, true]\n', 7, "CUDA graphs are for a CUDA device, not for", ["mmap"]),
+    ):
+        with pytest.raises(UsageError, match=rf"some.toml, line {line}: {sentence}"):
+            plan(tmp_path, head + block)
+        laid_out = plan(tmp_path, head + block + "skip_unfitting = true\n")
+        assert [cell.config.loader for cell in laid_out.cells] == left, block
+        (why,) = laid_out.left_out
+        assert why.startswith(sentence)
 
 
 def test_a_secret_option_stands_in_no_configuration(tmp_path: Path) -> None:
@@ -150,7 +138,7 @@ def test_a_secret_option_stands_in_no_configuration(tmp_path: Path) -> None:
     (cell,) = plan(
         tmp_path, f'name = "x"\n[[matrix]]\nloader = "postgres"\ndataset = "digits"\noptions = {{dsn = "{dsn}"}}\n'
     ).cells
-    assert cell.given == {"dsn": dsn}
+    assert cell.options == {"dsn": dsn}
     assert "hunter2" not in cell.config.model_dump_json() + cell.label
 
 
@@ -190,23 +178,20 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "line", "words"), WRONG, ids=[f"{new or 'no ' + old!r}" for old, new, *_ in WRONG]
-)
-def test_one_sentence_with_file_and_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
-    assert WHOLE.count(old) == 1
-    with pytest.raises(UsageError) as error:
-        plan(tmp_path, WHOLE.replace(old, new))
-    text = str(error.value)
-    assert text.startswith(f"{tmp_path / 'some.toml'}, line {line}: "), text
-    assert words in text
-    assert "\n" not in text
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_cuda_where_there_is_none_is_refused_where_it_stands(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="line 10: PyTorch finds no CUDA device"):
-        plan(tmp_path, WHOLE.replace('device = "cpu"', 'device = "cuda"'))
+def test_a_mistake_is_one_sentence_with_file_and_line(tmp_path: Path) -> None:
+    wrong = list(WRONG)
+    if not torch.cuda.is_available():
+        wrong.append(('device = "cpu"', 'device = "cuda"', 10, "PyTorch finds no CUDA device"))
+    for old, new, line, words in wrong:
+        assert WHOLE.count(old) == 1
+        with pytest.raises(UsageError) as error:
+            plan(tmp_path, WHOLE.replace(old, new))
+        text = str(error.value)
+        assert text.startswith(f"{tmp_path / 'some.toml'}, line {line}: "), (new, text)
+        assert words in text, (new, text)
+        assert "\n" not in text
+    with pytest.raises(UsageError, match=re.escape("some.toml: name is missing")):  # nowhere, and so in no line
+        read(tmp_path, '[[matrix]]\nloader = "mmap"\ndataset = "digits"\n')
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
@@ -220,40 +205,30 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         read_sweep(tmp_path / "pipe.toml")
     with pytest.raises(UsageError, match=r"cannot read .*: Is a directory; give the file of a sweep"):
         read_sweep(tmp_path)
+    for value in ("[" * 3000, "{a=" * 3000, "9" * 5000):
+        with pytest.raises(
+            UsageError, match=r"some.toml has a number too long or brackets too deep to be read; shorten"
+        ):
+            read(tmp_path, f"seed = {value}")
 
 
-@pytest.mark.parametrize("value", ["[" * 3000, "{a=" * 3000, "9" * 5000], ids=["brackets", "braces", "digits"])
-def test_what_python_cannot_read_is_one_sentence(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UsageError, match=r"some.toml has a number too long or brackets too deep to be read; shorten"):
-        read(tmp_path, f"seed = {value}")
-
-
-def test_a_byte_order_mark_and_any_line_ends_are_read(tmp_path: Path) -> None:
+def test_a_byte_order_mark_any_line_ends_and_whole_numbers_are_read(tmp_path: Path) -> None:
     text = WHOLE.replace("\n", "\r\n").encode("utf-8-sig")
     (tmp_path / "marked.toml").write_bytes(text)
     assert read_sweep(tmp_path / "marked.toml").config == read(tmp_path, WHOLE).config
-
-
-def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
     assert read(tmp_path, WHOLE.replace("epochs = 2", "lr = 1")).config.run.given()["lr"] == 1.0
 
 
-def test_what_is_missing_at_the_top_has_no_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=re.escape("some.toml: name is missing")):
-        read(tmp_path, '[[matrix]]\nloader = "mmap"\ndataset = "digits"\n')
-
-
-@given(blocks=st.integers(1, 5), keys=st.integers(0, 4), wanted=st.data())
-def test_places_are_found_in_any_array_of_tables(blocks: int, keys: int, wanted: st.DataObject) -> None:
+def test_lines_are_found_in_any_array_of_tables() -> None:
     lines: list[str] = []
-    places: dict[tuple[str | int, ...], int] = {}
-    for block in range(blocks):
+    numbers: dict[tuple[str | int, ...], int] = {}
+    for block in range(4):
         lines.append(f"{'  ' * (block % 2)}[[matrix]]  # a comment")
-        places[("matrix", block)] = len(lines)
-        for key in range(keys):
+        numbers[("matrix", block)] = len(lines)
+        for key in range(block):
             lines.append(f'  "k-{key}" = [' if key % 2 else f"k-{key} = 1")
-            places[("matrix", block, f"k-{key}")] = len(lines)
+            numbers[("matrix", block, f"k-{key}")] = len(lines)
             lines += ["", "1, # k-9 = 2", "]"] if key % 2 else []
-    loc = wanted.draw(st.sampled_from(list(places)))
-    assert place_of("\n".join(lines), loc) == f", line {places[loc]}"
-    assert place_of("\n".join(lines), (*loc, "deeper")) == f", line {places[loc]}"
+    for loc, number in numbers.items():
+        assert line_of("\n".join(lines), loc) == f", line {number}", loc
+        assert line_of("\n".join(lines), (*loc, "deeper")) == f", line {number}", loc

@@ -1,18 +1,19 @@
-"""What could feed the training: formats, encodings, and ways to read ahead."""
+"""What could feed the training: formats with their options, and ways to read ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psutil
 import torch
 
+import loaders
 from bench.sources.base import Source
-from loaders import load
+from loaders import UnavailableError, load, loader_names
 from loaders.images.threads import default_threads
 
-RAM_SHARE = 0.6
+MEMORY_SHARE = 0.6
 """Share of the memory that is free now which a split kept in memory may take."""
 MOST_WORKERS = 8
 
@@ -24,25 +25,21 @@ class Way(NamedTuple):
     prefetch: int = 0
 
     @property
+    def given(self) -> dict[str, int]:
+        """The settings that are not 0."""
+        return {name: value for name, value in self._asdict().items() if value}
+
+    @property
     def words(self) -> str:
         """As options of the command line."""
-        parts = [f"--workers {self.workers}"] * bool(self.workers) + [f"--prefetch {self.prefetch}"] * bool(
-            self.prefetch
-        )
-        return " ".join(parts)
+        return " ".join(f"--{name} {value}" for name, value in self.given.items())
 
 
 class Candidate(NamedTuple):
-    """A format, with the ways of reading it that are worth a try.
-
-    Attributes:
-        loader: its name.
-        options: of the loader.
-        ways: in the order in which they are tried.
-    """
+    """A loader with options, and the ways of reading it that are worth a try, in this order."""
 
     loader: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     ways: tuple[Way, ...]
 
     @property
@@ -51,29 +48,35 @@ class Candidate(NamedTuple):
         return " ".join([self.loader, *(f"{name}={value}" for name, value in self.options.items())])
 
 
-def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator[Candidate]:
-    """All that can run here, the baseline first, then what usually matters most.
+_WAYS = {"process": Way(), "thread": Way(prefetch=2), "workers": Way(workers=min(default_threads(), MOST_WORKERS))}
+BASELINE = "filesystem"
+"""Needs no preparation worth the name: against it the others must pay."""
 
-    Args:
-        source: the data.
-        raw_bytes: of all decoded images.
-        device: that trains.
+
+def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator[Candidate]:
+    """What the formats declare and what can run here; ``raw_bytes`` is the size of all decoded images.
+
+    The baseline comes first, then what must fit into some memory: where it fits, it is usually the fastest.
     """
-    workers = Way(min(default_threads(), MOST_WORKERS))
-    decoding = (Way(), Way(prefetch=2), workers)
-    plain = (Way(), Way(prefetch=2))
-    has_files = any(split.encoding == "jpeg" for split in source.splits().values())
-    yield Candidate("filesystem", {}, decoding)
-    if device.type == "cuda" and raw_bytes < torch.cuda.mem_get_info(device)[0] * RAM_SHARE:
-        yield Candidate("gpu_mmap", {}, (Way(),))
-    yield Candidate("mmap", {}, (*plain, workers) if source.ragged else plain)
-    if has_files:
-        yield Candidate("mmap", {"encoding": "jpeg"}, decoding)
-    if raw_bytes < psutil.virtual_memory().available * RAM_SHARE:
-        yield Candidate("memory", {}, plain)
-    yield Candidate("hdf5", {}, plain)
-    if has_files:
-        yield Candidate("hdf5", {"encoding": "jpeg"}, (Way(),))
-    postgres = load("postgres")
-    if postgres.reason_unavailable(postgres.Options()) is None:
-        yield Candidate("postgres", {}, (Way(),))
+    on_device = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    holds = {
+        None: True,
+        "memory": raw_bytes < psutil.virtual_memory().available * MEMORY_SHARE,
+        "device": raw_bytes < on_device * MEMORY_SHARE,
+        "files": any(split.encoding == "jpeg" for split in source.splits().values()),
+    }
+    declared = [(name, each) for name in loader_names() for each in _declared(name, source) if holds[each.needs]]
+    for name, each in sorted(
+        declared, key=lambda pair: (pair[0] != BASELINE, pair[1].needs not in ("device", "memory"))
+    ):
+        reads = (*each.reads, *(each.ragged_reads if source.ragged else ()))
+        yield Candidate(name, each.options, tuple(_WAYS[read] for read in reads))
+
+
+def _declared(name: str, source: Source) -> Sequence[loaders.Candidate]:
+    try:
+        format_ = load(name).configured()
+    except UnavailableError:
+        return ()
+    fits = format_.caps.ragged or not source.ragged
+    return format_.candidates if fits and format_.reason_unavailable() is None else ()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import statistics
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,73 +15,66 @@ from bench.advise.candidates import Candidate, Way
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
 from bench.run.rates import consume
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import Wanted, prepare, wanted_of
 from bench.sources.base import Source
+from bench.stats.intervals import Interval, mean_interval
 from bench.train.trainer import Trainer
-from loaders import BatchStream, Indices, StoreDataset, StoreInfo, cut, epoch_order, load, parse_options
+from loaders import BatchStream, Indices, StoreInfo, cut, epoch_order
 
 BLOCKS = 5
 """Timed blocks of training with each way of reading: as many as an interval needs."""
 
 
 class Sampled(NamedTuple):
-    """A store of the sample.
-
-    Attributes:
-        wanted: it.
-        info: its manifest.
-    """
+    """A store of a sample, with its manifest."""
 
     wanted: Wanted
     info: StoreInfo
 
 
 class Trial(NamedTuple):
-    """What a candidate did in one way of reading.
-
-    Attributes:
-        candidate: which.
-        way: how it was read.
-        prepare_s: seconds of preparation per image.
-        store_bytes: bytes of the store per image.
-        rate: images/s without training.
-        image_s: seconds of training per image, of each block.
-        stall_s: the part of each in which training waited for data.
-    """
+    """What a candidate would cost with the whole data, by what it did in one way of reading a sample."""
 
     candidate: Candidate
     way: Way
+    epoch_s: Interval
+    """Of a training epoch, with the 95% interval over blocks."""
+    stall_s: float
+    """The part of it in which training waits for data."""
     prepare_s: float
     store_bytes: float
     rate: float
-    image_s: list[float]
-    stall_s: list[float]
+    """Images/s without training."""
+
+    def total_s(self, epochs: int) -> float:
+        """Seconds of preparation and so many epochs."""
+        return self.prepare_s + epochs * self.epoch_s.mean
+
+    def break_even(self, baseline: Trial | None) -> float | None:
+        """Epochs after which it has paid for its preparation; ``None`` where never, or without a baseline."""
+        saved = 0.0 if baseline is None else baseline.epoch_s.mean - self.epoch_s.mean
+        return self.prepare_s / saved if saved > 0 else None
 
 
 class Bench:
     """One network on one device that takes turns with all candidates."""
 
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
-        """Start nothing yet.
-
-        Args:
-            config: network, batch size, device and size of the crops.
-            source: the data.
-            folder: for the stores; removed by the caller.
-        """
+        """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
         self._trainer: Trainer | None = None
 
-    def store(self, candidate: Candidate, sample: int) -> Sampled:
-        """Prepare so many images of each split.
+    @contextlib.contextmanager
+    def sampled(self, candidate: Candidate, sample: int) -> Iterator[Sampled]:
+        """Prepare so many images of each split, for as long as the ``with`` lasts.
 
         Raises:
             LoaderError: it cannot be done.
         """
-        loader = load(candidate.loader)
-        options = parse_options(loader.Options, candidate.options, candidate.loader)
-        wanted = Wanted(loader, options, self._source, sample, self._folder)
-        return Sampled(wanted, prepare(wanted)[0])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".advice-", dir=self._folder, ignore_cleanup_errors=True) as place:
+            wanted, _ = wanted_of(candidate.loader, self._source, candidate.options, sample, Path(place))
+            yield Sampled(wanted, prepare(wanted)[0])
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
@@ -94,46 +91,37 @@ class Bench:
         Raises:
             LoaderError: the store or a worker was lost.
         """
-        trainer, split = self._trained_by(sampled), sampled.info.splits["train"]
-        samples = sum(part.count for part in sampled.info.splits.values())
-        order = cut(epoch_order(split.count, 0, 0), self._batch_size(sampled))
-        with sampled.wanted.open("train") as dataset:
-            how: dict[str, Any] = {**way._asdict(), "size": self._config.image_size}
-            with BatchStream(dataset, **how) as stream:
-                started = time.perf_counter()
-                for _ in stream.epoch(order[: max(2, 2 * way.workers)], train=True):
-                    pass
-                first_s = (time.perf_counter() - started) / max(2, 2 * way.workers)
-                rate = _rate(stream, order, min(seconds / 4, 60.0), first_s)
-                image_s, stall_s = [], []
-                count = self._steps(trainer, dataset, stream, order, seconds * 3 / 4 / BLOCKS)
-                with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
-                    for block in range(BLOCKS):
-                        batches = _some(split.count, self._batch_size(sampled), count, block + 1)
-                        fetch = functools.partial(stream.epoch, batches, epoch=block + 1, train=True)
-                        on_device = dataset.caps.device != "cpu"
-                        result = trainer.train_epoch(fetch, batches, block + 1, on_device=on_device)
-                        image_s.append(result.host.wall.seconds / result.images)
-                        stall_s.append((result.host.fetch.seconds + result.host.transfer.seconds) / result.images)
+        trainer, size = self._trained_by(sampled), self._batch_size(sampled)
+        images = sampled.info.splits["train"].count
+        order = cut(epoch_order(images, 0, 0), size)
+        how: dict[str, Any] = {**way._asdict(), "size": self._config.image_size}
+        with sampled.wanted.open("train") as dataset, BatchStream(dataset, **how) as stream:
+
+            def train(batches: list[Indices], epoch: int) -> Any:
+                fetch = functools.partial(stream.epoch, batches, epoch=epoch, train=True)
+                return trainer.train_epoch(fetch, batches, epoch, on_device=dataset.caps.device != "cpu")
+
+            batch_s = _draw(stream, order[: max(2, 2 * way.workers)])
+            drawn = order[: _batches(min(seconds / 4, 60.0), batch_s)]
+            rate = sum(map(len, drawn)) / (_draw(stream, drawn) * len(drawn))
+            began = time.perf_counter()
+            train(order[:2], 0)
+            batch_s = (time.perf_counter() - began) / len(order[:2])
+            count = _batches(seconds * 3 / 4 / BLOCKS, batch_s)
+            with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
+                blocks = [train(_full_batches(images, size, count, block), block) for block in range(1, BLOCKS + 1)]
+        whole = {name: len(split) for name, split in self._source.splits().items()}
+        scale = sum(whole.values()) / sum(split.count for split in sampled.info.splits.values())
+        stalls = [(block.host.fetch.seconds + block.host.transfer.seconds) / block.images for block in blocks]
         return Trial(
             candidate,
             way,
-            sampled.info.prepare_s / samples,
-            sampled.info.allocated_bytes / samples,
-            rate,
-            image_s,
-            stall_s,
+            mean_interval([whole["train"] * block.host.wall.seconds / block.images for block in blocks]).above_zero,
+            stall_s=whole["train"] * statistics.fmean(stalls),
+            prepare_s=scale * sampled.info.prepare_s,
+            store_bytes=scale * sampled.info.allocated_bytes,
+            rate=rate,
         )
-
-    def _steps(
-        self, trainer: Trainer, dataset: StoreDataset, stream: BatchStream, order: list[Indices], seconds: float
-    ) -> int:
-        """How many batches make a block of so many seconds: at least two."""
-        started = time.perf_counter()
-        few = order[: min(2, len(order))]
-        trainer.train_epoch(lambda: stream.epoch(few, train=True), few, 0, on_device=dataset.caps.device != "cpu")
-        a_batch = (time.perf_counter() - started) / len(few)
-        return max(2, round(seconds / max(a_batch, 1e-6)))
 
     def _batch_size(self, sampled: Sampled) -> int:
         return min(self._config.batch_size, sampled.info.splits["train"].count)
@@ -146,19 +134,23 @@ class Bench:
         return self._trainer
 
 
-def _rate(stream: BatchStream, order: list[Indices], seconds: float, batch_s: float) -> float:
-    """Images/s of batches drawn and consumed."""
-    wanted = max(2, round(seconds / max(batch_s, 1e-6)))
-    part = order[: min(wanted, len(order))]
-    started = time.perf_counter()
-    for batch in stream.epoch(part, train=True):
+def _draw(stream: BatchStream, batches: list[Indices]) -> float:
+    """Seconds a batch of drawing and consuming these."""
+    began = time.perf_counter()
+    for batch in stream.epoch(batches, train=True):
         consume(batch)
-    return sum(map(len, part)) / (time.perf_counter() - started)
+    return (time.perf_counter() - began) / len(batches)
 
 
-def _some(count: int, batch_size: int, batches: int, epoch: int) -> list[Indices]:
-    """So many full batches, from as many epochs as it takes."""
-    found: list[Indices] = []
-    while len(found) < batches:
-        found += [b for b in cut(epoch_order(count, epoch, len(found)), batch_size) if len(b) == batch_size]
-    return found[:batches]
+def _batches(seconds: float, batch_s: float) -> int:
+    """How many batches take so many seconds: at least two."""
+    return max(2, round(seconds / max(batch_s, 1e-6)))
+
+
+def _full_batches(images: int, batch_size: int, count: int, epoch: int) -> list[Indices]:
+    """So many batches, none of them short, from as many orders of the epoch as it takes."""
+    batches: list[Indices] = []
+    while len(batches) < count:
+        order = cut(epoch_order(images, epoch, len(batches)), batch_size)
+        batches += [batch for batch in order if len(batch) == batch_size]
+    return batches[:count]

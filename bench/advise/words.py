@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench.advise.advise import Advice, Forecast
+from bench.advise.advise import Advice
+from bench.advise.trial import Trial
 from bench.config import RunConfig
 from bench.run.stores import Wanted
 
@@ -20,34 +21,27 @@ def table(advice: Advice) -> Table:
     shown.add_column("read by")
     for heading in ("epoch, s", "waiting, %", "rate, images/s", "prepare, s", "disk, MB", "pays from epoch"):
         shown.add_column(heading, justify="right")
-    for forecast in advice.forecasts:
-        pays = forecast.break_even(advice.baseline)
+    for trial in advice.trials:
+        pays = trial.break_even(advice.baseline)
         shown.add_row(
-            forecast.trial.candidate.label,
-            forecast.trial.way.words or "this process",
-            _epoch(forecast),
-            f"{100 * forecast.stall_s / forecast.epoch_s.mean:.1f}",
-            f"{forecast.trial.rate:,.0f}",
-            f"{forecast.prepare_s:,.1f}",
-            f"{forecast.store_bytes / 1e6:,.1f}",
+            trial.candidate.label,
+            trial.way.words or "this process",
+            _epoch(trial),
+            f"{100 * trial.stall_s / trial.epoch_s.mean:.1f}",
+            f"{trial.rate:,.0f}",
+            f"{trial.prepare_s:,.1f}",
+            f"{trial.store_bytes / 1e6:,.1f}",
             "" if pays is None else f"{pays:,.1f}",
         )
     return shown
 
 
 def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
-    """Everything after the table, line by line.
-
-    Args:
-        advice: the conclusion.
-        config: what it is for.
-        wanted: the recommended loader over the whole data.
-        dataset: as it was given on the command line.
-    """
-    best = advice.forecasts[0]
+    """Everything after the table, line by line; ``wanted`` is the recommended loader over the whole data."""
+    best = advice.trials[0]
     yield (
         f"For {advice.epochs} epochs of {config.model} at batch {config.batch_size} on this machine: "
-        f"{best.trial.candidate.label}, read by {best.trial.way.words or 'the training process'}. "
+        f"{best.candidate.label}, read by {best.way.words or 'the training process'}. "
         f"Expected is an epoch of {_epoch(best)} s, of which {best.stall_s:,.2f} s waiting for data; "
         f"the network alone takes {advice.ceiling_s:,.1f} s. "
         f"Preparing takes about {best.prepare_s:,.0f} s and {best.store_bytes / 1e6:,.0f} MB."
@@ -66,39 +60,30 @@ def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -
     yield from program(best, config, wanted)
 
 
-def commands(best: Forecast, config: RunConfig, dataset: str) -> Iterator[str]:
+def commands(best: Trial, config: RunConfig, dataset: str) -> Iterator[str]:
     """The two commands that do it."""
-    options = [f"--option {name}={value}" for name, value in best.trial.candidate.options.items()]
+    options = [f"--option {name}={value}" for name, value in best.candidate.options.items()]
     source = [f"--{name.replace('_', '-')} {value}" for name, value in config.source.items()]
-    what = " ".join([best.trial.candidate.loader, shlex.quote(dataset), *options, *source])
-    size = [] if config.image_size is None else [f"--image-size {config.image_size}"]
-    how = [f"--model {config.model}", f"--batch-size {config.batch_size}", *size]
+    what = " ".join([best.candidate.loader, shlex.quote(dataset), *options, *source])
+    size = "" if config.image_size is None else f" --image-size {config.image_size}"
     yield f"bench prepare {what}"
-    yield " ".join([f"bench run {what}", *how, best.trial.way.words]).rstrip()
+    yield f"bench run {what} --model {config.model} --batch-size {config.batch_size}{size} {best.way.words}".rstrip()
 
 
-def program(best: Forecast, config: RunConfig, wanted: Wanted) -> Iterator[str]:
+def program(best: Trial, config: RunConfig, wanted: Wanted) -> Iterator[str]:
     """Lines to paste into a training script."""
-    try:
-        store = wanted.location.relative_to(Path.cwd())
-    except ValueError:
-        store = wanted.location
-    size = "" if config.image_size is None else f", size={config.image_size}"
-    side = config.image_size
-    if side is None:
-        shape = wanted.source.splits()["train"].shape
-        assert shape is not None
-        images = f"uint8 [B, {shape[0]}, {shape[1]}, {shape[2]}]"
-    else:
-        images = f"uint8 [B, 3, {side}, {side}]"
-    way = best.trial.way
-    how = f", workers={way.workers}" * bool(way.workers) + f", prefetch={way.prefetch}" * bool(way.prefetch)
+    store, side = wanted.location, config.image_size
+    if store.is_relative_to(Path.cwd()):
+        store = store.relative_to(Path.cwd())
+    shape = wanted.source.splits()["train"].shape or (3, side, side)
+    size = "" if side is None else f", size={side}"
+    how = "".join(f", {name}={value}" for name, value in best.way.given.items())
     yield "import loaders"
     yield f'dataset = loaders.open_dataset("{store}", "train"{size})'
     yield f"for images, labels in loaders.make_loader(dataset, batch_size={config.batch_size}{how}):"
-    yield f"    ...  # {images}, int64 [B]"
+    yield f"    ...  # uint8 [B, {shape[0]}, {shape[1]}, {shape[2]}], int64 [B]"
 
 
-def _epoch(forecast: Forecast) -> str:
-    mean, low, high = forecast.epoch_s.mean, forecast.epoch_s.low, forecast.epoch_s.high
+def _epoch(trial: Trial) -> str:
+    mean, low, high = trial.epoch_s.mean, trial.epoch_s.low, trial.epoch_s.high
     return f"{mean:,.2f}" if low is None or high is None else f"{mean:,.2f} [{low:,.2f}, {high:,.2f}]"

@@ -7,21 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import options
 from bench.cli.arguments import source_options, wanted_store
-from bench.cli.options import (
-    DATA,
-    BatchSize,
-    Corrupt,
-    DataDir,
-    Debug,
-    DeviceName,
-    ImageSize,
-    Network,
-    Resize,
-    StoreDir,
-    TestShare,
-    Threads,
-)
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
@@ -33,21 +20,22 @@ def advise(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, or the path of a folder.")],
     budget: Annotated[float, typer.Option("--budget", help="Seconds that it may take.")] = 180.0,
     epochs: Annotated[int, typer.Option("--epochs", help="How many you plan.")] = 30,
-    model: Network = "convnet",
-    batch_size: BatchSize = 128,
-    threads: Threads = 0,
-    device: DeviceName = "auto",
-    image_size: ImageSize = None,
-    resize: Resize = None,
-    on_corrupt: Corrupt = "fail",
-    test_share: TestShare = 0.2,
-    data_dir: DataDir = DATA,
-    store_dir: StoreDir = None,
-    debug: Debug = False,
+    model: options.Network = "convnet",
+    batch_size: options.BatchSize = 128,
+    threads: options.Threads = 0,
+    device: options.DeviceName = "auto",
+    image_size: options.ImageSize = None,
+    resize: options.Resize = None,
+    on_corrupt: options.Corrupt = "fail",
+    test_share: options.TestShare = 0.2,
+    data_dir: options.DataDir = options.DATA,
+    store_dir: options.StoreDir = None,
+    debug: options.Debug = False,
 ) -> None:
     """Tell which loader, encoding and workers suit your data here, and what that costs, from a sample of it."""
     from bench.advise import words
     from bench.advise.advise import advise as measure
+    from bench.advise.candidates import BASELINE
     from bench.run.runner import fix_arithmetic, resolve_device
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
@@ -59,10 +47,10 @@ def advise(
     if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
         dataset = f"{PREFIX}{dataset}"
     how = source_options(resize, on_corrupt, test_share)
-    first, _ = wanted_store("filesystem", dataset, None, None, data_dir, store_dir, how)
+    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, how)
     config = build(
         RunConfig,
-        loader="filesystem",
+        loader=BASELINE,
         dataset=first.source.name,
         model=model,
         batch_size=batch_size,
@@ -77,7 +65,7 @@ def advise(
     end_by_exception()
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
-    best = advice.forecasts[0].trial.candidate
+    best = advice.trials[0].candidate
     given = [f"{name}={value}" for name, value in best.options.items()]
     wanted, _ = wanted_store(best.loader, dataset, given, None, data_dir, store_dir, how)
     out.print(words.table(advice))

@@ -14,7 +14,7 @@ from bench.cli.options import DATA, RUNS, DataDir, Debug, Limit, StoreDir
 from bench.cli.output import out, say
 from bench.cli.reports import report
 from bench.cli.signals import end_by_exception
-from bench.progress import bar, err
+from bench.progress import err
 
 
 def sweep(
@@ -58,12 +58,11 @@ def sweep(
             work.run(fresh=fresh)
         finally:  # after Ctrl-C, too
             screen.say(f"{file.config.name}: {work.summary()}")
-    failed = work.summary().failed
     with contextlib.suppress(typer.Exit):  # older records in the folder are not this sweep's failures
         report(folder)
-    for line in failed:
+    for line in work.failed:
         err.print(f"failed: {line}")
-    if failed:
+    if work.failed:
         raise typer.Exit(1)
 
 
@@ -72,4 +71,4 @@ def job() -> None:
     from bench.sweep.job import perform
 
     end_by_exception()
-    perform(sys.stdin.read(), bar, say)
+    perform(sys.stdin.read())

@@ -44,7 +44,7 @@ def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
     info, _ = prepare(wanted, progress)
     counts = {name: split.count for name, split in info.splits.items()}
     skipped = sum(len(split.skipped) for split in info.splits.values())
-    draft.dataset = _described(info.dataset, counts, info.splits["train"].shape, skipped)
+    draft.dataset = described(info.dataset, counts, info.splits["train"].shape, skipped)
     draft.store = StorePart(
         path=wanted.relative,
         bytes=info.bytes,
@@ -56,9 +56,10 @@ def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
     return info
 
 
-def _described(
+def described(
     dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int] | None, skipped: int = 0
 ) -> DatasetPart:
+    """Which images a run is about."""
     return DatasetPart(
         name=dataset.name,
         official=dataset.official,
@@ -100,7 +101,7 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
             if not wanted.source.missing():
                 splits = wanted.splits()
                 counts = {name: len(split) for name, split in splits.items()}
-                draft.dataset = _described(wanted.dataset_info(), counts, splits["train"].shape)
+                draft.dataset = described(wanted.dataset_info(), counts, splits["train"].shape)
             return draft.finish("unavailable", reason)
         _check_fit(config, wanted)
         work(draft)

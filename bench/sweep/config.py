@@ -1,4 +1,4 @@
-"""A sweep as its TOML file describes it: typed, frozen, and an unknown key is an error that names its line."""
+"""The TOML file of a sweep: typed, frozen, and a wrong key or value is an error that names its line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,10 @@ from loaders import read_regular
 ALL = "*"
 """In place of a loader's name: every loader that is registered."""
 
-# What a block says in its own words, or what the sweep itself decides.
+# A block has keys of its own for these, or the sweep decides them.
 _NOT_SETTINGS = ("loader", "options", "dataset", "command", "repeat")
 
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-_Tables = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-"""TOML has lists in place of tuples."""
+_as_list = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
 
 class _Strict(BaseModel):
@@ -35,19 +29,17 @@ class _Strict(BaseModel):
 
 
 def _run_settings(*, lists: bool) -> dict[str, Any]:
-    """Optional fields as ``RunConfig`` has them; with ``lists`` a value or a list of values."""
+    """Optional fields as ``RunConfig`` has them; with ``lists`` each takes a value or a list of values."""
     fields: dict[str, Any] = {}
     for name, field in RunConfig.model_fields.items():
-        if name in _NOT_SETTINGS:
-            continue
-        one: Any = Annotated[(field.annotation, Field(), *field.metadata)]
-        many = Annotated[tuple[one, ...], Field(min_length=1), BeforeValidator(_listed)]
-        fields[name] = (many if lists else one, None)
+        if name not in _NOT_SETTINGS:
+            one: Any = Annotated[(field.annotation, Field(), *field.metadata)]
+            fields[name] = (Annotated[list[one], Field(min_length=1), _as_list] if lists else one, None)
     return fields
 
 
 class _Given(_Strict):
-    """Settings of runs, of which only some are given."""
+    """Settings of runs, all of them optional."""
 
     def given(self) -> dict[str, Any]:
         """The settings that the file has, by name."""
@@ -55,20 +47,16 @@ class _Given(_Strict):
 
 
 class _Block(_Given):
-    """A full product over lists.
+    """A full product over lists."""
 
-    Attributes:
-        loader: names of loaders, or ``"*"`` for every one that is registered.
-        dataset: names of datasets.
-        options: loader options; each table is one value of the product.
-        skip_unfitting: leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing
-            the sweep. What the data cannot give, such as JPEG files, is refused in any case.
-    """
-
-    loader: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
-    dataset: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_listed)]
-    options: Annotated[tuple[dict[str, Any], ...], Field(min_length=1), BeforeValidator(_listed)] = ({},)
+    loader: Annotated[list[str], Field(min_length=1), _as_list]
+    """Names, or ``"*"`` for every loader that is registered."""
+    dataset: Annotated[list[str], Field(min_length=1), _as_list]
+    options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]
+    """Of the loader; each table is one value of the product."""
     skip_unfitting: bool = False
+    """Leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing the sweep. What
+    the data cannot give, such as JPEG files, is refused in any case."""
 
 
 if TYPE_CHECKING:  # the real ones have a field for each setting of a run
@@ -80,80 +68,67 @@ else:
 
 
 class DataConfig(_Strict):
-    """What must lie in the data folder.
-
-    Attributes:
-        dataset: name of the dataset.
-        synthetic: it must be a twin, which is made if nothing is there; otherwise it must not be one.
-        fraction: share of the official count in the twin.
-    """
+    """What the data folder must hold."""
 
     dataset: str
     synthetic: bool = False
+    """The dataset must be a twin, which is made if nothing is there; otherwise it must not be one."""
     fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the official count in the twin."""
 
     @model_validator(mode="after")
-    def _fraction_is_a_twin_s(self) -> Self:
+    def _only_twins_have_a_fraction(self) -> Self:
         if "fraction" in self.model_fields_set and not self.synthetic:
             raise ValueError("fraction goes with synthetic = true; the official files come whole")
         return self
 
 
 class SweepConfig(_Strict):
-    """One sweep.
-
-    Attributes:
-        name: of the sweep and of its folder.
-        title: what it is about, for people.
-        repeats: rounds; every run is done once in each.
-        seed: of the order within the rounds.
-        timeout_s: seconds that a run, or the preparation of a store, may take.
-        time_limit_s: seconds that the sweep may take; what is not done by then is left for another time.
-        process: ``own``: each run has a process of its own; ``shared``: those of a round share one, which saves its
-            start, and their records are flagged.
-        run: settings that all runs share unless a block says otherwise.
-        data: what must lie in the data folder.
-        matrix: blocks of runs.
-    """
+    """One sweep."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
     title: str = ""
     repeats: int = Field(default=1, ge=1, le=1000)
+    """Rounds; every run is done once in each."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the order within the rounds."""
     timeout_s: float = Field(default=3600.0, gt=0)
+    """Seconds that a run, or the preparation of a store, may take."""
     time_limit_s: float | None = Field(default=None, gt=0)
+    """Seconds that the sweep may take; runs that are not done by then are left out."""
     process: Literal["own", "shared"] = "own"
+    """Of each run, or shared by the runs of a round, which saves starting one for each; the records are flagged."""
     run: Shared = Shared()
-    data: Annotated[tuple[DataConfig, ...], _Tables] = ()
-    matrix: Annotated[tuple[Block, ...], Field(min_length=1), _Tables]
+    """Settings of all runs; those of a block go before."""
+    data: list[DataConfig] = []
+    matrix: list[Block] = Field(min_length=1)
 
 
 class SweepFile(NamedTuple):
-    """A sweep with the file that describes it, so that what turns out wrong later can be placed, too."""
+    """A sweep with the text that describes it, so that an error found later can name its line, too."""
 
     path: Path
     text: str
     config: SweepConfig
 
-    def wrong(self, loc: Sequence[str | int], what: str) -> UsageError:
-        """The error that says where the fault is."""
-        return UsageError(f"{self.path}{place_of(self.text, loc)}: {what}")
+    def error(self, loc: Sequence[str | int], what: str) -> UsageError:
+        """The error with the file and the line of a key; see `line_of`."""
+        return UsageError(f"{self.path}{line_of(self.text, loc)}: {what}")
 
 
 def read_sweep(path: Path) -> SweepFile:
     """Read a sweep's file.
 
     Raises:
-        UsageError: it cannot be read, or something in it is wrong; says where.
+        UsageError: it cannot be read, or something in it is wrong; names the line.
     """
     try:
         text = read_regular(path).decode("utf-8-sig")  # some editors begin a file with a byte-order mark
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).partition(" (at ")
-        found = re.match(r"line (\d+)", where)
-        place = f", line {found[1]}" if found else ""
-        raise UsageError(f"{path}{place}: {_lower(what)}") from None
+        line = re.match(r"line \d+", where)
+        raise UsageError(f"{path}{f', {line[0]}' if line else ''}: {_lower(what)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text; save it as such") from None
     except (ValueError, RecursionError):  # Python's own limits
@@ -164,15 +139,13 @@ def read_sweep(path: Path) -> SweepFile:
         return SweepFile(path, text, SweepConfig.model_validate(document))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{path}{place_of(text, first['loc'])}: {_sentence(first)}") from None
+        raise UsageError(f"{path}{line_of(text, first['loc'])}: {_sentence(first)}") from None
 
 
-def place_of(text: str, loc: Sequence[str | int]) -> str:
-    """``, line N`` of a key, or of the nearest thing around it that stands in a line of its own; empty if none does.
+def line_of(text: str, loc: Sequence[str | int]) -> str:
+    """``, line N`` of a key, or of the nearest table around it that has a line of its own; empty if there is none.
 
-    Args:
-        text: the file.
-        loc: names of tables and keys, with the index of a table after the name of its array.
+    ``loc`` has the names of tables and keys, with the index of a table after the name of its array.
     """
     best = ""
     tables: dict[str, int] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
+import math
 import re
-import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,215 +16,217 @@ import torch
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import Record, write_record
-from bench.sweep import lost
-from bench.sweep.attempt import Clock, Place, alone, together
-from bench.sweep.child import run_task
+from bench.run.stores import Wanted, prepare
+from bench.sources.files import exists
 from bench.sweep.config import SweepFile
-from bench.sweep.data import missing_twins, unprepared
-from bench.sweep.durations import Durations
+from bench.sweep.data import missing_twins
+from bench.sweep.estimate import Durations
 from bench.sweep.folder import Folder, elsewhere
-from bench.sweep.job import AnyTask, EnvironmentTask, PrepareTask, TwinTask
+from bench.sweep.job import AnyTask, EnvironmentTask, PrepareTask, RunsTask, Subject, TwinTask
+from bench.sweep.outcome import Status, empty_record, judged, log_tail, now, public_text, reason
 from bench.sweep.plan import Folders, Plan, Run
-from bench.sweep.screen import duration
-from bench.sweep.telling import Listener, Summary
+from bench.sweep.process import started
+from bench.sweep.screen import Screen, duration
+from loaders import LoaderError
 
 USAGE = 2
 """Exit code of a process that was asked for what cannot be."""
 
 
 class Sweep:
-    """One sweep into one folder."""
+    """One sweep into one folder.
 
-    def __init__(self, file: SweepFile, plan: Plan, folders: Folders, out: Path, listener: Listener) -> None:
-        self._file = file
-        self._plan = plan
-        self._folders = folders
-        self._folder = Folder(out)
-        self._listener = listener
-        self._timeout_s = file.config.timeout_s
+    Attributes:
+        failed: runs that failed, each with its reason.
+    """
+
+    def __init__(self, file: SweepFile, plan: Plan, folders: Folders, out: Path, screen: Screen) -> None:
+        self.failed: list[str] = []
+        self._file, self._config, self._plan = file, file.config, plan
+        self._folders, self._folder, self._screen = folders, Folder(out), screen
+        self._waiting = plan.runs
+        self._counts = collections.Counter[str]()
         self._durations = Durations()
         self._environment: dict[str, Any] = {}
-        self._unusable: dict[Path, str] = {}
-        self._kept = self._ok = self._unavailable = 0
-        self._failed: list[str] = []
-        self._waiting: list[Run] = []
-        self._clock = Clock(None)
         self._started = time.monotonic()
+        self._end = math.inf
 
-    def summary(self) -> Summary:
-        """How it stands; at any time."""
-        left = len(self._plan.runs) - self._kept - self._ok - self._unavailable - len(self._failed)
-        seconds = time.monotonic() - self._started
-        return Summary(self._kept, self._ok, self._unavailable, list(self._failed), left, seconds)
+    def summary(self) -> str:
+        """How many runs had which end, at any time, in one line."""
+        counts = {what: self._counts[what] for what in ("ok", "finished before", "unavailable", "failed")}
+        counts["not done"] = len(self._waiting)
+        text = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+        return f"{text or 'nothing to do'}; {time.monotonic() - self._started:.0f} s"
 
     def run(self, *, fresh: bool) -> None:
-        """Do every run that has no record yet; one that fails does not stop the others.
-
-        Args:
-            fresh: forget the records that the plan's runs have, and do all of them.
+        """Do every run that has no record yet, or with ``fresh`` every run; one that fails does not stop the others.
 
         Raises:
-            UsageError: the folder is in use, or what lies in the data folder is not what the file wants.
+            UsageError: the folder is in use, or what lies in the data folder is not what the file describes.
             BenchError: data that cannot be made, or a folder that cannot be written.
         """
-        self._clock = Clock(self._file.config.time_limit_s)
+        self._end = time.monotonic() + (self._config.time_limit_s or math.inf)
         with self._folder.locked():
-            records, foreign = self._folder.records()
-            for item in foreign:
-                self._listener.say(f"skipped {item.path}: {item.reason}")
-            names = {run.config.run_id for run in self._plan.runs}
-            if fresh:
-                self._folder.forget(names & records.keys())
-                records = {name: record for name, record in records.items() if name not in names}
-            if others := len(records.keys() - names):
-                self._listener.say(f"{others} other records stay in {self._folder.path} and in its report")
+            records = self._earlier_records(fresh=fresh)
             twins = missing_twins(self._file, self._plan.cells, self._folders)
             self._environment = self._describe_machine()
             if warning := elsewhere(records.values(), self._environment):
-                self._listener.say(f"warning: {self._folder.path} has {warning}")
+                self._screen.say(f"warning: {self._folder.path} has {warning}")
             self._durations = Durations(records.values())
-            pending = [run for run in self._plan.runs if not _is_finished(run, records.get(run.config.run_id))]
-            self._kept = len(self._plan.runs) - len(pending)
+            self._waiting = [run for run in self._plan.runs if not _is_finished(run, records.get(run.config.run_id))]
+            self._counts["finished before"] = len(self._plan.runs) - len(self._waiting)
             for twin in twins:
-                self._make(
-                    TwinTask(dataset=twin.dataset, fraction=twin.fraction, data=self._folders.data),
-                    f"twin of {twin.dataset}",
-                )
-            pending = self._note_unavailable(pending)
-            self._prepare_stores(pending)
-            self._progress(pending)
-            self._waiting = pending
-            self._do_all()
+                task = TwinTask(dataset=twin.dataset, fraction=twin.fraction, data=self._folders.data)
+                self._make(task, f"twin of {twin.dataset}")
+            self._note_unavailable()
+            self._prepare_stores()
+            self._show_progress()
+            shared = self._config.process == "shared"
+            rounds = itertools.groupby(
+                list(self._waiting), lambda run: run.config.repeat if shared else run.config.run_id
+            )
+            for _, members in rounds:
+                runs = list(members)
+                while runs and time.monotonic() < self._end:
+                    runs = self._do_in_one_process(runs)
             for run in self._waiting:
-                self._listener.say(
-                    f"not done: {run.label}: the sweep's time of {self._file.config.time_limit_s:g} s is over"
-                )
+                self._screen.say(f"not done: {run.label}: the sweep's time of {self._config.time_limit_s:g} s is over")
+
+    def _earlier_records(self, *, fresh: bool) -> dict[str, Record]:
+        """The records of the folder, without those to be forgotten; tells of what else lies in it."""
+        records, foreign = self._folder.records()
+        for item in foreign:
+            self._screen.say(f"skipped {item.path}: {item.reason}")
+        planned = {run.config.run_id for run in self._plan.runs}
+        if fresh:
+            self._folder.forget(planned & records.keys())
+            records = {run_id: record for run_id, record in records.items() if run_id not in planned}
+        if others := len(records.keys() - planned):
+            self._screen.say(f"{others} other records stay in {self._folder.path} and in its report")
+        return records
 
     def _describe_machine(self) -> dict[str, Any]:
         """The environment as this sweep's records have it. A process of its own asks a GPU, and leaves it again."""
-        devices = {cell.config.device for cell in self._plan.cells}
-        if devices == {"cpu"}:
+        if {cell.config.device for cell in self._plan.cells} == {"cpu"}:
             return environment(torch.device("cpu"), self._folders.stores)
-        with tempfile.TemporaryDirectory() as folder:
-            answer = Path(folder) / "environment.json"
-            self._make(EnvironmentTask(device="cuda", stores=self._folders.stores, answer=answer), "the machine")
-            found: dict[str, Any] = json.loads(answer.read_bytes())
-            return found
+        (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "the machine")
+        return dict(json.loads(answer))
 
-    def _note_unavailable(self, pending: Sequence[Run]) -> list[Run]:
-        """Leave the records of loaders that cannot run here; gives the other runs."""
-        others: list[Run] = []
-        noted: dict[str, str] = {}
-        for run in pending:
-            if run.cell.unavailable is None:
-                others.append(run)
-                continue
-            # An importing error is anyone's words; a loader's own reason stands as it would in a run's record.
-            error = run.cell.unavailable if run.cell.wanted else lost.public_text(run.cell.unavailable, run)
-            self._note(run, "unavailable", error)
-            self._unavailable += 1
-            noted[run.cell.label] = error
-        for label, error in noted.items():
-            self._listener.say(f"{label}: unavailable: {error}")
-        return others
+    def _note_unavailable(self) -> None:
+        """Leave the records of the runs whose loader cannot run here."""
+        errors: dict[str, str] = {}
+        for run in list(self._waiting):
+            if run.unavailable is not None:
+                # An importing error is anyone's words; a loader's own reason stands as it would in a run's record.
+                error = run.unavailable if run.wanted else public_text(run.unavailable, run)
+                self._write_empty(run, "unavailable", error)
+                self._waiting.remove(run)
+                self._counts["unavailable"] += 1
+                errors[run.cell] = error
+        for cell, error in errors.items():
+            self._screen.say(f"{cell}: unavailable: {error}")
 
-    def _prepare_stores(self, pending: Sequence[Run]) -> None:
-        """Make every store that is missing; the runs of one that cannot be made or used will fail."""
-        self._listener.doing("looking at the stores")
-        missing, self._unusable = unprepared(run.cell for run in pending)
-        for cell in missing:
-            if self._clock.is_over:
-                return
-            wanted = cell.wanted
-            assert wanted is not None
-            task = PrepareTask(
-                loader=cell.config.loader,
-                dataset=cell.dataset,
-                source=cell.config.source,
-                options=cell.given,
-                limit=cell.config.limit,
-                data=self._folders.data,
-                stores=self._folders.stores,
-            )
+    def _prepare_stores(self) -> None:
+        """Make every store that is missing; the runs of one that cannot be made or used fail."""
+        self._screen.doing("looking at the stores")
+        stores: dict[Path, tuple[Wanted, list[Run]]] = {}
+        for run in self._waiting:
+            assert run.wanted is not None  # else it is unavailable, and has been noted as such
+            stores.setdefault(run.wanted.location, (run.wanted, []))[1].append(run)
+        for location, (wanted, runs) in stores.items():
             try:
-                self._make(task, f"store {wanted.relative}")
+                if exists(location):
+                    prepare(wanted)  # which looks at what is there
+                elif time.monotonic() < self._end:
+                    self._make(PrepareTask(subject=self._subject(runs[0])), f"store {wanted.relative}")
             except UsageError:  # the file asks for what cannot be: better to say so before hours of other runs
                 raise
-            except BenchError as error:
-                self._unusable[wanted.location] = str(error)
+            except (BenchError, LoaderError) as error:
+                for run in runs:
+                    self._end_run(run, self._write_empty(run, "failed", public_text(str(error), run)), 0.0)
 
-    def _make(self, task: AnyTask, what: str) -> None:
-        """Do something that is no run.
+    def _make(self, task: AnyTask, what: str) -> list[str]:
+        """Do something that is no run; gives the process's notes.
 
         Raises:
             UsageError, BenchError: it failed; says as its process did.
         """
-        self._listener.doing(f"making the {what}")
-        log = self._folder.log(re.sub(r"[^\w.=-]+", "-", what))
-        timeout_s = min(self._timeout_s, self._clock.left_s)
-        ended = run_task(task, log, self._folder.hold, timeout_s)
-        if ended.timed_out or ended.code:
-            said = lost.reason(ended, log.read_text(encoding="utf-8", errors="replace"), timeout_s)
-            raise (UsageError if ended.code == USAGE else BenchError)(f"the {what} could not be made: {said}")
+        self._screen.doing(f"making the {what}")
+        log = re.sub(r"[^\w.=-]+", "-", what)
+        since = time.monotonic()
+        timeout_s = min(self._config.timeout_s, self._end - since)
+        with started(task, self._folder, log) as process:
+            notes = list(process.notes(timeout_s))
+        if process.ended.timed_out or process.ended.code:
+            text = self._folder.log(log).read_text(encoding="utf-8", errors="replace")
+            kind = UsageError if process.ended.code == USAGE else BenchError
+            raise kind(f"the {what} could not be made: {reason(process.ended, text, timeout_s)}")
         if isinstance(task, TwinTask | PrepareTask):
-            self._listener.say(f"made the {what} in {ended.seconds:.0f} s")
+            self._screen.say(f"made the {what} in {time.monotonic() - since:.0f} s")
+        return notes
 
-    def _do_all(self) -> None:
-        """Do the runs that wait, in their rounds, as long as there is time."""
-        ready = []
-        for run in list(self._waiting):
-            wanted = run.cell.wanted
-            if wanted is not None and wanted.location in self._unusable:
-                error = lost.public_text(self._unusable[wanted.location], run)
-                self._ended(run, self._note(run, "failed", error), 0.0)
-            else:
-                ready.append(run)
-        place = Place(self._folder, self._folders, self._environment, self._timeout_s, self._clock)
-        shared = self._file.config.process == "shared"
-        for _, members in itertools.groupby(ready, lambda run: run.config.repeat if shared else run.config.run_id):
-            if self._clock.is_over:
-                return
-            if shared:
-                together(list(members), place, lambda run: self._listener.doing(run.label), self._ended)
-                continue
-            for run in members:
-                self._listener.doing(run.label)
-                alone(run, place, self._ended)
+    def _do_in_one_process(self, runs: list[Run]) -> list[Run]:
+        """Do runs one after another until one fails; gives those after it, which need another process."""
+        for run in runs:  # what an earlier attempt left
+            self._folder.record(run.config.run_id).unlink(missing_ok=True)
+        task = RunsTask(runs=[self._subject(run) for run in runs], out=self._folder.path)
+        run, *rest = runs
+        self._screen.doing(run.label)
+        since, started_at = time.monotonic(), now()
+        with started(task, self._folder, run.config.run_id) as process:
+            for _ in process.notes(self._config.timeout_s, self._end):  # one run went well, the next begins
+                record = self._folder.record_of(run.config.run_id)
+                assert record is not None
+                self._end_run(run, record, time.monotonic() - since)
+                run = rest.pop(0)
+                self._screen.doing(run.label)
+                since, started_at = time.monotonic(), now()
+        ended, own = process.ended, self._folder.record_of(run.config.run_id)
+        if ended.timed_out and own is not None and own.status == "failed":
+            own = None  # it may have taken the signal that ended it for an error of its own
+        if ended.timed_out and own is None and time.monotonic() >= self._end:  # it counts as not tried
+            self._folder.record(run.config.run_id).unlink(missing_ok=True)
+            return rest
+        log = log_tail(self._folder.log(run.config.run_id), run)
+        record = judged(run, own, ended, log, self._config.timeout_s, self._environment, started_at)
+        if record != own:
+            write_record(record, self._folder.path)
+        self._end_run(run, record, time.monotonic() - since)
+        return rest
 
-    def _ended(self, run: Run, record: Record, seconds: float) -> None:
+    def _end_run(self, run: Run, record: Record, seconds: float) -> None:
         """Count a run that was tried, and say what became of it."""
         self._waiting.remove(run)
-        match record.status:
-            case "ok":
-                self._ok += 1
-                self._durations.add(run.config, seconds)
-                said = f"{run.label}: ok, {seconds:.1f} s"
-            case "unavailable":
-                self._unavailable += 1
-                said = f"{run.label}: unavailable: {record.error}"
-            case _:
-                self._failed.append(f"{run.label}: {record.error}")
-                said = f"{run.label}: failed: {record.error}"
-        left = self._progress(self._waiting)
+        self._counts[record.status] += 1
+        text = f"{run.label}: {record.status}: {record.error}"
+        if record.status == "ok":
+            self._durations.add(run.config, seconds)
+            text = f"{run.label}: ok, {seconds:.1f} s"
+        elif record.status == "failed":
+            self.failed.append(f"{run.label}: {record.error}")
+        left_s = self._show_progress()
         total = len(self._plan.runs)
-        self._listener.say(f"[{total - len(self._waiting)}/{total}] {said}{left}")
+        left = f"; about {duration(left_s)} left" if left_s else ""
+        self._screen.say(f"[{total - len(self._waiting)}/{total}] {text}{left}")
 
-    def _note(self, run: Run, status: str, error: str) -> Record:
+    def _write_empty(self, run: Run, status: Status, error: str) -> Record:
         """Leave the record of a run that is not tried."""
-        record = lost.record_of(run, status, error, self._environment, lost.now())
+        record = empty_record(run, status, error, self._environment, now())
         write_record(record, self._folder.path)
         return record
 
-    def _progress(self, pending: Sequence[Run]) -> str:
-        """Tell how many runs are left, and for how long, where that can be guessed; gives the latter in words."""
-        guesses = [self._durations.guess(run.config) for run in pending]
+    def _show_progress(self) -> float | None:
+        """Show how many runs are left; gives the seconds that these take, where they can be guessed."""
+        guesses = [self._durations.guess(run.config) for run in self._waiting]
         left_s = None if None in guesses else sum(guess for guess in guesses if guess is not None)
-        self._listener.progress(len(self._plan.runs) - len(pending), len(self._plan.runs), left_s)
-        return f"; about {duration(left_s)} left" if left_s else ""
+        self._screen.done(len(self._plan.runs) - len(self._waiting), len(self._plan.runs), left_s)
+        return left_s
+
+    def _subject(self, run: Run) -> Subject:
+        return Subject(config=run.config, dataset=run.dataset, options=run.options, **self._folders._asdict())
 
 
 def _is_finished(run: Run, record: Record | None) -> bool:
     """Whether a record needs no other attempt: what could not run is tried once it can."""
-    if record is None:
-        return False
-    return record.status == "ok" or (record.status == "unavailable" and run.cell.unavailable is not None)
+    done = {"ok"} if run.unavailable is None else {"ok", "unavailable"}
+    return record is not None and record.status in done

@@ -1,30 +1,38 @@
-"""The folder of a sweep: its lock, its logs, and the records that earlier sweeps have left in it."""
+"""The folder of a sweep: its locks, its logs, and the records that earlier sweeps have left in it."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
 from bench.report.environments import compared
-from bench.sweep.child import Hold
+
+PATIENCE_S = 30.0
+"""How long to wait for processes that must end."""
+_HIGH = 100
+"""Lowest number of an inherited descriptor: low ones may be put to other use by the process's own children."""
 
 
 class Folder:
-    """Records as ``<run_id>.json``, logs below ``logs/``.
+    """Records as ``<run_id>.json``, logs below ``logs/``, and two locks.
 
-    Attributes:
-        hold: shared by the processes of the sweep that has the folder, until the last of them has ended.
+    ``.lock`` keeps other sweeps out. ``.running`` is shared by all processes of a sweep and all that they start, and is
+    free when the last of them has ended, even if the sweep itself was killed.
     """
 
     def __init__(self, path: Path) -> None:
         """Args: path may be missing; it is made when it is locked."""
         self.path = path
-        self.hold = Hold(path / ".running")
+        self._running = path / ".running"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -46,35 +54,63 @@ class Folder:
                 raise UsageError(
                     f"another sweep is running into {self.path}; wait for it to finish or choose another --out"
                 ) from None
-            if not self.hold.wait_free():
+            if not self.processes_ended():
                 raise BenchError(f"a process of an earlier sweep into {self.path} does not end; end it first")
             for torn in self.path.glob(".*.partial"):  # its writer is dead
                 torn.unlink()
             yield
 
+    @contextlib.contextmanager
+    def inherited_lock(self) -> Iterator[int]:
+        """A descriptor for a process to inherit, which has the shared lock as long as any copy of it is open."""
+        with self._running.open("ab") as file:
+            descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def processes_ended(self) -> bool:
+        """Wait for a while until all processes that inherited the lock have ended; whether they have."""
+        end = time.monotonic() + PATIENCE_S
+        with self._running.open("ab") as file:
+            while time.monotonic() < end:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                time.sleep(0.02)
+        return False
+
     def log(self, name: str) -> Path:
         """Where the log of a run or of a preparation is."""
         return self.path / "logs" / f"{name}.log"
-
-    def records(self) -> tuple[dict[str, Record], list[Foreign]]:
-        """All records by their run, and the files that are none."""
-        found: dict[str, Record] = {}
-        foreign = []
-        if self.path.is_dir():
-            for item in read_records(self.path):
-                if isinstance(item, Foreign):
-                    foreign.append(item)
-                elif item[0] == self.record(item[1].run_id):
-                    found[item[1].run_id] = item[1]
-        return found, foreign
 
     def record(self, run_id: str) -> Path:
         """Where the record of a run is."""
         return self.path / f"{run_id}.json"
 
-    def forget(self, records: Collection[str]) -> None:
-        """Remove these records and all logs."""
-        for path in (*map(self.record, records), *self.path.glob("logs/*.log")):
+    def record_of(self, run_id: str) -> Record | None:
+        """The record that a run has left, or ``None`` where there is no whole one."""
+        try:
+            return Record.model_validate_json(self.record(run_id).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def records(self) -> tuple[dict[str, Record], list[Foreign]]:
+        """All records by their run, and the files that are none."""
+        records: dict[str, Record] = {}
+        foreign = []
+        for item in read_records(self.path) if self.path.is_dir() else ():
+            if isinstance(item, Foreign):
+                foreign.append(item)
+            elif item[0] == self.record(item[1].run_id):
+                records[item[1].run_id] = item[1]
+        return records, foreign
+
+    def forget(self, run_ids: Collection[str]) -> None:
+        """Remove the records of these runs and all logs."""
+        for path in (*map(self.record, run_ids), *self.path.glob("logs/*.log")):
             path.unlink(missing_ok=True)
 
 

@@ -1,14 +1,16 @@
-"""What a process of a sweep does: a run, a store, a twin, or a look at the machine. It dies with its sweep."""
+"""What a process of a sweep does: runs, a store, a twin, or a look at the machine. It dies with its sweep."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,60 +18,85 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.sweep.calibrate import Workload, calibrate
-from bench.sweep.together import do_together
+from bench.progress import bar, err
+from bench.records import write_record
+from bench.sweep.folder import Folder
 
-if TYPE_CHECKING:
-    from bench.records import Record
-    from bench.run.stores import Progress
+if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this process dies with its sweep
+    from bench.run.stores import Wanted
 
+FLAG = "not in a process of its own: other runs came before it in the same one"
 _PR_SET_PDEATHSIG = 1
 
 
-class _Task(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RunTask(_Task):
-    """Do one run and write its record into ``out``."""
+class Subject(_Strict):
+    """A run, or the store that it needs, as another process can be told of it."""
 
-    task: Literal["run"] = "run"
     config: RunConfig
     dataset: str
+    """As `open_source` takes it."""
     options: dict[str, Any]
+    """Of the loader, secrets included."""
     data: Path
     stores: Path
-    out: Path
+
+    def wanted(self) -> Wanted:
+        """The loader over the dataset."""
+        from bench.run.stores import wanted_of
+        from bench.sources.base import SourceOptions
+        from bench.sources.registry import open_source
+
+        config = self.config
+        source = open_source(self.dataset, self.data, SourceOptions.model_validate(config.source))
+        return wanted_of(config.loader, source, self.options, config.limit, self.stores)[0]
 
 
-class RunsTask(_Task):
-    """Do runs one after another, noting how far it is, until one fails.
-
-    Attributes:
-        logs: of the runs.
-        marks: gets the notes.
-    """
+class RunsTask(_Strict):
+    """Do runs one after another and write their records; note when one went well and the next begins."""
 
     task: Literal["runs"] = "runs"
-    runs: tuple[RunTask, ...]
-    logs: tuple[Path, ...]
-    marks: Path
+    runs: list[Subject]
+    out: Path
+
+    def _perform(self, note: Callable[[str], object]) -> None:
+        import torch
+
+        from bench.run.draft import RunFailedError
+        from bench.run.runner import run
+
+        threads, seed = torch.get_num_threads(), torch.initial_seed()
+        for number, subject in enumerate(self.runs):
+            if number:
+                clean_up(threads, seed)
+                note(subject.config.run_id)
+                print_into(Folder(self.out).log(subject.config.run_id))
+            try:
+                record, failure = run(subject.config, subject.wanted(), bar, err.print), None
+            except RunFailedError as error:  # what it leaves behind is not known: no other run follows
+                record, failure = error.record, error
+            flags = [FLAG] if number else []
+            write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
+            if failure:
+                raise failure
 
 
-class PrepareTask(_Task):
+class PrepareTask(_Strict):
     """Make one store unless it is there."""
 
     task: Literal["prepare"] = "prepare"
-    loader: str
-    dataset: str
-    source: dict[str, Any]
-    options: dict[str, Any]
-    limit: int | None
-    data: Path
-    stores: Path
+    subject: Subject
+
+    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
+        from bench.run.stores import prepare
+
+        prepare(self.subject.wanted(), bar)
 
 
-class TwinTask(_Task):
+class TwinTask(_Strict):
     """Make a dataset's synthetic twin."""
 
     task: Literal["twin"] = "twin"
@@ -77,56 +104,45 @@ class TwinTask(_Task):
     fraction: float
     data: Path
 
+    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
+        from bench.sources.registry import open_source
 
-class EnvironmentTask(_Task):
-    """Describe the machine, as records do, into ``answer``."""
+        open_source(self.dataset, self.data).make_twin(self.fraction, lambda *_: None)
+
+
+class EnvironmentTask(_Strict):
+    """Note the environment as records have it, as JSON."""
 
     task: Literal["environment"] = "environment"
     device: str
     stores: Path
-    answer: Path
+
+    def _perform(self, note: Callable[[str], object]) -> None:
+        import torch
+
+        from bench.measure.environment import environment
+
+        note(json.dumps(environment(torch.device(self.device), self.stores)))
 
 
-class CalibrateTask(_Task):
-    """Time a few steps of each workload, into ``answer``.
-
-    Attributes:
-        started: Unix time at which the process was asked for.
-    """
-
-    task: Literal["calibrate"] = "calibrate"
-    workloads: tuple[Workload, ...]
-    started: float
-    answer: Path
+AnyTask = RunsTask | PrepareTask | TwinTask | EnvironmentTask
 
 
-AnyTask = Annotated[
-    RunTask | RunsTask | PrepareTask | TwinTask | EnvironmentTask | CalibrateTask, Field(discriminator="task")
-]
-
-
-class Job(_Task):
-    """What the sweep hands to its process.
-
-    Attributes:
-        sweep: process id of the sweep.
-        task: what to do.
-    """
+class Job(_Strict):
+    """What the sweep hands to its process."""
 
     sweep: int
-    task: AnyTask
+    """Process id of the sweep."""
+    notes: int
+    """Descriptor of a pipe to the sweep."""
+    task: Annotated[AnyTask, Field(discriminator="task")]
 
 
-def perform(text: str, progress: Progress, say: Callable[[str], None]) -> None:
-    """Do what the sweep asks for.
-
-    Args:
-        text: a ``Job`` as JSON; a torn one means that the sweep has died.
-        progress: told of preparations.
-        say: takes a line for the log.
+def perform(text: str) -> None:
+    """Do what the sweep asks for: a `Job` as JSON.
 
     Raises:
-        UsageError: this is no job.
+        UsageError: this is no job, or half of one, whose sweep has died.
         BenchError, LoaderError: it failed; a failed run has left its record.
     """
     try:
@@ -135,19 +151,7 @@ def perform(text: str, progress: Progress, say: Callable[[str], None]) -> None:
         raise UsageError(f"this command is for `bench sweep` alone; what it got is no job ({error})") from None
     die_with(job.sweep)
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
-    match job.task:
-        case RunTask():
-            _run(job.task, progress, say)
-        case RunsTask(runs=runs, logs=logs, marks=marks):
-            do_together(runs, logs, marks, lambda task, flags: _run(task, progress, say, flags))
-        case PrepareTask():
-            _prepare(job.task, progress)
-        case TwinTask():
-            _twin(job.task)
-        case EnvironmentTask():
-            _environment(job.task)
-        case CalibrateTask():
-            _answer(job.task.answer, calibrate(job.task.workloads, job.task.started).model_dump())
+    job.task._perform(lambda line: os.write(job.notes, f"{line}\n".encode()))
 
 
 def die_with(parent: int) -> None:
@@ -173,52 +177,26 @@ def _after_fork() -> None:
         die_with(_forking)
 
 
-def _run(task: RunTask, progress: Progress, say: Callable[[str], None], flags: Sequence[str] = ()) -> None:
-    from bench.records import write_record
-    from bench.run.draft import RunFailedError
-    from bench.run.runner import run
-    from bench.sources.base import SourceOptions
-    from bench.sources.registry import open_source
-    from bench.sweep.plan import wanted_of
-
-    config = task.config
-    source = open_source(task.dataset, task.data, SourceOptions.model_validate(config.source))
-    wanted, _ = wanted_of(config.loader, source, task.options, config.limit, task.stores)
-    try:
-        record = run(config, wanted, progress, say)
-    except RunFailedError as error:
-        write_record(_flagged(error.record, flags), task.out)
-        raise
-    write_record(_flagged(record, flags), task.out)
-
-
-def _flagged(record: Record, flags: Sequence[str]) -> Record:
-    return record.model_copy(update={"flags": [*record.flags, *flags]}) if flags else record
-
-
-def _prepare(task: PrepareTask, progress: Progress) -> None:
-    from bench.run.stores import prepare
-    from bench.sources.base import SourceOptions
-    from bench.sources.registry import open_source
-    from bench.sweep.plan import wanted_of
-
-    source = open_source(task.dataset, task.data, SourceOptions.model_validate(task.source))
-    prepare(wanted_of(task.loader, source, task.options, task.limit, task.stores)[0], progress)
-
-
-def _twin(task: TwinTask) -> None:
-    from bench.sources.registry import open_source
-
-    open_source(task.dataset, task.data).make_twin(task.fraction, lambda *_: None)
-
-
-def _environment(task: EnvironmentTask) -> None:
+def clean_up(threads: int, seed: int) -> None:
+    """Set back what a run leaves to the next one in its process, and free memory."""
     import torch
 
-    from bench.measure.environment import environment
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    # Compiled code of one network counts against the limit of the next; what was compiled stays on disk.
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
-    _answer(task.answer, environment(torch.device(task.device), task.stores))
 
-
-def _answer(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
+def print_into(path: Path) -> None:
+    """Send all that this process prints, and what its C code does, into a file written anew."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with path.open("wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)

@@ -1,4 +1,4 @@
-"""From a sweep's matrix to its runs: every cell once in each round, in an order of the round's own."""
+"""From a sweep's matrix to its runs: every cell once in each round, each round in an order of its own."""
 
 from __future__ import annotations
 
@@ -12,65 +12,52 @@ import torch
 
 from bench.config import RunConfig, build
 from bench.errors import UsageError
-from bench.run.stores import Wanted
+from bench.run.stores import Wanted, wanted_of
 from bench.sources.base import Source, SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
 from bench.sweep.config import ALL, Block, SweepFile
-from loaders import OptionError, UnavailableError, load, loader_names, parse_options
+from loaders import OptionError, UnavailableError, loader_names
 
 
 class Folders(NamedTuple):
-    """Where the data and the stores lie; absolute."""
+    """Where data and stores lie; absolute."""
 
     data: Path
     stores: Path
 
 
-class Cell(NamedTuple):
-    """One combination of the matrix, to be run once a round.
-
-    Attributes:
-        config: its settings, with repeat 0 and the device resolved.
-        given: the loader's options as the file has them, secrets included.
-        wanted: the loader over the dataset; ``None`` where the loader's class cannot be imported.
-        unavailable: why the loader cannot run here, or ``None``.
-        label: what tells it from the other cells, for people.
-        dataset: the dataset as `open_source` takes it; the settings may name it without its folder.
-    """
-
-    config: RunConfig
-    given: dict[str, Any]
-    wanted: Wanted | None
-    unavailable: str | None
-    label: str = ""
-    dataset: str = ""
-
-
 class Run(NamedTuple):
-    """A cell in one round."""
+    """One combination of the matrix in one round."""
 
-    cell: Cell
     config: RunConfig
+    """Its settings, with the device resolved; ``repeat`` is the number of the round, from 0."""
+    options: dict[str, Any]
+    """Of the loader, as the file has them, secrets included."""
+    wanted: Wanted | None
+    """The loader over the dataset; ``None`` where the loader's class cannot be imported."""
+    unavailable: str | None
+    """Why the loader cannot run here, or ``None``."""
+    dataset: str
+    """As `open_source` takes it; the settings may name it without its folder."""
+    cell: str = ""
+    """What tells it from the other runs of its round, for people."""
 
     @property
     def label(self) -> str:
-        """The cell and the round, for people."""
-        return f"{self.cell.label}, round {self.config.repeat + 1}"
+        """The same with the round."""
+        return f"{self.cell}, round {self.config.repeat + 1}"
 
 
 class Plan(NamedTuple):
-    """What a sweep will do.
+    """What a sweep will do."""
 
-    Attributes:
-        cells: the matrix, in the order of the file.
-        rounds: all runs, in the order in which they are done.
-        left_out: combinations that do not fit, where their block lets them be left out.
-    """
-
-    cells: list[Cell]
+    cells: list[Run]
+    """The matrix in the order of the file, as in the first round."""
     rounds: list[list[Run]]
+    """All runs, in the order in which they are done."""
     left_out: list[str]
+    """Combinations that do not fit, where their block lets them be left out."""
 
     @property
     def runs(self) -> list[Run]:
@@ -78,66 +65,49 @@ class Plan(NamedTuple):
         return [run for members in self.rounds for run in members]
 
 
-def wanted_of(
-    loader: str, source: Source, options: Mapping[str, Any], limit: int | None, stores: Path
-) -> tuple[Wanted, dict[str, Any]]:
-    """The loader over the dataset, and the given options as they may stand in a record.
-
-    Raises:
-        UnknownLoaderError, OptionError: no such loader or option.
-        UnavailableError: the loader cannot be imported.
-    """
-    found = load(loader)
-    # As text, which alone is no integer: true would be taken for 1.
-    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
-    parsed = parse_options(found.Options, given, loader)
-    public = parsed.public()
-    return Wanted(found, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
-
-
 def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Plan:
-    """Lay out a sweep.
-
-    Args:
-        file: the sweep.
-        folders: where data and stores lie.
-        limit: overrides the file's limits.
+    """Lay out a sweep; ``limit`` overrides the file's limits.
 
     Raises:
-        UsageError: what the file asks for does not exist, does not fit, or is asked for twice; says where.
+        UsageError: what the file asks for does not exist, does not fit, or is asked for twice; names the line.
     """
     sweep = file.config
-    cells: dict[str, Cell] = {}
+    shared = sweep.run.given()
+    cells: dict[str, Run] = {}
     left_out: list[str] = []
     for number, block in enumerate(sweep.matrix):
-        for values, options in _product({"device": "auto", **sweep.run.given()}, block):
+        for settings, options in _product({"device": "auto", **shared}, block):
             if limit is not None:
-                values["limit"] = limit
+                settings["limit"] = limit
             try:
-                cell = _cell(values, options, folders)
-            except _WrongError as error:
-                if not (error.unfit and block.skip_unfitting):
-                    shared = error.key in sweep.run.given() and error.key not in block.given()
-                    place = ("run",) if shared else ("matrix", number)
-                    raise file.wrong((*place, error.key), str(error)) from None
+                cell = _cell(settings, options, folders)
+            except _CellError as error:
+                if not (isinstance(error, _UnfitError) and block.skip_unfitting):
+                    is_shared = error.key in shared and error.key not in block.given()
+                    table = ("run",) if is_shared else ("matrix", number)
+                    raise file.error((*table, error.key), str(error)) from None
                 left_out.append(str(error))
                 continue
             if cells.setdefault(_identity(cell), cell) is not cell:
-                asked = _describe(cell, _varying([cell, *cells.values()]))
-                raise file.wrong(("matrix", number), f"{asked} is asked for twice; leave it out once")
+                twice = _describe(cell, _varying([cell, *cells.values()]))
+                raise file.error(("matrix", number), f"{twice} is asked for twice; leave it out once")
     if not cells:
         raise UsageError(f"{file.path}: nothing of the matrix fits its loaders, so there is nothing to run")
     varying = _varying(cells.values())
-    named = [cell._replace(label=_describe(cell, varying)) for cell in cells.values()]
-    return Plan(named, [_round(named, number, sweep.seed) for number in range(sweep.repeats)], left_out)
+    labelled = [cell._replace(cell=_describe(cell, varying)) for cell in cells.values()]
+    return Plan(labelled, [_round(labelled, number, sweep.seed) for number in range(sweep.repeats)], left_out)
 
 
-class _WrongError(Exception):
-    """A value of ``key`` that does not exist, or, if ``unfit``, one that this loader cannot do."""
+class _CellError(Exception):
+    """A value of a key that does not exist."""
 
-    def __init__(self, key: str, text: str, *, unfit: bool = False) -> None:
+    def __init__(self, key: str, text: str) -> None:
         super().__init__(text)
-        self.key, self.unfit = key, unfit
+        self.key = key
+
+
+class _UnfitError(_CellError):
+    """A value of a key that this loader cannot do."""
 
 
 def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -149,86 +119,82 @@ def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str
         yield {**shared, **dict(zip(lists, values, strict=True)), "loader": loader}, dict(options)
 
 
-def _cell(values: dict[str, Any], given: dict[str, Any], folders: Folders) -> Cell:
-    loader = values["loader"]
+def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -> Run:
+    loader = settings["loader"]
     if loader not in loader_names():
-        raise _WrongError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
-    source = _source(values, folders.data)
-    dataset = f"{PREFIX}{source.folder}" if values["dataset"].startswith(PREFIX) else source.name
-    values["dataset"] = source.name
+        raise _CellError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
+    source = _source(settings, folders.data)
+    dataset = f"{PREFIX}{source.folder}" if settings["dataset"].startswith(PREFIX) else source.name
+    settings["dataset"] = source.name
     cuda = torch.cuda.is_available()
-    if values["device"] == "cuda" and not cuda:
-        raise _WrongError("device", 'PyTorch finds no CUDA device here; say device = "auto" or "cpu"')
-    if values["device"] == "auto":
-        values["device"] = "cuda" if cuda else "cpu"
+    if settings["device"] == "cuda" and not cuda:
+        raise _CellError("device", 'PyTorch finds no CUDA device here; say device = "auto" or "cpu"')
+    if settings["device"] == "auto":
+        settings["device"] = "cuda" if cuda else "cpu"
     try:
-        wanted, public = wanted_of(loader, source, given, values.get("limit"), folders.stores)
+        wanted, public = wanted_of(loader, source, options, settings.get("limit"), folders.stores)
     except UnavailableError as error:
-        return Cell(RunConfig(**values, options=given), given, None, str(error), dataset=dataset)
+        return Run(RunConfig(**settings, options=options), options, None, str(error), dataset)
     except OptionError as error:
-        raise _WrongError("options", str(error), unfit=True) from None
+        raise _UnfitError("options", str(error)) from None
     if source.ragged and not wanted.loader.caps.ragged:
-        raise _WrongError(
-            "loader", f"loader {loader} keeps images of one size, and those of {source.name} differ", unfit=True
-        )
+        raise _UnfitError("loader", f"loader {loader} keeps images of one size, and those of {source.name} differ")
     try:
-        values["image_size"] = wanted.image_size(values.get("image_size"))
+        settings["image_size"] = wanted.image_size(settings.get("image_size"))
     except UsageError as error:
-        raise _WrongError("image_size", str(error)) from None
-    config = RunConfig(**values, options=public)
+        raise _CellError("image_size", str(error)) from None
+    config = RunConfig(**settings, options=public)
     reason = wanted.format.reason_unavailable()
     if reason is None:
         _check_fit(config, wanted)
-    return Cell(config, given, wanted, reason, dataset=dataset)
+    return Run(config, options, wanted, reason, dataset)
 
 
-def _source(values: dict[str, Any], data: Path) -> Source:
-    """The source, taken as the settings say, of which only what is not as usual is kept."""
+def _source(settings: dict[str, Any], data: Path) -> Source:
+    """The source with its options; of these the settings keep only what differs from the defaults."""
     try:
-        how = build(SourceOptions, **values.get("source", {}))
-        values["source"] = how.given()
-        return open_source(values["dataset"], data, how)
+        options = build(SourceOptions, **settings.get("source", {}))
+        settings["source"] = options.given()
+        return open_source(settings["dataset"], data, options)
     except UsageError as error:
-        raise _WrongError("source" if values.get("source") else "dataset", str(error)) from None
+        raise _CellError("source" if settings.get("source") else "dataset", str(error)) from None
 
 
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:
-    """What ``bench.run.runner`` would refuse in each run."""
-    most = wanted.loader.caps.max_workers
+    """Refuse what ``bench.run.runner`` would refuse in each run."""
+    loader, most, device = config.loader, wanted.loader.caps.max_workers, config.device
     if most is not None and config.workers > most:
-        text = f"loader {config.loader} takes at most {most} workers, not {config.workers}"
-        raise _WrongError("workers", text, unfit=True)
-    if config.cuda_graphs and config.device != "cuda":
-        raise _WrongError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {config.device}", unfit=True)
-    if wanted.loader.caps.device == "cuda" and config.device != "cuda":
-        text = f"loader {config.loader} gives batches on a CUDA device, not on {config.device}"
-        raise _WrongError("device", text, unfit=True)
+        raise _UnfitError("workers", f"loader {loader} takes at most {most} workers, not {config.workers}")
+    if config.cuda_graphs and device != "cuda":
+        raise _UnfitError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}")
+    if wanted.loader.caps.device == "cuda" and device != "cuda":
+        raise _UnfitError("device", f"loader {loader} gives batches on a CUDA device, not on {device}")
 
 
-def _identity(cell: Cell) -> str:
+def _identity(cell: Run) -> str:
     """Equal for cells that do the same, however they were asked for."""
-    options = cell.given if cell.wanted is None else cell.wanted.options.public()
+    options = cell.options if cell.wanted is None else cell.wanted.options.public()
     return cell.config.model_copy(update={"options": options}).run_id
 
 
-def _varying(cells: Iterable[Cell]) -> list[str]:
+def _varying(cells: Iterable[Run]) -> list[str]:
     """The settings in which the cells differ."""
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for cell in cells:
         for name, value in cell.config.model_dump(mode="json", exclude={"loader", "dataset", "options"}).items():
-            found.setdefault(name, set()).add(str(value))
-    return [name for name, values in found.items() if len(values) > 1]
+            values.setdefault(name, set()).add(str(value))
+    return [name for name, different in values.items() if len(different) > 1]
 
 
-def _describe(cell: Cell, names: Iterable[str]) -> str:
+def _describe(cell: Run, names: Iterable[str]) -> str:
     config = cell.config
     options = [f"{name}={value}" for name, value in config.options.items()]
     settings = [f"{name}={getattr(config, name)}" for name in names]
     return " ".join([config.loader, *options, config.dataset, *settings])
 
 
-def _round(cells: Sequence[Cell], number: int, seed: int) -> list[Run]:
+def _round(cells: Sequence[Run], number: int, seed: int) -> list[Run]:
     """Every cell once. Each round is shuffled anew, so that no run always follows the same other one."""
-    runs = [Run(cell, cell.config.model_copy(update={"repeat": number})) for cell in cells]
+    runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in cells]
     random.Random(f"{seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
     return runs

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 
-class Screen:
-    """Listens to a sweep and shows it on a console."""
+class Screen(Progress):
+    """Shows a sweep on a console, for as long as its ``with`` lasts."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
         # Once a second: drawing takes processor time from what is measured.
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         live = console.is_terminal
-        self._bar = Progress(*columns, console=console, refresh_per_second=1, transient=True, disable=not live)
-        self._task = self._bar.add_task("", total=None)
-        self._what = self._left = ""
+        super().__init__(*columns, console=console, refresh_per_second=1, transient=True, disable=not live)
+        self._bar = self.add_task("", total=None)
+        self._doing = self._left = ""
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._console.print(line, markup=False, emoji=False)
+        self.console.print(line, markup=False, emoji=False)
 
     def doing(self, what: str) -> None:
         """Show what is under way, on a terminal."""
-        self._what = what
-        self._show()
+        self._doing = what
+        self.update(self._bar, description=self._left + what)
 
-    def progress(self, done: int, total: int, left_s: float | None) -> None:
-        """Move the bar."""
-        self._left = "" if not left_s else f"about {duration(left_s)} left, "
-        self._bar.update(self._task, completed=done, total=total)
-        self._show()
-
-    def _show(self) -> None:
-        self._bar.update(self._task, description=self._left + self._what)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+    def done(self, done: int, total: int, left_s: float | None) -> None:
+        """Move the bar to so many runs done, and show about how many seconds are left."""
+        self._left = f"about {duration(left_s)} left, " if left_s else ""
+        self.update(self._bar, completed=done, total=total, description=self._left + self._doing)
 
 
 def duration(seconds: float) -> str:

@@ -61,19 +61,24 @@ class Written(NamedTuple):
     pixels_as: Kind = Kind.PIXELS
 
 
+Read = Literal["process", "thread", "workers"]
+"""Batches are read in the training process, ahead by a thread, or by worker processes."""
+
+
 class Candidate(NamedTuple):
     """Options that ``bench advise`` tries.
 
     Attributes:
         options: of the format.
-        reads: ways of reading that are worth a try: ``process`` (in the training process), ``thread`` (read ahead by a
-            thread), ``workers``.
-        needs: conditions: ``files`` (the source has image files), ``memory`` or ``device`` (all decoded pixels fit).
+        reads: ways of reading that are worth a try, in this order.
+        ragged_reads: further ones for images of many sizes, which are cropped.
+        needs: ``files``: the source has image files; ``memory`` or ``device``: all decoded pixels fit there.
     """
 
     options: Mapping[str, Any] = {}
-    reads: Sequence[Literal["process", "thread", "workers"]] = ("process", "thread")
-    needs: Sequence[Literal["files", "memory", "device"]] = ()
+    reads: Sequence[Read] = ("process", "thread")
+    ragged_reads: Sequence[Read] = ()
+    needs: Literal["files", "memory", "device"] | None = None
 
 
 class Reader(abc.ABC):

@@ -41,7 +41,7 @@ class LmdbFormat(Format[LmdbOptions]):
     name = "lmdb"
     packages = ("lmdb",)
     Options = LmdbOptions
-    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs=("files",)))
+    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs="files"))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         """One database per split."""

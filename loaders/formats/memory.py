@@ -17,7 +17,7 @@ class MemoryFormat(Format[EncodingOptions]):
 
     name = "memory"
     Options = EncodingOptions
-    candidates = (Candidate(needs=("memory",)),)
+    candidates = (Candidate(needs="memory"),)
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         """Flat files."""

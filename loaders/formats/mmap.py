@@ -31,8 +31,8 @@ class MmapFormat(Format[MmapOptions]):
     name = "mmap"
     Options = MmapOptions
     candidates = (
-        Candidate(reads=("process", "thread", "workers")),
-        Candidate({"encoding": "jpeg"}, reads=("process", "thread", "workers"), needs=("files",)),
+        Candidate(ragged_reads=("workers",)),
+        Candidate({"encoding": "jpeg"}, reads=("process", "thread", "workers"), needs="files"),
     )
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:

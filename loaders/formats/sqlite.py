@@ -41,7 +41,7 @@ class SqliteFormat(Format[SqliteOptions]):
 
     name = "sqlite"
     Options = SqliteOptions
-    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs=("files",)))
+    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs="files"))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         """One transaction per block; without a journal, since a store that is not complete does not count."""

@@ -50,7 +50,7 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
     name = "gpu_mmap"
     caps = Caps(device="cuda", fork_safe=False, max_workers=0)
     Options = GpuMmapOptions
-    candidates = (Candidate(reads=("process",), needs=("device",)),)
+    candidates = (Candidate(reads=("process",), needs="device"),)
 
     def unavailable(self) -> str | None:
         """Needs a CUDA device; in modes that read the host's memory, one that can."""

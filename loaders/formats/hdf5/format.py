@@ -31,7 +31,7 @@ class Hdf5Format(Format[Hdf5Options]):
     name = "hdf5"
     packages = ("h5py",)
     Options = Hdf5Options
-    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, reads=("process",), needs=("files",)))
+    candidates = (Candidate(), Candidate({"encoding": "jpeg"}, reads=("process",), needs="files"))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         """Write one file. What is kept one by one is gathered first: a contiguous dataset must know its size."""

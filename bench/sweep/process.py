@@ -1,0 +1,148 @@
+"""One process of a sweep: in a session of its own, logged, ended in time, and gone with all that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.sweep.folder import Folder
+from bench.sweep.job import AnyTask, Job
+
+GRACE_S = 10.0
+"""Given to a process that is told to end, before it is killed."""
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    """Its exit code; negative: the number of the signal that killed it."""
+    timed_out: bool
+    """It was ended for taking too long."""
+    out_of_memory: bool
+    """Meanwhile the system killed a process for lack of memory."""
+    gone: bool
+    """Nothing that it started is left."""
+
+
+class Process:
+    """A process that does a task."""
+
+    ended: Ended
+    """Set when the ``with`` of `started` is left."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], notes: int) -> None:
+        self.timed_out = False
+        self._popen, self._notes, self._pidfd = popen, notes, os.pidfd_open(popen.pid)
+
+    def notes(self, timeout_s: float, end: float = math.inf) -> Iterator[str]:
+        """The lines that the process notes, until it has ended or has had its time.
+
+        Args:
+            timeout_s: how long it may take from note to note, and to its end.
+            end: moment of the monotonic clock at which its time is over in any case.
+        """
+        rest, has_ended = b"", False
+        while not has_ended:
+            left_s = max(0.0, min(timeout_s, end - time.monotonic()))
+            ready, _, _ = select.select([self._pidfd, self._notes], [], [], left_s)
+            if not ready:
+                self.timed_out = True
+                return
+            has_ended = self._pidfd in ready
+            with contextlib.suppress(BlockingIOError):
+                *lines, rest = (rest + os.read(self._notes, 65536)).split(b"\n")
+                yield from map(bytes.decode, lines)
+
+    def end(self) -> None:
+        """End it politely if it still runs, then kill whatever is left of its group."""
+        try:
+            if not select.select([self._pidfd], [], [], 0)[0]:
+                self._signal(signal.SIGTERM)
+                select.select([self._pidfd], [], [], GRACE_S)
+        finally:  # a second Ctrl-C cuts the waiting short
+            # Only now is it collected: until then neither its number nor its group's can pass to another.
+            self._signal(signal.SIGKILL)
+            self._popen.wait()
+            os.close(self._pidfd)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)
+
+
+@contextlib.contextmanager
+def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
+    """Do a task in a process, which is ended with all that it started when the ``with`` is left.
+
+    What it prints goes into the log of that name, which is written anew.
+    """
+    # The log must be complete when the process is killed, and say where.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "BENCH_DEBUG": "1"}
+    folder.log(log).parent.mkdir(parents=True, exist_ok=True)
+    kills = oom_kills()
+    notes, writer = os.pipe()
+    os.set_blocking(notes, False)
+    with folder.log(log).open("wb") as output, folder.inherited_lock() as lock:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "bench", "job"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            pass_fds=(lock, writer),
+            start_new_session=True,
+        )
+    process = Process(popen, notes)
+    try:
+        os.close(writer)
+        assert popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError), popen.stdin as given:
+            given.write(Job(sweep=os.getpid(), notes=writer, task=task).model_dump_json().encode())
+        yield process
+    finally:
+        process.end()
+        os.close(notes)
+    gone, after = folder.processes_ended(), oom_kills()
+    process.ended = Ended(popen.returncode, process.timed_out, None not in (kills, after) and kills != after, gone)
+
+
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """Processes that the system has killed for lack of memory: in this one's control group, else on the whole machine.
+
+    Args:
+        root: where ``proc`` and ``sys`` lie.
+
+    Returns:
+        A counter that only goes up; ``None`` where nothing tells.
+    """
+    for path in (*_group_files(root), root / "proc/vmstat"):
+        with contextlib.suppress(OSError):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+    return None
+
+
+def _group_files(root: Path) -> Iterator[Path]:
+    """Where the kernel counts for this process's group: version 2's hierarchy, or version 1's."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    counters = {"": ("sys/fs/cgroup", "memory.events"), "memory": ("sys/fs/cgroup/memory", "memory.oom_control")}
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        for folder, name in (counters[each] for each in controllers.split(",") if each in counters):
+            # A container may see its own group as the top of the tree and be told its path outside.
+            yield from (root / folder / group.strip("/") / name, root / folder / name)
