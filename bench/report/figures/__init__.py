@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.records import Record
-from bench.render.table import Language
+from bench.render.language import Language
 from bench.report.figures.pictures import Picture, Plan, plan
 
 __all__ = ["Picture", "Plan", "draw", "plan"]

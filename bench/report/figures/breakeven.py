@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.render.figurestyle import BLACK, LEGEND, TEXT_WIDTH, a_figure
+from bench.report.breakeven import epochs_until, preparation
 from bench.report.figures.curves import CURVE, MARGIN, UNIT, legend_lines, loaders_legend
 from bench.report.figures.numbers import wrapped
 from bench.report.figures.rows import LINE, LINESPACING, title_of
 from bench.report.figures.scene import Panel, Scene, in_order
-from bench.report.groups import Cell
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
@@ -50,24 +50,17 @@ def costs_of(scene: Scene, panel: Panel) -> dict[str, Cost]:
         return {}
     costs = {base.label: Cost(0.0, mean.mean)}
     for cell in panel.rows.values():
-        prepare, epoch = preparation(scene, cell), scene.mean(cell, "epoch_s")
+        prepare, epoch = preparation(scene.group.done(cell)), scene.mean(cell, "epoch_s")
         if cell != base and prepare is not None and epoch is not None:
-            costs[cell.label] = Cost(prepare, epoch.mean)
+            costs[cell.label] = Cost(prepare.mean, epoch.mean)
     return costs if len(costs) > 1 else {}
-
-
-def preparation(scene: Scene, cell: Cell) -> float | None:
-    """Mean over the preparations, which runs share: equal times to the last digit are one preparation."""
-    times = set(scene.values(cell, "prepare_s"))
-    return math.fsum(times) / len(times) if times else None
 
 
 def crossings_of(costs: Mapping[str, Cost]) -> dict[str, float]:
     """Epochs until each loader has cost no more than the baseline, where that happens within ``MOST``."""
     base, *_ = costs.values()
-    saved = {label: base.epoch_s - cost.epoch_s for label, cost in costs.items()}
-    found = {label: costs[label].prepare_s / seconds for label, seconds in saved.items() if seconds > 0}
-    return {label: epochs for label, epochs in found.items() if epochs <= MOST}
+    found = {label: epochs_until(cost.prepare_s, base.epoch_s - cost.epoch_s) for label, cost in costs.items()}
+    return {label: epochs for label, epochs in found.items() if epochs is not None and epochs <= MOST}
 
 
 def last_epoch(crossings: Iterable[float]) -> int:

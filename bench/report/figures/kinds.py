@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from bench.report.figures import breakeven, learning, rates, scaling, size, stages, times
 from bench.report.figures.scene import SCALED, Scene
-from bench.report.tables.assemble import setting_name
 
 
 class Variant(NamedTuple):
@@ -61,7 +60,7 @@ def _stages(scene: Scene) -> list[Variant]:
 
 def _scaling(scene: Scene) -> list[Variant]:
     return [
-        Variant(partial(scaling.scaling, scene, name), name, (setting_name(name, scene.language),), name)
+        Variant(partial(scaling.scaling, scene, name), name, (scene.setting_name(name),), name)
         for name in SCALED
         if scaling.is_scaled(scene, name)
     ]

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, ScalarFormatter, StrMethodFormatter
 
-from bench.render.language import number
-from bench.render.table import Language
+from bench.render.language import Language, number
 
 
 class Numbers(ScalarFormatter):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.render.figurestyle import drawn, save, thesis
-from bench.render.table import Language
+from bench.render.language import Language, Text, translated
 from bench.report.figures.kinds import KINDS, Kind, Variant
 from bench.report.figures.looks import looks
 from bench.report.figures.numbers import localise
@@ -34,6 +34,7 @@ class Picture:
         alt: what is to be seen, for who cannot see it.
         label: LaTeX's, ``fig:stages-convnet``.
         environment: the machine's title, the same for all figures of a group.
+        group: number of the group.
         language: of all its text.
         make: draws it; under ``figurestyle.thesis()`` it looks as it should.
     """
@@ -44,7 +45,8 @@ class Picture:
     caption: str
     alt: str
     label: str
-    environment: str
+    environment: Text
+    group: int
     language: Language
     make: Callable[[], Figure]
 
@@ -81,19 +83,20 @@ def plan(records: Iterable[Record], baseline: str = "filesystem", language: Lang
         language: of all text.
         mix: records of all environments share figures.
     """
-    found = groups(records, mix, language)
+    found = groups(records, mix)
     look = looks((cell for group in found for cell in group.cells), baseline)
     made = Plan([], [])
     for group in found:
+        machine = translated(group.title, language)
         for scene in scenes(group, look, language, baseline):
             if not any(group.done(cell) for cell in scene.sweep):
-                made.left_out.append(f"{scene.name or scene.command} ({group.title}): {scene.say('no run ended well')}")
+                made.left_out.append(f"{scene.name or scene.command} ({machine}): {scene.say('no run ended well')}")
                 continue
             for kind in KINDS[scene.command]:
                 _add(made, kind, scene)
             if hidden := scene.hidden():
                 name = ", ".join(filter(None, [scene.name, *hidden]))
-                made.left_out.append(f"{name} ({group.title}): {scene.say('shown in the figures of scaling alone')}")
+                made.left_out.append(f"{name} ({machine}): {scene.say('shown in the figures of scaling alone')}")
     return made
 
 
@@ -102,12 +105,17 @@ def _add(made: Plan, kind: Kind, scene: Scene) -> None:
     title = ", ".join(filter(None, [scene.say(kind.title), scene.name]))
     variants = kind.variants(scene)
     if not variants:
-        made.left_out.append(f"{title} ({scene.group.title}): {scene.say(kind.absent)}")
+        made.left_out.append(f"{title} ({translated(scene.group.title, scene.language)}): {scene.say(kind.absent)}")
     for variant in variants:
         key = _slug(" ".join([kind.name, scene.key, variant.ending]))
         key = _unused(key if scene.group.number == 1 else f"{scene.group.number}-{key}", made.pictures)
         shown = [scene.say(kind.caption), *([variant.more] if variant.more else [])]
-        about = [scene.name, *variant.about, *scene.conditions(variant.free), scene.group.title]
+        about = [
+            scene.name,
+            *variant.about,
+            *scene.conditions(variant.free),
+            translated(scene.group.title, scene.language),
+        ]
         made.pictures.append(
             Picture(
                 key=key,
@@ -117,6 +125,7 @@ def _add(made: Plan, kind: Kind, scene: Scene) -> None:
                 alt=_alt(scene, kind, variant),
                 label=f"fig:{key}",
                 environment=scene.group.title,
+                group=scene.group.number,
                 language=scene.language,
                 make=variant.make,
             )
@@ -125,7 +134,7 @@ def _add(made: Plan, kind: Kind, scene: Scene) -> None:
 
 def _warnings(scene: Scene) -> list[str]:
     """What all figures of a scene must say."""
-    found = [] if scene.group.mixed is None else [scene.say(scene.group.mixed[0], **scene.group.mixed[1])]
+    found = [] if scene.group.mixed is None else [translated(scene.group.mixed, scene.language)]
     if any(UNVERIFIED in word for panel in scene.panels for word in scene.words_of(panel)[1:]):
         found.append(f"{UNVERIFIED} {scene.say('the state of the cache is not verified in every run')}")
     return [f"{warning}." for warning in found]

@@ -12,12 +12,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from bench.records import Record
 from bench.render.figurestyle import GREY
+from bench.render.language import Text
 from bench.report.figures.curves import CURVE, curve_panels, loaders_legend
 from bench.report.figures.rates import ceiling_rate
 from bench.report.figures.rows import grid_of
 from bench.report.figures.scene import Scene, panels_of
 from bench.report.groups import Cell
-from bench.report.tables.assemble import setting_name
 
 CEILING: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 2}
 
@@ -25,7 +25,7 @@ CEILING: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4,
 def is_scaled(scene: Scene, name: str) -> bool:
     """Whether some loader ran with several values of the setting."""
     metric = speed(scene)
-    by_label: dict[tuple[str, str | None, str], set[int]] = {}
+    by_label: dict[tuple[Text, str | None, str], set[int]] = {}
     for cell in scene.along(name):
         if scene.values(cell, metric):
             by_label.setdefault((cell.dataset, cell.cache, cell.label), set()).add(getattr(cell, name))
@@ -61,7 +61,7 @@ def scaling(scene: Scene, name: str) -> Figure:
         axes.update_datalim([(value, 0.0) for value in values])
         axes.autoscale_view()
         axes.set_ylim(bottom=0)
-    figure.supxlabel(setting_name(name, scene.language), fontsize="medium")
+    figure.supxlabel(scene.setting_name(name), fontsize="medium")
     more = [Line2D([], [], **CEILING, label=ceiling)] if has_ceiling else []
     loaders_legend(scene, figure, labels, more)
     return figure

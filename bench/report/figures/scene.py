@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from bench.records import Record
-from bench.render.table import Language
+from bench.render.language import Language, Text, translated
 from bench.report.figures.looks import Look, Looks
 from bench.report.figures.words import say
 from bench.report.groups import Cell, Group, varying
@@ -32,7 +32,7 @@ class Panel(NamedTuple):
         rows: by label, which is the loader with its options.
     """
 
-    dataset: str
+    dataset: Text
     cache: str | None
     rows: dict[str, Cell]
 
@@ -100,11 +100,7 @@ class Scene:
         values = {
             name: sorted({getattr(c, name) for c in every} - {getattr(c, name) for c in shown}) for name in SCALED
         }
-        return [
-            f"{setting_name(name, self.language)} {', '.join(map(str, found))}"
-            for name, found in values.items()
-            if found
-        ]
+        return [f"{self.setting_name(name)} {', '.join(map(str, found))}" for name, found in values.items() if found]
 
     def conditions(self, free: str = "") -> list[str]:
         """What all that is shown has in common, in words.
@@ -114,14 +110,17 @@ class Scene:
         """
         cells = self.along(free) if free else self.cells
         values = {name: {getattr(cell, name) for cell in cells} for name in SCALED if name != free}
-        return [f"{setting_name(name, self.language)}: {v.pop()}" for name, v in values.items() if len(v) == 1]
+        return [f"{self.setting_name(name)}: {v.pop()}" for name, v in values.items() if len(v) == 1]
 
     def words_of(self, panel: Panel) -> list[str]:
         """Dataset and cache, with a mark if that is not verified in every run."""
         if panel.cache is None:
-            return [panel.dataset]
+            return [translated(panel.dataset, self.language)]
         done = [record for cell in panel.rows.values() for record in self.group.done(cell)]
-        return [panel.dataset, self.say(CACHES[panel.cache]) + UNVERIFIED * any(map(is_unverified, done))]
+        return [
+            *self.words_of(panel._replace(cache=None)),
+            self.say(CACHES[panel.cache]) + UNVERIFIED * any(map(is_unverified, done)),
+        ]
 
     def key_of(self, panel: Panel) -> str:
         """A panel's name for files, the same in every language."""
@@ -135,6 +134,10 @@ class Scene:
     def say(self, text: str, **values: object) -> str:
         """A text in the figure's language."""
         return say(text, self.language, **values)
+
+    def setting_name(self, name: str) -> str:
+        """What a setting is called in the figure's language."""
+        return translated(setting_name(name), self.language)
 
     def values(self, cell: Cell, metric: str) -> list[float]:
         """A metric of each run of a cell that ended well, in the order of the rounds."""
@@ -182,7 +185,7 @@ def scenes(group: Group, looks: Looks, language: Language, baseline: str) -> lis
         for values, sweep in _split(cells, other).items():
             shown = _fullest(sweep, [name for name in SCALED if name in swept])
             named = [MODELS.get(model, model)] if model else []
-            name = ", ".join([*named, *(f"{setting_name(key, language)} {value}" for key, value in values)])
+            name = ", ".join([*named, *(f"{translated(setting_name(key), language)} {value}" for key, value in values)])
             key = " ".join([model or "", *(f"{name} {value}" for name, value in values)])
             found.append(Scene(group, key, name, panels_of(shown), looks, language, baseline, sweep))
     return found
@@ -190,7 +193,7 @@ def scenes(group: Group, looks: Looks, language: Language, baseline: str) -> lis
 
 def swept_settings(cells: Iterable[Cell]) -> list[str]:
     """Settings that some loader has several values of, on the same dataset in the same state of the cache."""
-    twins: dict[tuple[str, str | None, str], list[Cell]] = {}
+    twins: dict[tuple[Text, str | None, str], list[Cell]] = {}
     for cell in cells:
         twins.setdefault((cell.dataset, cell.cache, cell.label), []).append(cell)
     return list(dict.fromkeys(name for same in twins.values() for name in varying(same)))
@@ -198,7 +201,7 @@ def swept_settings(cells: Iterable[Cell]) -> list[str]:
 
 def _split(cells: Sequence[Cell], names: Sequence[str]) -> dict[Settings, list[Cell]]:
     """The cells by their values of some settings; one whose loader has a single combination is in all."""
-    own: dict[tuple[str, str | None, str], set[Settings]] = {}
+    own: dict[tuple[Text, str | None, str], set[Settings]] = {}
     for cell in cells:
         own.setdefault((cell.dataset, cell.cache, cell.label), set()).add(_values(cell, names))
     several = dict.fromkeys(_values(c, names) for c in cells if len(own[c.dataset, c.cache, c.label]) > 1)
@@ -225,7 +228,7 @@ def _values(cell: Cell, names: Iterable[str]) -> Settings:
 
 def panels_of(cells: Iterable[Cell]) -> list[Panel]:
     """The cells by dataset and cache, in their order."""
-    places: dict[tuple[str, str | None], Panel] = {}
+    places: dict[tuple[Text, str | None], Panel] = {}
     for cell in cells:
         panel = places.setdefault((cell.dataset, cell.cache), Panel(cell.dataset, cell.cache, {}))
         panel.rows[cell.label] = cell

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from bench.render.language import translated
 from bench.report.groups import Cell, varying
 from bench.report.page.recommendation import Candidate, Recommendation, recommend
 from bench.report.page.words import Words
@@ -42,7 +43,7 @@ def advise(part: Part, given: Digests, words: Words) -> list[Advice]:
     names = varying(recommendation.cell for recommendation in made)
     return [
         Advice(
-            about=_about(part, r.cell, names),
+            about=_about(part, r.cell, names, words),
             pick=_pick(r, words),
             sentences=_sentences(r, part.baseline, words),
             basis=_basis(part, r, words),
@@ -53,9 +54,9 @@ def advise(part: Part, given: Digests, words: Words) -> list[Advice]:
     ]
 
 
-def _about(part: Part, cell: Cell, names: Sequence[str]) -> str:
-    settings = [f"{setting_name(name, part.language)} {cell.setting(name)}" for name in names]
-    return ", ".join([cell.dataset, short(part), *settings])
+def _about(part: Part, cell: Cell, names: Sequence[str], words: Words) -> str:
+    settings = [f"{translated(setting_name(name), words.language)} {cell.setting(name)}" for name in names]
+    return ", ".join([*(translated(text, words.language) for text in (cell.dataset, short(part))), *settings])
 
 
 def _pick(made: Recommendation, words: Words) -> str:
@@ -69,7 +70,9 @@ def _sentences(made: Recommendation, baseline: str, words: Words) -> tuple[str, 
         return words["nothing"], words["nothing_why"]
     best = made.best[0]
     if made.outcome == "samples differ":
-        return words["samples differ"], words.fill("samples_differ_by", samples=made.samples)
+        return words["samples differ"], words.fill(
+            "samples_differ_by", samples=translated(made.samples, words.language)
+        )
     if made.outcome == "alone":
         first = words.fill("alone", best=best.cell.label)
         return first, words.fill("alone_cost", cost=_cost(made, words))

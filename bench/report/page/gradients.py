@@ -67,7 +67,6 @@ def _table(path: Path, shown: _Shown, words: Words) -> Table:
         rows=rows,
         notes=[],
         environment="",
-        language=words.language,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.render import show
-from bench.render.table import Column, Language, Row, Table, Value
+from bench.render import text as show
+from bench.render.language import Language, translated
+from bench.render.table import Column, Row, Table, Value
 from bench.report.page.links import Links
 
 
@@ -64,20 +65,21 @@ _LONG = 24
 """Characters from which on a text wants a column of some width."""
 
 
-def grid(table: Table, links: Links) -> Grid:
+def grid(table: Table, links: Links, language: Language) -> Grid:
     """The table with the links of its numbers."""
     columns = table.shown
     headers = _row_headers(columns)
-    styles = {column.key: _style(column, table, headers) for column in columns}
+    styles = {column.key: _style(column, table, headers, language) for column in columns}
     rows = [
         GridRow(
-            [_cell(row[c.key], c, table, links, styles[c.key], c.key in headers) for c in columns],
+            [_cell(row[c.key], c, table, links, styles[c.key], c.key in headers, language) for c in columns],
             _row_style(row, columns),
         )
         for row in table.rows
     ]
-    heads = [_column(column, styles[column.key], column.key in headers) for column in columns]
-    return Grid(table.key, table.title, table.caption, heads, rows, table.notes)
+    heads = [_column(column, styles[column.key], column.key in headers, language) for column in columns]
+    notes = [translated(note, language) for note in table.notes]
+    return Grid(table.key, translated(table.title, language), translated(table.caption, language), heads, rows, notes)
 
 
 def _row_headers(columns: Sequence[Column]) -> list[str]:
@@ -86,21 +88,23 @@ def _row_headers(columns: Sequence[Column]) -> list[str]:
     return [column.key for column in columns[: max(1, min(numbers, default=1))]]
 
 
-def _style(column: Column, table: Table, headers: Sequence[str]) -> str:
+def _style(column: Column, table: Table, headers: Sequence[str], language: Language) -> str:
     """CSS classes of a column: the key of a row stays in sight when a wide table is scrolled."""
     if column.kind == "number":
         return "number"
     is_key = column.key == ("loader" if "loader" in headers else headers[0])
-    is_long = any(len(row[column.key].text) > _LONG for row in table.rows)
+    is_long = any(len(translated(row[column.key].text, language)) > _LONG for row in table.rows)
     return " ".join(["key"] * is_key + ["long"] * is_long)
 
 
-def _column(column: Column, style: str, is_header: bool) -> GridColumn:
+def _column(column: Column, style: str, is_header: bool, language: Language) -> GridColumn:
     """A reader may choose rows by what names them, and by the verdict."""
-    unit = column.unit if column.unit != column.heading else ""
+    own_unit = column.unit if column.unit != column.heading else ""
     is_choice = is_header or column.key == "verdict"
     classes = " ".join(filter(None, [style, "choice" if is_choice else ""]))
-    return GridColumn(column.heading, unit, column.title, column.definition, classes)
+    texts = (translated(text, language) for text in (column.heading, own_unit, column.title, column.definition))
+    heading, unit, name, definition = texts
+    return GridColumn(heading, unit, name, definition, classes)
 
 
 def _row_style(row: Row, columns: Sequence[Column]) -> str:
@@ -109,8 +113,10 @@ def _row_style(row: Row, columns: Sequence[Column]) -> str:
     return "lost" if numbers and all(number is None for number in numbers) else "baseline" if row.baseline else ""
 
 
-def _cell(value: Value, column: Column, table: Table, links: Links, style: str, is_header: bool) -> GridCell:
-    text, spread = _text(value, column, table.language)
+def _cell(
+    value: Value, column: Column, table: Table, links: Links, style: str, is_header: bool, language: Language
+) -> GridCell:
+    text, spread = _text(value, column, language)
     href = links.target(table.environment, value.runs) if text else None
     return GridCell(text, spread, value.mark, href, value.number, style, is_header)
 
@@ -118,5 +124,5 @@ def _cell(value: Value, column: Column, table: Table, links: Links, style: str, 
 def _text(value: Value, column: Column, language: Language) -> tuple[str, str]:
     """What is shown, and its interval apart."""
     if value.text or value.number is None:
-        return value.text, ""
+        return translated(value.text, language), ""
     return show.rounded(value.number, column, language), show.spread(value, column, language)

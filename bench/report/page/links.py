@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from bench.records import Record
+from bench.render.language import Language, Text, translated
 from bench.report.groups import Cell, Group
 
 
@@ -49,16 +50,16 @@ class Links:
         sets: those that were asked for by `target` so far.
     """
 
-    def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
+    def __init__(self, records: Sequence[Record], made: Sequence[Group], language: Language = "en") -> None:
         taken: set[str] = set()
         self.records: list[Embedded] = []
         self.sets: dict[tuple[str, ...], RunSet] = {}
-        self._by_run: dict[tuple[str, str], list[Embedded]] = {}
+        self._by_run: dict[tuple[Text, str], list[Embedded]] = {}
         placed: set[int] = set()
         for group in made:
             for cell, members in group.cells.items():
                 for record in members:
-                    embedded = _embedded(record, _label(cell), taken)
+                    embedded = _embedded(record, _label(cell, language), taken)
                     self._by_run.setdefault((group.title, record.run_id), []).append(embedded)
                     self.records.append(embedded)
                     placed.add(id(record))
@@ -66,7 +67,7 @@ class Links:
             if id(record) not in placed:
                 self.records.append(_embedded(record, f"{record.loader.name}, {record.config.dataset}", taken))
 
-    def target(self, environment: str, runs: Iterable[str]) -> str | None:
+    def target(self, environment: Text, runs: Iterable[str]) -> str | None:
         """The id that a number from these runs leads to; None where none of them is known.
 
         Args:
@@ -91,8 +92,8 @@ def _embedded(record: Record, label: str, taken: set[str]) -> Embedded:
     return Embedded(anchor, record.run_id, label, minute(record.started_at), status, as_json(record))
 
 
-def _label(cell: Cell) -> str:
-    return ", ".join(part for part in (cell.label, cell.dataset, cell.model, cell.cache) if part)
+def _label(cell: Cell, language: Language) -> str:
+    return ", ".join(part for part in (cell.label, translated(cell.dataset, language), cell.model, cell.cache) if part)
 
 
 def _anchor(run_id: str, taken: set[str]) -> str:

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record
-from bench.render.language import say
-from bench.render.table import Language, Table
+from bench.render.language import Language, Text, translated
+from bench.render.table import Table
 from bench.render.whole import write_whole
 from bench.report.figures import Picture
 from bench.report.groups import Group, groups
@@ -113,12 +113,14 @@ def render(
     audit: Sequence[Table] = (),
 ) -> str:
     """The page's text; what `write_html` writes."""
-    made = groups(records, mix, words.language)
-    links = Links(records, made)
+    made = groups(records, mix)
+    links = Links(records, made, words.language)
     shown_groups = [_group(group, baseline, links, words) for group in made]
-    shown_tables = [grid(table, links) for table in tables]
-    shown_audit = [grid(table, links) for table in audit]
-    definitions = sorted({pair for table in tables for pair in _definitions(table)}, key=lambda pair: pair[0].lower())
+    shown_tables = [grid(table, links, words.language) for table in tables]
+    shown_audit = [grid(table, links, words.language) for table in audit]
+    definitions = sorted(
+        {pair for table in tables for pair in _definitions(table, words.language)}, key=lambda pair: pair[0].lower()
+    )
     css, js = _file("page.css"), _file("page.js")
     text = _template().render(
         language=words.language,
@@ -186,24 +188,24 @@ def _lede(records: Sequence[Record], words: Words) -> str:
 def _group(group: Group, baseline: str, links: Links, words: Words) -> dict[str, Any]:
     language = words.language
     given = digests(group)
-    trained = [part for part in parts(group, baseline, language) if part.key.command == "run"]
+    trained = [part for part in parts(group, baseline) if part.key.command == "run"]
     found = [advice for part in trained for advice in advise(part, given, words)]
     return {
-        "title": group.title,
+        "title": translated(group.title, language),
         "advice": [_advice(advice, group.title, links) for advice in found],
         "more": words.fill("more", count=max(0, len(found) - FIRST)),
         "facts": facts(group, words),
-        "notes": [say(text, language, **values) for text, values in group.notes],
+        "notes": [translated(note, language) for note in group.notes],
     }
 
 
-def _advice(advice: Advice, environment: str, links: Links) -> _Advice:
+def _advice(advice: Advice, environment: Text, links: Links) -> _Advice:
     href = links.target(environment, advice.runs)
     return _Advice(advice.about, advice.pick, advice.sentences, advice.basis, advice.is_decided, href)
 
 
-def _definitions(table: Table) -> list[tuple[str, str]]:
-    return [(column.title, column.definition) for column in table.shown if column.definition]
+def _definitions(table: Table, language: Language) -> list[tuple[str, str]]:
+    return [(translated(title, language), translated(definition, language)) for title, definition in table.definitions]
 
 
 def _contents(
@@ -213,9 +215,9 @@ def _contents(
     found = [
         ("recommendation", []),
         ("subject", []),
-        ("tables", [(table.key, table.title) for table in tables]),
+        ("tables", [(table.key, translated(table.title, words.language)) for table in tables]),
         *([("figures", [(picture.key, picture.title) for picture in pictures])] if pictures else []),
-        *([("gradients", [(table.key, table.title) for table in audit])] if audit else []),
+        *([("gradients", [(table.key, translated(table.title, words.language)) for table in audit])] if audit else []),
         *([("definitions", [])] if has_definitions else []),
         ("records", []),
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from bench.render.language import Text
+from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell
 from bench.report.metrics import METRICS, Metric
 from bench.report.tables.cells import difference
@@ -83,7 +84,7 @@ class Recommendation:
     pairs: int = 0
     rounds: int = 0
     lost: Sequence[Cell] = ()
-    samples: str = ""
+    samples: Text = ""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -150,10 +151,13 @@ def _metric(part: Part) -> Metric:
 
 def _candidate(part: Part, cell: Cell, metric: Metric) -> Candidate | None:
     cost = {number: seconds for number, seconds in part.by_round(cell, metric.key).items() if seconds > 0}
-    used = [record for record in part.done(cell) if part.group.round_of(record) in cost]
-    prepare = [seconds for record in used if (seconds := METRICS["prepare_s"].of(record)) is not None]
-    mean = statistics.fmean(dict.fromkeys(prepare)) if prepare else None  # runs share a preparation
-    return Candidate(cell, cost, mean, tuple(record.run_id for record in used)) if cost else None
+    used = [record for number, record in part.group.runs[cell].items() if number in cost]
+    prepare = preparation(used)
+    return (
+        Candidate(cell, cost, None if prepare is None else prepare.mean, tuple(record.run_id for record in used))
+        if cost
+        else None
+    )
 
 
 def _baseline(part: Part, found: Sequence[Candidate]) -> Candidate | None:
@@ -222,5 +226,5 @@ def break_even(candidate: Candidate, baseline: Candidate | None) -> int | None:
     if baseline is None or candidate is baseline or candidate.prepare_s is None:
         return None
     saved = difference(baseline.cost, candidate.cost)
-    epochs = candidate.prepare_s / saved.mean if saved is not None and saved.mean > 0 else math.inf
-    return max(1, math.ceil(epochs)) if math.isfinite(epochs) else None
+    epochs = epochs_until(candidate.prepare_s, None if saved is None else saved.mean)
+    return None if epochs is None else max(1, math.ceil(epochs))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.render.language import number
-from bench.render.show import cell
-from bench.render.table import Column, Language, Value
+from bench.render.language import Language, number
+from bench.render.table import Column, Value
+from bench.render.text import cell
 from bench.stats.intervals import Interval
 
 TEXTS: dict[str, tuple[str, str]] = {
