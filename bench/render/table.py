@@ -122,14 +122,10 @@ class Table:
     Attributes:
         key: its name within a report, fit for a file: ``main-convnet-warm``; in a second group ``2-main-convnet-warm``.
         kind: which of the tables it is, such as ``main`` or ``cold-warm``.
-        title: a heading.
         caption: what is shown, of what and on what, in whole sentences.
         label: LaTeX's, ``tab:main-convnet-warm``.
-        columns: in order.
-        rows: in order.
         notes: what a reader must know, among them what every mark means.
-        environment: the machine's title, the same for all tables of a group.
-        group: number of the group of tables that it belongs to.
+        environment, group: the machine's title and number, the same for all tables of a group.
     """
 
     key: str
@@ -146,13 +142,14 @@ class Table:
     @property
     def shown(self) -> list[Column]:
         """The columns that hold anything; of the optional ones, those that hold more than zeros."""
-        return [column for column in self.columns if any(_holds(row[column.key], column) for row in self.rows)]
+        cells = {column.key: [row[column.key] for row in self.rows] for column in self.columns}
+        return [
+            column
+            for column in self.columns
+            if any(cell.text or cell.number or not (column.optional or cell.is_empty) for cell in cells[column.key])
+        ]
 
     @property
     def definitions(self) -> list[tuple[Text, Text]]:
         """Title and definition of each shown column that has one."""
         return [(column.title, column.definition) for column in self.shown if column.definition]
-
-
-def _holds(value: Value, column: Column) -> bool:
-    return bool(value.text or value.number) if column.optional else not value.is_empty

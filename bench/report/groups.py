@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import pandas as pd
@@ -30,13 +30,10 @@ class Cell(NamedTuple):
     """What repeated runs have in common: one row of a table.
 
     Attributes:
-        command: "run" or "rate".
-        model: network; None for a rate.
-        cache: wished state of the page cache; None for a rate.
+        command: "run" or "rate"; a rate has neither model nor cache.
+        cache: wished state of the page cache.
         dataset: as shown: with "(synthetic)" or "(not official)", and the counts where they are not the usual ones.
-        loader: name of the loader.
         options: the options given, ``encoding=jpeg threads=2``; "" for none.
-        batch_size, workers: as configured.
         settings: every other setting but seed and repetition, as pairs of name and JSON.
     """
 
@@ -158,38 +155,34 @@ def _group(number: int, title: Text, environment: dict[str, Any], records: Seque
     runs: dict[Cell, dict[Round, Record]] = {cell: {} for cell in sorted(set(table["cell"]), key=_order(sizes))}
     for place, cell, round_ in zip(latest.index, latest["cell"], latest["round"], strict=True):
         runs[cell][round_] = records[place]
-    mixed = differences([record.environment for record in records])
-    remarks = [*_commits(records), *([] if mixed else _memory(records))]
+    remarks = [*_remarks(records)]
     if lost := len(records) - len(latest):
         remarks.append(message("{count} records are superseded by another record of the same run", count=lost))
-    return Group(number, title, environment, runs, mixed, remarks)
+    return Group(number, title, environment, runs, differences([r.environment for r in records]), remarks)
 
 
-def commits(records: Iterable[Record], *, changed: bool = False) -> list[str]:
-    """The commits of the harness that made the records; or those of them whose tree had been changed."""
-    states = [part(record.environment, "git") for record in records]
-    return list(
-        dict.fromkeys(
-            str(git.get("commit"))[:10] for git in states if git and (not changed or git.get("clean") is False)
-        )
-    )
+def commits(records: Iterable[Record]) -> dict[str, bool]:
+    """The commits of the harness that made the records, and whether a tree of each had changes."""
+    made_by: dict[str, bool] = {}
+    for git in filter(None, (part(record.environment, "git") for record in records)):
+        commit = str(git.get("commit"))[:10]
+        made_by[commit] = made_by.get(commit, False) or git.get("clean") is False
+    return made_by
 
 
-def _commits(records: Sequence[Record]) -> list[Message]:
-    every, changed = commits(records), commits(records, changed=True)
-    notes = []
-    if len(every) > 1:
-        listed = ", ".join(every)
-        notes.append(message("these records were made by {count} commits: {list}", count=len(every), list=listed))
-    if changed:
-        notes.append(message("the tree had changes that were not committed, at {list}", list=", ".join(changed)))
-    return notes
-
-
-def _memory(records: Iterable[Record]) -> list[Message]:
+def _remarks(records: Sequence[Record]) -> Iterator[Message]:
+    """What is to be said of the harness and of the machine's memory."""
+    made_by = commits(records)
+    if len(made_by) > 1:
+        listed = ", ".join(made_by)
+        yield message("these records were made by {count} commits: {list}", count=len(made_by), list=listed)
+    if any(made_by.values()):
+        listed = ", ".join(commit for commit, changed in made_by.items() if changed)
+        yield message("the tree had changes that were not committed, at {list}", list=listed)
     sizes = {round(ram / 1e9) for r in records if isinstance(ram := r.environment.get("ram_bytes"), int | float)}
-    listed = ", ".join(map(str, sorted(sizes)))
-    return [message("the machine's RAM was not always the same: {list} GB", list=listed)] if len(sizes) > 1 else []
+    if len(sizes) > 1 and differences([record.environment for record in records]) is None:
+        listed = ", ".join(map(str, sorted(sizes)))
+        yield message("the machine's RAM was not always the same: {list} GB", list=listed)
 
 
 DatasetKey: TypeAlias = tuple[str, int | None, str | None]
@@ -207,18 +200,15 @@ def _dataset_labels(records: Iterable[Record]) -> dict[DatasetKey, Text]:
         named.setdefault(_dataset(record), {})[_dataset_key(record)] = None
     labels: dict[DatasetKey, Text] = {}
     for name, keys in named.items():
-        several = sum(key[2] is not None for key in keys) > 1
-        for key in keys:
-            labels[key] = Joined((name, _short_hash(key[2]))) if several and key[2] is not None else name
+        seen = [key for key in keys if key[2] is not None]
+        labels |= dict.fromkeys(keys, name)
+        if len(seen) > 1:
+            labels |= {key: Joined((name, hashlib.sha256(str(key[2]).encode()).hexdigest()[:8])) for key in seen}
     for key in [key for key in labels if key[2] is None]:  # a run that never saw its images belongs to those that did
         known = {label for other, label in labels.items() if other[:2] == key[:2] and other[2] is not None}
         if len(known) == 1:
             (labels[key],) = known
     return labels
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _dataset(record: Record) -> Text:

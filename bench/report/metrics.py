@@ -24,9 +24,7 @@ class Metric(NamedTuple):
 
     Attributes:
         key: its name in code and in a CSV's header.
-        name: its name for a reader.
         unit: of what ``of`` gives; "" for a pure number.
-        definition: one line.
         better: which direction is good; None where neither is.
         of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
             version, a part that was switched off), and where the value is NaN or beyond ``LARGEST``.
@@ -108,6 +106,9 @@ def time_to_accuracy(target: float) -> Metric:
 
 _WAIT = "of the seconds that each batch was waited for; mean over epochs"
 _PSS = "peak of the summed proportional set sizes (PSS: a page shared by n processes counts 1/n in each)"
+_PROCESSES = {
+    "process": "the training process", "workers": "the worker processes", "server": "an embedded server"
+}  # fmt: skip
 _CPU = "CPU seconds of the training epochs per 1000 images"
 _MEANS = ", as the ratio of their means over runs"
 
@@ -181,23 +182,18 @@ _ALL = (
             "store size over the images of both splits"),
     _metric("tree_peak_pss", "memory", "B", "lower", at("resources.memory.tree_peak_pss"),
             f"{_PSS} of the process, its workers and an embedded server"),
-    _metric("process_peak_pss", "process", "B", "lower", at("resources.memory.process_peak_pss"),
-            f"{_PSS} of the training process"),
-    _metric("workers_peak_pss", "workers", "B", "lower", at("resources.memory.workers_peak_pss"),
-            f"{_PSS} of the worker processes"),
-    _metric("server_peak_pss", "server", "B", "lower", at("resources.memory.server_peak_pss"),
-            f"{_PSS} of an embedded server"),
+    *(
+        _metric(f"{group}_peak_pss", group, "B", "lower", at(f"resources.memory.{group}_peak_pss"), f"{_PSS} of {who}")
+        for group, who in _PROCESSES.items()
+    ),
     _metric("device_peak", "device memory", "B", "lower", at("resources.memory.device_peak"),
             "most bytes that PyTorch had allocated on the device"),
     _metric("cpu_s_per_1000", "CPU", "s/1000 images", "lower", values.cpu_per_1000(), f"{_CPU}, of all processes"),
-    _metric("cpu_process_s_per_1000", "CPU process", "s/1000 images", "lower", values.cpu_per_1000("process"),
-            f"{_CPU}, of the training process"),
-    _metric("cpu_workers_s_per_1000", "CPU workers", "s/1000 images", "lower", values.cpu_per_1000("workers"),
-            f"{_CPU}, of the worker processes"),
-    _metric("cpu_server_s_per_1000", "CPU server", "s/1000 images", "lower", values.cpu_per_1000("server"),
-            f"{_CPU}, of an embedded server"),
-    _metric("cpu_ended_s_per_1000", "CPU ended", "s/1000 images", "lower", values.cpu_per_1000("ended"),
-            f"{_CPU}, of processes that ended meanwhile"),
+    *(
+        _metric(f"cpu_{group}_s_per_1000", f"CPU {group}", "s/1000 images", "lower", values.cpu_per_1000(group),
+                f"{_CPU}, of {who}")
+        for group, who in {**_PROCESSES, "ended": "processes that ended meanwhile"}.items()
+    ),
     _metric("energy_j_per_epoch", "energy", "J", "lower", values.energy_j_per_epoch,
             "what the device used in all training epochs (NVML) over their number, by its counter or from sampled "
             "power, as the notes say"),

@@ -10,23 +10,9 @@ from bench.environments import apart
 from bench.records import Record
 from bench.render.language import Joined, Number, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group, commits
+from bench.report.groups import Cell, Group, commits, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import (
-    AGREE,
-    CACHE,
-    DETECTABLE,
-    DIFFER,
-    FLAGS,
-    MODEL,
-    UNSEEN,
-    VERDICT,
-    VERDICTS,
-    P,
-    first_cells,
-    first_columns,
-)
-from bench.report.tables.cells import column, counted, detectable_pct, from_ratio, ids, over_runs
+from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
 from bench.report.tables.part import parts
 from bench.report.tables.rates import TITLES, data_path
@@ -61,9 +47,9 @@ class _Work(NamedTuple):
 
 
 _Pool = dict[Hashable, tuple[Cell, list[Record]]]
-_RATE = column("loader_rate", ",.0f", spread="half")
+_RATE = cells.column("loader_rate", ",.0f", spread="half")
 _KINDS = (
-    _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, column("epoch_s", ",.3f", spread="half")),
+    _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, cells.column("epoch_s", ",.3f", spread="half")),
     _Kind("rates", TITLES["rate"], "rate", data_path, _RATE),
     _Kind("rates-runs", TITLES["run"], "run", data_path, _RATE),
 )
@@ -75,10 +61,12 @@ _JUDGED = (
         spread="limits",
         better="lower",
     ),
-    dataclasses.replace(P, definition=message("of Welch's t test of the two means, Holm-corrected over this table")),
-    DETECTABLE,
     dataclasses.replace(
-        VERDICT,
+        assemble.P, definition=message("of Welch's t test of the two means, Holm-corrected over this table")
+    ),
+    assemble.DETECTABLE,
+    dataclasses.replace(
+        assemble.VERDICT,
         definition=message("what B is, where the corrected p is at most {alpha}", alpha=Number(FAMILY_ALPHA, "g")),
     ),
     Column(
@@ -87,7 +75,7 @@ _JUDGED = (
         kind="text",
         definition=message("whether both sides trained on the same bytes in the same order, by their sha256"),
     ),
-    FLAGS,
+    assemble.FLAGS,
 )
 
 
@@ -118,7 +106,7 @@ def _pool(kind: _Kind, side: Side) -> _Pool:
 
 def _work(cell: Cell, record: Record) -> Hashable:
     images = None if record.dataset is None else record.dataset.model_dump_json()
-    return cell.without(UNSEEN | {"threads"})._replace(dataset=""), record.config.threads, images
+    return cell.without(assemble.UNSEEN | {"threads"})._replace(dataset=""), record.config.threads, images
 
 
 def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
@@ -129,16 +117,14 @@ def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
     judged = compare_all({place: _ratio(kind, work) for place, work in enumerate(works)})
     is_epoch = kind.metric.key == "epoch_s"
     told = [_flags(side) if is_epoch else {} for side in (a, b)]
-    lead = [*([MODEL, CACHE] if is_epoch else []), *first_columns([work.cell for work in works])]
+    lead = assemble.first_columns(varying(work.cell for work in works), with_model=is_epoch)
     machines = dict.fromkeys(side.group.title for side in (a, b))
     return Table(
         key=f"compare-{kind.name}",
         kind="compare",
         title=Joined((kind.title, message("{b} against {a}", a=a.name, b=b.name)), ": "),
         caption=message(
-            "A is {a}, B is {b}; means over runs with 95% intervals. A ratio above 1: B is slower.",
-            a=a.name,
-            b=b.name,
+            "A is {a}, B is {b}; means over runs with 95% intervals. A ratio above 1: B is slower.", a=a.name, b=b.name
         ),
         label=f"tab:compare-{kind.name}",
         columns=[*lead, *_sides(kind.metric), *_JUDGED],
@@ -161,16 +147,16 @@ def _sides(metric: Column) -> Iterator[Column]:
 def _row(
     kind: _Kind, work: _Work, comparison: Comparison, lead: Sequence[Column], told: Sequence[Mapping[str, Text]]
 ) -> Row:
-    runs = ids(record for side in work.runs for record in side)
-    values = first_cells(work.cell, lead)
+    runs = cells.ids(record for side in work.runs for record in side)
+    values = assemble.first_cells(work.cell, lead)
     for name, side in zip("ab", work.runs, strict=True):
-        values[f"runs_{name}"] = counted(side)
-        values[f"{kind.metric.key}_{name}"] = over_runs(side, METRICS[kind.metric.key])
+        values[f"runs_{name}"] = cells.counted(side)
+        values[f"{kind.metric.key}_{name}"] = cells.over_runs(side, METRICS[kind.metric.key])
     values |= {
-        "ratio": from_ratio(comparison.ratio, runs),
+        "ratio": cells.from_ratio(comparison.ratio, runs),
         "p": Value(comparison.p, runs=runs),
-        "detectable_pct": detectable_pct(comparison, runs),
-        "verdict": Value(text=VERDICTS[comparison.verdict], runs=runs),
+        "detectable_pct": cells.detectable_pct(comparison, runs),
+        "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs),
         "samples": _samples(work),
         "flags": Value(text=joined(_said(work, told), "; ")),
     }
@@ -192,8 +178,8 @@ def _samples(work: _Work) -> Value:
     if not seeds:
         return Value()
     return Value(
-        text=AGREE if a == b else DIFFER,
-        runs=ids(record for runs in work.runs for record in runs if record.config.seed in seeds),
+        text=assemble.AGREE if a == b else assemble.DIFFER,
+        runs=cells.ids(record for runs in work.runs for record in runs if record.config.seed in seeds),
     )
 
 

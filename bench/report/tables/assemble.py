@@ -75,13 +75,14 @@ def setting_name(name: str) -> Text:
     return SETTINGS.get(name, name)
 
 
-def first_columns(cells: Iterable[Cell]) -> list[Column]:
-    """Dataset, loader, and the settings in which the cells differ."""
-    return [DATASET, LOADER, *(Column(name, setting_name(name), kind="text") for name in varying(cells))]
+def first_columns(names: Iterable[str], with_model: bool = False) -> list[Column]:
+    """Model and cache in a table of several, dataset, loader, and these settings."""
+    settings = (Column(name, setting_name(name), kind="text") for name in names)
+    return [*((MODEL, CACHE) if with_model else ()), DATASET, LOADER, *settings]
 
 
 def first_cells(cell: Cell, columns: Iterable[Column]) -> dict[str, Value]:
-    """The values of ``first_columns``, and of the columns of the model and the cache."""
+    """The values of ``first_columns``."""
     known: dict[str, Text] = {"dataset": cell.dataset, "loader": cell.label}
     if cell.model is not None and cell.cache is not None:
         known |= {"model": MODELS.get(cell.model, cell.model), "cache": STATES[cell.cache]}
@@ -118,14 +119,14 @@ def part_table(
         values = {cell: own for cell, own in values.items() if any(not value.is_empty for value in own.values())}
     if not values:
         return None
-    first = first_columns(values)
+    first = first_columns(varying(values))
     rows = [row(part, cell, {**first_cells(cell, first), **metrics, **own(cell)}) for cell, metrics in values.items()]
     key = part.key
     return table(
         part.group,
         (kind, key.model, key.cache),
         Joined((title, short(part)), ": "),
-        joined([caption, protocol(part.cells, key.model, key.cache)]),
+        Joined((caption, protocol(part.cells, key.model, key.cache))),
         [*first, *columns],
         rows,
         notes,

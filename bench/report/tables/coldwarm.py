@@ -10,49 +10,28 @@ from bench.render.language import Joined, Number, Text, message
 from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import (
-    DATASET,
-    LOADER,
-    MODELS,
-    STATES,
-    UNSEEN,
-    first_cells,
-    protocol,
-    setting_name,
-    table,
-)
-from bench.report.tables.cells import (
-    CLIPPED,
-    above_resolution,
-    clipped,
-    column,
-    difference,
-    from_interval,
-    ids,
-    of_metrics,
-    over_runs,
-)
+from bench.report.tables import assemble, cells
 
 _FORMAT = ",.3f"
-_ASIDE = UNSEEN | {"epochs"}
+_ASIDE = assemble.UNSEEN | {"epochs"}
 """Settings in which a cold run may differ from the warm one that it is held against: they change no epoch."""
 SIDES = {
     "warm": (
-        column("epoch_s", _FORMAT, spread="half"),
-        column("total_s", _FORMAT, spread="half"),
-        column("read_bytes", ",.1f", "MB", 1e-6),
+        cells.column("epoch_s", _FORMAT, spread="half"),
+        cells.column("total_s", _FORMAT, spread="half"),
+        cells.column("read_bytes", ",.1f", "MB", 1e-6),
     ),
     "cold": (
-        column("open_s", _FORMAT),
-        column("first_batch_s", _FORMAT),
-        column("epoch_s", _FORMAT, spread="half"),
-        column("total_s", _FORMAT, spread="half"),
-        column("read_bytes", ",.1f", "MB", 1e-6),
+        cells.column("open_s", _FORMAT),
+        cells.column("first_batch_s", _FORMAT),
+        cells.column("epoch_s", _FORMAT, spread="half"),
+        cells.column("total_s", _FORMAT, spread="half"),
+        cells.column("read_bytes", ",.1f", "MB", 1e-6),
     ),
 }
 COLUMNS = (
     *(
-        dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, STATES[side]), ", "))
+        dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
         for side, columns in SIDES.items()
         for one in columns
     ),
@@ -113,32 +92,29 @@ def _pairs(done: Sequence[Cell]) -> list[Pair]:
 
 def _table(group: Group, model: str, pairs: Sequence[Pair]) -> Table:
     members = [cell for pair in pairs for cell in pair.cells]
-    shown = [name for name in varying(members) if name not in UNSEEN]
+    shown = [name for name in varying(members) if name not in assemble.UNSEEN]
     names = [name for name in shown if len({pair.setting(name) for pair in pairs}) > 1]
     rows = []
     notes: list[Text] = []
     for pair in pairs:
-        lead = first_cells(pair.cells[0], (DATASET, LOADER)) | {n: Value(text=pair.setting(n)) for n in names}
+        lead = assemble.first_cells(pair.cells[0], (assemble.DATASET, assemble.LOADER))
+        lead |= {name: Value(text=pair.setting(name)) for name in names}
         sides = {
             f"{side}_{key}": value
             for (side, columns), cell in zip(SIDES.items(), pair, strict=True)
             if cell is not None
-            for key, value in of_metrics(columns, group.done(cell)).items()
+            for key, value in cells.of_metrics(columns, group.done(cell)).items()
         }
         stalls, told = _stalls(group, pair)
-        rows.append(Row({**lead, **sides, **stalls}, ids(r for cell in pair.cells for r in group.cells[cell])))
+        rows.append(Row({**lead, **sides, **stalls}, cells.ids(r for cell in pair.cells for r in group.cells[cell])))
         notes += told
-    return table(
+    caption = message("Means over runs with 95% intervals; stalls are paired by round.")
+    return assemble.table(
         group,
         ("cold-warm", model),
-        Joined((message("Cold against warm"), MODELS.get(model, model)), ": "),
-        Joined(
-            (
-                message("Means over runs with 95% intervals; stalls are paired by round."),
-                protocol(members, model),
-            )
-        ),
-        [DATASET, LOADER, *(Column(name, setting_name(name), kind="text") for name in names), *COLUMNS],
+        Joined((message("Cold against warm"), assemble.MODELS.get(model, model)), ": "),
+        Joined((caption, assemble.protocol(members, model))),
+        [*assemble.first_columns(names), *COLUMNS],
         rows,
         notes,
     )
@@ -148,20 +124,20 @@ def _stalls(group: Group, pair: Pair) -> tuple[dict[str, Value], list[Text]]:
     """Both stalls, and notes on those that were clipped."""
     prep = fetch = Value()
     if pair.warm is not None:
-        prep = over_runs(group.done(pair.warm), METRICS["over_ceiling_s"])
+        prep = cells.over_runs(group.done(pair.warm), METRICS["over_ceiling_s"])
     if pair.warm is not None and pair.cold is not None:
         of = METRICS["total_s"].of
-        apart = difference(group.by_round(pair.cold, of), group.by_round(pair.warm, of))
-        runs = ids(r for cell in pair.cells for r in group.done(cell) if of(r) is not None)
-        fetch = Value() if apart is None else from_interval(apart, runs)
+        apart = cells.difference(group.by_round(pair.cold, of), group.by_round(pair.warm, of))
+        runs = cells.ids(r for cell in pair.cells for r in group.done(cell) if of(r) is not None)
+        fetch = Value() if apart is None else cells.from_interval(apart, runs)
     values: dict[str, Value] = {}
     notes: list[Text] = []
     for stall, value in zip(COLUMNS[-2:], (prep, fetch), strict=True):
-        shown = above_resolution(value, _FORMAT)
-        values[stall.key] = shown if shown.text else clipped(shown)
+        shown = cells.above_resolution(value, _FORMAT)
+        values[stall.key] = shown if shown.text else cells.clipped(shown)
         if values[stall.key].mark and value.number is not None:
             before = Number(value.number, _FORMAT)
             told = message("{stall} clipped at 0, from {value} s: {name}", stall=stall.heading, value=before,
                            name=pair.cells[0].name)  # fmt: skip
-            notes.append(Joined((CLIPPED, told)))
+            notes.append(Joined((cells.CLIPPED, told)))
     return values, notes

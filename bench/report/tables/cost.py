@@ -7,15 +7,14 @@ from bench.render.table import Column, Table, Value
 from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import BASELINE, part_table
-from bench.report.tables.cells import column, difference, from_interval, ids
+from bench.report.tables import assemble, cells
 from bench.report.tables.part import Part
 
 STORE = (
-    column("prepare_s", ",.2f", spread="half"),
-    column("store_bytes", ",.1f", "MB", 1e-6),
-    column("store_allocated_bytes", ",.1f", "MB", 1e-6),
-    column("bytes_per_image", ",.0f"),
+    cells.column("prepare_s", ",.2f", spread="half"),
+    cells.column("store_bytes", ",.1f", "MB", 1e-6),
+    cells.column("store_allocated_bytes", ",.1f", "MB", 1e-6),
+    cells.column("bytes_per_image", ",.0f"),
 )
 BREAK_EVEN = (
     Column(
@@ -43,28 +42,28 @@ BREAK_EVEN = (
 
 def cost(part: Part) -> Table | None:
     """A row for each cell whose store is known; None if there is none."""
-    cells = [cell for cell in part.cells if any(record.store is not None for record in part.done(cell))]
+    stored = [cell for cell in part.cells if any(record.store is not None for record in part.done(cell))]
     columns = STORE + BREAK_EVEN if part.key.command == "run" else STORE
     caption = message(
         "Preparation and size of the stores, and the epochs after which the time saved has paid for the preparation. "
         "A store that several runs read was prepared once."
     )
     title = message("Preparation, size and break-even")
-    return part_table(part, "cost", title, caption, columns, lambda cell: _cells(part, cell), cells=cells)
+    return assemble.part_table(part, "cost", title, caption, columns, lambda cell: _cells(part, cell), cells=stored)
 
 
 def _cells(part: Part, cell: Cell) -> dict[str, Value]:
     """Preparation, saving and break-even."""
     done, base = part.done(cell), part.baseline_of(cell)
     mean = preparation(done)
-    used = ids(record for record in done if METRICS["prepare_s"].of(record) is not None)
-    values = {"prepare_s": Value() if mean is None else from_interval(mean, used)}
+    used = cells.ids(record for record in done if METRICS["prepare_s"].of(record) is not None)
+    values = {"prepare_s": Value() if mean is None else cells.from_interval(mean, used)}
     if base == cell:
-        values["break_even_epochs"] = Value(text=BASELINE)
+        values["break_even_epochs"] = Value(text=assemble.BASELINE)
     elif base is not None:
-        saved = difference(part.by_round(base, "epoch_s"), part.by_round(cell, "epoch_s"))
+        saved = cells.difference(part.by_round(base, "epoch_s"), part.by_round(cell, "epoch_s"))
         if saved is not None:
-            values["saved_s"] = from_interval(saved, ids([*part.done(base), *done]))
+            values["saved_s"] = cells.from_interval(saved, cells.ids([*part.done(base), *done]))
             if mean is not None:
                 values["break_even_epochs"] = _epochs(mean.mean, values["saved_s"])
     return values

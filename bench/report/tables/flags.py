@@ -111,11 +111,7 @@ def _worst_share(field: str) -> Of:
 
 
 _LIMITS: tuple[tuple[Message, Of, float], ...] = (
-    (
-        message("up to {worst}% of an epoch in no part, in {count} of {total} runs"),
-        METRICS["gap_pct"].of,
-        GAP_LIMIT,
-    ),
+    (message("up to {worst}% of an epoch in no part, in {count} of {total} runs"), METRICS["gap_pct"].of, GAP_LIMIT),
     (
         message("timing took up to {worst}% of an epoch, in {count} of {total} runs"),
         METRICS["stopwatch_pct"].of,

@@ -10,28 +10,16 @@ from bench.render.language import Joined, Number, Text, joined, message
 from bench.render.table import Column, Table, Value
 from bench.report.groups import Cell
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import (
-    AGREE,
-    BASELINE,
-    DIFFER,
-    REMARK,
-    RUNS,
-    VERDICT,
-    VERDICTS,
-    because,
-    part_table,
-    reasons,
-)
-from bench.report.tables.cells import column, counted, from_ratio, ids, over_runs
+from bench.report.tables import assemble, cells
 from bench.report.tables.flags import FLAGGED, UNVERIFIED, flags, reasons_unverified, unverified
 from bench.report.tables.losses import loss_notes
 from bench.report.tables.part import Part
 from bench.stats.comparison import FAMILY_ALPHA
 
 COLUMNS = (
-    RUNS,
-    column("epoch_s", ",.3f", spread="half"),
-    column("images_per_s", ",.0f"),
+    assemble.RUNS,
+    cells.column("epoch_s", ",.3f", spread="half"),
+    cells.column("images_per_s", ",.0f"),
     Column(
         "ratio",
         message("ratio"),
@@ -43,15 +31,15 @@ COLUMNS = (
         better="lower",
     ),
     dataclasses.replace(
-        VERDICT,
+        assemble.VERDICT,
         definition=message(
             "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
             "than an interval that misses 1",
             alpha=Number(FAMILY_ALPHA, "g"),
         ),
     ),
-    column("accuracy", ".4f"),
-    column("macro_f1", ".4f"),
+    cells.column("accuracy", ".4f"),
+    cells.column("macro_f1", ".4f"),
     Column(
         "digest",
         message("samples"),
@@ -61,7 +49,7 @@ COLUMNS = (
             "one's"
         ),
     ),
-    REMARK,
+    assemble.REMARK,
 )
 
 
@@ -69,7 +57,7 @@ def main(part: Part) -> Table | None:
     """Every cell of the part, those without a run included, with the reason."""
     caption = message("Mean epoch time of each loader, with its 95% t interval over runs.")
     notes = list(_notes(part))
-    return part_table(
+    return assemble.part_table(
         part, "main", message("Epoch time"), caption, COLUMNS, lambda cell: _cells(part, cell), notes, part.cells
     )
 
@@ -78,11 +66,11 @@ def _cells(part: Part, cell: Cell) -> dict[str, Value]:
     done = part.done(cell)
     marks = UNVERIFIED * bool(unverified(done)) + FLAGGED * _is_flagged(part, cell)
     return {
-        "runs": counted(done),
-        "epoch_s": dataclasses.replace(over_runs(done, METRICS["epoch_s"]), mark=marks),
+        "runs": cells.counted(done),
+        "epoch_s": dataclasses.replace(cells.over_runs(done, METRICS["epoch_s"]), mark=marks),
         **_compared(part, cell),
         "digest": _samples(part, cell),
-        "remark": Value(text=reasons(part.group.cells[cell])),
+        "remark": Value(text=assemble.reasons(part.group.cells[cell])),
     }
 
 
@@ -90,20 +78,20 @@ def _compared(part: Part, cell: Cell) -> dict[str, Value]:
     """Ratio and verdict; of the baseline, that it is one."""
     base = part.baseline_of(cell)
     if base == cell:
-        return {"verdict": Value(text=BASELINE)}
+        return {"verdict": Value(text=assemble.BASELINE)}
     comparison = part.comparisons.get(cell)
     if comparison is None or base is None or not part.done(cell):
         return {}
-    runs = ids(record for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record))
-    ratio = Value() if comparison.ratio.ratio is None else from_ratio(comparison.ratio, runs)
-    return {"ratio": ratio, "verdict": Value(text=VERDICTS[comparison.verdict], runs=runs)}
+    runs = cells.ids(record for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record))
+    ratio = Value() if comparison.ratio.ratio is None else cells.from_ratio(comparison.ratio, runs)
+    return {"ratio": ratio, "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs)}
 
 
 def _samples(part: Part, cell: Cell) -> Value:
-    runs = ids(record for record in part.done(cell) if record.digest is not None)
+    runs = cells.ids(record for record in part.done(cell) if record.digest is not None)
     if cell in part.digests.differ:
-        return Value(text=because(DIFFER, ", ".join(part.digests.differ[cell])), runs=runs)
-    return Value(text=AGREE, runs=runs) if cell in part.digests.agree else Value()
+        return Value(text=assemble.because(assemble.DIFFER, ", ".join(part.digests.differ[cell])), runs=runs)
+    return Value(text=assemble.AGREE, runs=runs) if cell in part.digests.agree else Value()
 
 
 def _is_flagged(part: Part, cell: Cell) -> bool:
@@ -119,7 +107,7 @@ def _notes(part: Part) -> Iterator[Text]:
     rows = sum(bool(part.done(cell)) for cell in part.cells)
     for reason, about in by_reason.items():
         names = message("all rows") if len(about) == rows else joined(about, "; ")
-        yield Joined((UNVERIFIED, Joined((because(message("cache not verified"), reason), names), ": ")))
+        yield Joined((UNVERIFIED, Joined((assemble.because(message("cache not verified"), reason), names), ": ")))
     if lonely := [cell.name for cell in part.cells if part.done(cell) and part.baseline_of(cell) is None]:
         names = joined(lonely, "; ")
         yield message("no run of {baseline} to compare with: {names}", baseline=part.baseline, names=names)

@@ -9,18 +9,17 @@ from bench.config import Settings
 from bench.records import Record
 from bench.render.language import joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group
+from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import REMARK, RUNS, first_cells, first_columns, protocol, reasons, table
-from bench.report.tables.cells import column, counted, ids, of_metrics
+from bench.report.tables import assemble, cells
 
 COLUMNS = (
-    dataclasses.replace(RUNS, definition=message("runs that have a rate")),
-    column("loader_rate", ",.0f", spread="half"),
-    column("raw_rate", ",.0f", spread="half"),
-    column("efficiency", ",.2f", spread="limits"),
+    dataclasses.replace(assemble.RUNS, definition=message("runs that have a rate")),
+    cells.column("loader_rate", ",.0f", spread="half"),
+    cells.column("raw_rate", ",.0f", spread="half"),
+    cells.column("efficiency", ",.2f", spread="limits"),
     Column("idiom", message("idiom"), kind="text", definition=message("module of the plain idiom")),
-    REMARK,
+    assemble.REMARK,
 )
 TITLES = {"rate": message("Loader rate"), "run": message("Loader rate within training runs")}
 """By the command whose runs are shown."""
@@ -48,11 +47,11 @@ def rates(group: Group) -> Iterator[Table]:
         if command == "run":  # a training run without rates is none of this table's business
             pooled = {cell: own for cell, own in pooled.items() if any(METRICS["loader_rate"].of(r) for r in own)}
         if pooled:
-            first = first_columns(pooled)
-            caption = joined([_CAPTIONS[command], protocol(list(pooled))])
+            first = assemble.first_columns(varying(pooled))
+            caption = joined([_CAPTIONS[command], assemble.protocol(list(pooled))])
             rows = [_row(cell, records, first) for cell, records in pooled.items()]
             key = ("rates", "runs" if command == "run" else None)
-            yield table(group, key, title, caption, [*first, *COLUMNS], rows)
+            yield assemble.table(group, key, title, caption, [*first, *COLUMNS], rows)
 
 
 def data_path(cell: Cell) -> Cell:
@@ -65,10 +64,10 @@ def _row(cell: Cell, records: Sequence[Record], first: Sequence[Column]) -> Row:
     measured = [record for record in records if METRICS["loader_rate"].of(record) is not None]
     idioms = dict.fromkeys(r.rates.idiom for r in measured if r.rates is not None and r.rates.idiom)
     values = {
-        **first_cells(cell, first),
-        **of_metrics(COLUMNS, measured),
-        "runs": counted(measured),
+        **assemble.first_cells(cell, first),
+        **cells.of_metrics(COLUMNS, measured),
+        "runs": cells.counted(measured),
         "idiom": Value(text=", ".join(name.rpartition(".")[2] for name in idioms)),
-        "remark": Value(text=reasons(records)),
+        "remark": Value(text=assemble.reasons(records)),
     }
-    return Row(values, ids(records))
+    return Row(values, cells.ids(records))

@@ -9,38 +9,24 @@ import numpy as np
 
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group
+from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import (
-    CACHE,
-    DETECTABLE,
-    FLAGS,
-    MODEL,
-    RUNS,
-    P,
-    first_cells,
-    first_columns,
-    protocol,
-    reasons,
-    row,
-    table,
-)
-from bench.report.tables.cells import column, counted, detectable_pct, of_metrics
+from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
 from bench.report.tables.part import Part
 from bench.stats.intervals import bootstrap_interval, mean_interval, relative_spread
 
 _COMPARED = (
     dataclasses.replace(
-        P,
+        assemble.P,
         definition=message("of the ratio to the baseline, Holm-corrected over the table of epoch times"),
         optional=True,
     ),
-    dataclasses.replace(DETECTABLE, optional=True),
-    column("others_pct", ".1f"),
-    column("stolen_pct", ".1f"),
-    column("gap_pct", ".2f"),
-    column("stopwatch_pct", ".2f"),
+    dataclasses.replace(assemble.DETECTABLE, optional=True),
+    cells.column("others_pct", ".1f"),
+    cells.column("stolen_pct", ".1f"),
+    cells.column("gap_pct", ".2f"),
+    cells.column("stopwatch_pct", ".2f"),
 )
 """What is told of epoch times alone."""
 
@@ -56,7 +42,7 @@ def statistics(group: Group, parts: Sequence[Part]) -> Iterator[Table]:
 def _columns(metric: str, format_: str) -> list[Column]:
     unit = METRICS[metric].unit
     return [
-        RUNS,
+        assemble.RUNS,
         Column("mean", message("mean"), unit, message("over runs, with its 95% t interval"), format=format_,
                spread="limits"),
         Column("sd", message("sd"), unit, message("standard deviation over runs"), format=format_),
@@ -66,37 +52,37 @@ def _columns(metric: str, format_: str) -> list[Column]:
                message("over runs, with its 95% bootstrap interval (BCa) where there are ten runs"), format=format_,
                spread="limits"),
         *(_COMPARED if metric == "epoch_s" else ()),
-        FLAGS,
+        assemble.FLAGS,
     ]  # fmt: skip
 
 
 def _table(group: Group, parts: Sequence[Part], metric: str, columns: Sequence[Column]) -> Table:
-    cells = [cell for part in parts for cell in part.cells]
-    first = [*([MODEL, CACHE] if metric == "epoch_s" else []), *first_columns(cells)]
+    every = [cell for part in parts for cell in part.cells]
+    first = assemble.first_columns(varying(every), with_model=metric == "epoch_s")
     quantity = METRICS[metric].name
     caption = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
-    return table(
+    return assemble.table(
         group,
         ("statistics", None if metric == "epoch_s" else "rates"),
         Joined((message("Statistics and flags"), quantity), ": "),
-        Joined((caption, protocol(cells))),
+        Joined((caption, assemble.protocol(every))),
         [*first, *columns],
         [_row(part, cell, metric, first, columns) for part in parts for cell in part.cells],
-        [*_said_by_records(cells, group), *group.remarks],
+        [*_said_by_records(every, group), *group.remarks],
     )
 
 
 def _row(part: Part, cell: Cell, metric: str, first: Sequence[Column], columns: Sequence[Column]) -> Row:
     done = part.done(cell)
-    unavailable = reasons(record for record in part.group.cells[cell] if record.status == "unavailable")
+    unavailable = assemble.reasons(record for record in part.group.cells[cell] if record.status == "unavailable")
     values = {
-        **first_cells(cell, first),
-        **of_metrics(columns, done),
+        **assemble.first_cells(cell, first),
+        **cells.of_metrics(columns, done),
         **_numbers(part, cell, metric),
-        "runs": counted(done),
+        "runs": cells.counted(done),
         "flags": Value(text=joined([*flags(part, cell, metric), unavailable], "; ")),
     }
-    return row(part, cell, values)
+    return assemble.row(part, cell, values)
 
 
 def _numbers(part: Part, cell: Cell, metric: str) -> dict[str, Value]:
@@ -117,17 +103,17 @@ def _numbers(part: Part, cell: Cell, metric: str) -> dict[str, Value]:
     comparison = part.comparisons.get(cell) if metric == "epoch_s" else None
     if comparison is not None:
         numbers["p"] = Value(comparison.p, runs=runs)
-        numbers["detectable_pct"] = detectable_pct(comparison, runs)
+        numbers["detectable_pct"] = cells.detectable_pct(comparison, runs)
     return numbers
 
 
-def _said_by_records(cells: Sequence[Cell], group: Group) -> list[Text]:
+def _said_by_records(every: Sequence[Cell], group: Group) -> list[Text]:
     """What the runs themselves flagged, each text once a cell; what all cells say, once."""
     said: dict[str, dict[Text, None]] = {}
-    for cell in cells:
+    for cell in every:
         for flag in dict.fromkeys(flag for record in group.done(cell) for flag in record.flags):
             said.setdefault(flag, {})[cell.name] = None
-    everyone = {cell.name for cell in cells if group.done(cell)}
+    everyone = {cell.name for cell in every if group.done(cell)}
     return [
         Joined((name, flag), ": ")
         for flag, names in said.items()
