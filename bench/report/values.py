@@ -16,12 +16,6 @@ def is_on_cuda(record: Record) -> bool:
     return record.config.device == "cuda" or record.environment.get("device") == "cuda"
 
 
-def is_stall_clipped(record: Record) -> bool:
-    """Whether the run's data stall is 0 only because its epoch took less than its ceiling."""
-    over = over_ceiling_s(record)
-    return record.status == "ok" and is_on_cuda(record) and over is not None and over < 0
-
-
 def part(record: Record, path: str) -> Any:
     """What a record has at a path such as ``resources.gpu.power_w``; None where a part of it is missing."""
     value: Any = record

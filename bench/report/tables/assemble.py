@@ -99,20 +99,14 @@ def part_table(
     notes: Sequence[Text] = (),
     cells: Sequence[Cell] | None = None,
 ) -> Table | None:
-    """A table with a row a cell: its first columns, its metrics, and what else it has.
+    """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
 
     Args:
         part: whose cells are shown.
-        kind: of the table.
-        title: of the table, without model and cache.
-        caption: of the table, without model, cache and machine.
+        kind, title, caption, notes: of the table.
         columns: after the first ones. Those of metrics are filled from the cell's runs.
         own: further values of a cell; they go before those of the metrics.
-        notes: below the table.
         cells: to be shown; those that have any of the metrics if None.
-
-    Returns:
-        None if there is no row.
     """
     values = {cell: of_metrics(columns, part.done(cell)) for cell in (part.cells if cells is None else cells)}
     if cells is None:
