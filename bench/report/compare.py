@@ -19,11 +19,9 @@ FORMATS = ("md", "csv", "latex")
 
 
 def compare(a: tuple[str, Sequence[Record]], b: tuple[str, Sequence[Record]], mix: bool = False) -> list[Table]:
-    """Tables of all that both folders measured.
+    """Tables of all that both folders measured, each given by its name and its records.
 
-    Args:
-        a, b: a folder's name and its records, and those of the folder that is held against it.
-        mix: let the records of several environments within a folder count as one set, with a warning.
+    By ``mix`` the records of several environments within a folder count as one set, with a warning.
 
     Raises:
         UsageError: a folder holds records of several environments, and `mix` is not set.

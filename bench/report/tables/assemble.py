@@ -101,12 +101,8 @@ def part_table(
 ) -> Table | None:
     """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
 
-    Args:
-        part: whose cells are shown.
-        kind, title, caption, notes: of the table.
-        columns: after the first ones. Those of metrics are filled from the cell's runs.
-        own: further values of a cell; they go before those of the metrics.
-        cells: to be shown; those that have any of the metrics if None.
+    ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further values
+    of a cell, which go before those of the metrics. Without ``cells``, those that have any of the metrics are shown.
     """
     values = {cell: of_metrics(columns, part.done(cell)) for cell in (part.cells if cells is None else cells)}
     if cells is None:
