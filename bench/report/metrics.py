@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from bench.records import Record
 from bench.render.language import message
 from bench.render.table import Better, Column
 from bench.report import values
-from bench.report.values import Of, at, per_epoch
+from bench.report.values import Raw, at, per_epoch
 from bench.stats.intervals import Interval, mean_interval
 from bench.stats.ratio import paired_means, ratio_of
 
+Of: TypeAlias = Callable[[Record], float | None]
 LARGEST = 1e100
 """What is larger was not measured, and its square would be infinite."""
 _UNITS = {"images/s": message("images/s"), "s/1000 images": message("s/1000 images")}
@@ -71,7 +73,7 @@ class Metric(NamedTuple):
         return Interval(factor * ratio.mean, low, high, ratio.n), [records[i] for i in sorted(above | below)]
 
 
-def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str, **shown: Any) -> Metric:
+def _metric(key: str, name: str, unit: str, better: Better, of: Raw, definition: str, **shown: Any) -> Metric:
     """A metric; ``shown`` is what its column has beside the usual."""
     said, scale = (message(name), _UNITS.get(unit, unit), message(definition)), 1e-6 if unit == "MB" else 1.0
     column = Column(key, *said, scale=scale, better=better, **{"format": _FORMATS[unit], **shown})
@@ -79,23 +81,23 @@ def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: 
 
 
 def _ratio(
-    key: str, name: str, unit: str, better: Better, above: Of, below: Of, definition: str, factor: float = 1.0,
+    key: str, name: str, unit: str, better: Better, above: Raw, below: Raw, definition: str, factor: float = 1.0,
     **shown: Any,
 ) -> Metric:  # fmt: skip
     """A metric that is divided anew over runs."""
-    above, below = _guarded(above), _guarded(below)
+    sides = _guarded(above), _guarded(below)
 
-    def of(record: Record) -> float | None:
-        mine, base = above(record), below(record)
-        return None if mine is None or not base else factor * mine / base
+    def of(record: Record) -> float:
+        mine, base = (side(record) for side in sides)
+        return math.nan if mine is None or not base else factor * mine / base
 
-    return _metric(key, name, unit, better, of, definition, **shown)._replace(parts=(above, below, factor))
+    return _metric(key, name, unit, better, of, definition, **shown)._replace(parts=(*sides, factor))
 
 
-def _guarded(of: Of) -> Of:
+def _guarded(of: Raw) -> Of:
     def guarded(record: Record) -> float | None:
-        value = of(record) if record.status == "ok" else None
-        return float(value) if value is not None and abs(value) < LARGEST else None
+        value = of(record) if record.status == "ok" else math.nan
+        return float(value) if abs(value) < LARGEST else None
 
     return guarded
 

@@ -101,8 +101,8 @@ def part_table(
 ) -> Table | None:
     """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
 
-    ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further values
-    of a cell, which go before those of the metrics. Without ``cells``, those that have any of the metrics are shown.
+    ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further
+    values of a cell, which go before those of the metrics. Without ``cells``, those that have any metric are shown.
     """
     values = {cell: of_metrics(columns, part.done(cell)) for cell in (part.cells if cells is None else cells)}
     if cells is None:
