@@ -191,7 +191,7 @@ def _stretch(document: dict[str, Any], factor: float) -> None:
             epoch[key] *= factor
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(sweeps())
 def test_printed_neighbours_give_the_third(records: list[Record]) -> None:
     if records:
@@ -200,7 +200,7 @@ def test_printed_neighbours_give_the_third(records: list[Record]) -> None:
             check(made, records, name)
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(sweeps(), sweeps())
 def test_a_comparison_s_neighbours_give_its_ratio(a: list[Record], b: list[Record]) -> None:
     if a and b:
