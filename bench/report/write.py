@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.records import Foreign, Record
 from bench.render.csv import csv_text
+from bench.render.language import translated
 from bench.render.latex import fragment, preview
 from bench.render.markdown import Drawing, markdown
 from bench.render.table import Language, Table
@@ -56,7 +57,7 @@ class Report:
         """All figures, not drawn yet."""
         from bench.report.figures import plan
 
-        return plan(self.records, self.baseline, self.language, self.mix).pictures
+        return plan(self.records, self.baseline, self.mix, self.language)
 
     def place(self, name: str) -> str:
         """A file's or folder's name; in another language than English it ends in that."""
@@ -100,7 +101,7 @@ def _latex(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
 def _figures(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
     place = folder / report.place("figures")
     place.mkdir(exist_ok=True)
-    written = [path for picture in report.pictures for path in picture.save(place)]
+    written = [path for picture in report.pictures for path in picture.save(place, report.language)]
     _remove_others(place, (".pdf", ".png"), written)
     return written
 
@@ -108,7 +109,10 @@ def _figures(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
 def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
     pictures = report.pictures if "figures" in formats else []
     place = PurePosixPath(report.place("figures"))
-    drawings = [Drawing(p.environment, p.title, p.caption, str(place / f"{p.key}.png")) for p in pictures]
+    say = functools.partial(translated, language=report.language)
+    drawings = [
+        Drawing(p.scene.group.title, say(p.title), say(p.caption), str(place / f"{p.key}.png")) for p in pictures
+    ]
     page = markdown(report.tables, report.command, report.language, drawings)
     return [write_whole(folder / report.place("report.md"), page)]
 
