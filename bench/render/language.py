@@ -111,10 +111,7 @@ def entries(po: str) -> dict[str, str]:
     return {entry["msgid"]: entry["msgstr"] for entry in found if entry["msgid"]}
 
 
-# --- until every text is a Message ---
-Note: TypeAlias = tuple[str, dict[str, Any]]
-
-
+# Until the figures and the page hold `Text`.
 def say(text: str, language: Language, **values: Any) -> str:
     """The text in a language at once; to be replaced by a `Message`."""
     return translated(Message(text, values), language)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from bench.records import Record
+from bench.render.language import Text, message
+from bench.render.table import Better
 from bench.report import values
-from bench.report.values import Of
+from bench.report.values import Of, at, per_epoch
 from bench.stats.intervals import Interval, mean_interval
 from bench.stats.ratio import paired_means, ratio_of
 
-Better: TypeAlias = Literal["lower", "higher"] | None
-
-
 LARGEST = 1e100
 """What is larger was not measured, and its square would be infinite."""
+_UNITS = {"images/s": message("images/s"), "s/1000 images": message("s/1000 images")}
+"""Units that are words; all others read the same in every language."""
 
 
 class Metric(NamedTuple):
@@ -23,9 +24,7 @@ class Metric(NamedTuple):
 
     Attributes:
         key: its name in code and in a CSV's header.
-        name: its name for a reader, in English; ``language.say`` translates it.
         unit: of what ``of`` gives; "" for a pure number.
-        definition: one line, in English.
         better: which direction is good; None where neither is.
         of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
             version, a part that was switched off), and where the value is NaN or beyond ``LARGEST``.
@@ -36,9 +35,9 @@ class Metric(NamedTuple):
     """
 
     key: str
-    name: str
-    unit: str
-    definition: str
+    name: Text
+    unit: Text
+    definition: Text
     better: Better
     of: Of
     parts: tuple[Of, Of, float] | None = None
@@ -54,8 +53,8 @@ class Metric(NamedTuple):
         if not used:
             return None
         if self.parts is None:
-            found = mean_interval([value for _, value in used])
-            return found if self.signed else found.above_zero, [record for record, _ in used]
+            mean = mean_interval([value for _, value in used])
+            return mean if self.signed else mean.above_zero, [record for record, _ in used]
         *sides, factor = self.parts
         above, below = ({i: v for i, r in enumerate(records) if (v := side(r)) is not None} for side in sides)
         ratio = ratio_of(paired_means(above, below))
@@ -65,8 +64,18 @@ class Metric(NamedTuple):
         return Interval(factor * ratio.mean, low, high, ratio.n), [records[i] for i in sorted(above | below)]
 
 
-def _metric(key: str, name: str, unit: str, better: Better, of: Of, definition: str, signed: bool = False) -> Metric:
-    return Metric(key, name, unit, definition, better, _guarded(of), signed=signed)
+def _metric(
+    key: str,
+    name: str,
+    unit: str,
+    better: Better,
+    of: Of,
+    definition: str,
+    signed: bool = False,
+    parts: tuple[Of, Of, float] | None = None,
+) -> Metric:
+    said = message(name), _UNITS.get(unit, unit), message(definition)
+    return Metric(key, *said, better, _guarded(of), parts, signed)
 
 
 def _ratio(
@@ -78,7 +87,7 @@ def _ratio(
         mine, base = above(record), below(record)
         return None if mine is None or not base else factor * mine / base
 
-    return Metric(key, name, unit, definition, better, _guarded(of), (above, below, factor))
+    return _metric(key, name, unit, better, of, definition, parts=(above, below, factor))
 
 
 def _guarded(of: Of) -> Of:
@@ -90,17 +99,16 @@ def _guarded(of: Of) -> Of:
 
 
 def time_to_accuracy(target: float) -> Metric:
-    """The training time until a test accuracy is reached; None for a run that never reaches it.
-
-    Args:
-        target: the accuracy, between 0 and 1.
-    """
+    """The training time until a test accuracy, between 0 and 1, is reached; None for a run that never reaches it."""
     definition = "training time, evaluation left out, until the test accuracy first reaches the target"
     return _metric("time_to_accuracy_s", "time to accuracy", "s", "lower", values.time_to(target), definition)
 
 
 _WAIT = "of the seconds that each batch was waited for; mean over epochs"
 _PSS = "peak of the summed proportional set sizes (PSS: a page shared by n processes counts 1/n in each)"
+_PROCESSES = {
+    "process": "the training process", "workers": "the worker processes", "server": "an embedded server"
+}  # fmt: skip
 _CPU = "CPU seconds of the training epochs per 1000 images"
 _MEANS = ", as the ratio of their means over runs"
 
@@ -110,26 +118,26 @@ _ALL = (
             "evaluation outside; mean over the run's epochs"),
     _ratio("images_per_s", "images/s", "images/s", "higher", values.images, values.epoch_s,
            f"training images of an epoch over the epoch{_MEANS}"),
-    _metric("fetch_s", "fetch", "s", "lower", values.per_epoch("fetch_s"),
+    _metric("fetch_s", "fetch", "s", "lower", per_epoch("fetch_s"),
             "host blocked on the next batch, per epoch"),
-    _metric("transfer_s", "transfer", "s", "lower", values.per_epoch("transfer_s"),
+    _metric("transfer_s", "transfer", "s", "lower", per_epoch("transfer_s"),
             "host issuing the copy to the device or waiting for it, per epoch"),
-    _metric("compute_s", "compute", "s", "lower", values.per_epoch("compute_s"),
+    _metric("compute_s", "compute", "s", "lower", per_epoch("compute_s"),
             "host issuing forward, backward and step or waiting for them, per epoch"),
-    _metric("other_s", "other", "s", "lower", values.per_epoch("other_s"),
+    _metric("other_s", "other", "s", "lower", per_epoch("other_s"),
             "the rest of the training loop, timed too, per epoch"),
     _metric("gap_pct", "gap", "%", "lower", values.gap_pct,
             "share of the wall time that is in none of the four parts; the epoch where it is largest"),
-    _ratio("fetch_pct", "fetch", "%", "lower", values.per_epoch("fetch_s"), values.epoch_s,
+    _ratio("fetch_pct", "fetch", "%", "lower", per_epoch("fetch_s"), values.epoch_s,
            f"fetch over epoch{_MEANS}", 100),
-    _metric("device_copy_s", "device copy", "s", None, values.per_epoch("device_copy_s"),
+    _metric("device_copy_s", "device copy", "s", None, per_epoch("device_copy_s"),
             "copying on the device's own clock (CUDA events), per epoch; overlaps with computing and the host's parts"),
-    _metric("device_compute_s", "device compute", "s", None, values.per_epoch("device_compute_s"),
+    _metric("device_compute_s", "device compute", "s", None, per_epoch("device_compute_s"),
             "computing on the device's own clock (CUDA events), per epoch, each step from beginning to end: gaps "
             "between its launches count, and are few where CUDA graphs replay it; overlaps with the host's parts"),
-    _metric("device_idle_s", "device idle", "s", "lower", values.per_epoch("device_idle_s"),
+    _metric("device_idle_s", "device idle", "s", "lower", per_epoch("device_idle_s"),
             "time in which the device's computing queue was at no step and no batch (CUDA events), per epoch"),
-    _ratio("device_busy_pct", "device busy", "%", "higher", values.per_epoch("device_compute_s"), values.epoch_s,
+    _ratio("device_busy_pct", "device busy", "%", "higher", per_epoch("device_compute_s"), values.epoch_s,
            f"device compute over epoch{_MEANS}", 100),
     _metric("wait_p50_ms", "wait p50", "ms", "lower", values.wait_ms("p50"), f"median {_WAIT}"),
     _metric("wait_p95_ms", "wait p95", "ms", "lower", values.wait_ms("p95"), f"95% quantile {_WAIT}"),
@@ -146,17 +154,17 @@ _ALL = (
            f"data stall over epoch{_MEANS}", 100),
     _ratio("au_pct", "AU", "%", "higher", values.ceiling_s, values.epoch_s,
            f"accelerator utilisation: ceiling over epoch{_MEANS}", 100),
-    _metric("loader_rate", "loader rate", "images/s", "higher", values.loader_rate,
+    _metric("loader_rate", "loader rate", "images/s", "higher", values.median_rate("loader"),
             "batches drawn and consumed byte for byte, no training; median of the run's repetitions"),
-    _metric("raw_rate", "plain idiom", "images/s", None, values.raw_rate,
+    _metric("raw_rate", "plain idiom", "images/s", None, values.median_rate("raw"),
             "the format's fastest plain idiom on the same batches in the same process; median of the repetitions"),
-    _ratio("efficiency", "efficiency", "", "higher", values.loader_rate, values.raw_rate,
+    _ratio("efficiency", "efficiency", "", "higher", values.median_rate("loader"), values.median_rate("raw"),
            f"loader rate over plain idiom{_MEANS}; with its 95% interval by Fieller's method"),
     _metric("open_s", "open", "s", "lower", values.opening("open_s"),
             "opening the store, apart from the epoch; mean over the openings of a cold run"),
     _metric("first_batch_s", "first batch", "s", "lower", values.opening("first_batch_s"),
             "the first batch after opening, apart from the epoch; mean over the openings of a cold run"),
-    _metric("close_s", "close", "s", "lower", values.close_s, "closing the store after the last epoch"),
+    _metric("close_s", "close", "s", "lower", at("setup.close_s"), "closing the store after the last epoch"),
     _metric("total_s", "total", "s", "lower", values.total_s, "open + first batch + epoch"),
     _metric("read_bytes", "read", "B", "lower", values.read_bytes,
             "bytes that all processes of the run had read from storage, per epoch; page cache hits not counted"),
@@ -165,40 +173,35 @@ _ALL = (
             "unweighted mean over the classes of the test F1 after the last epoch"),
     _metric("train_loss", "train loss", "", "lower", values.last("train_loss"),
             "mean cross-entropy of the last epoch's training images"),
-    _metric("prepare_s", "prepare", "s", "lower", values.store("prepare_s"),
+    _metric("prepare_s", "prepare", "s", "lower", at("store.prepare_s"),
             "writing the store from the dataset's official files, durably"),
-    _metric("store_bytes", "store", "B", "lower", values.store("bytes"), "sum of the store's file sizes"),
-    _metric("store_allocated_bytes", "on disk", "B", "lower", values.store("allocated_bytes"),
+    _metric("store_bytes", "store", "B", "lower", at("store.bytes"), "sum of the store's file sizes"),
+    _metric("store_allocated_bytes", "on disk", "B", "lower", at("store.allocated_bytes"),
             "what the file system sets aside for the store"),
-    _metric("bytes_per_image", "per image", "B", "lower", values.store("bytes_per_image"),
+    _metric("bytes_per_image", "per image", "B", "lower", at("store.bytes_per_image"),
             "store size over the images of both splits"),
-    _metric("tree_peak_pss", "memory", "B", "lower", values.memory("tree_peak_pss"),
+    _metric("tree_peak_pss", "memory", "B", "lower", at("resources.memory.tree_peak_pss"),
             f"{_PSS} of the process, its workers and an embedded server"),
-    _metric("process_peak_pss", "process", "B", "lower", values.memory("process_peak_pss"),
-            f"{_PSS} of the training process"),
-    _metric("workers_peak_pss", "workers", "B", "lower", values.memory("workers_peak_pss"),
-            f"{_PSS} of the worker processes"),
-    _metric("server_peak_pss", "server", "B", "lower", values.memory("server_peak_pss"),
-            f"{_PSS} of an embedded server"),
-    _metric("device_peak", "device memory", "B", "lower", values.memory("device_peak"),
+    *(
+        _metric(f"{group}_peak_pss", group, "B", "lower", at(f"resources.memory.{group}_peak_pss"), f"{_PSS} of {who}")
+        for group, who in _PROCESSES.items()
+    ),
+    _metric("device_peak", "device memory", "B", "lower", at("resources.memory.device_peak"),
             "most bytes that PyTorch had allocated on the device"),
     _metric("cpu_s_per_1000", "CPU", "s/1000 images", "lower", values.cpu_per_1000(), f"{_CPU}, of all processes"),
-    _metric("cpu_process_s_per_1000", "CPU process", "s/1000 images", "lower", values.cpu_per_1000("process"),
-            f"{_CPU}, of the training process"),
-    _metric("cpu_workers_s_per_1000", "CPU workers", "s/1000 images", "lower", values.cpu_per_1000("workers"),
-            f"{_CPU}, of the worker processes"),
-    _metric("cpu_server_s_per_1000", "CPU server", "s/1000 images", "lower", values.cpu_per_1000("server"),
-            f"{_CPU}, of an embedded server"),
-    _metric("cpu_ended_s_per_1000", "CPU ended", "s/1000 images", "lower", values.cpu_per_1000("ended"),
-            f"{_CPU}, of processes that ended meanwhile"),
+    *(
+        _metric(f"cpu_{group}_s_per_1000", f"CPU {group}", "s/1000 images", "lower", values.cpu_per_1000(group),
+                f"{_CPU}, of {who}")
+        for group, who in {**_PROCESSES, "ended": "processes that ended meanwhile"}.items()
+    ),
     _metric("energy_j_per_epoch", "energy", "J", "lower", values.energy_j_per_epoch,
             "what the device used in all training epochs (NVML) over their number, by its counter or from sampled "
             "power, as the notes say"),
-    _metric("gpu_utilisation_pct", "GPU use", "%", "higher", values.gpu("utilisation_pct"),
+    _metric("gpu_utilisation_pct", "GPU use", "%", "higher", at("resources.gpu.utilisation_pct"),
             "the device's utilisation as NVML tells it, evaluation included"),
-    _metric("gpu_power_w", "GPU power", "W", "lower", values.gpu("power_w"),
+    _metric("gpu_power_w", "GPU power", "W", "lower", at("resources.gpu.power_w"),
             "the device's mean power over time as NVML tells it, evaluation included"),
-    _metric("gpu_peak_power_w", "GPU peak power", "W", "lower", values.gpu("peak_power_w"),
+    _metric("gpu_peak_power_w", "GPU peak power", "W", "lower", at("resources.gpu.peak_power_w"),
             "the highest power that NVML told of the device, evaluation included"),
     _metric("stopwatch_pct", "stopwatch", "%", "lower", values.stopwatch_pct,
             "what timing an epoch costs, measured on empty steps in the same process, over the epoch"),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bench.records import EpochPart, Record
 
 Of: TypeAlias = Callable[[Record], float | None]
-
-_SOURCE = "energy_source"
 
 
 def is_on_cuda(record: Record) -> bool:
@@ -24,19 +22,33 @@ def is_stall_clipped(record: Record) -> bool:
     return record.status == "ok" and is_on_cuda(record) and over is not None and over < 0
 
 
+def part(record: Record, path: str) -> Any:
+    """What a record has at a path such as ``resources.gpu.power_w``; None where a part of it is missing."""
+    value: Any = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name)
+        if value is None:
+            return None
+    return value
+
+
+def at(path: str) -> Of:
+    """The number at a path into the record."""
+
+    def of(record: Record) -> float | None:
+        value = part(record, path)
+        return float(value) if isinstance(value, int | float) else None
+
+    return of
+
+
 def per_epoch(field: str) -> Of:
     """Mean over the run's epochs."""
     return lambda record: _mean(getattr(epoch, field) for epoch in record.epochs)
 
 
-def epoch_s(record: Record) -> float | None:
-    """Mean wall time of the run's epochs."""
-    return _mean(epoch.wall_s for epoch in record.epochs)
-
-
-def images(record: Record) -> float | None:
-    """Images of an epoch, mean over the run's epochs."""
-    return _mean(epoch.images for epoch in record.epochs)
+epoch_s, images, ceiling_s = per_epoch("wall_s"), per_epoch("images"), at("ceiling.epoch_s")
+"""Wall time and images of an epoch, and the ceiling, scaled to an epoch."""
 
 
 def gap_pct(record: Record) -> float | None:
@@ -52,11 +64,6 @@ def gap_pct(record: Record) -> float | None:
 def wait_ms(quantile: str) -> Of:
     """Mean over the epochs of a quantile of the waits."""
     return lambda record: _times(_mean(epoch.wait_s.get(quantile) for epoch in record.epochs), 1e3)
-
-
-def ceiling_s(record: Record) -> float | None:
-    """The ceiling, scaled to an epoch."""
-    return None if record.ceiling is None else record.ceiling.epoch_s
 
 
 def over_ceiling_s(record: Record) -> float | None:
@@ -78,14 +85,9 @@ def opening(field: Literal["open_s", "first_batch_s"]) -> Of:
 
     def of(record: Record) -> float | None:
         again = per_epoch(field)(record)
-        return again if again is not None or record.setup is None else float(getattr(record.setup, field))
+        return at(f"setup.{field}")(record) if again is None else again
 
     return of
-
-
-def close_s(record: Record) -> float | None:
-    """Seconds of closing."""
-    return None if record.setup is None else record.setup.close_s
 
 
 def total_s(record: Record) -> float | None:
@@ -95,8 +97,7 @@ def total_s(record: Record) -> float | None:
 
 def read_bytes(record: Record) -> float | None:
     """Bytes read from storage per epoch."""
-    evidence = None if record.cache is None else record.cache.evidence
-    return None if evidence is None else _mean(evidence.read_bytes)
+    return _mean(part(record, "cache.evidence.read_bytes") or [])
 
 
 def last(field: str) -> Of:
@@ -104,24 +105,14 @@ def last(field: str) -> Of:
     return lambda record: getattr(record.epochs[-1], field) if record.epochs else None
 
 
-def loader_rate(record: Record) -> float | None:
-    """Median images/s of the loader alone."""
-    return None if record.rates is None else _median(record.rates.loader)
+def median_rate(side: Literal["loader", "raw"]) -> Of:
+    """Median images/s over the repetitions of the loader alone, or of the plain idiom."""
 
+    def of(record: Record) -> float | None:
+        rates = part(record, f"rates.{side}")
+        return statistics.median(rates) if rates else None
 
-def raw_rate(record: Record) -> float | None:
-    """Median images/s of the plain idiom."""
-    return None if record.rates is None else _median(record.rates.raw)
-
-
-def store(field: str) -> Of:
-    """What the store costs."""
-    return lambda record: None if record.store is None else float(getattr(record.store, field))
-
-
-def memory(key: str) -> Of:
-    """Peak bytes."""
-    return lambda record: None if record.resources is None else record.resources.memory.get(key)
+    return of
 
 
 def cpu_per_1000(group: str | None = None) -> Of:
@@ -141,41 +132,32 @@ def cpu_per_1000(group: str | None = None) -> Of:
 
 def stopwatch_pct(record: Record) -> float | None:
     """What timing an epoch cost, over its time."""
-    sampling = None if record.resources is None else record.resources.sampling
-    return _percent(None if sampling is None else sampling.get("stopwatch_s"), epoch_s(record))
-
-
-def gpu(key: str) -> Of:
-    """What NVML told."""
-
-    def of(record: Record) -> float | None:
-        seen = None if record.resources is None else record.resources.gpu
-        value = None if seen is None else seen.get(key)
-        return float(value) if isinstance(value, int | float) else None
-
-    return of
+    return _times(_over(at("resources.sampling.stopwatch_s")(record), epoch_s(record)), 100)
 
 
 def energy_j_per_epoch(record: Record) -> float | None:
     """Joules of all training epochs over their number: a short one has none of its own."""
-    return None if record.resources is None else _over(record.resources.energy_j, len(record.epochs))
+    return _over(at("resources.energy_j")(record), len(record.epochs))
 
 
 def energy_source(record: Record) -> str | None:
     """What the run's energy rests on, as NVML's part of the record says."""
-    seen = None if record.resources is None else record.resources.gpu
-    source = (
-        None if seen is None or record.resources is None or record.resources.energy_j is None else seen.get(_SOURCE)
-    )
-    return source if isinstance(source, str) else None
+    source = part(record, "resources.gpu.energy_source")
+    return source if isinstance(source, str) and part(record, "resources.energy_j") is not None else None
+
+
+def preparation(record: Record) -> tuple[str, float] | None:
+    """What names the preparation of the run's store; runs that read one store share it."""
+    return None if record.store is None else (record.store.path, record.store.prepare_s)
 
 
 def share_of_cores(field: str) -> Of:
     """Percent of the core-seconds of all epochs, on all the machine's cores."""
 
     def of(record: Record) -> float | None:
-        cores = record.environment.get("cores")
-        return _percent(_sum(record, field), _times(_sum(record, "wall_s"), cores if isinstance(cores, int) else 0))
+        cores, count = record.environment.get("cores"), len(record.epochs)
+        spent, wall = (_times(per_epoch(name)(record), count) for name in (field, "wall_s"))
+        return _times(_over(spent, _times(wall, cores if isinstance(cores, int) else 0)), 100)
 
     return of
 
@@ -196,13 +178,9 @@ def time_to(target: float) -> Of:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Of all; None if there are none or one of them is unknown."""
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else None
-
-
-def _sum(record: Record, field: str) -> float | None:
-    return _times(per_epoch(field)(record), len(record.epochs))
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(every) else None
 
 
 def _times(value: float | None, factor: float) -> float | None:
@@ -213,14 +191,6 @@ def _over(above: float | None, below: float | None) -> float | None:
     return None if above is None or not below else above / below
 
 
-def _percent(above: float | None, below: float | None) -> float | None:
-    return _times(_over(above, below), 100)
-
-
 def _plus(*parts: float | None) -> float | None:
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
-
-
-def _median(values: list[float] | None) -> float | None:
-    return statistics.median(values) if values else None

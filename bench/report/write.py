@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record
 from bench.render.csv import csv_text
-from bench.render.language import translated
+from bench.render.language import Language
 from bench.render.latex import fragment, preview
 from bench.render.markdown import Drawing, markdown
-from bench.render.table import Language, Table
-from bench.render.text import one_line, plain
+from bench.render.table import Table
 from bench.render.whole import write_whole
 from bench.report.tables import BASELINE, tables
 
 if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
     from bench.report.figures import Picture
 
-__all__ = ["FORMATS", "Report", "one_line", "plain", "write"]
+FORMATS = ("md", "csv", "latex", "html", "figures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +49,14 @@ class Report:
     @functools.cached_property
     def tables(self) -> list[Table]:
         """All tables."""
-        return tables(self.records, self.baseline, self.language, self.mix)
+        return tables(self.records, self.baseline, self.mix)
 
     @functools.cached_property
     def pictures(self) -> list[Picture]:
         """All figures, not drawn yet."""
         from bench.report.figures import plan
 
-        return plan(self.records, self.baseline, self.mix, self.language)
+        return plan(self.records, self.baseline, self.mix)
 
     def place(self, name: str) -> str:
         """A file's or folder's name; in another language than English it ends in that."""
@@ -83,68 +82,46 @@ def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
         BenchError: the folder cannot be written.
     """
     try:
-        return [path for name, work in _WORK.items() if name in formats for path in work(report, folder, formats)]
+        return list(_written(report, folder, formats))
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
 
 
-def _csv(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    return _put_all(folder / report.place("tables"), ".csv", {t.key: csv_text(t) for t in report.tables})
-
-
-def _latex(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    texts = {table.key: fragment(table, report.command) for table in report.tables}
-    texts["preview"] = preview(list(texts), report.command, report.language)
-    return _put_all(folder / report.place("tables"), ".tex", texts)
-
-
-def _figures(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    place = folder / report.place("figures")
-    place.mkdir(exist_ok=True)
-    written = [path for picture in report.pictures for path in picture.save(place, report.language)]
-    _remove_others(place, (".pdf", ".png"), written)
-    return written
-
-
-def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
+def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator[Path]:
+    """Write file by file, the figures before the pages that show them."""
+    language, command = report.language, report.command
+    tables, figures = folder / report.place("tables"), folder / report.place("figures")
+    if "csv" in formats:
+        yield from _put_all(tables, ".csv", {table.key: csv_text(table, language) for table in report.tables})
+    if "latex" in formats:
+        texts = {table.key: fragment(table, command, language) for table in report.tables}
+        yield from _put_all(tables, ".tex", {**texts, "preview": preview(texts, command, language)})
     pictures = report.pictures if "figures" in formats else []
-    place = PurePosixPath(report.place("figures"))
-    say = functools.partial(translated, language=report.language)
-    drawings = [
-        Drawing(p.scene.group.title, say(p.title), say(p.caption), str(place / f"{p.key}.png")) for p in pictures
-    ]
-    page = markdown(report.tables, report.command, report.language, drawings)
-    return [write_whole(folder / report.place("report.md"), page)]
+    if "figures" in formats:
+        figures.mkdir(exist_ok=True)
+        drawn = [path for picture in pictures for path in picture.save(figures, language)]
+        _remove_others(figures, (".pdf", ".png"), drawn)
+        yield from drawn
+    if "md" in formats:
+        drawings = [Drawing(p.scene.group.number, p.title, p.caption, f"{figures.name}/{p.key}.png") for p in pictures]
+        page = markdown(report.tables, command, language, drawings)
+        yield write_whole(folder / report.place("report.md"), page)
+    if "html" in formats:
+        from bench.report.page import write_html
 
-
-def _html(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
-    from bench.report.page import write_html
-
-    path = write_html(
-        report.tables,
-        report.records,
-        report.pictures,
-        folder,
-        command=report.command,
-        baseline=report.baseline,
-        language=report.language,
-        mix=report.mix,
-        foreign=report.foreign,
-        drawn=folder / report.place("figures") if "figures" in formats else None,
-        gradients=report.gradients,
-    )
-    return [path]
-
-
-# In this order: the pages show the figures.
-_WORK: dict[str, Callable[[Report, Path, Collection[str]], list[Path]]] = {
-    "csv": _csv,
-    "latex": _latex,
-    "figures": _figures,
-    "md": _markdown,
-    "html": _html,
-}
-FORMATS = ("md", "csv", "latex", "html", "figures")
+        yield write_html(
+            report.tables,
+            report.records,
+            report.pictures,
+            folder,
+            command=command,
+            baseline=report.baseline,
+            language=language,
+            mix=report.mix,
+            foreign=report.foreign,
+            drawn=figures if "figures" in formats else None,
+            gradients=report.gradients,
+        )
 
 
 def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:

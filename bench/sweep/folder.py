@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.environments import compared
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
-from bench.report.environments import compared
 from bench.sweep.child import Hold
 
 

@@ -14,7 +14,7 @@ from bench.gradients.parity import OPTIMUM_TOLERANCE
 from bench.gradients.parity import TOLERANCE as PARITY_TOLERANCE
 from bench.gradients.report import tables
 from bench.gradients.report.numbers import NOTE, error
-from bench.report.write import plain
+from bench.render.text import plain
 
 ERRORS = (
     "autograd",

@@ -14,8 +14,8 @@ from bench.errors import BenchError
 from bench.gradients.figures import draw
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.report import latex, markdown, tables
+from bench.render.text import one_line
 from bench.render.whole import write_whole
-from bench.report.write import one_line
 
 _ENDINGS = {"md": "md", "csv": "csv", "tex": "latex"}
 FORMATS = tuple(_ENDINGS.values())

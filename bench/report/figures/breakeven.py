@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.records import Record
 from bench.render.figurestyle import BLACK, LEGEND, TEXT_WIDTH, a_figure
 from bench.render.language import message
-from bench.report.figures.drawing import CURVE, LINE, LINESPACING, MARGIN, UNIT, Drawing, label_of, legend_lines
+from bench.report.breakeven import epochs_until, preparation
+from bench.report.figures.canvas import CURVE, LINE, LINESPACING, MARGIN, UNIT, Canvas, label_of, legend_lines
 from bench.report.figures.numbers import wrapped
 from bench.report.figures.scene import Panel, Scene
-from bench.report.metrics import METRICS
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
@@ -30,20 +29,6 @@ CROSSING: dict[str, Any] = {
     "marker": "o", "markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 1.0, "linestyle": "none",
     "clip_on": False, "zorder": 5,
 }  # fmt: skip
-
-
-def preparation(records: Iterable[Record]) -> float | None:
-    """Mean seconds over the preparations, which runs share: equal times to the last digit are one; None for none."""
-    times = {seconds for record in records if (seconds := METRICS["prepare_s"].of(record)) is not None}
-    return math.fsum(times) / len(times) if times else None
-
-
-def break_even(prepare_s: float, saved_s: float) -> float | None:
-    """Epochs until the seconds saved in each have paid for the preparation; None where nothing is saved.
-
-    What the baseline's own store costs does not count: it is taken for the form that the images have anyway.
-    """
-    return prepare_s / saved_s if saved_s > 0 else None
 
 
 class Cost(NamedTuple):
@@ -67,22 +52,22 @@ def costs_of(scene: Scene, panel: Panel) -> dict[str, Cost]:
     for cell in panel.rows.values():
         prepare, epoch = preparation(scene.group.done(cell)), scene.mean(cell, "epoch_s")
         if cell != base and prepare is not None and epoch is not None:
-            costs[cell.label] = Cost(prepare, epoch.mean)
+            costs[cell.label] = Cost(prepare.mean, epoch.mean)
     return costs if len(costs) > 1 else {}
 
 
-def breakeven(drawing: Drawing) -> Figure:
+def breakeven(canvas: Canvas) -> Figure:
     """A row for each dataset and cache: the cumulated time, and its difference from the baseline's."""
-    scene = drawing.scene
+    scene = canvas.scene
     panels = [(panel, costs) for panel in scene.panels if (costs := costs_of(scene, panel))]
     labels = scene.ordered(label for _, costs in panels for label in costs)
-    circle = Line2D([], [], markeredgecolor=BLACK, **CROSSING, label=drawing.say(message("as much as the baseline")))
+    circle = Line2D([], [], markeredgecolor=BLACK, **CROSSING, label=canvas.say(message("as much as the baseline")))
     figure = a_figure(len(panels) * (1.3 + LINE) + LEGEND * (2 + legend_lines([*labels, label_of(circle)])))
     grid = figure.subplots(len(panels), 2, squeeze=False)
     marked = False
     for (left, right), (panel, costs) in zip(grid, panels, strict=True):
         base, *_ = costs.values()
-        paid = {label: break_even(cost.prepare_s, base.epoch_s - cost.epoch_s) for label, cost in costs.items()}
+        paid = {label: epochs_until(cost.prepare_s, base.epoch_s - cost.epoch_s) for label, cost in costs.items()}
         crossings = {label: epochs for label, epochs in paid.items() if epochs is not None and epochs <= MOST}
         last = max(LEAST, math.ceil(BEYOND * max(crossings.values()))) if crossings else NONE
         _lines(scene, left, costs, Cost(0.0, 0.0), last)
@@ -92,13 +77,13 @@ def breakeven(drawing: Drawing) -> Figure:
             left.plot(epochs, base.after(epochs), markeredgecolor=colour, **CROSSING)
             right.plot(epochs, 0, markeredgecolor=colour, **CROSSING)
         marked |= bool(crossings)
-        left.set_title(drawing.title(panel, TEXT_WIDTH / 2 - MARGIN), linespacing=LINESPACING)
-        left.set_ylabel(wrapped(drawing.say(message("preparation and training, s")), UNIT))
-        right.set_title(drawing.say(message("difference from the baseline")))
+        left.set_title(canvas.title(panel, TEXT_WIDTH / 2 - MARGIN), linespacing=LINESPACING)
+        left.set_ylabel(wrapped(canvas.say(message("preparation and training, s")), UNIT))
+        right.set_title(canvas.say(message("difference from the baseline")))
         left.set_ylim(bottom=0)
-    figure.supxlabel(drawing.say(message("epochs")), fontsize="medium")
+    figure.supxlabel(canvas.say(message("epochs")), fontsize="medium")
     figure.align_ylabels()
-    drawing.loaders_legend(figure, labels, [circle] if marked else [])
+    canvas.loaders_legend(figure, labels, [circle] if marked else [])
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.render.language import Message, message
 from bench.report.figures import breakeven, learning, rates, scaling, size, stages, times
-from bench.report.figures.drawing import Drawing, Variant
+from bench.report.figures.canvas import Canvas, Variant
 from bench.report.figures.scene import Scene
 
 
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     title: Message
     caption: Message
     variants: Callable[[Scene], list[Variant]]
-    draw: Callable[[Drawing], Figure]
+    draw: Callable[[Canvas], Figure]
 
 
 def _of(*metrics: str) -> Callable[[Scene], list[Variant]]:

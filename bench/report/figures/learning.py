@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.records import Record
 from bench.render.figurestyle import BLACK, LEGEND, a_figure, fit_scale
 from bench.render.language import message
-from bench.report.figures.drawing import CURVE, Drawing, Variant, legend_lines
+from bench.report.figures.canvas import CURVE, Canvas, Variant, legend_lines
 from bench.report.figures.scene import Scene
 
 ROWS = {"train_loss": message("training loss"), "test_accuracy": message("test accuracy")}
@@ -32,9 +32,9 @@ def variants(scene: Scene) -> list[Variant]:
     ]
 
 
-def learning(drawing: Drawing) -> Figure:
+def learning(canvas: Canvas) -> Figure:
     """Loss above, accuracy below; over epochs left, over seconds right. Thin lines are runs, thick ones their means."""
-    scene, panel = drawing.scene, drawing.variant.panel
+    scene, panel = canvas.scene, canvas.variant.panel
     assert panel is not None
     done = {label: scene.group.done(cell) for label, cell in panel.rows.items()}
     runs = {label: done[label] for label in scene.ordered(done) if done[label]}
@@ -44,21 +44,21 @@ def learning(drawing: Drawing) -> Figure:
         means = [_mean(records, field) for records in runs.values()]
         if len(means) > 1 and all(np.array_equal(mean, means[0], equal_nan=True) for mean in means):
             left.plot(_epochs(next(iter(runs.values()))), means[0], color=BLACK, zorder=3, **SAME)
-            same = drawing.say(message("the same for all loaders"))
+            same = canvas.say(message("the same for all loaders"))
             left.set_title(same, fontsize="small", style="italic", loc="right")
         else:
             _curves(scene, left, runs, field, _epochs)
         _curves(scene, right, runs, field, _seconds)
-        left.set_ylabel(drawing.say(name))
+        left.set_ylabel(canvas.say(name))
         if field == "train_loss":  # an accuracy is a share: on a logarithmic axis its last points would look alike
             fit_scale(left, "y", [value for axes in (left, right) for line in axes.lines for value in line.get_ydata()])
         if left.get_yscale() == "linear":
             left.locator_params(axis="y", nbins=6)
-    grid[1, 0].set_xlabel(drawing.say(message("epoch")))
-    grid[1, 1].set_xlabel(drawing.say(message("training time, s")))
+    grid[1, 0].set_xlabel(canvas.say(message("epoch")))
+    grid[1, 1].set_xlabel(canvas.say(message("training time, s")))
     grid[1, 0].xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     figure.align_ylabels()
-    drawing.loaders_legend(figure, runs)
+    canvas.loaders_legend(figure, runs)
     return figure
 
 

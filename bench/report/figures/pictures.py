@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.render.figurestyle import drawn, save, thesis
-from bench.render.language import Language, Message, Text, joined, message
-from bench.report.figures.drawing import Drawing, Variant
+from bench.render.language import Language, Text, joined, message
+from bench.report.figures.canvas import Canvas, Variant
 from bench.report.figures.kinds import KINDS, Kind
 from bench.report.figures.looks import looks
 from bench.report.figures.numbers import localise
@@ -48,7 +48,7 @@ class Picture:
         """What is shown and of what, in whole sentences, with what all figures of a scene must say."""
         scene, variant = self.scene, self.variant
         about = [scene.name, *variant.about, *scene.conditions(variant.setting), scene.group.title]
-        warnings = [] if scene.group.mixed is None else [Message(*scene.group.mixed)]
+        warnings: list[Text] = [] if scene.group.mixed is None else [scene.group.mixed]
         if any(map(scene.is_unverified, scene.panels)):
             unverified = message("the state of the cache is not verified in every run")
             warnings.append(joined((UNVERIFIED, unverified)))
@@ -68,7 +68,7 @@ class Picture:
 
     def figure(self, language: Language = "en") -> Figure:
         """The figure itself; under ``figurestyle.thesis()`` it looks as it should."""
-        figure = self.kind.draw(Drawing(self.scene, self.variant, language))
+        figure = self.kind.draw(Canvas(self.scene, self.variant, language))
         localise(figure, language)
         return figure
 
@@ -83,18 +83,15 @@ class Picture:
             return save(self.figure(language), folder, self.key)
 
 
-def plan(
-    records: Iterable[Record], baseline: str = "filesystem", mix: bool = False, language: Language = "en"
-) -> list[Picture]:
+def plan(records: Iterable[Record], baseline: str = "filesystem", mix: bool = False) -> list[Picture]:
     """Find what can be drawn; nothing is drawn yet.
 
     Args:
         records: in any order; those of one environment share figures.
         baseline: loader, with or without its options, that the others are compared with.
         mix: records of all environments share figures.
-        language: of the names of machines and datasets.
     """
-    made = groups(records, mix, language)
+    made = groups(records, mix)
     look = looks((cell for group in made for cell in group.cells), baseline)
     pictures: dict[str, Picture] = {}
     for scene in (scene for group in made for scene in scenes(group, look, baseline)):

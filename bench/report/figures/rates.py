@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from bench.records import Record
 from bench.render.figurestyle import BLACK, GREY, PALE, fit_scale
 from bench.render.language import message
-from bench.report.figures.drawing import Drawing
+from bench.report.figures.canvas import Canvas
 from bench.report.figures.numbers import written
 from bench.report.figures.rows import placed, row_panels
 from bench.report.groups import Cell
@@ -26,23 +26,23 @@ RIGHT = 1.015
 """Where the ratios stand, in widths of the axes."""
 
 
-def rates(drawing: Drawing) -> Figure:
+def rates(canvas: Canvas) -> Figure:
     """A row for each loader: its rate, its plain idiom's, and at the right the efficiency; means over the runs."""
-    scene = drawing.scene
+    scene = canvas.scene
     handles = [
-        Line2D([], [], color=BLACK, label=drawing.say(message("loader")), **RATE),
-        Line2D([], [], label=drawing.say(message("its plain idiom")), **LIMIT),
-        Line2D([], [], label=drawing.say(message("asked for by the compute ceiling")), **CEILING),
+        Line2D([], [], color=BLACK, label=canvas.say(message("loader")), **RATE),
+        Line2D([], [], label=canvas.say(message("its plain idiom")), **LIMIT),
+        Line2D([], [], label=canvas.say(message("asked for by the compute ceiling")), **CEILING),
     ]
-    figure, panels = row_panels(drawing, message("images/s without training"), handles, columns=3, share="all")
+    figure, panels = row_panels(canvas, message("images/s without training"), handles, columns=3, share="all")
     shown: list[float] = []
     for panel, axes in panels:
-        shown += [rate for i, cell in placed(scene, panel) for rate in _row(drawing, axes, i, cell)]
+        shown += [rate for i, cell in placed(scene, panel) for rate in _row(canvas, axes, i, cell)]
         asked = ceiling_rate(record for cell in panel.rows.values() for record in scene.group.done(cell))
         if asked is not None:
             axes.axvline(asked, **CEILING)
             shown.append(asked)
-        ratio = drawing.say(message("ratio"))
+        ratio = canvas.say(message("ratio"))
         axes.text(RIGHT, 1.0, ratio, transform=axes.transAxes, fontsize="small", style="italic", va="bottom")
     for _, axes in panels:
         fit_scale(axes, "x", shown, log=True)
@@ -57,9 +57,9 @@ def ceiling_rate(records: Iterable[Record]) -> float | None:
     return sum(r.dataset.train for r in runs if r.dataset) / seconds if runs else None
 
 
-def _row(drawing: Drawing, axes: Axes, i: int, cell: Cell) -> list[float]:
+def _row(canvas: Canvas, axes: Axes, i: int, cell: Cell) -> list[float]:
     """Draw a loader's row and return the rates in it."""
-    scene = drawing.scene
+    scene = canvas.scene
     rate, raw, efficiency = (scene.mean(cell, metric) for metric in ("loader_rate", "raw_rate", "efficiency"))
     if rate is None:
         return []
@@ -67,7 +67,7 @@ def _row(drawing: Drawing, axes: Axes, i: int, cell: Cell) -> list[float]:
         axes.plot([rate.mean, raw.mean], [i, i], color=PALE, linewidth=2, zorder=2.5)
         axes.plot(raw.mean, i, **LIMIT)
     if efficiency is not None:
-        text = written(efficiency.mean, 2, drawing.language)
+        text = written(efficiency.mean, 2, canvas.language)
         axes.text(RIGHT, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize="small")
     axes.plot(rate.mean, i, color=scene.look(cell).colour, **RATE)
     return [rate.mean] if raw is None else [rate.mean, raw.mean]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench.render.figurestyle import GREY
 from bench.render.language import Text, message
-from bench.report.figures.drawing import CHARACTER, LINE, Drawing, Place, Share
+from bench.report.figures.canvas import CHARACTER, LINE, Canvas, Place, Share
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.scene import Panel, Scene
 from bench.report.groups import Cell
@@ -26,12 +27,12 @@ LABEL = 24
 
 
 def row_panels(
-    drawing: Drawing, unit: Text, handles: Sequence[Artist], columns: int, share: Share
+    canvas: Canvas, unit: Text, handles: Sequence[Artist], columns: int, share: Share
 ) -> tuple[Figure, list[tuple[Panel, Axes]]]:
     """A figure with a panel for each dataset and cache, in which each loader has a row, at the same height in all.
 
     Args:
-        drawing: what is drawn.
+        canvas: what is drawn.
         unit: stands below all panels.
         handles: of the legend above them.
         columns: of the legend.
@@ -40,20 +41,20 @@ def row_panels(
     Returns:
         The figure, and its panels with their axes; row ``i`` of each stands at ``y = i``, counted from above.
     """
-    scene = drawing.scene
+    scene = canvas.scene
     labels = [wrapped(plain(scene.row(label)), LABEL) for label in scene.labels]
     lines = [line for label in labels for line in label.split("\n")]
     height = AROUND + len(labels) * (GAP + LINE * (1 + max(label.count("\n") for label in labels)))
     beside = CHARACTER * max(map(len, lines))
-    figure, places = drawing.panels(scene.panels, height, math.ceil(len(handles) / columns), beside, share)
+    figure, places = canvas.panels(scene.panels, height, math.ceil(len(handles) / columns), beside, share)
     for place in places:
         axes = place.axes
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(np.arange(len(labels)), labels if place.is_first else [""] * len(labels), linespacing=0.95)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        _absent(drawing, place)
-    figure.supxlabel(drawing.say(unit), fontsize="medium")
+        _absent(canvas, place)
+    figure.supxlabel(canvas.say(unit), fontsize="medium")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.6)
     return figure, [(place.panel, place.axes) for place in places]
 
@@ -63,10 +64,10 @@ def placed(scene: Scene, panel: Panel) -> list[tuple[int, Cell]]:
     return [(i, panel.rows[label]) for i, label in enumerate(scene.labels) if label in panel.rows]
 
 
-def _absent(drawing: Drawing, place: Place) -> None:
+def _absent(canvas: Canvas, place: Place) -> None:
     """A row without a run says why."""
-    group = drawing.scene.group
-    for i, label in enumerate(drawing.scene.labels):
+    group = canvas.scene.group
+    for i, label in enumerate(canvas.scene.labels):
         cell = place.panel.rows.get(label)
         if cell is not None and group.done(cell):
             continue
@@ -76,6 +77,6 @@ def _absent(drawing: Drawing, place: Place) -> None:
             reason = message("failed")
         else:
             reason = message("unavailable")
-        style = {"color": GREY, "fontsize": "small", "style": "italic", "va": "center", "zorder": 3}
-        text = place.axes.text(0.02, i, drawing.say(reason), **style)
+        style: dict[str, Any] = {"color": GREY, "fontsize": "small", "style": "italic", "va": "center", "zorder": 3}
+        text = place.axes.text(0.02, i, canvas.say(reason), **style)
         text.set(transform=place.axes.get_yaxis_transform(), bbox={"color": "white", "linewidth": 0, "pad": 0.6})

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bench.render.language import message
-from bench.report.figures.drawing import CURVE, Drawing, Variant
+from bench.render.language import Text, message
+from bench.report.figures.canvas import CURVE, Canvas, Variant
 from bench.report.figures.rates import CEILING, ceiling_rate
-from bench.report.figures.scene import SCALED, Scene, panels_of, setting_name
+from bench.report.figures.scene import SCALED, Scene, panels_of
 from bench.report.groups import Cell
+from bench.report.tables.assemble import setting_name
 
 
 def variants(scene: Scene) -> list[Variant]:
@@ -21,16 +22,16 @@ def variants(scene: Scene) -> list[Variant]:
     return [Variant(name, (setting_name(name),), setting=name) for name in SCALED if _is_scaled(scene, name)]
 
 
-def scaling(drawing: Drawing) -> Figure:
+def scaling(canvas: Canvas) -> Figure:
     """A curve for each loader, of means over the runs with their intervals."""
-    scene, name = drawing.scene, drawing.variant.setting
+    scene, name = canvas.scene, canvas.variant.setting
     cells = [cell for cell in scene.along(name) if scene.values(cell, _speed(scene))]
     labels = [cell.label for cell in cells]
     unit = message("images/s") if scene.command == "run" else message("images/s without training")
     has_ceiling = any(record.ceiling for cell in cells for record in scene.group.done(cell))
-    ceiling = Line2D([], [], **CEILING, label=drawing.say(message("compute ceiling")))
-    figure, places = drawing.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
-    figure.supxlabel(drawing.say(setting_name(name)), fontsize="medium")
+    ceiling = Line2D([], [], **CEILING, label=canvas.say(message("compute ceiling")))
+    figure, places = canvas.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
+    figure.supxlabel(canvas.say(setting_name(name)), fontsize="medium")
     values = sorted({getattr(cell, name) for cell in cells})
     for panel, axes, _ in places:
         here = [cell for cell in cells if (cell.dataset, cell.cache) == (panel.dataset, panel.cache)]
@@ -42,7 +43,7 @@ def scaling(drawing: Drawing) -> Figure:
 
 
 def _is_scaled(scene: Scene, name: str) -> bool:
-    by_label: dict[tuple[str, str | None, str], set[int]] = {}
+    by_label: dict[tuple[Text, str | None, str], set[int]] = {}
     for cell in scene.along(name):
         if scene.values(cell, _speed(scene)):
             by_label.setdefault((cell.dataset, cell.cache, cell.label), set()).add(getattr(cell, name))

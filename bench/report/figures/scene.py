@@ -7,24 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from bench.render.language import Message, Text, joined, message
+from bench.render.language import Text, joined
 from bench.report.figures.looks import Look, Looks
 from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import MODELS, SETTINGS
+from bench.report.tables.assemble import CACHES, MODELS, setting_name
 from bench.report.tables.flags import UNVERIFIED, is_unverified
 from bench.stats.intervals import Interval
 
 SCALED = ("workers", "batch_size")
 """Settings over which a figure of their own shows how a loader scales."""
-CACHES = {"warm": message("warm cache"), "cold": message("cold cache"), "as-is": message("cache as it is")}
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Panel(NamedTuple):
     """One dataset in one wished state of the cache, which is None for rates; its cells by the label of their loader."""
 
-    dataset: str
+    dataset: Text
     cache: str | None
     rows: dict[str, Cell]
 
@@ -136,11 +135,6 @@ class Scene:
         return same[0] if len(same) == 1 else None
 
 
-def setting_name(name: str) -> Text:
-    """What a setting is called."""
-    return Message(SETTINGS[name]) if name in SETTINGS else name
-
-
 def scenes(group: Group, looks: Looks, baseline: str) -> list[Scene]:
     """One for each command, network and value of swept settings; a loader that knows one value alone stands in each."""
     families: dict[tuple[str, str | None], list[Cell]] = {}
@@ -160,7 +154,7 @@ def scenes(group: Group, looks: Looks, baseline: str) -> list[Scene]:
 
 def panels_of(cells: Iterable[Cell]) -> list[Panel]:
     """The cells by dataset and cache, in their order."""
-    panels: dict[tuple[str, str | None], Panel] = {}
+    panels: dict[tuple[Text, str | None], Panel] = {}
     for cell in cells:
         panel = panels.setdefault((cell.dataset, cell.cache), Panel(cell.dataset, cell.cache, {}))
         panel.rows[cell.label] = cell
@@ -169,7 +163,7 @@ def panels_of(cells: Iterable[Cell]) -> list[Panel]:
 
 def swept_settings(cells: Iterable[Cell]) -> list[str]:
     """Settings that some loader has several values of, on the same dataset in the same state of the cache."""
-    twins: dict[tuple[str, str | None, str], list[Cell]] = {}
+    twins: dict[tuple[Text, str | None, str], list[Cell]] = {}
     for cell in cells:
         twins.setdefault(_twin(cell), []).append(cell)
     return list(dict.fromkeys(name for same in twins.values() for name in varying(same)))
@@ -177,7 +171,7 @@ def swept_settings(cells: Iterable[Cell]) -> list[str]:
 
 def _split(cells: Sequence[Cell], names: Sequence[str]) -> dict[Settings, list[Cell]]:
     """The cells by their values of some settings; one whose loader has a single combination is in all."""
-    own: dict[tuple[str, str | None, str], set[Settings]] = {}
+    own: dict[tuple[Text, str | None, str], set[Settings]] = {}
     for cell in cells:
         own.setdefault(_twin(cell), set()).add(_values(cell, names))
     several = dict.fromkeys(_values(cell, names) for cell in cells if len(own[_twin(cell)]) > 1)
@@ -194,7 +188,7 @@ def _fullest(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
     return split[max(split, key=lambda values: count[values])]
 
 
-def _twin(cell: Cell) -> tuple[str, str | None, str]:
+def _twin(cell: Cell) -> tuple[Text, str | None, str]:
     return cell.dataset, cell.cache, cell.label
 
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from bench.render.figurestyle import GREY, fit_scale
 from bench.render.language import message
-from bench.report.figures.drawing import Drawing
+from bench.report.figures.canvas import Canvas
 from bench.report.figures.scene import Panel, Scene
 
 PIXELS: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "zorder": 1.5}
@@ -17,13 +17,13 @@ POINT: dict[str, Any] = {"markersize": 5.5, "linestyle": "none", "zorder": 3}
 KB = 1000
 
 
-def size(drawing: Drawing) -> Figure:
+def size(canvas: Canvas) -> Figure:
     """A point for each loader, of means over the runs; left and above is better."""
-    scene = drawing.scene
+    scene = canvas.scene
     labels = scene.ordered(cell.label for cell in scene.cells if scene.mean(cell, "bytes_per_image"))
-    pixels = Line2D([], [], **PIXELS, label=drawing.say(message("size of the bare pixels")))
-    figure, places = drawing.curves(scene.panels, labels, message("images/s"), [pixels], joined=False)
-    figure.supxlabel(drawing.say(message("store, kB per image")), fontsize="medium")
+    pixels = Line2D([], [], **PIXELS, label=canvas.say(message("size of the bare pixels")))
+    figure, places = canvas.curves(scene.panels, labels, message("images/s"), [pixels], joined=False)
+    figure.supxlabel(canvas.say(message("store, kB per image")), fontsize="medium")
     for panel, axes, _ in places:
         shown = []
         for cell in panel.rows.values():

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from bench.render.figurestyle import BLACK
 from bench.render.language import Message, message
-from bench.report.figures.drawing import Drawing
+from bench.report.figures.canvas import Canvas
 from bench.report.figures.rows import placed, row_panels
 from bench.report.figures.scene import Panel, Scene
 
@@ -41,15 +41,15 @@ def has_device(scene: Scene) -> bool:
     return scene.has(*DEVICE)
 
 
-def stages(drawing: Drawing) -> Figure:
+def stages(canvas: Canvas) -> Figure:
     """A bar for each loader, and one below it by the device's clock; their parts are means over the runs."""
-    scene, both = drawing.scene, has_device(drawing.scene)
-    handles = [Patch(facecolor=shade, label=drawing.say(name), **BAR) for name, shade in STAGES.values()]
-    ceiling = [Line2D([], [], label=drawing.say(message("compute ceiling")), **CEILING)]
-    device = [Patch(facecolor=shade, label=drawing.say(name), **BAR) for name, shade in DEVICE.values()]
+    scene, both = canvas.scene, has_device(canvas.scene)
+    handles = [Patch(facecolor=shade, label=canvas.say(name), **BAR) for name, shade in STAGES.values()]
+    ceiling = [Line2D([], [], label=canvas.say(message("compute ceiling")), **CEILING)]
+    device = [Patch(facecolor=shade, label=canvas.say(name), **BAR) for name, shade in DEVICE.values()]
     shown = [*handles, *(ceiling if scene.has("ceiling_s") else []), *(device if both else [])]
     unit = message("time of an epoch, s")
-    figure, panels = row_panels(drawing, unit, shown, columns=4 if both else 5, share="dataset")
+    figure, panels = row_panels(canvas, unit, shown, columns=4 if both else 5, share="dataset")
     for panel, axes in panels:
         if both:
             _bars(scene, panel, axes, STAGES, -HALF / 2, HALF)

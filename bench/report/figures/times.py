@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from bench.render.figurestyle import BLACK, GREY
 from bench.render.language import message
-from bench.report.figures.drawing import Drawing
+from bench.report.figures.canvas import Canvas
 from bench.report.figures.rows import placed, row_panels
 from bench.report.figures.scene import Panel, Scene
 
@@ -31,15 +31,15 @@ APART = 0.27
 """Heights of the runs of a row, above and below its middle, in rows."""
 
 
-def times(drawing: Drawing) -> Figure:
+def times(canvas: Canvas) -> Figure:
     """A row for each loader, with the runs one above the other in the order of the rounds."""
-    scene = drawing.scene
+    scene = canvas.scene
     handles = [
-        Line2D([], [], color=BLACK, label=drawing.say(message("run")), **RUN),
-        Line2D([], [], color=BLACK, linewidth=1.5, label=drawing.say(message("mean with 95% interval")), **MEAN),
-        Line2D([], [], label=drawing.say(message("mean of the baseline")), **BASE),
+        Line2D([], [], color=BLACK, label=canvas.say(message("run")), **RUN),
+        Line2D([], [], color=BLACK, linewidth=1.5, label=canvas.say(message("mean with 95% interval")), **MEAN),
+        Line2D([], [], label=canvas.say(message("mean of the baseline")), **BASE),
     ]
-    figure, panels = row_panels(drawing, message("time of an epoch, s"), handles, columns=3, share="none")
+    figure, panels = row_panels(canvas, message("time of an epoch, s"), handles, columns=3, share="none")
     for panel, axes in panels:
         low, high = limits(scene, panel)
         for i, cell in placed(scene, panel):

@@ -6,16 +6,16 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.render.language import Joined, Number, Text, joined, message
+from bench.records import Record
+from bench.render.language import Number, Text, joined, message
 from bench.render.table import Value
-from bench.report.figures.breakeven import break_even, preparation
-from bench.report.figures.scene import setting_name
+from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell, varying
 from bench.report.metrics import METRICS
-from bench.report.tables.assemble import short
+from bench.report.tables.assemble import setting_name, short
 from bench.report.tables.flags import is_unverified
-from bench.report.tables.part import Digests, Part
-from bench.stats.comparison import Comparison, compare_all, paired_ratio
+from bench.report.tables.part import Part
+from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
 from bench.stats.intervals import MIN_RUNS, Interval
 
 NOBODY = message("None can be named")
@@ -36,36 +36,25 @@ class Advice:
 
     about: Text
     pick: Text
-    sentences: Sequence[Text]
+    sentences: tuple[Text, Text]
     basis: Text
     is_decided: bool
     runs: Sequence[str]
 
 
-def advise(part: Part, digests: Digests) -> list[Advice]:
+def advise(part: Part) -> list[Advice]:
     """One recommendation for each dataset of a part, and for each other setting that varies in it.
 
     Each loader is compared with the baseline, all of the part Holm-corrected together, as in the main table. Of those
     found faster the one with the shortest mean is named; they are not compared with one another.
-
-    Args:
-        part: runs of one network and cache state.
-        digests: who gave which samples.
     """
-    metric, comparisons = _comparisons(part)
-    alike: dict[Cell, list[Cell]] = {}
-    for cell in part.cells:
-        alike.setdefault(cell._replace(loader="", options=""), []).append(cell)
-    names = varying(alike)
+    tasks = list(dict.fromkeys(cell.task for cell in part.cells))
+    names, (metric, comparisons) = varying(tasks), _comparisons(part)
     made = []
-    for key, cells in alike.items():
-        case = _Case(part, cells, metric, comparisons)
-        pick, *sentences = case.sentences(digests.listed(case.means, lambda cell: cell.label))
-        settings = [joined((setting_name(name), key.setting(name))) for name in names]
-        about = joined((key.dataset, short(part), *settings), ", ")
-        is_decided = pick != NOBODY and any(c.verdict in ("faster", "slower") for c in case.tested.values())
-        runs = [record.run_id for record in case.done]
-        made.append(Advice(about, pick, sentences, case.basis(), is_decided, runs))
+    for task in tasks:
+        settings = [joined((setting_name(name), task.setting(name))) for name in names]
+        about = joined((task.dataset, short(part), *settings), ", ")
+        made.append(_advice(part, [cell for cell in part.cells if cell.task == task], about, metric, comparisons))
     return made
 
 
@@ -79,146 +68,138 @@ def _comparisons(part: Part) -> tuple[str, Mapping[Cell, Comparison]]:
     return "total_s", compare_all({cell: paired_ratio(times[cell], times[base]) for cell, base in pairs.items()})
 
 
-class _Case:
-    """The cells that one recommendation is about.
-
-    Attributes:
-        means: of those that gave results, the smallest first.
-        done: all their runs.
-        compared: with the baseline.
-        tested: those of them that had enough runs for it.
-    """
-
-    def __init__(self, part: Part, cells: Sequence[Cell], metric: str, comparisons: Mapping[Cell, Comparison]) -> None:
-        means = {cell: over[0] for cell in cells if (over := METRICS[metric].over(part.done(cell)))}
-        self.part, self.cells, self.metric, self.base = part, cells, metric, part.baseline_of(cells[0])
-        self.means = dict(sorted(means.items(), key=lambda item: item[1].mean))
-        self.done = [record for cell in self.means for record in part.done(cell)]
-        self.compared = {cell: comparisons[cell] for cell in self.means if cell in comparisons}
-        self.tested = {cell: comparison for cell, comparison in self.compared.items() if comparison.p is not None}
-        self.rounds = max((comparison.ratio.n for comparison in self.compared.values()), default=0)
-
-    def sentences(self, samples: str) -> tuple[Text, Text, Text]:
-        """The loader to take, and two sentences; ``samples`` tells which loader gave which, where they differ."""
-        if not self.means:
-            return NOBODY, message("No loader gave a result."), message("The table says why for each of them.")
-        if samples:
-            why = message(
-                "No loader is recommended: they did not train on the same samples, so that their times do not compare."
-            )
-            return NOBODY, why, message("Samples by their sha256: {samples}.", samples=samples)
-        fastest = next(iter(self.means))
-        if self.base is None or not self.tested:
-            why = message(
-                "No loader is recommended: that takes {needed} rounds or more with the baseline {name}, and there were "
-                "{rounds} at most.",
-                needed=MIN_RUNS,
-                name=self.part.baseline,
-                rounds=self.rounds,
-            )
-            cost = self._cost(fastest)
-            told = message(
-                "By its mean {best} was the fastest, since {cost}; that may be chance.", best=fastest.label, cost=cost
-            )
-            return NOBODY, why, told
-        faster = [cell for cell, comparison in self.tested.items() if comparison.verdict == "faster"]
-        return self._faster(faster, self.base) if faster else self._baseline(self.base)
-
-    def _faster(self, faster: Sequence[Cell], base: Cell) -> tuple[Text, Text, Text]:
-        """The fastest by its mean of those found faster than the baseline, and from how many epochs on it pays."""
-        best = faster[0]
-        first = message(
-            "On this machine: {best}, since {cost}, the shortest mean of those found faster than {baseline}: {faster}.",
-            best=best.label,
-            cost=self._cost(best),
-            baseline=base.label,
+def _advice(
+    part: Part, cells: Sequence[Cell], about: Text, metric: str, comparisons: Mapping[Cell, Comparison]
+) -> Advice:
+    means = {cell: over[0] for cell in cells if (over := METRICS[metric].over(part.done(cell)))}
+    by_mean = sorted(means, key=lambda cell: means[cell].mean)
+    compared = {cell: comparisons[cell] for cell in by_mean if cell in comparisons}
+    tested = {cell: comparison for cell, comparison in compared.items() if comparison.p is not None}
+    faster = [cell for cell, comparison in tested.items() if comparison.verdict == "faster"]
+    base, rounds = part.baseline_of(cells[0]), max((c.ratio.n for c in compared.values()), default=0)
+    name = part.baseline if base is None else base.label
+    pick: Text = NOBODY
+    sentences: tuple[Text, Text]
+    if not means:
+        sentences = message("No loader gave a result."), message("The table says why for each of them.")
+    elif samples := part.digests.listed(cells, lambda cell: cell.label):
+        differ = message(
+            "No loader is recommended: they did not train on the same samples, so that their times do not compare."
+        )
+        sentences = differ, message("Samples by their sha256: {samples}.", samples=samples)
+    elif base is None or not tested:
+        few = message(
+            "No loader is recommended: that takes {needed} rounds or more with the baseline {name}, and there were "
+            "{rounds} at most.",
+            needed=MIN_RUNS,
+            name=name,
+            rounds=rounds,
+        )
+        cost = _cost(by_mean[0], metric, means)
+        sentences = few, message("The shortest mean, which may be chance: {cost}.", cost=cost)
+    elif faster:
+        pick = faster[0].label
+        shortest = message(
+            "On this machine: {best}, since {cost}, {ratio}, the shortest mean of those found faster: {faster}.",
+            best=pick,
+            cost=_cost(faster[0], metric, means),
+            ratio=_ratio(tested[faster[0]].ratio, name),
             faster=_labels(faster),
         )
-        prepare = preparation(self.part.done(best))
-        epochs = None if prepare is None else break_even(prepare, self.means[base].mean - self.means[best].mean)
-        if prepare is None or epochs is None:
-            return best.label, first, message("From how many epochs on converting pays is not known.")
-        pays = message(
-            "Converting the images for {best} takes {time} and has paid after {epochs} epochs.",
-            best=best.label,
-            time=_seconds(Interval(prepare, None, None, 1)),
-            epochs=Number(epochs, ",.1f"),
-        )
-        return best.label, first, pays
-
-    def _baseline(self, base: Cell) -> tuple[Text, Text, Text]:
-        """No loader was found faster; how small a difference would most likely have been found."""
-        detectable = [c.detectable for c in self.tested.values() if c.verdict != "slower" and c.detectable is not None]
-        limit: Text = ""
-        if detectable and math.isfinite(max(detectable)):
-            limit = message(
-                ", where a difference of {percent}% would most likely have been found",
-                percent=Number(100 * max(detectable), ",.1f"),
-            )
-        first = message(
+        sentences = shortest, _pays(preparation(part.done(faster[0])), means[base].mean - means[faster[0]].mean)
+    else:
+        pick = name
+        limit = _limit(comparison for comparison in tested.values() if comparison.verdict != "slower")
+        none = message(
             "On this machine: {best}, since {cost}, and no loader was found faster{limit}.",
-            best=base.label,
-            cost=self._cost(base),
+            best=pick,
+            cost=_cost(base, metric, means),
             limit=limit,
         )
-        return base.label, first, message("Nothing shows that converting the images would pay.")
-
-    def _cost(self, cell: Cell) -> Text:
-        """Seconds with their interval, and the ratio to the baseline where there is one."""
-        time = _seconds(self.means[cell])
-        cost = message("an epoch of {loader} takes {time}", loader=cell.label, time=time)
-        if self.metric == "total_s":
-            cost = message(
-                "a cold epoch of {loader}, with the opening before it, takes {time}", loader=cell.label, time=time
-            )
-        ratio = self.compared[cell].ratio if cell in self.compared else None
-        if self.base is None or ratio is None or ratio.ratio is None or ratio.low is None or ratio.high is None:
-            return cost
-        times = message(
-            "{ratio} times {baseline}'s (95% interval {low} to {high})",
-            ratio=Number(ratio.ratio, ",.3f"),
-            baseline=self.base.label,
-            low=Number(ratio.low, ",.3f"),
-            high=Number(ratio.high, ",.3f") if math.isfinite(ratio.high) else "∞",
+        sentences = none, message("Nothing shows that converting the images would pay.")
+    is_decided = pick != NOBODY and any(c.verdict in ("faster", "slower") for c in tested.values())
+    done = [record for cell in cells if cell in means for record in part.done(cell)]
+    basis = _basis(done, [cell for cell in cells if cell not in means])
+    if tested:
+        holm = message(
+            "{rounds} rounds; {count} loaders compared with {baseline} and not with one another, Holm-corrected.",
+            rounds=rounds,
+            count=len(tested),
+            baseline=name,
         )
-        return joined((cost, times), ", ")
+        untested = [cell for cell in by_mean if cell not in tested and cell != base]
+        few = message("Too few runs to compare: {list}.", list=_labels(untested))
+        basis = [holm, *([few] if untested else []), *basis]
+    return Advice(about, pick, sentences, joined(basis), is_decided, [record.run_id for record in done])
 
-    def basis(self) -> Text:
-        """Rounds and comparisons, and what stands against them."""
-        parts: list[Text] = []
-        if self.base is not None and self.tested:
-            basis = message(
-                "{rounds} rounds; {count} loaders compared with {baseline} and not with one another, Holm-corrected.",
-                rounds=self.rounds,
-                count=len(self.tested),
-                baseline=self.base.label,
-            )
-            parts.append(basis)
-            if untested := [cell for cell in self.means if cell not in self.tested and cell != self.base]:
-                parts.append(message("Too few runs to compare: {list}.", list=_labels(untested)))
-        if lost := [cell for cell in self.cells if cell not in self.means]:
-            parts.append(message("No result: {list}.", list=_labels(lost)))
-        if count := sum(map(is_unverified, self.done)):
-            total = len(self.done)
-            unverified = message(
-                "In {count} of {total} runs nothing shows the state of the cache.", count=count, total=total
-            )
-            parts.append(unverified)
-        return joined(parts)
+
+def _cost(cell: Cell, metric: str, means: Mapping[Cell, Interval]) -> Text:
+    """Seconds to three significant digits, with their interval."""
+    mean = means[cell]
+    digits = _digits(mean.mean)
+    value = Value(mean.mean, mean.low, mean.high)
+    spread: Text = ""
+    if value.half_width is not None:
+        spread = joined((" ± ", Number(value.half_width, digits)), "")
+    elif mean.low is not None and mean.high is not None:
+        limits = message("{low} to {high}", low=Number(mean.low, digits), high=Number(mean.high, digits))
+        spread = joined((" [", limits, "]"), "")
+    time = joined((Number(mean.mean, digits), spread, "\N{NO-BREAK SPACE}s"), "")
+    if metric == "epoch_s":
+        return message("an epoch of {loader} takes {time}", loader=cell.label, time=time)
+    return message("a cold epoch of {loader}, with the opening before it, takes {time}", loader=cell.label, time=time)
+
+
+def _ratio(ratio: Ratio, baseline: str) -> Text:
+    middle, low, high = (
+        Number(side, ",.3f") if side is not None and math.isfinite(side) else "∞"
+        for side in (ratio.ratio, ratio.low, ratio.high)
+    )
+    return message(
+        "{ratio} times {baseline}'s (95% interval {low} to {high})",
+        ratio=middle,
+        baseline=baseline,
+        low=low,
+        high=high,
+    )
+
+
+def _limit(comparisons: Iterable[Comparison]) -> Text:
+    """The smallest difference that would most likely have been found in each of these."""
+    detectable = max((c.detectable for c in comparisons if c.detectable is not None), default=math.inf)
+    if math.isinf(detectable):
+        return ""
+    percent = Number(100 * detectable, ",.1f")
+    return message(", where a difference of {percent}% would most likely have been found", percent=percent)
+
+
+def _pays(prepare: Interval | None, saved_s: float) -> Text:
+    """After how many epochs converting the images has paid."""
+    epochs = None if prepare is None else epochs_until(prepare.mean, saved_s)
+    if prepare is None or epochs is None:
+        return message("From how many epochs on converting pays is not known.")
+    return message(
+        "Converting the images takes {time} and has paid after {epochs} epochs.",
+        time=joined((Number(prepare.mean, _digits(prepare.mean)), "s"), "\N{NO-BREAK SPACE}"),
+        epochs=Number(epochs, ",.1f"),
+    )
+
+
+def _basis(done: Sequence[Record], lost: Sequence[Cell]) -> list[Text]:
+    """What stands against the runs."""
+    unverified = message(
+        "In {count} of {total} runs nothing shows the state of the cache.",
+        count=sum(map(is_unverified, done)),
+        total=len(done),
+    )
+    no_result = message("No result: {list}.", list=_labels(lost))
+    return [*([no_result] if lost else []), *([unverified] if any(map(is_unverified, done)) else [])]
 
 
 def _labels(cells: Iterable[Cell]) -> str:
     return ", ".join(cell.label for cell in cells)
 
 
-def _seconds(interval: Interval) -> Text:
-    """A mean to three significant digits, with its interval to as many decimals."""
-    digits = f",.{next((places for limit, places in ((100, 0), (10, 1), (1, 2)) if interval.mean >= limit), 3)}f"
-    half = Value(interval.mean, interval.low, interval.high).half_width
-    spread: tuple[Text, ...] = ()
-    if half is not None:
-        spread = (" ± ", Number(half, digits))
-    elif interval.low is not None and interval.high is not None:
-        limits = message("{low} to {high}", low=Number(interval.low, digits), high=Number(interval.high, digits))
-        spread = (" [", limits, "]")
-    return Joined((Number(interval.mean, digits), *spread, "\N{NO-BREAK SPACE}s"), "")
+def _digits(seconds: float) -> str:
+    """Python's format of three significant digits."""
+    return next((format_ for limit, format_ in ((100, ",.0f"), (10, ",.1f"), (1, ",.2f")) if seconds >= limit), ",.3f")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.render import show
+from bench.render import text as show
 from bench.render.language import Language, Text, translated
 from bench.render.table import Column, Row, Table, Value
 from bench.report.page.links import Links
@@ -72,7 +72,7 @@ def grid(table: Table, links: Links, language: Language = "en") -> Grid:
         text, spread = translated(value.text, language), ""
         if not text and value.number is not None:
             text, spread = show.rounded(value.number, column, language), show.spread(value, column, language)
-        href = links.target(table.environment, value.runs) if text else None
+        href = links.target(table.group, value.runs) if text else None
         return GridCell(text, spread, value.mark, href, value.number, styles[column.key], column.key in headers)
 
     rows = [GridRow([cell(row[c.key], c) for c in columns], _row_style(row, columns)) for row in table.rows]

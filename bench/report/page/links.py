@@ -54,13 +54,13 @@ class Links:
     def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
         self.records: list[Embedded] = []
         self.sets: dict[tuple[str, ...], RunSet] = {}
-        self._by_run: dict[tuple[str, str], list[Embedded]] = {}
+        self._by_run: dict[tuple[int, str], list[Embedded]] = {}
         self._taken: set[str] = set()
         for group in made:
             for cell, members in group.cells.items():
                 label = joined((cell.label, cell.dataset, cell.model or "", cell.cache or ""), ", ")
                 for record in members:
-                    self._by_run.setdefault((group.title, record.run_id), []).append(self._embed(record, label))
+                    self._by_run.setdefault((group.number, record.run_id), []).append(self._embed(record, label))
         shown = Counter(embedded.json for embedded in self.records)
         for record in records:
             if shown[as_json(record)]:
@@ -68,14 +68,14 @@ class Links:
             else:
                 self._embed(record, f"{record.loader.name}, {record.config.dataset}")
 
-    def target(self, environment: str, runs: Iterable[str]) -> str | None:
+    def target(self, group: int, runs: Iterable[str]) -> str | None:
         """The id that a number from these runs leads to; None where none of them is known.
 
         Args:
-            environment: title of the group that the runs belong to: machines may share the id of a run.
+            group: number of the group that the runs belong to: machines may share the id of a run.
             runs: ids.
         """
-        records = [record for run in dict.fromkeys(runs) for record in self._by_run.get((environment, run), ())]
+        records = [record for run in dict.fromkeys(runs) for record in self._by_run.get((group, run), ())]
         if len(records) < 2:
             return records[0].anchor if records else None
         key = tuple(record.anchor for record in records)

@@ -28,7 +28,7 @@ from bench.report.page.grid import grid
 from bench.report.page.links import Links, minute
 from bench.report.page.subject import facts
 from bench.report.tables import BASELINE
-from bench.report.tables.part import digests, parts
+from bench.report.tables.part import parts
 
 NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
 FIRST = 6
@@ -117,7 +117,7 @@ def render(
     audit: Sequence[Table] = (),
 ) -> str:
     """The page's text; what `write_html` writes."""
-    made = groups(records, mix, language)
+    made = groups(records, mix)
     links = Links(records, made)
     css, js = _file("page.css"), _file("page.js")
     pairs = {(translated(a, language), translated(b, language)) for table in tables for a, b in table.definitions}
@@ -128,7 +128,7 @@ def render(
         js=Markup(js),  # noqa: S704
         script_words={key: translated(text, language) for key, text in SCRIPT_WORDS.items()},
         lede=_lede(records),
-        groups=[_group(group, baseline, links, language) for group in made],
+        groups=[_group(group, baseline, links) for group in made],
         FIRST=FIRST,
         foreign=[(item.path.name, item.reason) for item in foreign],
         tables=[grid(table, links, language) for table in tables],
@@ -197,15 +197,14 @@ def _lede(records: Sequence[Record]) -> Text:
     )
 
 
-def _group(group: Group, baseline: str, links: Links, language: Language) -> dict[str, Any]:
-    given = digests(group)
-    trained = [part for part in parts(group, baseline, language) if part.key.command == "run"]
-    advice = [advice for part in trained for advice in advise(part, given)]
+def _group(group: Group, baseline: str, links: Links) -> dict[str, Any]:
+    trained = [part for part in parts(group, baseline) if part.key.command == "run"]
+    advice = [advice for part in trained for advice in advise(part)]
     return {
         "title": group.title,
-        "advice": [(item, links.target(group.title, item.runs)) for item in advice],
+        "advice": [(item, links.target(group.number, item.runs)) for item in advice],
         "facts": facts(group),
-        "notes": [Message(*note) for note in group.notes],
+        "notes": group.notes,
     }
 
 

@@ -119,18 +119,15 @@ def _runs(records: Sequence[Record]) -> Text:
     return joined(parts, ", ")
 
 
-def _cache(records: Iterable[Record]) -> Text:
+def _cache(records: Sequence[Record]) -> Text:
     """How many runs wished a state of the page cache, and how many of them could show it."""
-    states = [record.cache for record in records if record.cache is not None]
-    wished = Counter(cache.wanted for cache in states)
-    shown = Counter(cache.wanted for cache in states if cache.state == cache.wanted)
-    return joined(
-        (
-            message("{state}: shown for {shown} of {wished} runs", state=state, shown=shown[state], wished=count)
-            for state, count in wished.items()
-        ),
-        "; ",
+    wished = Counter(record.cache.wanted for record in records if record.cache is not None)
+    shown = Counter(r.cache.wanted for r in records if r.cache is not None and r.cache.state == r.cache.wanted)
+    told = (
+        message("{state}: shown for {shown} of {wished} runs", state=state, shown=shown[state], wished=count)
+        for state, count in wished.items()
     )
+    return joined(told, "; ")
 
 
 def _load(records: Iterable[Record]) -> Text:

@@ -57,7 +57,7 @@ class Place(NamedTuple):
     is_first: bool
 
 
-class Drawing(NamedTuple):
+class Canvas(NamedTuple):
     """What is drawn, and the language of all its text."""
 
     scene: Scene
