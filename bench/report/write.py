@@ -107,13 +107,12 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
         page = markdown(report.tables, command, language, drawings)
         yield write_whole(folder / report.place("report.md"), page)
     if "html" in formats:
-        from bench.report.page import write_html
+        from bench.report.page import html
 
-        yield write_html(
+        page = html(
             report.tables,
             report.records,
             report.pictures,
-            folder,
             command=command,
             baseline=report.baseline,
             language=language,
@@ -122,6 +121,7 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
             drawn=figures if "figures" in formats else None,
             gradients=report.gradients,
         )
+        yield write_whole(folder / report.place("report.html"), page)
 
 
 def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:

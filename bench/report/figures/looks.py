@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,7 +22,7 @@ COLOURS = (
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 """One beside each colour: a figure printed in grey can still be read."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.4)), (0, (1, 1.2)), (0, (6, 1.4, 1, 1.4)), (0, (3, 1, 1, 1, 1, 1)))
-"""For the options of one loader, where there are more of them than colours."""
+"""For the options of one loader, and for more loaders than there are colours."""
 
 
 class Look(NamedTuple):
@@ -50,7 +51,7 @@ Looks: TypeAlias = dict[str, Look]
 def looks(cells: Iterable[Cell], baseline: str) -> Looks:
     """A look for each label that the cells have, the baseline first.
 
-    Where there are more labels than colours, the colour tells the loader, and dashes and marker tell its options.
+    The colour tells the loader; marker and dashes tell its options. A loader that is alone has a colour for each label.
 
     Args:
         cells: of all groups of a report.
@@ -58,33 +59,22 @@ def looks(cells: Iterable[Cell], baseline: str) -> Looks:
     """
     loaders = {cell.label: cell.loader for cell in cells}
     labels = sorted(loaders, key=lambda label: (label != baseline, loaders[label] != baseline, _natural(label)))
-    by_loader: dict[str, list[str]] = {}
+    places = _places(loaders.values(), loaders.get(baseline, baseline))
+    options: Counter[str] = Counter()
+    made: Looks = {}
     for label in labels:
-        by_loader.setdefault(loaders[label], []).append(label)
-    places = _places(by_loader, loaders.get(baseline, baseline))
-    if len(labels) <= len(COLOURS) or len(by_loader) == 1:
-        free = (place for place in itertools.count() if place not in places.values())
-        firsts = {same[0]: places[loader] for loader, same in by_loader.items()}
-        found = {label: _look(firsts[label] if label in firsts else next(free)) for label in labels}
-    else:
-        found = {
-            label: _look(places[loader], option)
-            for loader, same in by_loader.items()
-            for option, label in enumerate(same)
-        }
-    return {label: found[label] for label in labels}
+        loader, option = loaders[label], options[loaders[label]]
+        made[label] = _look(places[loader], option) if len(places) > 1 else _look(option)
+        options[loader] += 1
+    return made
 
 
 def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
     """A place for each loader: its own, or the next free one where a loader before it has that."""
     places: dict[str, int] = {}
-    for loader in sorted(loaders, key=lambda loader: (loader != baseline, loader not in KNOWN, loader)):
-        if loader == baseline:
-            own = 0
-        elif loader in KNOWN:
-            own = KNOWN.index(loader)
-        else:
-            own = len(KNOWN) + zlib.crc32(loader.encode()) % (len(COLOURS) - len(KNOWN))
+    for loader in sorted(set(loaders), key=lambda loader: (loader != baseline, loader not in KNOWN, loader)):
+        own = len(KNOWN) + zlib.crc32(loader.encode(errors="surrogatepass")) % (len(COLOURS) - len(KNOWN))
+        own = 0 if loader == baseline else KNOWN.index(loader) if loader in KNOWN else own
         candidates = itertools.chain(range(own, len(COLOURS)), itertools.count(len(KNOWN)))
         places[loader] = next(place for place in candidates if place not in places.values())
     return places
@@ -92,9 +82,10 @@ def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
 
 def _look(place: int, option: int = 0) -> Look:
     again, colour = divmod(place, len(COLOURS))
-    marker = MARKERS[(place + option) % len(MARKERS)]
     hollow = (colour >= len(MARKERS)) != (option > 0)
-    return Look(COLOURS[colour], marker, DASHES[(again + option) % len(DASHES)], hollow)
+    return Look(
+        COLOURS[colour], MARKERS[(place + option) % len(MARKERS)], DASHES[(again + option) % len(DASHES)], hollow
+    )
 
 
 def _natural(label: str) -> list[tuple[int, str]]:

@@ -69,5 +69,5 @@ def _row(canvas: Canvas, axes: Axes, i: int, cell: Cell) -> list[float]:
     if efficiency is not None:
         text = written(efficiency.mean, 2, canvas.language)
         axes.text(RIGHT, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize="small")
-    axes.plot(rate.mean, i, color=scene.look(cell).colour, **RATE)
+    axes.plot(rate.mean, i, color=scene.looks[cell.label].colour, **RATE)
     return [rate.mean] if raw is None else [rate.mean, raw.mean]

@@ -9,17 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bench.render.language import Text, message
+from bench.render.language import message
 from bench.report.figures.canvas import CURVE, Canvas, Variant
 from bench.report.figures.rates import CEILING, ceiling_rate
-from bench.report.figures.scene import SCALED, Scene, panels_of
+from bench.report.figures.scene import SCALED, Scene, panels_of, swept_settings
 from bench.report.groups import Cell
 from bench.report.tables.assemble import setting_name
 
 
 def variants(scene: Scene) -> list[Variant]:
     """A figure for each setting that some loader ran with several values of."""
-    return [Variant(name, (setting_name(name),), setting=name) for name in SCALED if _is_scaled(scene, name)]
+    return [
+        Variant(name, (setting_name(name),), setting=name)
+        for name in SCALED
+        if name in swept_settings(cell for cell in scene.along(name) if scene.values(cell, _speed(scene)))
+    ]
 
 
 def scaling(canvas: Canvas) -> Figure:
@@ -42,21 +46,13 @@ def scaling(canvas: Canvas) -> Figure:
     return figure
 
 
-def _is_scaled(scene: Scene, name: str) -> bool:
-    by_label: dict[tuple[Text, str | None, str], set[int]] = {}
-    for cell in scene.along(name):
-        if scene.values(cell, _speed(scene)):
-            by_label.setdefault((cell.dataset, cell.cache, cell.label), set()).add(getattr(cell, name))
-    return any(len(values) > 1 for values in by_label.values())
-
-
 def _speed(scene: Scene) -> str:
     """The metric that is shown."""
     return "images_per_s" if scene.command == "run" else "loader_rate"
 
 
 def _curve(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> None:
-    look = scene.look(cells[0])
+    look = scene.looks[cells[0].label]
     points = sorted((getattr(cell, name), mean) for cell in cells if (mean := scene.mean(cell, _speed(scene))))
     axes.plot([at for at, _ in points], [mean.mean for _, mean in points], **CURVE, **look.line, zorder=3)
     for at, mean in points:

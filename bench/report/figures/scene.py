@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from bench.render.language import Text, joined
-from bench.report.figures.looks import Look, Looks
+from bench.report.figures.looks import Looks
 from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
 from bench.report.tables.assemble import CACHES, MODELS, setting_name
@@ -108,10 +108,6 @@ class Scene:
         """A panel's name for files."""
         records = self.group.cells[next(iter(panel.rows.values()))]
         return f"{records[0].config.dataset} {panel.cache or ''}"
-
-    def look(self, cell: Cell) -> Look:
-        """Of a cell's loader."""
-        return self.looks[cell.label]
 
     def values(self, cell: Cell, metric: str) -> list[float]:
         """A metric of each run of a cell that ended well, in the order of the rounds."""

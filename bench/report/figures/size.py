@@ -29,7 +29,7 @@ def size(canvas: Canvas) -> Figure:
         for cell in panel.rows.values():
             space, speed = scene.mean(cell, "bytes_per_image"), scene.mean(cell, "images_per_s")
             if space is not None and speed is not None:
-                axes.plot(space.mean / KB, speed.mean, **POINT, **scene.look(cell).dot)
+                axes.plot(space.mean / KB, speed.mean, **POINT, **scene.looks[cell.label].dot)
                 shown.append(space.mean / KB)
         if (bare := _pixel_bytes(scene, panel)) is not None:
             axes.axvline(bare / KB, **PIXELS)

@@ -43,7 +43,11 @@ def times(canvas: Canvas) -> Figure:
     for panel, axes in panels:
         low, high = limits(scene, panel)
         for i, cell in placed(scene, panel):
-            runs, mean, colour = scene.values(cell, "epoch_s"), scene.mean(cell, "epoch_s"), scene.look(cell).colour
+            runs, mean, colour = (
+                scene.values(cell, "epoch_s"),
+                scene.mean(cell, "epoch_s"),
+                scene.looks[cell.label].colour,
+            )
             if mean is None:
                 continue
             heights = i + (np.linspace(-APART, APART, len(runs)) if len(runs) > 1 else np.zeros(1))

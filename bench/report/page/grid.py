@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.render import text as show
-from bench.render.language import Language, Text, translated
+from bench.render.language import Language, translated
 from bench.render.table import Column, Row, Table, Value
 from bench.report.page.links import Links
 
@@ -43,21 +43,11 @@ class GridRow(NamedTuple):
     style: str
 
 
-class GridColumn(NamedTuple):
-    """One column's head; ``name`` is heading and unit in one, for what tells of sorting."""
-
-    heading: Text
-    unit: Text
-    name: Text
-    definition: Text
-    style: str
-
-
 class Grid(NamedTuple):
-    """One table with its columns and rows."""
+    """One table, its columns each with its CSS classes, and its rows."""
 
     table: Table
-    columns: list[GridColumn]
+    columns: list[tuple[Column, str]]
     rows: list[GridRow]
 
 
@@ -76,7 +66,9 @@ def grid(table: Table, links: Links, language: Language = "en") -> Grid:
         return GridCell(text, spread, value.mark, href, value.number, styles[column.key], column.key in headers)
 
     rows = [GridRow([cell(row[c.key], c) for c in columns], _row_style(row, columns)) for row in table.rows]
-    return Grid(table, [_head(column, styles[column.key], column.key in headers) for column in columns], rows)
+    choices = {*headers, "verdict"}  # a reader may choose rows by what names them, and by the verdict
+    heads = [(c, " ".join(filter(None, [styles[c.key], "choice" * (c.key in choices)]))) for c in columns]
+    return Grid(table, heads, rows)
 
 
 def _style(column: Column, table: Table, headers: Sequence[str], language: Language) -> str:
@@ -86,14 +78,6 @@ def _style(column: Column, table: Table, headers: Sequence[str], language: Langu
     is_key = column.key == ("loader" if "loader" in headers else headers[0])
     is_long = any(len(translated(row[column.key].text, language)) > LONG for row in table.rows)
     return " ".join(["key"] * is_key + ["long"] * is_long)
-
-
-def _head(column: Column, style: str, is_header: bool) -> GridColumn:
-    """A reader may choose rows by what names them, and by the verdict."""
-    unit = column.unit if column.unit != column.heading else ""
-    choice = "choice" if is_header or column.key == "verdict" else ""
-    style = " ".join(filter(None, [style, choice]))
-    return GridColumn(column.heading, unit, column.title, column.definition, style)
 
 
 def _row_style(row: Row, columns: Sequence[Column]) -> str:

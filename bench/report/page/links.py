@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.records import Record
 from bench.render.language import Text, joined
@@ -88,21 +88,15 @@ class Links:
 
     def _embed(self, record: Record, label: Text) -> Embedded:
         status = record.status if record.status == "ok" else f"{record.status}: {record.error or ''}"
-        anchor = self._anchor(record.run_id)
+        name = record.run_id
+        if not re.fullmatch("[0-9a-f]{16}", name):  # no other element of the page has such a name
+            name = f"record-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+        names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        anchor = next(anchor for anchor in names if anchor not in self._taken)
+        self._taken.add(anchor)
         embedded = Embedded(anchor, record.run_id, label, minute(record.started_at), status, as_json(record))
         self.records.append(embedded)
         return embedded
-
-    def _anchor(self, run_id: str) -> str:
-        """A name that no other element of the page has: the page's own are no sixteen hex digits."""
-        hashed = hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:16]
-        name = run_id if re.fullmatch("[0-9a-f]{16}", run_id) else f"record-{hashed}"
-        anchor, count = name, 1
-        while anchor in self._taken:
-            count += 1
-            anchor = f"{name}-{count}"
-        self._taken.add(anchor)
-        return anchor
 
 
 def minute(time: str) -> str:
@@ -118,16 +112,6 @@ def as_json(record: Record) -> str:
 
     A lone half of a surrogate pair, which a JSON file may hold and UTF-8 cannot, stays escaped.
     """
-    text = json.dumps(_finite(record.model_dump()), ensure_ascii=False, indent=1, default=str)
+    whole = json.loads(json.dumps(record.model_dump(), default=str), parse_constant=str)  # "NaN", as in records
+    text = json.dumps(whole, ensure_ascii=False, indent=1)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
-
-
-def _finite(value: Any) -> Any:
-    """As records are written: JSON has no NaN and no infinity, and pydantic reads these names back as numbers."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

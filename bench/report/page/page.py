@@ -1,4 +1,4 @@
-"""Puts the page together and writes it."""
+"""Puts the page together."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from bench.errors import BenchError
 from bench.records import Foreign, Record
 from bench.render.language import Joined, Language, Message, Number, Text, message, translated
 from bench.render.table import Table
-from bench.render.whole import write_whole
 from bench.report.figures import Picture
 from bench.report.groups import Group, groups
 from bench.report.page.advice import advise
@@ -30,7 +28,6 @@ from bench.report.page.subject import facts
 from bench.report.tables import BASELINE
 from bench.report.tables.part import parts
 
-NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
 FIRST = 6
 """Recommendations that are shown at once; further ones are folded away."""
 SCRIPT_WORDS = {
@@ -53,11 +50,10 @@ class Inline(NamedTuple):
     height: int
 
 
-def write_html(
+def html(
     tables: Sequence[Table],
     records: Sequence[Record],
-    pictures: Sequence[Picture],
-    folder: Path,
+    pictures: Sequence[Picture] = (),
     *,
     command: str,
     baseline: str = BASELINE,
@@ -66,14 +62,13 @@ def write_html(
     foreign: Iterable[Foreign] = (),
     drawn: Path | None = None,
     gradients: Path | None = None,
-) -> Path:
-    """Write ``report.html``, in Latvian ``report-lv.html``: one file that loads nothing.
+) -> str:
+    """The report as one page that loads nothing.
 
     Args:
         tables: those of the records, with the same ``baseline`` and ``mix``.
         records: all that were read, also those that no table shows.
         pictures: the figures of the same records.
-        folder: where to.
         command: what made the page, for its foot.
         baseline: name of the loader that needs no conversion.
         language: of the page.
@@ -83,40 +78,10 @@ def write_html(
         gradients: folder of `bench gradcheck`'s files; what it does not hold is left out.
 
     Raises:
-        BenchError: the folder cannot be written, or a file of the gradient audit is none.
+        BenchError: a file of the gradient audit is none.
     """
     audit = gradient_tables(gradients) if gradients is not None else []
-    try:
-        images = [_inline(picture, drawn, language) for picture in pictures]
-        text = render(
-            tables,
-            records,
-            images,
-            command=command,
-            baseline=baseline,
-            language=language,
-            mix=mix,
-            foreign=foreign,
-            audit=audit,
-        )
-        return write_whole(folder / NAMES[language], text)
-    except OSError as error:
-        raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
-
-
-def render(
-    tables: Sequence[Table],
-    records: Sequence[Record],
-    images: Sequence[Inline] = (),
-    *,
-    command: str,
-    baseline: str = BASELINE,
-    language: Language = "en",
-    mix: bool = False,
-    foreign: Iterable[Foreign] = (),
-    audit: Sequence[Table] = (),
-) -> str:
-    """The page's text; what `write_html` writes."""
+    images = [_inline(picture, drawn, language) for picture in pictures]
     made = groups(records, mix)
     links = Links(records, made)
     css, js = _file("page.css"), _file("page.js")
@@ -213,14 +178,12 @@ def _contents(
 ) -> list[tuple[str, Text, list[tuple[str, Text]]]]:
     """Sections with their ids and titles, and what stands in them."""
     figures = [(image.picture.key, image.picture.title) for image in images]
-    sections: list[tuple[str, Text, list[tuple[str, Text]]]] = [
+    return [
         ("recommendation", message("Recommendation"), []),
         ("subject", message("What was measured, and on what"), []),
         ("tables", message("Tables"), [(table.key, table.title) for table in tables]),
-        ("figures", message("Figures"), figures),
-        ("gradients", message("Gradients"), [(table.key, table.title) for table in audit]),
-        ("definitions", message("Definitions"), []),
+        *([("figures", message("Figures"), figures)] if images else []),
+        *([("gradients", message("Gradients"), [(table.key, table.title) for table in audit])] if audit else []),
+        *([("definitions", message("Definitions"), [])] if has_definitions else []),
         ("records", message("Records"), []),
     ]
-    absent = {"figures": not images, "gradients": not audit, "definitions": not has_definitions}
-    return [section for section in sections if not absent.get(section[0])]

@@ -121,11 +121,13 @@ def _runs(records: Sequence[Record]) -> Text:
 
 def _cache(records: Sequence[Record]) -> Text:
     """How many runs wished a state of the page cache, and how many of them could show it."""
-    wished = Counter(record.cache.wanted for record in records if record.cache is not None)
-    shown = Counter(r.cache.wanted for r in records if r.cache is not None and r.cache.state == r.cache.wanted)
+    states: list[tuple[str, str]] = [
+        (record.cache.wanted, record.cache.state) for record in records if record.cache is not None
+    ]
+    shown = Counter(wanted for wanted, state in states if wanted == state)
     told = (
-        message("{state}: shown for {shown} of {wished} runs", state=state, shown=shown[state], wished=count)
-        for state, count in wished.items()
+        message("{state}: shown for {shown} of {wished} runs", state=wanted, shown=shown[wanted], wished=count)
+        for wanted, count in Counter(wanted for wanted, _ in states).items()
     )
     return joined(told, "; ")
 
