@@ -30,7 +30,7 @@ def scaling(canvas: Canvas) -> Figure:
     """A curve for each loader, of means over the runs with their intervals."""
     scene, name = canvas.scene, canvas.variant.setting
     cells = [cell for cell in scene.along(name) if scene.values(cell, _speed(scene))]
-    labels = [cell.label for cell in cells]
+    labels = scene.ordered(cell.label for cell in cells)
     unit = message("images/s") if scene.command == "run" else message("images/s without training")
     has_ceiling = any(record.ceiling for cell in cells for record in scene.group.done(cell))
     ceiling = Line2D([], [], **CEILING, label=canvas.say(message("compute ceiling")))
