@@ -7,7 +7,6 @@ document's own settings; it runs over as many pages as it takes.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,13 +16,6 @@ from bench.render.tex import tex
 from bench.render.text import printable, rounded
 
 PACKAGES = ("array", "booktabs", "longtable", "pdflscape", "siunitx")
-_SIGNS = {
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "§": r"\S{}",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{REPLACEMENT CHARACTER}": "?",
-}
 _SECTION = ("model", "cache", "dataset")
 """Columns whose text heads the rows that share it, so that a page is wide enough for the rest."""
 _REMARKS = ("remark", "flags")
@@ -181,15 +173,7 @@ def _below(table: Table, language: Language) -> Iterator[str]:
 
 
 def _text(text: Text, language: Language = "en") -> str:
-    """Any text as LaTeX, the marks of tables included."""
-    pieces = re.split(f"([{''.join(_SIGNS)}])", printable(translated(text, language)))
-    return "".join(_SIGNS[piece] if piece in _SIGNS else _spaced(piece) for piece in pieces)
-
-
-def _spaced(piece: str) -> str:
-    """`tex` takes the space off both ends."""
-    found = tex(piece)
-    return f"{' ' * piece.startswith(' ')}{found}{' ' * (piece.endswith(' ') and bool(found))}"
+    return tex(printable(translated(text, language)))
 
 
 def _made(command: str) -> str:

@@ -13,7 +13,7 @@ _ASCII = {
     "-": "-{}", "'": "'{}", "[": "{[}", "]": "{]}", "*": "{*}",
 }  # fmt: skip
 _SYMBOLS = {
-    0x00A0: "~", 0x00AC: r"\neg", 0x00B0: r"\circ", 0x00B1: r"\pm", 0x00B7: r"\cdot", 0x00D7: r"\times",
+    0x00AC: r"\neg", 0x00B0: r"\circ", 0x00B1: r"\pm", 0x00B7: r"\cdot", 0x00D7: r"\times",
     0x00F7: r"\div", 0x2016: r"\Vert", 0x2022: r"\bullet", 0x2032: r"^{\prime}", 0x2190: r"\leftarrow",
     0x2191: r"\uparrow", 0x2192: r"\rightarrow", 0x2193: r"\downarrow", 0x2194: r"\leftrightarrow",
     0x21D2: r"\Rightarrow", 0x21D4: r"\Leftrightarrow", 0x2200: r"\forall", 0x2202: r"\partial", 0x2203: r"\exists",
@@ -26,6 +26,7 @@ _SYMBOLS = {
 }  # fmt: skip
 """Code points that are shown by a command of math mode."""
 _PUNCTUATION = {
+    0x00A0: "~", 0x2020: r"\textdagger{}", 0x2021: r"\textdaggerdbl{}", 0xFFFD: "?",
     0x2010: "-{}", 0x2011: "-{}", 0x2013: "--{}", 0x2014: "---{}", 0x2018: "`{}", 0x2019: "'{}", 0x201C: "``{}",
     0x201D: "''{}", 0x2026: r"\dots{}", 0x2044: "/", 0x00A7: r"\S{}", 0x00DF: r"\ss{}", 0x00E6: r"\ae{}",
     0x00C6: r"\AE{}", 0x00F8: r"\o{}", 0x00D8: r"\O{}", 0x0131: r"\i{}",
@@ -49,7 +50,7 @@ def tex(text: str) -> str:
     LaTeX's own fonts lack is shown by its code point, ``[U+1F600]``, so that nothing is lost in silence.
     """
     done: list[str] = []
-    for character in unicodedata.normalize("NFD", " ".join(text.split())):
+    for character in unicodedata.normalize("NFD", re.sub("[^\\S\N{NO-BREAK SPACE}]+", " ", text).strip()):
         accent = _ACCENTS.get(ord(character))
         if accent is not None and done and done[-1].strip():
             letter = done[-1]

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError
 from bench.records import Record
-from bench.render.csv import csv_text
 from bench.render.language import Language, joined, translated
-from bench.render.latex import fragment, preview
 from bench.render.markdown import markdown
 from bench.render.table import Table
 from bench.render.whole import write_whole
 from bench.report.groups import groups
 from bench.report.tables.against import Side, against
+from bench.report.write import table_files
 
 FORMATS = ("md", "csv", "latex")
 
@@ -52,20 +51,12 @@ def write(
         command: what made the tables, to be named in them.
         language: of all text.
 
-    Returns:
-        What was written.
-
     Raises:
         BenchError: the folder cannot be written.
     """
-    texts: dict[str, str] = {}
+    texts = table_files(tables, formats, command, language)
     if "md" in formats:
         texts["compare.md"] = markdown(tables, command, language, beside=False)
-    if "csv" in formats:
-        texts |= {f"{table.key}.csv": csv_text(table, language) for table in tables}
-    if "latex" in formats:
-        texts |= {f"{table.key}.tex": fragment(table, command, language) for table in tables}
-        texts["preview.tex"] = preview([table.key for table in tables], command, language)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [write_whole(folder / name, text) for name, text in texts.items()]

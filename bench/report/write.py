@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
     from bench.report.figures import Picture
 
 FORMATS = ("md", "csv", "latex", "html", "figures")
+_ENDINGS = {"csv": ".csv", "latex": ".tex"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,8 @@ class Report:
     """What is to be reported, and how.
 
     Attributes:
-        records: all that there are.
         command: what makes the report, to be named in it.
         baseline: loader, with or without its options, that the others are compared with.
-        language: of all text.
         mix: put records of different environments into one table, with a warning.
         foreign: files beside the records that were none.
         gradients: folder of a gradient audit, to be shown on the HTML page, or None.
@@ -75,9 +74,6 @@ def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
         folder: where to.
         formats: any of ``FORMATS``.
 
-    Returns:
-        What was written.
-
     Raises:
         BenchError: the folder cannot be written.
     """
@@ -91,11 +87,13 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
     """Write file by file, the figures before the pages that show them."""
     language, command = report.language, report.command
     tables, figures = folder / report.place("tables"), folder / report.place("figures")
-    if "csv" in formats:
-        yield from _put_all(tables, ".csv", {table.key: csv_text(table, language) for table in report.tables})
-    if "latex" in formats:
-        texts = {table.key: fragment(table, command, language) for table in report.tables}
-        yield from _put_all(tables, ".tex", {**texts, "preview": preview(texts, command, language)})
+    for name, ending in _ENDINGS.items():
+        if name in formats:
+            tables.mkdir(exist_ok=True)
+            texts = table_files(report.tables, [name], command, language)
+            written = [write_whole(tables / file, text) for file, text in texts.items()]
+            _remove_others(tables, (ending,), written)
+            yield from written
     pictures = report.pictures if "figures" in formats else []
     if "figures" in formats:
         figures.mkdir(exist_ok=True)
@@ -124,11 +122,15 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
         yield write_whole(folder / report.place("report.html"), page)
 
 
-def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:
-    place.mkdir(exist_ok=True)
-    written = [write_whole(place / f"{name}{ending}", text) for name, text in texts.items()]
-    _remove_others(place, (ending,), written)
-    return written
+def table_files(tables: Sequence[Table], formats: Collection[str], command: str, language: Language) -> dict[str, str]:
+    """The tables as ``<key>.csv`` and ``<key>.tex`` with a ``preview.tex``, by the files' names."""
+    texts: dict[str, str] = {}
+    if "csv" in formats:
+        texts |= {f"{table.key}.csv": csv_text(table, language) for table in tables}
+    if "latex" in formats:
+        texts |= {f"{table.key}.tex": fragment(table, command, language) for table in tables}
+        texts["preview.tex"] = preview([table.key for table in tables], command, language)
+    return texts
 
 
 def _remove_others(place: Path, endings: Collection[str], written: Collection[Path]) -> None:

@@ -46,7 +46,6 @@ class _Work(NamedTuple):
     runs: tuple[list[Record], list[Record]]
 
 
-_Pool = dict[Hashable, tuple[Cell, list[Record]]]
 _RATE = cells.column("loader_rate", ",.0f", spread="half")
 _KINDS = (
     _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, cells.column("epoch_s", ",.3f", spread="half")),
@@ -93,32 +92,29 @@ def against(a: Side, b: Side) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _pool(kind: _Kind, side: Side) -> _Pool:
-    """The side's runs of a command that have the metric, by the work they did."""
-    pool: _Pool = {}
-    for cell in side.group.cells:
-        if cell.command == kind.command:
-            for record in side.group.done(cell):
+def _works(kind: _Kind, sides: Sequence[Side]) -> list[_Work]:
+    """All work that a run with the metric did, on either side."""
+    works: dict[Hashable, _Work] = {}
+    for place, side in enumerate(sides):
+        for cell in side.group.cells:
+            kept = kind.kept(cell).without(assemble.UNSEEN | {"threads"})._replace(dataset="")
+            for record in side.group.done(cell) if cell.command == kind.command else ():
                 if METRICS[kind.metric.key].of(record) is not None:
-                    pool.setdefault(_work(kind.kept(cell), record), (kind.kept(cell), []))[1].append(record)
-    return pool
-
-
-def _work(cell: Cell, record: Record) -> Hashable:
-    images = None if record.dataset is None else record.dataset.model_dump_json()
-    return cell.without(assemble.UNSEEN | {"threads"})._replace(dataset=""), record.config.threads, images
+                    images = None if record.dataset is None else record.dataset.model_dump_json()
+                    key = kept, record.config.threads, images
+                    works.setdefault(key, _Work(kind.kept(cell), ([], []))).runs[place].append(record)
+    return list(works.values())
 
 
 def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
-    pools = _pool(kind, a), _pool(kind, b)
-    works = [_Work(cell, (runs, pools[1][key][1])) for key, (cell, runs) in pools[0].items() if key in pools[1]]
+    every = _works(kind, (a, b))
+    works = [work for work in every if all(work.runs)]
     if not works:
         return None
     judged = compare_all({place: _ratio(kind, work) for place, work in enumerate(works)})
     is_epoch = kind.metric.key == "epoch_s"
     told = [_flags(side) if is_epoch else {} for side in (a, b)]
     lead = assemble.first_columns(varying(work.cell for work in works), with_model=is_epoch)
-    machines = dict.fromkeys(side.group.title for side in (a, b))
     return Table(
         key=f"compare-{kind.name}",
         kind="compare",
@@ -129,8 +125,8 @@ def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
         label=f"tab:compare-{kind.name}",
         columns=[*lead, *_sides(kind.metric), *_JUDGED],
         rows=[_row(kind, work, judged[place], lead, told) for place, work in enumerate(works)],
-        notes=[*_unequal(works), *_alone(a, b, pools), *_differences(a, b)],
-        environment=joined(machines, " / "),
+        notes=[*_unequal(works), *_alone(a, b, every), *_differences(a, b)],
+        environment=joined(dict.fromkeys(side.group.title for side in (a, b)), " / "),
     )
 
 
@@ -202,20 +198,19 @@ def _said(work: _Work, told: Sequence[Mapping[str, Text]]) -> Iterator[Text]:
 
 
 def _unequal(works: Iterable[_Work]) -> Iterator[Text]:
-    names = [work.cell.name for work in works if max(map(len, work.runs)) > UNEQUAL * min(map(len, work.runs))]
-    if names:
-        listed = joined(dict.fromkeys(names), "; ")
+    unequal = (work for work in works if max(map(len, work.runs)) > UNEQUAL * min(map(len, work.runs)))
+    if names := dict.fromkeys(work.cell.name for work in unequal):
+        listed = joined(names, "; ")
         yield message(
             "far more runs on one side than on the other, so that the test alarms too often: {names}", names=listed
         )
 
 
-def _alone(a: Side, b: Side, pools: Sequence[_Pool]) -> Iterator[Text]:
+def _alone(a: Side, b: Side, works: Sequence[_Work]) -> Iterator[Text]:
     """What only one side did."""
-    for side, mine, others in ((a, pools[0], pools[1]), (b, pools[1], pools[0])):
-        names = [cell.name for key, (cell, _) in mine.items() if key not in others]
-        if names:
-            listed = joined(dict.fromkeys(names), "; ")
+    for place, side in enumerate((a, b)):
+        if names := dict.fromkeys(work.cell.name for work in works if not work.runs[1 - place]):
+            listed = joined(names, "; ")
             yield message("only in {side}, or not the same work: {names}", side=side.name, names=listed)
 
 

@@ -16,7 +16,7 @@ from bench.stats.intervals import Interval
 from bench.stats.ratio import difference_of, paired_means
 
 CLIPPED = "§"
-"""Mark of a number that is 0 because it would be below."""
+"""Mark of a number that is 0 because it would be below; its interval stays as it was."""
 
 
 def column(
@@ -90,10 +90,3 @@ def above_resolution(value: Value, format_: str) -> Value:
         return value
     half = Number((value.high - value.low) / 2, format_)
     return dataclasses.replace(value, text=message("< resolution ({half})", half=half))
-
-
-def clipped(value: Value) -> Value:
-    """The value, or a marked 0 where it is below; the interval stays as it was."""
-    if value.number is None or value.number >= 0:
-        return value
-    return Value(0.0, value.low, value.high, mark=CLIPPED, runs=value.runs)

@@ -15,26 +15,16 @@ from bench.report.tables import assemble, cells
 _FORMAT = ",.3f"
 _ASIDE = assemble.UNSEEN | {"epochs"}
 """Settings in which a cold run may differ from the warm one that it is held against: they change no epoch."""
+_BOTH = (
+    cells.column("epoch_s", _FORMAT, spread="half"),
+    cells.column("total_s", _FORMAT, spread="half"),
+    cells.column("read_bytes", ",.1f", "MB", 1e-6),
+)
 SIDES = {
-    "warm": (
-        cells.column("epoch_s", _FORMAT, spread="half"),
-        cells.column("total_s", _FORMAT, spread="half"),
-        cells.column("read_bytes", ",.1f", "MB", 1e-6),
-    ),
-    "cold": (
-        cells.column("open_s", _FORMAT),
-        cells.column("first_batch_s", _FORMAT),
-        cells.column("epoch_s", _FORMAT, spread="half"),
-        cells.column("total_s", _FORMAT, spread="half"),
-        cells.column("read_bytes", ",.1f", "MB", 1e-6),
-    ),
+    "warm": _BOTH,
+    "cold": (cells.column("open_s", _FORMAT), cells.column("first_batch_s", _FORMAT), *_BOTH),
 }
-COLUMNS = (
-    *(
-        dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
-        for side, columns in SIDES.items()
-        for one in columns
-    ),
+STALLS = (
     Column(
         "prep_stall_s",
         message("prep stall"),
@@ -54,6 +44,11 @@ COLUMNS = (
         better="lower",
     ),
 )
+COLUMNS = [
+    dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
+    for side, columns in SIDES.items()
+    for one in columns
+]
 
 
 class Pair(NamedTuple):
@@ -114,7 +109,7 @@ def _table(group: Group, model: str, pairs: Sequence[Pair]) -> Table:
         ("cold-warm", model),
         Joined((message("Cold against warm"), assemble.MODELS.get(model, model)), ": "),
         Joined((caption, assemble.protocol(members, model))),
-        [*assemble.first_columns(names), *COLUMNS],
+        [*assemble.first_columns(names), *COLUMNS, *STALLS],
         rows,
         notes,
     )
@@ -132,12 +127,11 @@ def _stalls(group: Group, pair: Pair) -> tuple[dict[str, Value], list[Text]]:
         fetch = Value() if apart is None else cells.from_interval(apart, runs)
     values: dict[str, Value] = {}
     notes: list[Text] = []
-    for stall, value in zip(COLUMNS[-2:], (prep, fetch), strict=True):
-        shown = cells.above_resolution(value, _FORMAT)
-        values[stall.key] = shown if shown.text else cells.clipped(shown)
-        if values[stall.key].mark and value.number is not None:
-            before = Number(value.number, _FORMAT)
-            told = message("{stall} clipped at 0, from {value} s: {name}", stall=stall.heading, value=before,
-                           name=pair.cells[0].name)  # fmt: skip
+    for stall, value in zip(STALLS, (prep, fetch), strict=True):
+        values[stall.key] = cells.above_resolution(value, _FORMAT)
+        if value.number is not None and value.number < 0 and not values[stall.key].text:
+            values[stall.key] = dataclasses.replace(value, number=0.0, mark=cells.CLIPPED)
+            before, name = Number(value.number, _FORMAT), pair.cells[0].name
+            told = message("{stall} clipped at 0, from {value} s: {name}", stall=stall.heading, value=before, name=name)
             notes.append(Joined((cells.CLIPPED, told)))
     return values, notes
