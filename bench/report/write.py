@@ -55,7 +55,7 @@ class Report:
         """All figures, not drawn yet."""
         from bench.report.figures import plan
 
-        return plan(self.records, self.baseline, self.language, self.mix).pictures
+        return plan(self.records, self.baseline, self.mix)
 
     def place(self, name: str) -> str:
         """A file's or folder's name; in another language than English it ends in that."""
@@ -92,21 +92,20 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
     pictures = report.pictures if "figures" in formats else []
     if "figures" in formats:
         figures.mkdir(exist_ok=True)
-        drawn = [path for picture in pictures for path in picture.save(figures)]
+        drawn = [path for picture in pictures for path in picture.save(figures, language)]
         _remove_others(figures, (".pdf", ".png"), drawn)
         yield from drawn
     if "md" in formats:
-        drawings = [Drawing(p.group, p.title, p.caption, f"{figures.name}/{p.key}.png") for p in pictures]
+        drawings = [Drawing(p.scene.group.number, p.title, p.caption, f"{figures.name}/{p.key}.png") for p in pictures]
         page = markdown(report.tables, command, language, drawings)
         yield write_whole(folder / report.place("report.md"), page)
     if "html" in formats:
-        from bench.report.page import write_html
+        from bench.report.page import html
 
-        yield write_html(
+        page = html(
             report.tables,
             report.records,
             report.pictures,
-            folder,
             command=command,
             baseline=report.baseline,
             language=language,
@@ -115,6 +114,7 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
             drawn=figures if "figures" in formats else None,
             gradients=report.gradients,
         )
+        yield write_whole(folder / report.place("report.html"), page)
 
 
 def table_files(tables: Sequence[Table], formats: Collection[str], command: str, language: Language) -> dict[str, str]:

@@ -3,89 +3,71 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bench.records import Record
-from bench.render.figurestyle import GREY
-from bench.render.language import Text
-from bench.report.figures.curves import CURVE, curve_panels, loaders_legend
-from bench.report.figures.rates import ceiling_rate
-from bench.report.figures.rows import grid_of
-from bench.report.figures.scene import Scene, panels_of
+from bench.render.language import message
+from bench.report.figures.canvas import CURVE, Canvas, Variant
+from bench.report.figures.rates import CEILING, ceiling_rate
+from bench.report.figures.scene import SCALED, Scene, panels_of, swept_settings
 from bench.report.groups import Cell
-
-CEILING: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 2}
-
-
-def is_scaled(scene: Scene, name: str) -> bool:
-    """Whether some loader ran with several values of the setting."""
-    metric = speed(scene)
-    by_label: dict[tuple[Text, str | None, str], set[int]] = {}
-    for cell in scene.along(name):
-        if scene.values(cell, metric):
-            by_label.setdefault((cell.dataset, cell.cache, cell.label), set()).add(getattr(cell, name))
-    return any(len(values) > 1 for values in by_label.values())
+from bench.report.tables.assemble import setting_name
 
 
-def speed(scene: Scene) -> str:
+def variants(scene: Scene) -> list[Variant]:
+    """A figure for each setting that some loader ran with several values of."""
+    return [
+        Variant(name, (setting_name(name),), setting=name)
+        for name in SCALED
+        if name in swept_settings(cell for cell in scene.along(name) if scene.values(cell, _speed(scene)))
+    ]
+
+
+def scaling(canvas: Canvas) -> Figure:
+    """A curve for each loader, of means over the runs with their intervals."""
+    scene, name = canvas.scene, canvas.variant.setting
+    cells = [cell for cell in scene.along(name) if scene.values(cell, _speed(scene))]
+    labels = scene.ordered(cell.label for cell in cells)
+    unit = message("images/s") if scene.command == "run" else message("images/s without training")
+    has_ceiling = any(record.ceiling for cell in cells for record in scene.group.done(cell))
+    ceiling = Line2D([], [], **CEILING, label=canvas.say(message("compute ceiling")))
+    figure, places = canvas.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
+    figure.supxlabel(canvas.say(setting_name(name)), fontsize="medium")
+    values = sorted({getattr(cell, name) for cell in cells})
+    for panel, axes, _ in places:
+        here = [cell for cell in cells if (cell.dataset, cell.cache) == (panel.dataset, panel.cache)]
+        for label in panel.rows:
+            _curve(scene, axes, name, [cell for cell in here if cell.label == label])
+        _ceiling(scene, axes, name, here)
+        _axis(axes, name, values)
+    return figure
+
+
+def _speed(scene: Scene) -> str:
     """The metric that is shown."""
     return "images_per_s" if scene.command == "run" else "loader_rate"
 
 
-def scaling(scene: Scene, name: str) -> Figure:
-    """A curve for each loader, of means over the runs with their intervals.
-
-    Args:
-        scene: what is shown.
-        name: "workers" or "batch_size".
-    """
-    cells = [cell for cell in scene.along(name) if scene.values(cell, speed(scene))]
-    panels = panels_of(cells)
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    ceiling = scene.say("compute ceiling")
-    unit = scene.say("images/s" if scene.command == "run" else "images/s without training")
-    figure, placed = curve_panels(scene, grid_of(panels), unit, [*labels, ceiling])
-    values = sorted({getattr(cell, name) for cell in cells})
-    has_ceiling = False
-    for panel, axes in placed:
-        here = [cell for cell in cells if (cell.dataset, cell.cache) == (panel.dataset, panel.cache)]
-        for label in panel.rows:
-            _curve(scene, axes, name, [cell for cell in here if cell.label == label])
-        has_ceiling |= _ceiling(scene, axes, name, here)
-        _axis(axes, name, values)
-        axes.update_datalim([(value, 0.0) for value in values])
-        axes.autoscale_view()
-        axes.set_ylim(bottom=0)
-    figure.supxlabel(scene.setting_name(name), fontsize="medium")
-    more = [Line2D([], [], **CEILING, label=ceiling)] if has_ceiling else []
-    loaders_legend(scene, figure, labels, more)
-    return figure
-
-
 def _curve(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> None:
-    look = scene.look(cells[0])
-    points = sorted((getattr(cell, name), mean) for cell in cells if (mean := scene.mean(cell, speed(scene))))
-    x, y = [at for at, _ in points], [mean.mean for _, mean in points]
-    axes.plot(x, y, **CURVE, **look.line, zorder=3)
+    look = scene.looks[cells[0].label]
+    points = sorted((getattr(cell, name), mean) for cell in cells if (mean := scene.mean(cell, _speed(scene))))
+    axes.plot([at for at, _ in points], [mean.mean for _, mean in points], **CURVE, **look.line, zorder=3)
     for at, mean in points:
         if mean.low is not None and mean.high is not None and math.isfinite(mean.high):
             axes.vlines(at, mean.low, mean.high, color=look.colour, linewidth=0.9, zorder=2.5)
 
 
-def _ceiling(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> bool:
+def _ceiling(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> None:
     """The speed of training whose data path costs nothing, over all loaders' runs at each value."""
-    found: dict[int, list[Record]] = {}
-    for cell in cells:
-        found.setdefault(getattr(cell, name), []).extend(scene.group.done(cell))
-    points = sorted((at, rate) for at, records in found.items() if (rate := ceiling_rate(records)) is not None)
+    points = []
+    for value in sorted({getattr(cell, name) for cell in cells}):
+        rate = ceiling_rate(r for cell in cells if getattr(cell, name) == value for r in scene.group.done(cell))
+        points += [] if rate is None else [(value, rate)]
     if points:
         axes.plot(*zip(*points, strict=True), **CEILING)
-    return bool(points)
 
 
 def _axis(axes: Axes, name: str, values: list[int]) -> None:
@@ -97,3 +79,6 @@ def _axis(axes: Axes, name: str, values: list[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.update_datalim([(value, 0.0) for value in values])
+    axes.autoscale_view()
+    axes.set_ylim(bottom=0)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import BenchError
+from bench.render.language import message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.page.words import Words
 
 
 class _Shown(NamedTuple):
@@ -33,16 +33,36 @@ _FILES = (
 )  # fmt: skip
 
 
-def gradient_tables(folder: Path, words: Words) -> list[Table]:
+_TEXTS = {
+    "audit": (
+        message("Gradients as written"),
+        message(
+            "Every gradient with its verdict, and its worst relative error over all cases: against autograd in "
+            "float64, against central differences, and against autograd in float32."
+        ),
+    ),
+    "parity": (
+        message("Models trained on both sides"),
+        message(
+            "The same models trained by the hand-written gradients and by autograd: the worst relative distance of any "
+            "parameter after any step."
+        ),
+    ),
+    "claims": (message("Claims"), message("What the notes claim, held against computations.")),
+}
+"""Title and caption of each table."""
+
+
+def gradient_tables(folder: Path) -> list[Table]:
     """A table for each of the audit's files that the folder holds; none if it holds none.
 
     Raises:
         BenchError: a file is not one that the audit writes.
     """
-    return [_table(path, shown, words) for shown in _FILES if (path := folder / f"{shown.name}.csv").is_file()]
+    return [_table(path, shown) for shown in _FILES if (path := folder / f"{shown.name}.csv").is_file()]
 
 
-def _table(path: Path, shown: _Shown, words: Words) -> Table:
+def _table(path: Path, shown: _Shown) -> Table:
     columns = [
         Column(key=name, heading=name, kind="number" if format_ else "text", format=format_ or ",.0f")
         for name, format_ in shown.columns
@@ -57,11 +77,12 @@ def _table(path: Path, shown: _Shown, words: Words) -> Table:
             ]
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
         raise BenchError(f"{path} is not a table of `bench gradcheck` ({error!r}); give its --out folder") from error
+    title, caption = _TEXTS[shown.name]
     return Table(
         key=f"gradients-{shown.name}",
         kind="gradients",
-        title=words[f"gradients_{shown.name}"],
-        caption=words[f"gradients_{shown.name}_caption"],
+        title=title,
+        caption=caption,
         label=f"tab:gradients-{shown.name}",
         columns=columns,
         rows=rows,

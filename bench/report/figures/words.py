@@ -1,5 +1,0 @@
-"""The figures' texts in a language."""
-
-from bench.render.language import say
-
-__all__ = ["say"]
