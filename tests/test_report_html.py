@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from bench.report.page.words import TEXTS, Words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,6 @@ from bench.report.groups import groups
 from bench.report.page import write_html
 from bench.report.page.links import Links
 from bench.report.page.page import render
-from bench.report.page.words import TEXTS, Words
 from bench.report.tables import tables
 from tests.record_samples import DATASET, ENVIRONMENT
 from tests.simulated_runs import a_dataset, a_run, a_sweep

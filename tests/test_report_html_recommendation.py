@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench.report.page.recommendation import Candidate, Recommendation, recommend
+from bench.report.page.words import Words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +19,6 @@ from bench.records import Record
 from bench.render.table import Language
 from bench.report.groups import groups
 from bench.report.page.advice import Advice, advise
-from bench.report.page.recommendation import Candidate, Recommendation, recommend
-from bench.report.page.words import Words
 from bench.report.tables.part import Part, digests, parts
 from bench.stats.comparison import FAMILY_ALPHA, compare_all, paired_ratio
 from tests.record_samples import DIGEST
