@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.records import Record
-from bench.render.language import Message, Number, Text, joined, message
+from bench.render.language import Joined, Message, Number, Text, joined, message
 from bench.report.groups import Group
 from bench.report.page.links import minute
 
@@ -39,7 +39,7 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
 def _listed(*values: Any) -> Text:
     """What there is of these, with commas."""
     known = (value for value in values if value not in (None, ""))
-    return joined((value if isinstance(value, Message) else str(value) for value in known), ", ")
+    return joined((value if isinstance(value, Message | Joined) else str(value) for value in known), ", ")
 
 
 def _distinct(texts: Iterable[Text]) -> Text:
