@@ -26,12 +26,7 @@ def markdown(
 ) -> str:
     """All tables, each with its caption, what its columns mean, and its notes; after those of a machine its figures.
 
-    Args:
-        tables: in order.
-        command: what made them, to be named in the page.
-        language: of the page.
-        drawings: figures to show.
-        beside: whether the records lie beside the page.
+    ``command`` is what made them, to be named in the page; ``beside`` tells whether the records lie beside the page.
     """
     code = " ".join(command.replace("`", "'").split())  # it may not end its backticks
     origin = message("Made by `{command}`.", command=code)

@@ -19,12 +19,9 @@ FORMATS = ("md", "csv", "latex")
 
 
 def compare(a: tuple[str, Sequence[Record]], b: tuple[str, Sequence[Record]], mix: bool = False) -> list[Table]:
-    """Tables of all that both folders measured.
+    """Tables of all that both folders measured, each given by its name and its records.
 
-    Args:
-        a: a folder's name, and its records.
-        b: the same of the folder that is held against it.
-        mix: let the records of several environments within a folder count as one set, with a warning.
+    By ``mix`` the records of several environments within a folder count as one set, with a warning.
 
     Raises:
         UsageError: a folder holds records of several environments, and `mix` is not set.
@@ -44,12 +41,7 @@ def write(
 ) -> list[Path]:
     """Write ``compare.md``, and each table as ``<key>.csv`` and ``<key>.tex`` with a ``preview.tex``.
 
-    Args:
-        tables: what `compare` made.
-        folder: where to; made if it is missing.
-        formats: any of ``FORMATS``.
-        command: what made the tables, to be named in them.
-        language: of all text.
+    The folder is made if it is missing. ``command`` is what made the tables, to be named in them.
 
     Raises:
         BenchError: the folder cannot be written.

@@ -123,25 +123,20 @@ class Group:
 
 
 def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
-    """Sort records into groups of one environment each, and those into cells.
-
-    Args:
-        records: in any order.
-        mix: put all environments into one group, whose notes say how they differ.
-    """
+    """Sort records into groups of one environment each, or by ``mix`` into one group of all, and those into cells."""
     ordered = sorted(records, key=lambda r: (r.started_at, r.run_id))
     members: dict[str, list[Record]] = {}
     for record in ordered:
         members.setdefault("" if mix else key_of(record.environment), []).append(record)
-    environments = [{key: own[0].environment.get(key) for key in COMPARED} for own in members.values()]
-    titles = describe(environments)
-    return [
-        _group(number, title, environment, own)
-        for number, (title, environment, own) in enumerate(zip(titles, environments, members.values(), strict=True), 1)
-    ]
+    titles = describe([_environment(own) for own in members.values()])
+    return [_group(n, title, own) for n, (title, own) in enumerate(zip(titles, members.values(), strict=True), 1)]
 
 
-def _group(number: int, title: Text, environment: dict[str, Any], records: Sequence[Record]) -> Group:
+def _environment(records: Sequence[Record]) -> dict[str, Any]:
+    return {key: records[0].environment.get(key) for key in COMPARED}
+
+
+def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
     """A group of records that are ordered by time."""
     labels = _dataset_labels(records)
     table = pd.DataFrame(
@@ -155,10 +150,9 @@ def _group(number: int, title: Text, environment: dict[str, Any], records: Seque
     runs: dict[Cell, dict[Round, Record]] = {cell: {} for cell in sorted(set(table["cell"]), key=_order(sizes))}
     for place, cell, round_ in zip(latest.index, latest["cell"], latest["round"], strict=True):
         runs[cell][round_] = records[place]
-    remarks = [*_remarks(records)]
-    if lost := len(records) - len(latest):
-        remarks.append(message("{count} records are superseded by another record of the same run", count=lost))
-    return Group(number, title, environment, runs, differences([r.environment for r in records]), remarks)
+    mixed = differences([record.environment for record in records])
+    remarks = [*_remarks(records, len(records) - len(latest), is_mixed=mixed is not None)]
+    return Group(number, title, _environment(records), runs, mixed, remarks)
 
 
 def commits(records: Iterable[Record]) -> dict[str, bool]:
@@ -170,8 +164,8 @@ def commits(records: Iterable[Record]) -> dict[str, bool]:
     return made_by
 
 
-def _remarks(records: Sequence[Record]) -> Iterator[Message]:
-    """What is to be said of the harness and of the machine's memory."""
+def _remarks(records: Sequence[Record], superseded: int, is_mixed: bool) -> Iterator[Message]:
+    """What is to be said of the harness, the machine's memory, and runs with several records."""
     made_by = commits(records)
     if len(made_by) > 1:
         listed = ", ".join(made_by)
@@ -180,9 +174,11 @@ def _remarks(records: Sequence[Record]) -> Iterator[Message]:
         listed = ", ".join(commit for commit, changed in made_by.items() if changed)
         yield message("the tree had changes that were not committed, at {list}", list=listed)
     sizes = {round(ram / 1e9) for r in records if isinstance(ram := r.environment.get("ram_bytes"), int | float)}
-    if len(sizes) > 1 and differences([record.environment for record in records]) is None:
+    if len(sizes) > 1 and not is_mixed:
         listed = ", ".join(map(str, sorted(sizes)))
         yield message("the machine's RAM was not always the same: {list} GB", list=listed)
+    if superseded:
+        yield message("{count} records are superseded by another record of the same run", count=superseded)
 
 
 DatasetKey: TypeAlias = tuple[str, int | None, str | None]

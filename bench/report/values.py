@@ -1,25 +1,23 @@
-"""How a metric's value is computed from one run's record; ``metrics`` says what each one means."""
+"""How a metric's value is computed from one run's record; ``metrics`` says what each one means.
+
+What cannot be known is NaN, which every sum and quotient keeps.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from bench.records import EpochPart, Record
 
-Of: TypeAlias = Callable[[Record], float | None]
+Raw: TypeAlias = Callable[[Record], float]
 
 
 def is_on_cuda(record: Record) -> bool:
     """Whether the run trained on a CUDA device."""
     return record.config.device == "cuda" or record.environment.get("device") == "cuda"
-
-
-def is_stall_clipped(record: Record) -> bool:
-    """Whether the run's data stall is 0 only because its epoch took less than its ceiling."""
-    over = over_ceiling_s(record)
-    return record.status == "ok" and is_on_cuda(record) and over is not None and over < 0
 
 
 def part(record: Record, path: str) -> Any:
@@ -32,17 +30,17 @@ def part(record: Record, path: str) -> Any:
     return value
 
 
-def at(path: str) -> Of:
+def at(path: str) -> Raw:
     """The number at a path into the record."""
 
-    def of(record: Record) -> float | None:
+    def of(record: Record) -> float:
         value = part(record, path)
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if isinstance(value, int | float) else math.nan
 
     return of
 
 
-def per_epoch(field: str) -> Of:
+def per_epoch(field: str) -> Raw:
     """Mean over the run's epochs."""
     return lambda record: _mean(getattr(epoch, field) for epoch in record.epochs)
 
@@ -51,71 +49,64 @@ epoch_s, images, ceiling_s = per_epoch("wall_s"), per_epoch("images"), at("ceili
 """Wall time and images of an epoch, and the ceiling, scaled to an epoch."""
 
 
-def gap_pct(record: Record) -> float | None:
+def gap_pct(record: Record) -> float:
     """Share of the wall time in no part, of the epoch with the largest."""
     gaps = [
         abs(epoch.wall_s - epoch.fetch_s - epoch.transfer_s - epoch.compute_s - epoch.other_s) / epoch.wall_s
         for epoch in record.epochs
         if epoch.wall_s > 0
     ]
-    return 100 * max(gaps) if gaps else None
+    return 100 * max(gaps, default=math.nan)
 
 
-def wait_ms(quantile: str) -> Of:
+def wait_ms(quantile: str) -> Raw:
     """Mean over the epochs of a quantile of the waits."""
-    return lambda record: _times(_mean(epoch.wait_s.get(quantile) for epoch in record.epochs), 1e3)
+    return lambda record: 1e3 * _mean(epoch.wait_s.get(quantile) for epoch in record.epochs)
 
 
-def over_ceiling_s(record: Record) -> float | None:
+def over_ceiling_s(record: Record) -> float:
     """Epoch time less the ceiling; below 0 where noise is larger than the stall."""
-    wall, ceiling = epoch_s(record), ceiling_s(record)
-    return None if wall is None or ceiling is None else wall - ceiling
+    return epoch_s(record) - ceiling_s(record)
 
 
-def stall_s(record: Record) -> float | None:
+def stall_s(record: Record) -> float:
     """Data stall by the rule of the run's device."""
     if is_on_cuda(record):
-        over = over_ceiling_s(record)
-        return None if over is None else max(0.0, over)
-    return _plus(per_epoch("fetch_s")(record), per_epoch("transfer_s")(record))
+        return max(over_ceiling_s(record), 0.0)  # in this order NaN stays NaN
+    return per_epoch("fetch_s")(record) + per_epoch("transfer_s")(record)
 
 
-def opening(field: Literal["open_s", "first_batch_s"]) -> Of:
+def opening(field: Literal["open_s", "first_batch_s"]) -> Raw:
     """Mean over the openings before each epoch, where there were such; else that of the run's only opening."""
 
-    def of(record: Record) -> float | None:
+    def of(record: Record) -> float:
         again = per_epoch(field)(record)
-        return at(f"setup.{field}")(record) if again is None else again
+        return at(f"setup.{field}")(record) if math.isnan(again) else again
 
     return of
 
 
-def total_s(record: Record) -> float | None:
+def total_s(record: Record) -> float:
     """Open, first batch and epoch."""
-    return _plus(opening("open_s")(record), opening("first_batch_s")(record), epoch_s(record))
+    return opening("open_s")(record) + opening("first_batch_s")(record) + epoch_s(record)
 
 
-def read_bytes(record: Record) -> float | None:
+def read_bytes(record: Record) -> float:
     """Bytes read from storage per epoch."""
     return _mean(part(record, "cache.evidence.read_bytes") or [])
 
 
-def last(field: str) -> Of:
+def last(field: str) -> Raw:
     """Of the last epoch."""
-    return lambda record: getattr(record.epochs[-1], field) if record.epochs else None
+    return lambda record: getattr(record.epochs[-1], field) if record.epochs else math.nan
 
 
-def median_rate(side: Literal["loader", "raw"]) -> Of:
+def median_rate(side: Literal["loader", "raw"]) -> Raw:
     """Median images/s over the repetitions of the loader alone, or of the plain idiom."""
-
-    def of(record: Record) -> float | None:
-        rates = part(record, f"rates.{side}")
-        return statistics.median(rates) if rates else None
-
-    return of
+    return lambda record: statistics.median(part(record, f"rates.{side}") or [math.nan])
 
 
-def cpu_per_1000(group: str | None = None) -> Of:
+def cpu_per_1000(group: str | None = None) -> Raw:
     """CPU seconds per 1000 images, of one group of processes or of all. Version 1 has none by epoch."""
 
     def spent(epoch: EpochPart) -> float | None:
@@ -123,21 +114,17 @@ def cpu_per_1000(group: str | None = None) -> Of:
             return None
         return sum(epoch.cpu_s.values()) if group is None else epoch.cpu_s.get(group, 0.0)
 
-    def of(record: Record) -> float | None:
-        mean = _mean(spent(epoch) for epoch in record.epochs)
-        return _over(_times(mean, 1000), images(record))
-
-    return of
+    return lambda record: over(1000 * _mean(map(spent, record.epochs)), images(record))
 
 
-def stopwatch_pct(record: Record) -> float | None:
+def stopwatch_pct(record: Record) -> float:
     """What timing an epoch cost, over its time."""
-    return _times(_over(at("resources.sampling.stopwatch_s")(record), epoch_s(record)), 100)
+    return 100 * over(at("resources.sampling.stopwatch_s")(record), epoch_s(record))
 
 
-def energy_j_per_epoch(record: Record) -> float | None:
+def energy_j_per_epoch(record: Record) -> float:
     """Joules of all training epochs over their number: a short one has none of its own."""
-    return _over(at("resources.energy_j")(record), len(record.epochs))
+    return over(at("resources.energy_j")(record), len(record.epochs))
 
 
 def energy_source(record: Record) -> str | None:
@@ -151,46 +138,37 @@ def preparation(record: Record) -> tuple[str, float] | None:
     return None if record.store is None else (record.store.path, record.store.prepare_s)
 
 
-def share_of_cores(field: str) -> Of:
+def share_of_cores(field: str) -> Raw:
     """Percent of the core-seconds of all epochs, on all the machine's cores."""
 
-    def of(record: Record) -> float | None:
+    def of(record: Record) -> float:
         cores, count = record.environment.get("cores"), len(record.epochs)
-        spent, wall = (_times(per_epoch(name)(record), count) for name in (field, "wall_s"))
-        return _times(_over(spent, _times(wall, cores if isinstance(cores, int) else 0)), 100)
+        spent, wall = (per_epoch(name)(record) * count for name in (field, "wall_s"))
+        return 100 * over(spent, wall * (cores if isinstance(cores, int) else 0))
 
     return of
 
 
-def time_to(target: float) -> Of:
+def time_to(target: float) -> Raw:
     """Wall time of the epochs up to the first that reaches a test accuracy."""
 
-    def of(record: Record) -> float | None:
+    def of(record: Record) -> float:
         spent = 0.0
         for epoch in record.epochs:
             spent += epoch.wall_s
             if epoch.test_accuracy >= target:
                 return spent
-        return None
+        return math.nan
 
     return of
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Of all; None if there are none or one of them is unknown."""
-    every = list(values)
-    known = [value for value in every if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(every) else None
+def over(above: float, below: float) -> float:
+    """A quotient; NaN over 0."""
+    return above / below if below else math.nan
 
 
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def _over(above: float | None, below: float | None) -> float | None:
-    return None if above is None or not below else above / below
-
-
-def _plus(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
+def _mean(values: Iterable[float | None]) -> float:
+    """Of all; NaN if there are none or one of them is unknown."""
+    every = [math.nan if value is None else value for value in values]
+    return sum(every) / len(every) if every else math.nan

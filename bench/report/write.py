@@ -69,11 +69,6 @@ def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
     In Latvian they are ``report-lv.md`` and so on. Tables and figures of an earlier report that this one lacks are
     removed, as far as their format is written.
 
-    Args:
-        report: what to write.
-        folder: where to.
-        formats: any of ``FORMATS``.
-
     Raises:
         BenchError: the folder cannot be written.
     """

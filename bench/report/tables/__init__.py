@@ -21,14 +21,13 @@ BASELINE = "filesystem"
 def tables(records: Iterable[Record], baseline: str = BASELINE, mix: bool = False) -> list[Table]:
     """Make all tables that the records allow.
 
+    For each environment: the main tables, one for each model and state of the cache, cold against warm, the rates, then
+    for each model and state the stages, costs, resources and the rest, and at last the statistics.
+
     Args:
         records: in any order.
         baseline: the loader that the others are compared with, by its name or with its options.
         mix: put records of different environments into one table, with a warning.
-
-    Returns:
-        For each environment: the main tables, one for each model and state of the cache, cold against warm, the rates,
-        then for each model and state the stages, costs, resources and the rest, and at last the statistics.
     """
     return [table for group in groups(records, mix) for table in _of_group(group, baseline) if table is not None]
 

@@ -11,7 +11,7 @@ from bench.records import Record
 from bench.render.language import Joined, Number, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, commits, varying
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
 from bench.report.tables.part import parts
@@ -46,9 +46,9 @@ class _Work(NamedTuple):
     runs: tuple[list[Record], list[Record]]
 
 
-_RATE = cells.column("loader_rate", ",.0f", spread="half")
+_EPOCH, _RATE = columns("epoch_s", "loader_rate")
 _KINDS = (
-    _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, cells.column("epoch_s", ",.3f", spread="half")),
+    _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, _EPOCH),
     _Kind("rates", TITLES["rate"], "rate", data_path, _RATE),
     _Kind("rates-runs", TITLES["run"], "run", data_path, _RATE),
 )
@@ -112,7 +112,7 @@ def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
     if not works:
         return None
     judged = compare_all({place: _ratio(kind, work) for place, work in enumerate(works)})
-    is_epoch = kind.metric.key == "epoch_s"
+    is_epoch = kind.metric is _EPOCH
     told = [_flags(side) if is_epoch else {} for side in (a, b)]
     lead = assemble.first_columns(varying(work.cell for work in works), with_model=is_epoch)
     return Table(

@@ -99,20 +99,10 @@ def part_table(
     notes: Sequence[Text] = (),
     cells: Sequence[Cell] | None = None,
 ) -> Table | None:
-    """A table with a row a cell: its first columns, its metrics, and what else it has.
+    """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
 
-    Args:
-        part: whose cells are shown.
-        kind: of the table.
-        title: of the table, without model and cache.
-        caption: of the table, without model, cache and machine.
-        columns: after the first ones. Those of metrics are filled from the cell's runs.
-        own: further values of a cell; they go before those of the metrics.
-        notes: below the table.
-        cells: to be shown; those that have any of the metrics if None.
-
-    Returns:
-        None if there is no row.
+    ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further
+    values of a cell, which go before those of the metrics. Without ``cells``, those that have any metric are shown.
     """
     values = {cell: of_metrics(columns, part.done(cell)) for cell in (part.cells if cells is None else cells)}
     if cells is None:

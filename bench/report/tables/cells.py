@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.records import Record
 from bench.render.language import Number, message
-from bench.render.table import Column, Spread, Value
+from bench.render.table import Column, Value
 from bench.report.groups import Round
 from bench.report.metrics import METRICS, Metric
 from bench.stats.comparison import Comparison, Ratio
@@ -17,24 +17,6 @@ from bench.stats.ratio import difference_of, paired_means
 
 CLIPPED = "§"
 """Mark of a number that is 0 because it would be below; its interval stays as it was."""
-
-
-def column(
-    key: str, format_: str, unit: str = "", scale: float = 1.0, spread: Spread = "", optional: bool = False
-) -> Column:
-    """The column of a metric, which has the metric's key; `of_metrics` fills it.
-
-    Args:
-        key: of the metric.
-        format_: Python's format of a number as shown.
-        unit: shown in place of the metric's own.
-        scale: what the metric's value is multiplied by to be shown in `unit`.
-        spread: how the interval is shown.
-        optional: left out where every cell is empty or 0.
-    """
-    metric = METRICS[key]
-    about = metric.name, unit or metric.unit, metric.definition
-    return Column(key, *about, "number", format_, scale, spread, metric.better, optional)
 
 
 def of_metrics(columns: Iterable[Column], records: Sequence[Record]) -> dict[str, Value]:

@@ -9,20 +9,16 @@ from typing import NamedTuple
 from bench.render.language import Joined, Number, Text, message
 from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 
 _FORMAT = ",.3f"
 _ASIDE = assemble.UNSEEN | {"epochs"}
 """Settings in which a cold run may differ from the warm one that it is held against: they change no epoch."""
-_BOTH = (
-    cells.column("epoch_s", _FORMAT, spread="half"),
-    cells.column("total_s", _FORMAT, spread="half"),
-    cells.column("read_bytes", ",.1f", "MB", 1e-6),
-)
+_BOTH = columns("epoch_s", "total_s", "read_bytes")
 SIDES = {
     "warm": _BOTH,
-    "cold": (cells.column("open_s", _FORMAT), cells.column("first_batch_s", _FORMAT), *_BOTH),
+    "cold": [*(dataclasses.replace(column, format=_FORMAT) for column in columns("open_s", "first_batch_s")), *_BOTH],
 }
 STALLS = (
     Column(
@@ -46,8 +42,8 @@ STALLS = (
 )
 COLUMNS = [
     dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
-    for side, columns in SIDES.items()
-    for one in columns
+    for side, metrics in SIDES.items()
+    for one in metrics
 ]
 
 
@@ -96,9 +92,9 @@ def _table(group: Group, model: str, pairs: Sequence[Pair]) -> Table:
         lead |= {name: Value(text=pair.setting(name)) for name in names}
         sides = {
             f"{side}_{key}": value
-            for (side, columns), cell in zip(SIDES.items(), pair, strict=True)
+            for (side, metrics), cell in zip(SIDES.items(), pair, strict=True)
             if cell is not None
-            for key, value in cells.of_metrics(columns, group.done(cell)).items()
+            for key, value in cells.of_metrics(metrics, group.done(cell)).items()
         }
         stalls, told = _stalls(group, pair)
         rows.append(Row({**lead, **sides, **stalls}, cells.ids(r for cell in pair.cells for r in group.cells[cell])))

@@ -6,17 +6,12 @@ from bench.render.language import message
 from bench.render.table import Column, Table, Value
 from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.part import Part
 
-STORE = (
-    cells.column("prepare_s", ",.2f", spread="half"),
-    cells.column("store_bytes", ",.1f", "MB", 1e-6),
-    cells.column("store_allocated_bytes", ",.1f", "MB", 1e-6),
-    cells.column("bytes_per_image", ",.0f"),
-)
-BREAK_EVEN = (
+STORE = columns("prepare_s", "store_bytes", "store_allocated_bytes", "bytes_per_image")
+BREAK_EVEN = [
     Column(
         "saved_s",
         message("saved"),
@@ -37,19 +32,19 @@ BREAK_EVEN = (
         spread="limits",
         better="lower",
     ),
-)
+]
 
 
 def cost(part: Part) -> Table | None:
     """A row for each cell whose store is known; None if there is none."""
     stored = [cell for cell in part.cells if any(record.store is not None for record in part.done(cell))]
-    columns = STORE + BREAK_EVEN if part.key.command == "run" else STORE
+    shown = STORE + BREAK_EVEN if part.key.command == "run" else STORE
     caption = message(
         "Preparation and size of the stores, and the epochs after which the time saved has paid for the preparation. "
         "A store that several runs read was prepared once."
     )
     title = message("Preparation, size and break-even")
-    return assemble.part_table(part, "cost", title, caption, columns, lambda cell: _cells(part, cell), cells=stored)
+    return assemble.part_table(part, "cost", title, caption, shown, lambda cell: _cells(part, cell), cells=stored)
 
 
 def _cells(part: Part, cell: Cell) -> dict[str, Value]:

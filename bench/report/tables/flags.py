@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from bench.records import Record
 from bench.render.language import Message, Number, Text, message
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, Of
 from bench.report.tables.assemble import because, reasons
 from bench.report.tables.part import Part
-from bench.report.values import Of
 from bench.report.values import part as part_of
 from bench.stats.intervals import MIN_RUNS, SPREAD_LIMIT, relative_spread
 

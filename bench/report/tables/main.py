@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bench.render.language import Joined, Number, Text, joined, message
 from bench.render.table import Column, Table, Value
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import FLAGGED, UNVERIFIED, flags, reasons_unverified, unverified
 from bench.report.tables.losses import loss_notes
@@ -18,8 +18,7 @@ from bench.stats.comparison import FAMILY_ALPHA
 
 COLUMNS = (
     assemble.RUNS,
-    cells.column("epoch_s", ",.3f", spread="half"),
-    cells.column("images_per_s", ",.0f"),
+    *columns("epoch_s", "images_per_s"),
     Column(
         "ratio",
         message("ratio"),
@@ -38,8 +37,7 @@ COLUMNS = (
             alpha=Number(FAMILY_ALPHA, "g"),
         ),
     ),
-    cells.column("accuracy", ".4f"),
-    cells.column("macro_f1", ".4f"),
+    *columns("accuracy", "macro_f1"),
     Column(
         "digest",
         message("samples"),

@@ -10,14 +10,12 @@ from bench.records import Record
 from bench.render.language import joined, message
 from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 
 COLUMNS = (
     dataclasses.replace(assemble.RUNS, definition=message("runs that have a rate")),
-    cells.column("loader_rate", ",.0f", spread="half"),
-    cells.column("raw_rate", ",.0f", spread="half"),
-    cells.column("efficiency", ",.2f", spread="limits"),
+    *columns("loader_rate", "raw_rate", "efficiency"),
     Column("idiom", message("idiom"), kind="text", definition=message("module of the plain idiom")),
     assemble.REMARK,
 )

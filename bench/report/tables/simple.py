@@ -6,47 +6,29 @@ import dataclasses
 import math
 
 from bench.render.language import Joined, Number, Text, joined, message
-from bench.render.table import Column, Table, Value
+from bench.render.table import Table, Value
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS, time_to_accuracy
+from bench.report.metrics import METRICS, columns, time_to_accuracy
 from bench.report.tables.assemble import part_table
-from bench.report.tables.cells import CLIPPED, above_resolution, column, over_runs
+from bench.report.tables.cells import CLIPPED, above_resolution, over_runs
 from bench.report.tables.part import Part
-from bench.report.values import energy_source, is_stall_clipped
+from bench.report.values import energy_source, is_on_cuda
 
-STAGES = (
-    column("epoch_s", ",.3f", spread="half"),
-    column("fetch_s", ",.3f"),
-    column("transfer_s", ",.3f"),
-    column("compute_s", ",.3f"),
-    column("other_s", ",.3f"),
-    column("fetch_pct", ".1f"),
-    column("ceiling_s", ",.3f"),
-    column("stall_s", ",.3f", spread="half"),
-    column("stall_pct", ".1f"),
-    column("au_pct", ".1f"),
-    column("over_ceiling_s", ",.3f", spread="half"),
-    column("device_copy_s", ",.3f", optional=True),
-    column("device_compute_s", ",.3f", optional=True),
-    column("device_idle_s", ",.3f", optional=True),
-    column("device_busy_pct", ".1f", optional=True),
+STAGES = columns(
+    *("epoch_s", "fetch_s", "transfer_s", "compute_s", "other_s", "fetch_pct", "ceiling_s", "stall_s", "stall_pct"),
+    *("au_pct", "over_ceiling_s", "device_copy_s", "device_compute_s", "device_idle_s", "device_busy_pct"),
 )
-RESOURCES = (
-    column("tree_peak_pss", ",.0f", "MB", 1e-6, spread="half"),
-    column("process_peak_pss", ",.0f", "MB", 1e-6),
-    column("workers_peak_pss", ",.0f", "MB", 1e-6, optional=True),
-    column("server_peak_pss", ",.0f", "MB", 1e-6, optional=True),
-    column("device_peak", ",.0f", "MB", 1e-6, optional=True),
-    column("cpu_s_per_1000", ",.3f", spread="half"),
-    column("cpu_process_s_per_1000", ",.3f"),
-    column("cpu_workers_s_per_1000", ",.3f", optional=True),
-    column("cpu_server_s_per_1000", ",.3f", optional=True),
-    column("cpu_ended_s_per_1000", ",.3f", optional=True),
-    column("energy_j_per_epoch", ",.0f", spread="half", optional=True),
-    column("gpu_utilisation_pct", ".0f", optional=True),
-    column("gpu_power_w", ".0f", optional=True),
-    column("gpu_peak_power_w", ".0f", optional=True),
+RESOURCES = columns(
+    *("tree_peak_pss", "process_peak_pss", "workers_peak_pss", "server_peak_pss", "device_peak", "cpu_s_per_1000"),
+    *("cpu_process_s_per_1000", "cpu_workers_s_per_1000", "cpu_server_s_per_1000", "cpu_ended_s_per_1000"),
+    *("energy_j_per_epoch", "gpu_utilisation_pct", "gpu_power_w", "gpu_peak_power_w"),
 )
+TIME_TO = time_to_accuracy(0.0).column
+SETUP = [
+    *columns("open_s", "first_batch_s", "close_s", "wait_p50_ms", "wait_p95_ms", "wait_p99_ms", "wait_max_ms"),
+    *columns("train_loss"),
+    TIME_TO,
+]
 ENERGY_SOURCES = {
     "counter": message("energy is by the device's own counter"),
     "sampled power": message("energy is the power that NVML sampled, over time"),
@@ -54,29 +36,21 @@ ENERGY_SOURCES = {
         "energy is by the device's own counter, and where that failed the power that NVML sampled, over time"
     ),
 }
-_TIME_TO = time_to_accuracy(0.0)
-SETUP = (
-    column("open_s", ",.3f"),
-    column("first_batch_s", ",.4f"),
-    column("close_s", ",.3f"),
-    column("wait_p50_ms", ",.2f"),
-    column("wait_p95_ms", ",.2f"),
-    column("wait_p99_ms", ",.2f"),
-    column("wait_max_ms", ",.2f"),
-    column("train_loss", ".4f"),
-    Column(_TIME_TO.key, _TIME_TO.name, _TIME_TO.unit, _TIME_TO.definition, better=_TIME_TO.better, optional=True),
-)
 
 
 def stages(part: Part) -> Table | None:
     """Where the time of an epoch goes, and how far it is above the best that any loader could do."""
-    clipped = {cell: sum(map(is_stall_clipped, part.done(cell))) for cell in part.cells}
+    over = METRICS["over_ceiling_s"]
+    clipped = {  # stalls that are 0 only because the epoch took less than the ceiling
+        cell: sum(is_on_cuda(record) and (over.of(record) or 0) < 0 for record in part.done(cell))
+        for cell in part.cells
+    }
 
     def own(cell: Cell) -> dict[str, Value]:
         done = part.done(cell)
         values = {key: over_runs(done, METRICS[key]) for key in ("stall_s", "stall_pct") if clipped[cell]}
         marked = {key: dataclasses.replace(value, mark=CLIPPED) for key, value in values.items()}
-        return {"over_ceiling_s": above_resolution(over_runs(done, METRICS["over_ceiling_s"]), ",.3f"), **marked}
+        return {"over_ceiling_s": above_resolution(over_runs(done, over), over.column.format), **marked}
 
     notes = [
         Joined((CLIPPED, message("clipped at 0 in {count} of {total} runs: {name}", count=count,
@@ -106,7 +80,7 @@ def setup(part: Part) -> Table | None:
 
     def time_to(cell: Cell) -> dict[str, Value]:
         target = targets.get(cell.task)
-        return {} if target is None else {_TIME_TO.key: over_runs(part.done(cell), time_to_accuracy(target))}
+        return {} if target is None else {TIME_TO.key: over_runs(part.done(cell), time_to_accuracy(target))}
 
     told = dict.fromkeys(Joined((task.dataset, Number(target, ".2f"))) for task, target in targets.items())
     notes = [message("time to accuracy: {targets}", targets=joined(told, "; "))] if targets else []

@@ -10,7 +10,7 @@ import numpy as np
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.metrics import METRICS
+from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
 from bench.report.tables.part import Part
@@ -23,10 +23,7 @@ _COMPARED = (
         optional=True,
     ),
     dataclasses.replace(assemble.DETECTABLE, optional=True),
-    cells.column("others_pct", ".1f"),
-    cells.column("stolen_pct", ".1f"),
-    cells.column("gap_pct", ".2f"),
-    cells.column("stopwatch_pct", ".2f"),
+    *columns("others_pct", "stolen_pct", "gap_pct", "stopwatch_pct"),
 )
 """What is told of epoch times alone."""
 
@@ -40,7 +37,7 @@ def statistics(group: Group, parts: Sequence[Part]) -> Iterator[Table]:
 
 
 def _columns(metric: str, format_: str) -> list[Column]:
-    unit = METRICS[metric].unit
+    unit = METRICS[metric].column.unit
     return [
         assemble.RUNS,
         Column("mean", message("mean"), unit, message("over runs, with its 95% t interval"), format=format_,
@@ -59,7 +56,7 @@ def _columns(metric: str, format_: str) -> list[Column]:
 def _table(group: Group, parts: Sequence[Part], metric: str, columns: Sequence[Column]) -> Table:
     every = [cell for part in parts for cell in part.cells]
     first = assemble.first_columns(varying(every), with_model=metric == "epoch_s")
-    quantity = METRICS[metric].name
+    quantity = METRICS[metric].column.heading
     caption = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
     return assemble.table(
         group,
