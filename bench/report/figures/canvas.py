@@ -34,11 +34,9 @@ Place: TypeAlias = tuple[Panel, Axes, bool]
 
 
 class Variant(NamedTuple):
-    """One of the figures that a kind has of a scene.
+    """One of the figures that a kind has of a scene: what tells it from the others in its file's name and its title.
 
     Attributes:
-        ending: of its file's name.
-        about: what tells it from the others, for its title.
         setting: along which it runs; "" for none.
         panel: the only one that it shows; None where it shows all.
         more: a sentence for its caption.

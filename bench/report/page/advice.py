@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from bench.render.language import Number, Text, joined, message
 from bench.render.table import Value
@@ -20,14 +20,12 @@ from bench.stats.intervals import MIN_RUNS, Interval
 NOBODY = message("None can be named")
 
 
-@dataclasses.dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """A recommendation for one dataset with one model, cache state and the like.
 
     Attributes:
         about: dataset, model, cache state, and the settings that vary beside them.
         pick: the loader to take, or that there is none.
-        sentences: two.
         basis: how many rounds and comparisons it rests on, and what could not be compared.
         is_decided: whether a loader is named because something was found faster or slower than the baseline.
         runs: ids of all runs behind it.
