@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.records import Foreign, read_records
-from bench.render.show import cell
+from bench.render.language import translated
 from bench.render.table import Table
+from bench.render.text import cell
 from bench.report.tables import tables
 from tests.ragged_samples import RaggedSamples
 
@@ -52,12 +53,12 @@ def rows(heading: str) -> list[list[str]]:
 def test_tables_are_the_records(key: str, heading: str, dataset: str) -> None:
     header, *shown = rows(heading)
     table = committed(key)
-    columns = {column.title: column for column in table.columns}
+    columns = {translated(column.title, "en"): column for column in table.columns}
     wanted = [columns[title.partition(", CIFAR")[0] if title == heading else title] for title in header]
     expected = [
         [cell(row[column.key], column, "en") for column in wanted]
         for row in table.rows
-        if row["dataset"].text.startswith(dataset)
+        if translated(row["dataset"].text, "en").startswith(dataset)
     ]
     assert shown == expected
 

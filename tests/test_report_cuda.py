@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.render.figurestyle import thesis
-from bench.render.language import Message, translated
+from bench.render.language import Language, translated
 from bench.render.table import Table
-from bench.report.figures import Picture, plan
+from bench.report.figures import plan
 from bench.report.figures.stages import DEVICE, STAGES
 from bench.report.tables import tables
 from tests.record_samples import DIGEST, a_whole_document, a_whole_sweep, an_epoch, notes_of, said
@@ -133,9 +133,8 @@ def test_records_of_a_gpu_and_of_a_cpu_are_never_mixed_in_silence() -> None:
     mixed = tables(both, mix=True)
     for table in mixed:
         assert any("2 different environments are mixed here" in note for note in notes_of(table)), table.key
-    pictures = plan(both).pictures
-    assert len({picture.environment for picture in pictures}) == 2
-    assert all("mixed here" in picture.caption for picture in plan(both, mix=True).pictures)
+    assert {picture.scene.group.number for picture in plan(both)} == {1, 2}
+    assert all("mixed here" in said(picture.caption) for picture in plan(both, mix=True))
 
 
 # Losses
@@ -185,18 +184,21 @@ def test_losses_of_other_samples_other_rounds_and_of_none_are_not_compared() -> 
 # Figures
 
 
-def stages_of(made: list[Record], language: Any = "en") -> tuple[Picture, Figure]:
-    (picture,) = [picture for picture in plan(made, language=language).pictures if picture.kind == "stages"]
+def stages_of(made: list[Record], language: Language = "en") -> tuple[str, Figure]:
+    """The caption, and the figure."""
+    (picture,) = [picture for picture in plan(made) if picture.kind.name == "stages"]
     with thesis():
-        return picture, picture.figure()
+        return translated(picture.caption, language), picture.figure(language)
 
 
 def test_the_stages_have_a_bar_of_each_clock() -> None:
     made = records("cuda")
-    picture, figure = stages_of(made)
-    assert "the device's own clock" in picture.caption
+    caption, figure = stages_of(made)
+    assert "the device's own clock" in caption
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert sorted(legend) == sorted([*STAGES, *DEVICE, "compute ceiling"])
+    assert sorted(legend) == sorted(
+        [*(said(name) for name, _ in [*STAGES.values(), *DEVICE.values()]), "compute ceiling"]
+    )
     for axes in figure.axes:
         dataset, _, cache = axes.get_title().replace("\n", " ").removesuffix(" cache").partition(", ")
         bars = {str(container.get_label()): list(container) for container in axes.containers}
@@ -209,10 +211,9 @@ def test_the_stages_have_a_bar_of_each_clock() -> None:
             ]
             for stages, above in ((STAGES, True), (DEVICE, False)):
                 left = 0.0
-                for stage in stages:
-                    field = f"{stage.replace(' ', '_')}_s"
+                for field in stages:
                     width = np.mean([np.mean([getattr(epoch, field) for epoch in run.epochs]) for run in mine])
-                    bar = bars[stage][row]
+                    bar = bars[field][row]
                     assert (bar.get_x(), bar.get_width()) == pytest.approx((left, width))
                     middle = bar.get_y() + bar.get_height() / 2
                     assert abs(middle - row) < 0.5
@@ -225,14 +226,14 @@ def cached(run: Record) -> str:
 
 
 def test_without_a_device_s_clock_there_is_one_bar() -> None:
-    picture, figure = stages_of(records("cpu"))
-    assert "device's own clock" not in picture.caption
+    caption, figure = stages_of(records("cpu"))
+    assert "device's own clock" not in caption
     for axes in figure.axes:
         assert {str(container.get_label()) for container in axes.containers} == set(STAGES)
 
 
 def test_the_latvian_figure_names_both_clocks() -> None:
-    picture, figure = stages_of(records("cuda"), "lv")
-    assert "ierīces pašas pulksteņa" in picture.caption
+    caption, figure = stages_of(records("cuda"), "lv")
+    assert "ierīces pašas pulksteņa" in caption
     legend = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {translated(Message(word), "lv") for word in DEVICE} <= legend
+    assert {translated(name, "lv") for name, _ in DEVICE.values()} <= legend

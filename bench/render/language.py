@@ -8,7 +8,7 @@ import functools
 import gettext
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 Language: TypeAlias = Literal["en", "lv"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -109,14 +109,3 @@ def entries(po: str) -> dict[str, str]:
         if quoted.startswith('"'):
             found[-1][key] += ast.literal_eval(quoted)
     return {entry["msgid"]: entry["msgstr"] for entry in found if entry["msgid"]}
-
-
-# Until the figures and the page hold `Text`.
-def say(text: str, language: Language, **values: Any) -> str:
-    """The text in a language at once; to be replaced by a `Message`."""
-    return translated(Message(text, values), language)
-
-
-def number(value: float, format_: str, language: Language) -> str:
-    """A number in a language at once; to be replaced by a `Number`."""
-    return translated(Number(value, format_), language)
