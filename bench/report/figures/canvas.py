@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,14 +30,13 @@ UNIT = 18
 """Characters in a line beside a vertical axis."""
 CURVE: dict[str, Any] = {"linewidth": 1.2, "markersize": 4.2, "markeredgewidth": 0.8}
 Share: TypeAlias = Literal["none", "dataset", "all"]
+Place: TypeAlias = tuple[Panel, Axes, bool]
 
 
 class Variant(NamedTuple):
-    """One of the figures that a kind has of a scene.
+    """One of the figures that a kind has of a scene: what tells it from the others in its file's name and its title.
 
     Attributes:
-        ending: of its file's name.
-        about: what tells it from the others, for its title.
         setting: along which it runs; "" for none.
         panel: the only one that it shows; None where it shows all.
         more: a sentence for its caption.
@@ -47,14 +47,6 @@ class Variant(NamedTuple):
     setting: str = ""
     panel: Panel | None = None
     more: Text = ""
-
-
-class Place(NamedTuple):
-    """A panel with its axes, and whether they are the first of their line."""
-
-    panel: Panel
-    axes: Axes
-    is_first: bool
 
 
 class Canvas(NamedTuple):
@@ -79,7 +71,7 @@ class Canvas(NamedTuple):
     def panels(
         self, panels: Sequence[Panel], height: float, legend: int, beside: float = 0.0, share: Share | None = None
     ) -> tuple[Figure, list[Place]]:
-        """A figure with a panel for each dataset and cache.
+        """A figure with a panel for each dataset and cache; each place tells whether it is the first of its line.
 
         Args:
             panels: in order.
@@ -95,27 +87,25 @@ class Canvas(NamedTuple):
         figure = a_figure(sum(heights) + LEGEND * (legend + 1))
         cells = figure.add_gridspec(len(grid), len(grid[0]), height_ratios=None if share is None else heights)
         places: list[Place] = []
-        for i, line in enumerate(grid):
-            for j, panel in enumerate(line):
-                if panel is None:
-                    continue
-                like = [
-                    p.axes for p in places if share == "all" or (share, panel.dataset) == ("dataset", p.panel.dataset)
-                ]
-                axes = figure.add_subplot(cells[i, j], sharex=like[0] if like else None)
+        for i, j in np.ndindex(len(grid), len(grid[0])):
+            if (panel := grid[i][j]) is not None:
+                alike = {"all": places, "dataset": [p for p in places if p[0].dataset == panel.dataset]}.get(
+                    share or ""
+                )
+                axes = figure.add_subplot(cells[i, j], sharex=alike[0][1] if alike else None)
                 axes.set_title(titles[i][j], linespacing=LINESPACING)
-                places.append(Place(panel, axes, is_first=not any(line[:j])))
+                places.append((panel, axes, not any(grid[i][:j])))
         return figure, places
 
     def curves(
         self, panels: Sequence[Panel], labels: Sequence[str], unit: Text, more: Sequence[Line2D], joined: bool = True
-    ) -> tuple[Figure, list[Place]]:
+    ) -> tuple[Figure, list[tuple[Panel, Axes]]]:
         """Panels with a curve or a point for each loader, and a legend above them: see `loaders_legend`."""
         figure, places = self.panels(panels, 1.75, legend_lines([*labels, *map(label_of, more)]))
         for _, axes, is_first in places:
             axes.set_ylabel(wrapped(self.say(unit), UNIT) if is_first else "")
         self.loaders_legend(figure, labels, more, joined)
-        return figure, places
+        return figure, [(panel, axes) for panel, axes, _ in places]
 
     def loaders_legend(
         self, figure: Figure, labels: Iterable[str], more: Sequence[Line2D] = (), joined: bool = True

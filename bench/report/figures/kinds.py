@@ -37,24 +37,7 @@ def _breakeven(scene: Scene) -> list[Variant]:
     return [Variant()] if any(breakeven.costs_of(scene, panel) for panel in scene.panels) else []
 
 
-_RATES = Kind(
-    "rates",
-    message("Loader rates"),
-    message(
-        "Images per second without training, and of the format's plain idiom; the dashed line is what training would "
-        "take if its data cost nothing. At the right, loader over plain idiom. Means over the runs."
-    ),
-    _of("loader_rate"),
-    rates.rates,
-)
-_SCALING = Kind(
-    "scaling",
-    message("Scaling"),
-    message("Speed of each loader over a setting; means over the runs with their 95% intervals."),
-    scaling.variants,
-    scaling.scaling,
-)
-_RUN = (
+KINDS = (
     Kind(
         "stages",
         message("Stages of an epoch"),
@@ -75,8 +58,23 @@ _RUN = (
         _of("epoch_s"),
         times.times,
     ),
-    _RATES,
-    _SCALING,
+    Kind(
+        "rates",
+        message("Loader rates"),
+        message(
+            "Images per second without training, and of the format's plain idiom; the dashed line is what training "
+            "would take if its data cost nothing. At the right, loader over plain idiom. Means over the runs."
+        ),
+        _of("loader_rate"),
+        rates.rates,
+    ),
+    Kind(
+        "scaling",
+        message("Scaling"),
+        message("Speed of each loader over a setting; means over the runs with their 95% intervals."),
+        scaling.variants,
+        scaling.scaling,
+    ),
     Kind(
         "learning",
         message("Learning"),
@@ -109,5 +107,3 @@ _RUN = (
         size.size,
     ),
 )
-KINDS = {"run": _RUN, "rate": (_RATES, _SCALING)}
-"""The kinds of figures by the command whose records they show."""

@@ -95,10 +95,10 @@ def plan(records: Iterable[Record], baseline: str = "filesystem", mix: bool = Fa
     look = looks((cell for group in made for cell in group.cells), baseline)
     pictures: dict[str, Picture] = {}
     for scene in (scene for group in made for scene in scenes(group, look, baseline)):
-        for kind in KINDS[scene.command] if any(map(scene.group.done, scene.sweep)) else ():
+        for kind in KINDS if any(map(scene.group.done, scene.sweep)) else ():
             for variant in kind.variants(scene):
-                name = _slug(f"{kind.name} {scene.key} {variant.ending}")
-                name = name if scene.group.number == 1 else f"{scene.group.number}-{name}"
+                number = "" if scene.group.number == 1 else scene.group.number
+                name = _slug(f"{number} {kind.name} {scene.key} {variant.ending}")
                 names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
                 key = next(key for key in names if key not in pictures)
                 pictures[key] = Picture(key, kind, scene, variant)

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 
 from bench.render.figurestyle import GREY
 from bench.render.language import Text, message
-from bench.report.figures.canvas import CHARACTER, LINE, Canvas, Place, Share
+from bench.report.figures.canvas import CHARACTER, LINE, Canvas, Share
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.scene import Panel, Scene
 from bench.report.groups import Cell
+from bench.report.tables.assemble import STATUSES
 
 GAP = 0.075
 """Inches between two rows."""
@@ -47,16 +48,15 @@ def row_panels(
     height = AROUND + len(labels) * (GAP + LINE * (1 + max(label.count("\n") for label in labels)))
     beside = CHARACTER * max(map(len, lines))
     figure, places = canvas.panels(scene.panels, height, math.ceil(len(handles) / columns), beside, share)
-    for place in places:
-        axes = place.axes
+    for panel, axes, is_first in places:
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_yticks(np.arange(len(labels)), labels if place.is_first else [""] * len(labels), linespacing=0.95)
+        axes.set_yticks(np.arange(len(labels)), labels if is_first else [""] * len(labels), linespacing=0.95)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        _absent(canvas, place)
+        _absent(canvas, panel, axes)
     figure.supxlabel(canvas.say(unit), fontsize="medium")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.6)
-    return figure, [(place.panel, place.axes) for place in places]
+    return figure, [(panel, axes) for panel, axes, _ in places]
 
 
 def placed(scene: Scene, panel: Panel) -> list[tuple[int, Cell]]:
@@ -64,19 +64,15 @@ def placed(scene: Scene, panel: Panel) -> list[tuple[int, Cell]]:
     return [(i, panel.rows[label]) for i, label in enumerate(scene.labels) if label in panel.rows]
 
 
-def _absent(canvas: Canvas, place: Place) -> None:
+def _absent(canvas: Canvas, panel: Panel, axes: Axes) -> None:
     """A row without a run says why."""
     group = canvas.scene.group
     for i, label in enumerate(canvas.scene.labels):
-        cell = place.panel.rows.get(label)
-        if cell is not None and group.done(cell):
+        cell = panel.rows.get(label)
+        statuses = set() if cell is None else {record.status for record in group.cells[cell]}
+        if "ok" in statuses:
             continue
-        if cell is None:
-            reason = message("not run")
-        elif any(record.status == "failed" for record in group.cells[cell]):
-            reason = message("failed")
-        else:
-            reason = message("unavailable")
+        reason = STATUSES["failed" if "failed" in statuses else "unavailable"] if statuses else message("not run")
         style: dict[str, Any] = {"color": GREY, "fontsize": "small", "style": "italic", "va": "center", "zorder": 3}
-        text = place.axes.text(0.02, i, canvas.say(reason), **style)
-        text.set(transform=place.axes.get_yaxis_transform(), bbox={"color": "white", "linewidth": 0, "pad": 0.6})
+        text = axes.text(0.02, i, canvas.say(reason), **style)
+        text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "linewidth": 0, "pad": 0.6})

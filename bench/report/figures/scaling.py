@@ -34,10 +34,10 @@ def scaling(canvas: Canvas) -> Figure:
     unit = message("images/s") if scene.command == "run" else message("images/s without training")
     has_ceiling = any(record.ceiling for cell in cells for record in scene.group.done(cell))
     ceiling = Line2D([], [], **CEILING, label=canvas.say(message("compute ceiling")))
-    figure, places = canvas.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
+    figure, panels = canvas.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
     figure.supxlabel(canvas.say(setting_name(name)), fontsize="medium")
     values = sorted({getattr(cell, name) for cell in cells})
-    for panel, axes, _ in places:
+    for panel, axes in panels:
         here = [cell for cell in cells if (cell.dataset, cell.cache) == (panel.dataset, panel.cache)]
         for label in panel.rows:
             _curve(scene, axes, name, [cell for cell in here if cell.label == label])

@@ -40,6 +40,7 @@ class Scene:
         looks: of the whole report.
         baseline: label or loader that the others are compared with.
         sweep: all cells of the same command, network and settings but for those ``SCALED``.
+        command: of all cells: "run" or "rate".
     """
 
     group: Group
@@ -49,6 +50,7 @@ class Scene:
     looks: Looks
     baseline: str
     sweep: list[Cell]
+    command: str
 
     @property
     def cells(self) -> list[Cell]:
@@ -59,11 +61,6 @@ class Scene:
     def labels(self) -> list[str]:
         """Of the loaders of all panels; the baseline comes first."""
         return self.ordered(cell.label for cell in self.cells)
-
-    @property
-    def command(self) -> str:
-        """The same for all cells: "run" or "rate"."""
-        return self.sweep[0].command
 
     def ordered(self, labels: Iterable[str]) -> list[str]:
         """Each label once, in the report's order."""
@@ -137,14 +134,14 @@ def scenes(group: Group, looks: Looks, baseline: str) -> list[Scene]:
     for cell in group.cells:
         families.setdefault((cell.command, cell.model), []).append(cell)
     made = []
-    for (_, model), cells in families.items():
+    for (command, model), cells in families.items():
         swept = swept_settings(cells)
         for values, sweep in _split(cells, [name for name in swept if name not in SCALED]).items():
             shown = _fullest(sweep, [name for name in SCALED if name in swept])
             named = [MODELS.get(model, model)] if model else []
             name = joined([*named, *(joined((setting_name(key), value)) for key, value in values)], ", ")
             key = " ".join([model or "", *(f"{key} {value}" for key, value in values)])
-            made.append(Scene(group, key, name, panels_of(shown), looks, baseline, sweep))
+            made.append(Scene(group, key, name, panels_of(shown), looks, baseline, sweep, command))
     return made
 
 
@@ -159,7 +156,7 @@ def panels_of(cells: Iterable[Cell]) -> list[Panel]:
 
 def swept_settings(cells: Iterable[Cell]) -> list[str]:
     """Settings that some loader has several values of, on the same dataset in the same state of the cache."""
-    twins: dict[tuple[Text, str | None, str], list[Cell]] = {}
+    twins: dict[Cell, list[Cell]] = {}
     for cell in cells:
         twins.setdefault(_twin(cell), []).append(cell)
     return list(dict.fromkeys(name for same in twins.values() for name in varying(same)))
@@ -167,7 +164,7 @@ def swept_settings(cells: Iterable[Cell]) -> list[str]:
 
 def _split(cells: Sequence[Cell], names: Sequence[str]) -> dict[Settings, list[Cell]]:
     """The cells by their values of some settings; one whose loader has a single combination is in all."""
-    own: dict[tuple[Text, str | None, str], set[Settings]] = {}
+    own: dict[Cell, set[Settings]] = {}
     for cell in cells:
         own.setdefault(_twin(cell), set()).add(_values(cell, names))
     several = dict.fromkeys(_values(cell, names) for cell in cells if len(own[_twin(cell)]) > 1)
@@ -184,8 +181,8 @@ def _fullest(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
     return split[max(split, key=lambda values: count[values])]
 
 
-def _twin(cell: Cell) -> tuple[Text, str | None, str]:
-    return cell.dataset, cell.cache, cell.label
+def _twin(cell: Cell) -> Cell:
+    return cell._replace(batch_size=0, workers=0, settings=())
 
 
 def _values(cell: Cell, names: Iterable[str]) -> Settings:

@@ -22,9 +22,9 @@ def size(canvas: Canvas) -> Figure:
     scene = canvas.scene
     labels = scene.ordered(cell.label for cell in scene.cells if scene.mean(cell, "bytes_per_image"))
     pixels = Line2D([], [], **PIXELS, label=canvas.say(message("size of the bare pixels")))
-    figure, places = canvas.curves(scene.panels, labels, message("images/s"), [pixels], joined=False)
+    figure, panels = canvas.curves(scene.panels, labels, message("images/s"), [pixels], joined=False)
     figure.supxlabel(canvas.say(message("store, kB per image")), fontsize="medium")
-    for panel, axes, _ in places:
+    for panel, axes in panels:
         shown = []
         for cell in panel.rows.values():
             space, speed = scene.mean(cell, "bytes_per_image"), scene.mean(cell, "images_per_s")

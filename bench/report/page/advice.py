@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from bench.records import Record
 from bench.render.language import Number, Text, joined, message
 from bench.render.table import Value
 from bench.report.breakeven import epochs_until, preparation
@@ -21,14 +20,12 @@ from bench.stats.intervals import MIN_RUNS, Interval
 NOBODY = message("None can be named")
 
 
-@dataclasses.dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """A recommendation for one dataset with one model, cache state and the like.
 
     Attributes:
         about: dataset, model, cache state, and the settings that vary beside them.
         pick: the loader to take, or that there is none.
-        sentences: two.
         basis: how many rounds and comparisons it rests on, and what could not be compared.
         is_decided: whether a loader is named because something was found faster or slower than the baseline.
         runs: ids of all runs behind it.
@@ -83,64 +80,65 @@ def _advice(
     if not means:
         sentences = message("No loader gave a result."), message("The table says why for each of them.")
     elif samples := part.digests.listed(cells, lambda cell: cell.label):
-        differ = message(
-            "No loader is recommended: they did not train on the same samples, so that their times do not compare."
-        )
+        differ = message("No loader is recommended: they trained on different samples, so their times do not compare.")
         sentences = differ, message("Samples by their sha256: {samples}.", samples=samples)
     elif base is None or not tested:
         few = message(
-            "No loader is recommended: that takes {needed} rounds or more with the baseline {name}, and there were "
-            "{rounds} at most.",
+            "No loader is recommended: that takes {needed} rounds with {baseline}, and there were {rounds} at most.",
             needed=MIN_RUNS,
-            name=name,
+            baseline=name,
             rounds=rounds,
         )
         cost = _cost(by_mean[0], metric, means)
         sentences = few, message("The shortest mean, which may be chance: {cost}.", cost=cost)
     elif faster:
-        pick = faster[0].label
+        best, pick = faster[0], faster[0].label
         shortest = message(
             "On this machine: {best}, since {cost}, {ratio}, the shortest mean of those found faster: {faster}.",
             best=pick,
-            cost=_cost(faster[0], metric, means),
-            ratio=_ratio(tested[faster[0]].ratio, name),
+            cost=_cost(best, metric, means),
             faster=_labels(faster),
+            ratio=_ratio(tested[best].ratio, name),
         )
-        sentences = shortest, _pays(preparation(part.done(faster[0])), means[base].mean - means[faster[0]].mean)
+        sentences = shortest, _pays(preparation(part.done(best)), means[base].mean - means[best].mean)
     else:
         pick = name
-        limit = _limit(comparison for comparison in tested.values() if comparison.verdict != "slower")
         none = message(
             "On this machine: {best}, since {cost}, and no loader was found faster{limit}.",
             best=pick,
             cost=_cost(base, metric, means),
-            limit=limit,
+            limit=_limit(tested.values()),
         )
         sentences = none, message("Nothing shows that converting the images would pay.")
     is_decided = pick != NOBODY and any(c.verdict in ("faster", "slower") for c in tested.values())
     done = [record for cell in cells if cell in means for record in part.done(cell)]
-    basis = _basis(done, [cell for cell in cells if cell not in means])
-    if tested:
-        holm = message(
-            "{rounds} rounds; {count} loaders compared with {baseline} and not with one another, Holm-corrected.",
-            rounds=rounds,
-            count=len(tested),
-            baseline=name,
-        )
-        untested = [cell for cell in by_mean if cell not in tested and cell != base]
-        few = message("Too few runs to compare: {list}.", list=_labels(untested))
-        basis = [holm, *([few] if untested else []), *basis]
-    return Advice(about, pick, sentences, joined(basis), is_decided, [record.run_id for record in done])
+    holm = message(
+        "{rounds} rounds; {count} loaders compared with {baseline} and not with one another, Holm-corrected.",
+        rounds=rounds,
+        count=len(tested),
+        baseline=name,
+    )
+    untested = _labels(cell for cell in by_mean if cell not in tested and cell != base) if tested else ""
+    lost = _labels(cell for cell in cells if cell not in means)
+    unverified = sum(map(is_unverified, done))
+    unshown = message(
+        "In {count} of {total} runs nothing shows the state of the cache.", count=unverified, total=len(done)
+    )
+    basis = [holm] if tested else []
+    basis += [message("Too few runs to compare: {list}.", list=untested)] if untested else []
+    basis += [message("No result: {list}.", list=lost)] if lost else []
+    basis += [unshown] if unverified else []
+    runs = [record.run_id for record in done]
+    return Advice(about, pick, sentences, joined(basis), is_decided, runs)
 
 
 def _cost(cell: Cell, metric: str, means: Mapping[Cell, Interval]) -> Text:
     """Seconds to three significant digits, with their interval."""
-    mean = means[cell]
-    digits = _digits(mean.mean)
-    value = Value(mean.mean, mean.low, mean.high)
+    mean, digits = means[cell], _digits(means[cell].mean)
+    half = Value(mean.mean, mean.low, mean.high).half_width
     spread: Text = ""
-    if value.half_width is not None:
-        spread = joined((" ± ", Number(value.half_width, digits)), "")
+    if half is not None:
+        spread = joined((" ± ", Number(half, digits)), "")
     elif mean.low is not None and mean.high is not None:
         limits = message("{low} to {high}", low=Number(mean.low, digits), high=Number(mean.high, digits))
         spread = joined((" [", limits, "]"), "")
@@ -151,25 +149,17 @@ def _cost(cell: Cell, metric: str, means: Mapping[Cell, Interval]) -> Text:
 
 
 def _ratio(ratio: Ratio, baseline: str) -> Text:
-    middle, low, high = (
-        Number(side, ",.3f") if side is not None and math.isfinite(side) else "∞"
-        for side in (ratio.ratio, ratio.low, ratio.high)
-    )
-    return message(
-        "{ratio} times {baseline}'s (95% interval {low} to {high})",
-        ratio=middle,
-        baseline=baseline,
-        low=low,
-        high=high,
-    )
+    sides = {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
+    shown = {k: Number(v, ",.3f") if v is not None and math.isfinite(v) else "∞" for k, v in sides.items()}
+    return message("{ratio} times {baseline}'s (95% interval {low} to {high})", baseline=baseline, **shown)
 
 
 def _limit(comparisons: Iterable[Comparison]) -> Text:
-    """The smallest difference that would most likely have been found in each of these."""
-    detectable = max((c.detectable for c in comparisons if c.detectable is not None), default=math.inf)
-    if math.isinf(detectable):
+    """The smallest difference that would most likely have been found in each of those where none was."""
+    unseen = [c.detectable for c in comparisons if c.verdict != "slower" and c.detectable is not None]
+    if not unseen or math.isinf(max(unseen)):
         return ""
-    percent = Number(100 * detectable, ",.1f")
+    percent = Number(100 * max(unseen), ",.1f")
     return message(", where a difference of {percent}% would most likely have been found", percent=percent)
 
 
@@ -178,22 +168,9 @@ def _pays(prepare: Interval | None, saved_s: float) -> Text:
     epochs = None if prepare is None else epochs_until(prepare.mean, saved_s)
     if prepare is None or epochs is None:
         return message("From how many epochs on converting pays is not known.")
-    return message(
-        "Converting the images takes {time} and has paid after {epochs} epochs.",
-        time=joined((Number(prepare.mean, _digits(prepare.mean)), "s"), "\N{NO-BREAK SPACE}"),
-        epochs=Number(epochs, ",.1f"),
-    )
-
-
-def _basis(done: Sequence[Record], lost: Sequence[Cell]) -> list[Text]:
-    """What stands against the runs."""
-    unverified = message(
-        "In {count} of {total} runs nothing shows the state of the cache.",
-        count=sum(map(is_unverified, done)),
-        total=len(done),
-    )
-    no_result = message("No result: {list}.", list=_labels(lost))
-    return [*([no_result] if lost else []), *([unverified] if any(map(is_unverified, done)) else [])]
+    time = joined((Number(prepare.mean, _digits(prepare.mean)), "s"), "\N{NO-BREAK SPACE}")
+    paid = Number(epochs, ",.1f")
+    return message("Converting the images takes {time} and has paid after {epochs} epochs.", time=time, epochs=paid)
 
 
 def _labels(cells: Iterable[Cell]) -> str:

@@ -15,17 +15,7 @@ LONG = 24
 
 
 class GridCell(NamedTuple):
-    """One cell.
-
-    Attributes:
-        text: the number or text.
-        spread: its interval, shown more softly.
-        mark: a sign that the notes explain.
-        href: the HTML id that it leads to.
-        value: the raw number, for sorting.
-        style: CSS classes.
-        is_header: whether it names its row.
-    """
+    """A number or text with its interval and mark, where it leads, and the raw number, by which a reader sorts."""
 
     text: str
     spread: str

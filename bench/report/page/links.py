@@ -17,16 +17,7 @@ from bench.report.groups import Group
 
 
 class Embedded(NamedTuple):
-    """A record on the page.
-
-    Attributes:
-        anchor: its HTML id: the run's id, or, where that is no fit name or is taken, one made from it.
-        run_id: as the record says.
-        label: loader with options, dataset and cache; the same for repetitions.
-        started: day and minute.
-        status: "ok", or what went wrong.
-        json: the whole record.
-    """
+    """A record on the page: its HTML id, and what is shown of it; repetitions of a run share their label."""
 
     anchor: str
     run_id: str
@@ -36,24 +27,17 @@ class Embedded(NamedTuple):
     json: str
 
 
-class RunSet(NamedTuple):
-    """Records behind at least one number: an HTML id, and the records by label."""
-
-    anchor: str
-    parts: list[tuple[Text, list[Embedded]]]
-
-
 class Links:
     """Gives every record an anchor, and every set of records that a number comes from another.
 
     Attributes:
         records: all records, in the order of groups, cells and rounds; superseded ones last.
-        sets: those that were asked for by `target` so far.
+        sets: those that were asked for by `target` so far, by the ids of their records: an HTML id, and them by label.
     """
 
     def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
         self.records: list[Embedded] = []
-        self.sets: dict[tuple[str, ...], RunSet] = {}
+        self.sets: dict[tuple[str, ...], tuple[str, dict[Text, list[Embedded]]]] = {}
         self._by_run: dict[tuple[int, str], list[Embedded]] = {}
         self._taken: set[str] = set()
         for group in made:
@@ -83,8 +67,8 @@ class Links:
             parts: dict[Text, list[Embedded]] = {}
             for record in records:
                 parts.setdefault(record.label, []).append(record)
-            self.sets[key] = RunSet(f"runs-{len(self.sets) + 1}", list(parts.items()))
-        return self.sets[key].anchor
+            self.sets[key] = f"runs-{len(self.sets) + 1}", parts
+        return self.sets[key][0]
 
     def _embed(self, record: Record, label: Text) -> Embedded:
         status = record.status if record.status == "ok" else f"{record.status}: {record.error or ''}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.records import Record
-from bench.render.language import Message, Number, Text, joined, message
+from bench.render.language import Joined, Message, Number, Text, joined, message
 from bench.report.groups import Group
 from bench.report.page.links import minute
 
@@ -39,7 +39,7 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
 def _listed(*values: Any) -> Text:
     """What there is of these, with commas."""
     known = (value for value in values if value not in (None, ""))
-    return joined((value if isinstance(value, Message) else str(value) for value in known), ", ")
+    return joined((value if isinstance(value, Message | Joined) else str(value) for value in known), ", ")
 
 
 def _distinct(texts: Iterable[Text]) -> Text:
@@ -74,10 +74,8 @@ def _gpu(gpu: Mapping[str, Any]) -> Text:
 
 
 def _virtual(machine: Mapping[str, Any]) -> Text:
-    virtual = machine.get("virtual")
-    if not isinstance(virtual, bool):
-        return ""
-    return message("virtual machine") if virtual else message("no virtual machine")
+    known: dict[Any, Text] = {True: message("virtual machine"), False: message("no virtual machine")}
+    return known.get(machine.get("virtual"), "")
 
 
 def _dataset(record: Record) -> Text:
@@ -85,17 +83,15 @@ def _dataset(record: Record) -> Text:
     if dataset is None:
         return ""
     kind = message("official files") if dataset.official else message("not the official files")
-    shape: Text = message("many sizes")
-    if dataset.shape is not None:
-        shape = " x ".join(str(extent) for extent in dataset.shape)
+    kind = message("synthetic twin") if dataset.synthetic else kind
+    shape = message("many sizes") if dataset.shape is None else " x ".join(map(str, dataset.shape))
+    counts = {name: Number(getattr(dataset, name), ",d") for name in ("train", "test", "classes")}
     return message(
         "{name} ({kind}): {train} training and {test} test images of {shape}, {classes} classes",
         name=dataset.name,
-        kind=message("synthetic twin") if dataset.synthetic else kind,
-        train=Number(dataset.train, ",d"),
-        test=Number(dataset.test, ",d"),
+        kind=kind,
         shape=shape,
-        classes=Number(dataset.classes, ",d"),
+        **counts,
     )
 
 
@@ -121,15 +117,13 @@ def _runs(records: Sequence[Record]) -> Text:
 
 def _cache(records: Sequence[Record]) -> Text:
     """How many runs wished a state of the page cache, and how many of them could show it."""
-    states: list[tuple[str, str]] = [
-        (record.cache.wanted, record.cache.state) for record in records if record.cache is not None
-    ]
-    shown = Counter(wanted for wanted, state in states if wanted == state)
-    told = (
-        message("{state}: shown for {shown} of {wished} runs", state=wanted, shown=shown[wanted], wished=count)
-        for wanted, count in Counter(wanted for wanted, _ in states).items()
+    wished = Counter(str(record.cache.wanted) for record in records if record.cache)
+    shown = Counter(str(r.cache.wanted) for r in records if r.cache and r.cache.state == r.cache.wanted)
+    texts = (
+        message("{state}: shown for {shown} of {wished} runs", state=state, shown=shown[state], wished=count)
+        for state, count in wished.items()
     )
-    return joined(told, "; ")
+    return joined(texts, "; ")
 
 
 def _load(records: Iterable[Record]) -> Text:
