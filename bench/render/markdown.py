@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from bench.render import maths
 from bench.render.language import say
 from bench.render.show import cell
-from bench.render.table import Language, Table
+from bench.render.table import Column, Language, Table, Value
 from bench.render.text import plain
 
 
@@ -72,9 +73,9 @@ def _grid(table: Table) -> Iterator[str]:
     """The table itself, its columns aligned for those who read the source."""
     columns = table.shown
     lines = [[plain(column.title) for column in columns]]
-    lines += [[plain(cell(row[c.key], c, table.language)) for c in columns] for row in table.rows]
+    lines += [[_cell(row[c.key], c, table.language) for c in columns] for row in table.rows]
     widths = [max(3, *(len(line[place]) for line in lines)) for place in range(len(columns))]
-    text = [column.kind == "text" for column in columns]
+    text = [column.kind != "number" for column in columns]
 
     def written(line: Sequence[str]) -> str:
         padded = (c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, text, strict=True))
@@ -84,6 +85,12 @@ def _grid(table: Table) -> Iterator[str]:
     rules = (f":{'-' * (w - 1)}" if left else f"{'-' * (w - 1)}:" for w, left in zip(widths, text, strict=True))
     yield f"| {' | '.join(rules)} |"
     yield from map(written, lines[1:])
+
+
+def _cell(value: Value, column: Column, language: Language) -> str:
+    if column.kind == "maths":
+        return maths.markdown(value.text) if value.text else ""
+    return plain(cell(value, column, language))
 
 
 def _definitions(table: Table) -> list[str]:

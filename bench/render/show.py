@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.render.language import number
 from bench.render.table import Column, Language, Value
 
@@ -14,8 +16,12 @@ def cell(value: Value, column: Column, language: Language) -> str:
 
 
 def rounded(raw: float, column: Column, language: Language) -> str:
-    """A number in the column's unit and format; never "-0.0"."""
+    """A number in the column's unit and format; never "-0.0", and "0" where the format has an exponent."""
     scaled = raw * column.scale
+    if math.isinf(scaled):
+        return "∞"
+    if scaled == 0 and column.format.endswith("e"):
+        return "0"
     shown = number(scaled, column.format, language)
     return number(0.0, column.format, language) if scaled < 0 and not any(c in "123456789" for c in shown) else shown
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from bench.render.language import Language as Language
 from bench.stats.intervals import half_width
 
-Kind: TypeAlias = Literal["text", "number"]
+Kind: TypeAlias = Literal["text", "number", "maths"]
 Spread: TypeAlias = Literal["", "half", "limits"]
 
 
@@ -54,13 +54,15 @@ class Column:
         heading: what stands above it, in the table's language, without the unit.
         unit: of the numbers as stored in `Value.number` times `scale`: "s", "%", "MB"; "" for none.
         definition: one line, in the table's language; "" for what explains itself.
-        kind: whether it holds numbers or text.
+        kind: whether it holds numbers, text, or formulas: text in LaTeX's math mode.
         format: Python's format of a number as shown: ",.3f".
         scale: what the raw number is multiplied by to be shown in `unit`.
         spread: how the interval is shown: "half" as ± half its width where it is symmetric, else and by "limits" as
             [low, high], by "" not at all.
         better: which direction is good, for a reader's eye or a sort; None where neither is.
         optional: left out where every cell is empty or 0, as worker processes where there are none.
+        hidden: in the CSV alone.
+        share: percent of the line's width that a text is wrapped to in LaTeX; 0 for the width that it takes.
     """
 
     key: str
@@ -73,6 +75,8 @@ class Column:
     spread: Spread = ""
     better: Literal["lower", "higher"] | None = None
     optional: bool = False
+    hidden: bool = False
+    share: int = 0
 
     @property
     def title(self) -> str:
@@ -82,7 +86,7 @@ class Column:
     @property
     def decimals(self) -> int:
         """Digits behind the point."""
-        return int(self.format.rpartition(".")[2].rstrip("f"))
+        return int(self.format.rpartition(".")[2].rstrip("ef"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +139,9 @@ class Table:
 
     @property
     def shown(self) -> list[Column]:
-        """The columns that hold anything; of the optional ones, those that hold more than zeros."""
-        return [column for column in self.columns if any(_holds(row[column.key], column) for row in self.rows)]
+        """The columns that hold anything and are not hidden; of the optional ones, those that hold more than zeros."""
+        columns = (column for column in self.columns if not column.hidden)
+        return [column for column in columns if any(_holds(row[column.key], column) for row in self.rows)]
 
     @property
     def definitions(self) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from bench.render.show import cell
 from bench.render.table import Table
 from bench.render.text import printable
 
-KINDS = ("main", "rates", "compare")
+KINDS = ("main", "rates", "compare", "gradients")
 
 
 def tables_of(made: Iterable[Table]) -> Iterator[tuple[RichTable, list[str]]]:

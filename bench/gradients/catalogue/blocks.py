@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.gradients import blocks
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients
+from bench.gradients.entry import Array, Case, Entry
 
 
 def _power_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -29,10 +29,6 @@ def _power_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield case("large", 1e3 * away, -3, extreme=True)
 
 
-def _power_gradient(inputs: Arrays, g: Array) -> Gradients:
-    return {"x": blocks.power_gradient(inputs["x"], int(inputs["p"]), g)}
-
-
 def _dot_cases(rng: np.random.Generator) -> Iterator[Case]:
     for name, a, b in (
         ("1 x 1", (1, 1), (1, 1)),
@@ -46,11 +42,6 @@ def _dot_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case(
         "large", {"A": 1e3 * rng.standard_normal((3, 4)), "B": 1e3 * rng.standard_normal((4, 2))}, kind="extreme"
     )
-
-
-def _dot_gradient(inputs: Arrays, g: Array) -> Gradients:
-    da, db = blocks.dot_gradient(inputs["A"], inputs["B"], g)
-    return {"A": da, "B": db}
 
 
 def _torch_dot(t: dict[str, Tensor]) -> Tensor:
@@ -91,16 +82,6 @@ def _pairs(rng: np.random.Generator, x: str, y: str) -> Iterator[Case]:
     yield Case("large", {x: 1e3 * rng.standard_normal(4), y: 1e3 * rng.standard_normal(4)}, kind="extreme")
 
 
-def _translation_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    tx, ty = blocks.translation_gradient(g)
-    return {"tx": tx, "ty": ty}
-
-
-def _scale_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    sx, sy = blocks.scale_gradient(g)
-    return {"sx": sx, "sy": sy}
-
-
 def _plane_cases(rng: np.random.Generator) -> Iterator[Case]:
     for name, n in (("batch of 1", 1), ("square", 2), ("odd", 7)):
         yield Case(name, {"points": rng.standard_normal((n, 2))})
@@ -113,14 +94,6 @@ def _homogeneous_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("near infinity", {"points": far}, kind="extreme")
 
 
-def _to_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    return {"points": blocks.to_homogeneous_gradient(g)}
-
-
-def _from_gradient(inputs: Arrays, g: Array) -> Gradients:
-    return {"points": blocks.from_homogeneous_gradient(inputs["points"], g)}
-
-
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="power",
@@ -129,7 +102,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"x^p,\quad p \text{ an integer}",
         corrected_latex=r"\frac{\partial L}{\partial x} = p\,x^{p-1}\,g",
         forward=lambda i: blocks.power(i["x"], int(i["p"])),
-        corrected=_power_gradient,
+        corrected=lambda i, g: {"x": blocks.power_gradient(i["x"], int(i["p"]), g)},
         torch=lambda t: torch.pow(t["x"], t["p"]),
         wrt=("x",),
         cases=_power_cases,
@@ -142,7 +115,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"AB",
         corrected_latex=r"\frac{\partial L}{\partial A} = g B^{T},\quad \frac{\partial L}{\partial B} = A^{T} g",
         forward=lambda i: blocks.dot(i["A"], i["B"]),
-        corrected=_dot_gradient,
+        corrected=lambda i, g: dict(zip("AB", blocks.dot_gradient(i["A"], i["B"], g), strict=True)),
         torch=_torch_dot,
         wrt=("A", "B"),
         cases=_dot_cases,
@@ -170,7 +143,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"T(t_x, t_y) = \begin{pmatrix} 1 & 0 & t_x \\ 0 & 1 & t_y \\ 0 & 0 & 1 \end{pmatrix}",
         corrected_latex=r"\frac{\partial L}{\partial t_x} = g_{13},\quad \frac{\partial L}{\partial t_y} = g_{23}",
         forward=lambda i: blocks.translation(i["tx"], i["ty"]),
-        corrected=_translation_gradient,
+        corrected=lambda _, g: dict(zip(("tx", "ty"), blocks.translation_gradient(g), strict=True)),
         torch=_torch_translation,
         wrt=("tx", "ty"),
         cases=lambda rng: _pairs(rng, "tx", "ty"),
@@ -183,7 +156,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"S(s_x, s_y) = \begin{pmatrix} s_x & 0 & 0 \\ 0 & s_y & 0 \\ 0 & 0 & 1 \end{pmatrix}",
         corrected_latex=r"\frac{\partial L}{\partial s_x} = g_{11},\quad \frac{\partial L}{\partial s_y} = g_{22}",
         forward=lambda i: blocks.scale(i["sx"], i["sy"]),
-        corrected=_scale_gradient,
+        corrected=lambda _, g: dict(zip(("sx", "sy"), blocks.scale_gradient(g), strict=True)),
         torch=_torch_scale,
         wrt=("sx", "sy"),
         cases=lambda rng: _pairs(rng, "sx", "sy"),
@@ -196,7 +169,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"(x, y) \mapsto (x, y, 1)",
         corrected_latex=r"\frac{\partial L}{\partial (x, y)} = (g_1, g_2)",
         forward=lambda i: blocks.to_homogeneous(i["points"]),
-        corrected=_to_gradient,
+        corrected=lambda _, g: {"points": blocks.to_homogeneous_gradient(g)},
         torch=lambda t: torch.nn.functional.pad(t["points"], (0, 1), value=1.0),
         wrt=("points",),
         cases=_plane_cases,
@@ -210,7 +183,7 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial (x, y, w)} = \left(\frac{g_1}{w}, \frac{g_2}{w},"
         r" -\frac{g_1 x + g_2 y}{w^2}\right)",
         forward=lambda i: blocks.from_homogeneous(i["points"]),
-        corrected=_from_gradient,
+        corrected=lambda i, g: {"points": blocks.from_homogeneous_gradient(i["points"], g)},
         torch=lambda t: t["points"][:, :2] / t["points"][:, 2:],
         wrt=("points",),
         cases=_homogeneous_cases,

@@ -17,9 +17,6 @@ class Sigmoid(Layer):
 
     _y: Array
 
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
         self._y = logistic(x)
         return self._y
@@ -34,9 +31,6 @@ class Tanh(Layer):
 
     _y: Array
 
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
         self._y = np.tanh(x)
         return self._y
@@ -50,9 +44,6 @@ class ReLU(Layer):
     """``max(0, x)``, any shape; derivative 1 for ``x > 0``, else 0. At 0, where there is none, 0 as in PyTorch."""
 
     _x: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x
@@ -77,9 +68,6 @@ class LeakyReLU(Layer):
 
     def __init__(self, slope: ArrayLike) -> None:
         self.slope = number("the slope of LeakyReLU", slope)
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.gradients.entry import Entry
+from bench.gradients.entry import Entry, Trainable
 from bench.gradients.models import (
     convnet,
     house,
@@ -13,7 +13,6 @@ from bench.gradients.models import (
     robot_arm,
     variable_oop,
 )
-from bench.gradients.trainable import Trainable
 
 ENTRIES: tuple[Entry, ...] = (
     *house.ENTRIES,

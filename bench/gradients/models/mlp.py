@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.models import data
 from bench.gradients.models import mlp_chain as chain
 from bench.gradients.models.scaling import normalise, ranges_of
-from bench.gradients.trainable import Trainable
 
 PARAMETERS = ("W1", "b1", "W2", "b2")
 

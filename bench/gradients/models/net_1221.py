@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.models.net_1221_matrix import as_matrices, matrix_gradient, matrix_loss
 from bench.gradients.models.net_1221_partials import (
     PARAMETERS,
@@ -20,7 +20,6 @@ from bench.gradients.models.net_1221_partials import (
     trace,
     values,
 )
-from bench.gradients.trainable import Trainable
 
 __all__ = ["ENTRIES", "SAMPLE", "TRAINABLES", "trace"]
 

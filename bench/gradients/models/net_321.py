@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers.activations import logistic
-from bench.gradients.trainable import Trainable
 
 PARAMETERS = ("w11", "w21", "w31", "w12", "w22", "w32", "b1", "b2", "v1", "v2", "c")
 """Arrays of no dimensions."""

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
-from bench.gradients.trainable import Trainable
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 
 START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 """The angles that the arm of the claims starts with: bent, so that no two of its joints move alike."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,7 +113,8 @@ def _row_style(row: Row, columns: Sequence[Column]) -> str:
 def _cell(value: Value, column: Column, table: Table, links: Links, style: str, is_header: bool) -> GridCell:
     text, spread = _text(value, column, table.language)
     href = links.target(table.environment, value.runs) if text else None
-    return GridCell(text, spread, value.mark, href, value.number, style, is_header)
+    number = value.number if value.number is None or math.isfinite(value.number) else None  # no number in JavaScript
+    return GridCell(text, spread, value.mark, href, number, style, is_header)
 
 
 def _text(value: Value, column: Column, language: Language) -> tuple[str, str]:
