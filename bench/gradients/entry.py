@@ -92,14 +92,14 @@ class Entry:
 
     id: str
     title: str
-    group: Literal["building block", "layer", "loss", "update", "model"]
     formula: str
     corrected_latex: str
     forward: Callable[[Arrays], Array]
     corrected: Gradient
     torch: Callable[[dict[str, torch.Tensor]], torch.Tensor]
-    wrt: tuple[str, ...]
     cases: Callable[[np.random.Generator], Iterable[Case]]
+    wrt: tuple[str, ...] = ("x",)
+    group: Literal["building block", "layer", "loss", "update", "model"] = "building block"
     targets: tuple[Callable[..., Any], ...] = ()
     written: tuple[Written, ...] = ()
     kink: str = ""

@@ -53,6 +53,7 @@ def of_loss(build: Callable[..., Loss], *arguments: str) -> dict[str, Any]:
         "forward": lambda inputs: made(inputs).forward(inputs["prediction"], inputs["target"]),
         "corrected": gradient,
         "wrt": ("prediction",),
+        "group": "loss",
         "targets": (build._backward,),  # type: ignore[attr-defined]
     }
 
@@ -71,7 +72,7 @@ def of_network(
         _in_two_parts(network, measure.backward() * g)
         return {name: network.parameters()[name].grad for name in parameters}
 
-    return {"forward": forward, "corrected": gradient, "wrt": parameters}
+    return {"forward": forward, "corrected": gradient, "wrt": parameters, "group": "model"}
 
 
 def _in_two_parts(layer: Layer, g: Array) -> Array:

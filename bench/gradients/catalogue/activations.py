@@ -59,11 +59,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="sigmoid",
         title="sigmoid",
-        group="building block",
         formula=r"\sigma(x) = \frac{1}{1 + e^{-x}}",
         corrected_latex=r"\sigma'(x) = \sigma(x)\,(1 - \sigma(x))",
         torch=lambda t: torch.sigmoid(t["x"]),
-        wrt=("x",),
         cases=_smooth_cases,
         written=(
             Written("derivation", r"\sigma'(x) = \sigma(x)\,(1 - \sigma(x))", _times(_sigmoid_derivation)),
@@ -80,11 +78,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="tanh",
         title="hyperbolic tangent",
-        group="building block",
         formula=r"\tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}",
         corrected_latex=r"\tanh'(x) = 1 - \tanh^2 x",
         torch=lambda t: torch.tanh(t["x"]),
-        wrt=("x",),
         cases=_smooth_cases,
         written=(
             Written(
@@ -100,11 +96,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="relu",
         title="rectifier",
-        group="building block",
         formula=r"\operatorname{relu}(x) = \max(0, x)",
         corrected_latex=r"\operatorname{relu}'(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}",
         torch=lambda t: torch.relu(t["x"]),
-        wrt=("x",),
         cases=_relu_cases,
         written=(
             Written(
@@ -126,11 +120,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="leaky-relu",
         title="leaky rectifier",
-        group="building block",
         formula=r"\operatorname{leaky}(x) = \begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}",
         corrected_latex=r"\operatorname{leaky}'(x) = \begin{cases} 1 & x > 0 \\ \alpha & x \le 0 \end{cases}",
         torch=lambda t: torch.nn.functional.leaky_relu(t["x"], t["slope"].item()),
-        wrt=("x",),
         cases=_leaky_relu_cases,
         written=(
             Written(
@@ -145,12 +137,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="softmax",
         title="softmax over the last axis",
-        group="building block",
         formula=r"y_i = \frac{e^{x_i}}{\sum_j e^{x_j}}",
         corrected_latex=r"\frac{\partial y_j}{\partial x_i} = y_j (\delta_{ij} - y_i),\quad"
         r" \frac{\partial L}{\partial x_i} = y_i \Bigl(g_i - \sum_j g_j y_j\Bigr)",
         torch=lambda t: torch.softmax(t["x"], dim=-1),
-        wrt=("x",),
         cases=_softmax_cases,
         **of_layer(Softmax),
     ),

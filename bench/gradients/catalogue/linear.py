@@ -38,7 +38,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="linear",
         title="linear model",
-        group="building block",
         formula=r"y = Wx + b",
         corrected_latex=r"\frac{\partial L}{\partial W} = \sum_n g_n x_n^{T},\quad"
         r" \frac{\partial L}{\partial x_n} = W^{T} g_n,\quad \frac{\partial L}{\partial b} = \sum_n g_n",
@@ -60,7 +59,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="cubic",
         title="cubic model",
-        group="building block",
         formula=r"y = W x^3 + b",
         corrected_latex=r"\frac{\partial L}{\partial W} = \sum_n g_n (x_n^3)^{T},\quad"
         r" \frac{\partial L}{\partial x_n} = 3 x_n^2 \odot W^{T} g_n,\quad"
@@ -122,7 +120,6 @@ def _composite(
     return Entry(
         id=f"composite-{name}",
         title=f"{name} of a linear model",
-        group="building block",
         formula=rf"f(g(W)),\quad f = {latex},\quad g(W) = Wx + b",
         corrected_latex=r"\delta_n = g_n \odot f'(W x_n + b),\quad \frac{\partial L}{\partial W} ="
         r" \sum_n \delta_n x_n^{T},\quad \frac{\partial L}{\partial x_n} = W^{T} \delta_n,\quad"

@@ -101,7 +101,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="mse",
         title="mean squared error",
-        group="loss",
         formula=r"\frac{1}{N} \sum_{i=1}^{N} (\hat{y}_i - y_i)^2",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{2}{N} (\hat{y}_i - y_i)",
         torch=lambda t: functional.mse_loss(t["prediction"], t["target"]),
@@ -126,7 +125,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="halved-squared-error",
         title="squared error, halved",
-        group="loss",
         formula=r"\frac{1}{2} \sum_i (y_i - \hat{y}_i)^2",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \hat{y}_i - y_i",
         torch=lambda t: functional.mse_loss(t["prediction"], t["target"], reduction="sum") / 2,
@@ -143,7 +141,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="mae",
         title="mean absolute error",
-        group="loss",
         formula=r"\frac{1}{N} \sum_{i=1}^{N} |\hat{y}_i - y_i|",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{1}{N} \operatorname{sgn}(\hat{y}_i - y_i)",
         torch=lambda t: functional.l1_loss(t["prediction"], t["target"]),
@@ -172,8 +169,8 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         id="absolute-error-sum",
-        title="sum of absolute errors, the second source's",
         group="loss",
+        title="sum of absolute errors, the second source's",
         formula=r"\sum_i |y_i - \hat{y}_i|",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \operatorname{sgn}(\hat{y}_i - y_i)",
         forward=lambda i: np.asarray(np.abs(i["target"] - i["prediction"]).sum()),
@@ -194,7 +191,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="huber",
         title="Huber loss",
-        group="loss",
         formula=r"\sum_i \begin{cases} \frac{1}{2} (y_i - \hat{y}_i)^2 & |y_i - \hat{y}_i| \le \delta \\"
         r" \delta |y_i - \hat{y}_i| - \frac{1}{2} \delta^2 & \text{else} \end{cases}",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \max(-\delta, \min(\delta, \hat{y}_i - y_i))",
@@ -216,7 +212,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="binary-cross-entropy",
         title="binary cross-entropy of probabilities",
-        group="loss",
         formula=r"-\sum_i \left[ y_i \ln \hat{y}_i + (1 - y_i) \ln (1 - \hat{y}_i) \right]",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{\hat{y}_i - y_i}{\hat{y}_i (1 - \hat{y}_i)}",
         torch=lambda t: functional.binary_cross_entropy(t["prediction"], t["target"], reduction="sum"),
@@ -236,7 +231,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="binary-cross-entropy-logits",
         title="binary cross-entropy of logits",
-        group="loss",
         formula=r"\sum_i \left[ \ln(1 + e^{z_i}) - y_i z_i \right]",
         corrected_latex=r"\frac{\partial L}{\partial z_i} = \sigma(z_i) - y_i",
         torch=lambda t: functional.binary_cross_entropy_with_logits(t["prediction"], t["target"], reduction="sum"),
@@ -246,7 +240,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="categorical-cross-entropy",
         title="categorical cross-entropy with softmax",
-        group="loss",
         formula=r"-\frac{1}{N} \sum_{n=1}^{N} \ln \operatorname{softmax}(z_n)_{y_n}",
         corrected_latex=r"\frac{\partial L}{\partial z_{nk}} = \frac{1}{N}"
         r" \left( \operatorname{softmax}(z_n)_k - [k = y_n] \right)",

@@ -127,7 +127,6 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"y_{nchw} = \max_{ij} x_{nc(sh+i)(sw+j)}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \sum_{hw:\; (k,l) = \arg\max} g_{nchw}",
         torch=lambda t: torch.nn.functional.max_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
-        wrt=("x",),
         cases=_max_pool_cases,
         **of_layer(MaxPool2d, "kernel", "stride"),
         kink="where the largest values of a window tie: both give all to the first in reading order",
@@ -140,7 +139,6 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \frac{1}{k_h k_w}"
         r" \sum_{hw:\; (k,l) \in \text{window}} g_{nchw}",
         torch=lambda t: torch.nn.functional.avg_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
-        wrt=("x",),
         cases=_avg_pool_cases,
         **of_layer(AvgPool2d, "kernel", "stride"),
     ),
@@ -164,7 +162,6 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"y_{n,\,(cH + h)W + w} = x_{nchw}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nchw}} = g_{n,\,(cH + h)W + w}",
         torch=lambda t: torch.flatten(t["x"], 1),
-        wrt=("x",),
         cases=_flatten_cases,
         **of_layer(Flatten),
     ),

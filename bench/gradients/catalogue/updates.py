@@ -69,10 +69,6 @@ def _momentum_gradient(inputs: Arrays, g: Array) -> Gradients:
     return {"W": g, "dW": np.multiply.outer(shares, -inputs["rate"] * g)}
 
 
-def _rule_gradient(inputs: Arrays, g: Array) -> Gradients:
-    return {"W": g, "dW": np.stack([-inputs["rate"] * g for _ in inputs["dW"]])}
-
-
 def _rule(inputs: Arrays) -> Array:
     w = inputs["W"]
     for gradient in inputs["dW"]:
@@ -149,7 +145,7 @@ ENTRIES: tuple[Entry, ...] = (
         torch=_torch_steps,
         wrt=("W", "dW"),
         cases=lambda rng: _step_cases(rng, (0.0,) * 6),
-        written=(Written("rule", r"w' = w - \alpha \frac{\partial L}{\partial w}", _rule_gradient, forward=_rule),),
+        written=(Written("rule", r"w' = w - \alpha \frac{\partial L}{\partial w}", _plain_gradient, forward=_rule),),
         targets=(_plain_gradient,),
     ),
     Entry(

@@ -15,8 +15,6 @@ class _Rows(Layer):
         ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite.
     """
 
-    _x: Array
-
     @final
     def __init__(self, W: Array, b: Array) -> None:  # noqa: N803 - the name in the formulas
         name = type(self).__name__
@@ -75,8 +73,6 @@ class Cubic(_Rows):
 @final
 class Flatten(Layer):
     """``[N, …]`` to ``[N, features]``, the last dimension running fastest; the gradient takes the way back."""
-
-    _shape: tuple[int, ...]
 
     def _check(self, x: Array) -> None:
         if x.ndim < 2:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bench.gradients.layers.layer import Layer
 from bench.gradients.layers.variable import Array, Variable, checked, number
@@ -35,10 +35,6 @@ class Conv2d(Layer):
         ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite; a stride below 1; a
             negative padding.
     """
-
-    _padded_shape: tuple[int, ...]
-    _windows: Array
-    _inside: tuple[slice, ...]
 
     def __init__(self, W: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> None:  # noqa: N803
         self.W, self.b = Variable(W, "W of Conv2d"), Variable(b, "b of Conv2d")
@@ -90,8 +86,6 @@ class _Pool(Layer):
         ValueError: a kernel or a stride below 1.
     """
 
-    _shape: tuple[int, ...]
-
     @final
     def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
         name = type(self).__name__
@@ -112,8 +106,6 @@ class MaxPool2d(_Pool):
     Of equal values the first in reading order counts as the largest, as in PyTorch. A value that is the largest of
     several windows gets the sum of their gradients.
     """
-
-    _winner: NDArray[np.intp]
 
     def _forward(self, x: Array) -> Array:
         self._shape = x.shape
@@ -165,9 +157,6 @@ class BatchNorm2d(Layer):
         ValueError: ``gamma`` and ``beta`` do not fit, are empty, not floating-point or not finite; an ``eps`` that is
             not positive.
     """
-
-    _normal: Array
-    _deviation: Array
 
     def __init__(self, gamma: Array, beta: Array, eps: ArrayLike = 1e-5) -> None:
         self.gamma, self.beta = Variable(gamma, "gamma of BatchNorm2d"), Variable(beta, "beta of BatchNorm2d")

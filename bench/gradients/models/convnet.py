@@ -118,7 +118,6 @@ _ABOUT_KINK = (
 ENTRY = Entry(
     id="convnet",
     title="small ConvNet, categorical cross-entropy",
-    group="model",
     formula=r"L=\frac{1}{N}\sum\operatorname{CCE}(z,y),\quad z=W_3\operatorname{avg}(\operatorname{relu}(W_2*"
     r"\max(\operatorname{relu}(\operatorname{BN}(W_1*x)))+b_2))+b_3",
     corrected_latex=r"\frac{\partial L}{\partial\theta}=\Bigl(\frac{\partial z}{\partial\theta}\Bigr)^\top"

@@ -94,7 +94,6 @@ def _scaled(samples: Callable[[], data.Regression]) -> dict[str, Array]:
 ENTRY = Entry(
     id="variable-oop",
     title="network of layers and Variables, 8-4-4-1, MSE",
-    group="model",
     formula=r"L=\frac{1}{N}\sum(\hat y-y)^2,\quad \hat y=W_3a_2+b_3,\ a_l=\sigma(W_la_{l-1}+b_l),\ a_0=x",
     corrected_latex=r"\delta_3=\frac{2}{N}(\hat y-y),\quad\delta_l=W_{l+1}^\top\delta_{l+1}\odot a_l\odot(1-a_l),"
     r"\quad\frac{\partial L}{\partial W_l}=\sum\delta_l a_{l-1}^\top,\quad\frac{\partial L}{\partial b_l}=\sum\delta_l",
