@@ -173,7 +173,7 @@ def _cost_rows(table: Table) -> Iterator[tuple[Text, Text]]:
 @st.composite
 def sweeps(draw: st.DrawFn) -> list[Record]:
     """Real in form, with noise of any size, outliers and runs that are missing."""
-    rounds, device = draw(st.integers(1, 6)), draw(st.sampled_from(["cpu", "cuda"]))
+    rounds, device = draw(st.integers(1, 5)), draw(st.sampled_from(["cpu", "cuda"]))
     documents = a_whole_sweep(draw(st.integers(0, 2**31)), rounds, device)
     rng, noise = np.random.default_rng(draw(st.integers(0, 2**31))), draw(st.sampled_from([0.0, 0.1, 2.0]))
     lost = draw(st.sampled_from([0.0, 0.3]))
