@@ -15,8 +15,7 @@ from bench.report.tables.assemble import CACHES, MODELS, setting_name
 from bench.report.tables.flags import UNVERIFIED, is_unverified
 from bench.stats.intervals import Interval
 
-SCALED = ("workers", "batch_size")
-"""Settings over which a figure of their own shows how a loader scales."""
+SCALED = ("workers", "batch_size")  # settings over which a figure of their own shows how a loader scales
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -100,11 +99,6 @@ class Scene:
         if panel.cache is None:
             return [panel.dataset]
         return [panel.dataset, joined((CACHES[panel.cache], UNVERIFIED * self.is_unverified(panel)), "")]
-
-    def key_of(self, panel: Panel) -> str:
-        """A panel's name for files."""
-        records = self.group.cells[next(iter(panel.rows.values()))]
-        return f"{records[0].config.dataset} {panel.cache or ''}"
 
     def values(self, cell: Cell, metric: str) -> list[float]:
         """A metric of each run of a cell that ended well, in the order of the rounds."""
