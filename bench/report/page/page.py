@@ -91,18 +91,6 @@ def html(
         figures=images,
         gradients=[grid(table, links, language) for table in audit],
         definitions=sorted(pairs, key=lambda pair: (pair[0].lower(), pair)),
-        contents=[
-            ("recommendation", message("Recommendation"), []),
-            ("subject", message("What was measured, and on what"), []),
-            ("tables", message("Tables"), [(table.key, table.title) for table in tables]),
-            ("figures", message("Figures"), [(picture.key, picture.title) for picture in pictures]),
-            ("gradients", message("Gradients"), [(table.key, table.title) for table in audit]),
-            ("definitions", message("Definitions"), []),
-            ("records", message("Records"), []),
-        ],
-        absent=[
-            key for key, shown in (("figures", pictures), ("gradients", audit), ("definitions", pairs)) if not shown
-        ],
         links=links,
         command=command,
     )
