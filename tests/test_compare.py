@@ -123,7 +123,8 @@ def test_other_work_is_never_compared() -> None:
 
 
 def test_what_changes_no_work_does_not_part_runs() -> None:
-    for change in ({"config": {"ceiling_steps": 7}}, {"environment": {"threads": 64}}):
+    changes: list[dict[str, Any]] = [{"config": {"ceiling_steps": 7}}, {"environment": {"threads": 64}}]
+    for change in changes:
         table = compared(runs("mmap", around(1.0)), runs("mmap", around(1.0), **change))["compare-epochs"]
         assert len(table.rows) == 1, change
 

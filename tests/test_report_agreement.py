@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.records import Record
 from bench.render.csv import csv_text
+from bench.render.language import Text
 from bench.render.latex import _fields, fragment
 from bench.render.markdown import markdown
 from bench.render.table import Table
@@ -27,7 +28,7 @@ from tests.record_samples import a_whole_sweep
 
 Rows: TypeAlias = list[dict[str, str]]
 """What is printed of a table, by the columns' keys."""
-IMAGES = {"digits": 1437, "cifar10": 1437}  # of an epoch, as the samples have it
+IMAGES: dict[Any, int] = {"digits": 1437, "cifar10": 1437}  # of an epoch, as the samples have it
 
 
 class Printed(NamedTuple):
@@ -165,7 +166,7 @@ def _main(table: Table, number: int, printed: dict[str, Rows], name: str) -> set
     return {"images_per_s", "ratio"}
 
 
-def _cost_rows(table: Table) -> Iterator[tuple[str, str]]:
+def _cost_rows(table: Table) -> Iterator[tuple[Text, Text]]:
     return ((row["dataset"].text, row["loader"].text) for row in table.rows)
 
 

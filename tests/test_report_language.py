@@ -28,7 +28,7 @@ SAME = frozenset(["AU", "CPU", "process", "bench rate", "< resolution ({half})"]
 
 
 def messages() -> Iterator[str]:
-    """Every text that a module or the page hands to ``message``, and those of the metrics, which are made from parts."""
+    """Every text that a module or the page hands to ``message``, and those of the metrics, made from parts."""
     yield from re.findall(r'message\("([^"]*)"', (Path(bench.__file__).parent / "report/page/page.html").read_text())
     for path in Path(bench.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

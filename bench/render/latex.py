@@ -162,13 +162,13 @@ def _below(table: Table, language: Language) -> Iterator[str]:
     """Definitions, remarks with the rows that they are about, and notes."""
     for title, definition in table.definitions:
         yield rf"\textit{{{_text(title, language)}}}: {_text(definition, language)}"
-    about: dict[Text, list[Text]] = {}
+    about: dict[str, list[Text]] = {}
     for row in table.rows:
-        for key in _REMARKS:
-            if row[key].text:
-                about.setdefault(row[key].text, []).append(Joined((_section(row), row["loader"].text), ", "))
-    for remark, names in about.items():
-        yield f"{_text(remark, language)}: {_text(Joined(tuple(names), '; '), language)}"
+        for remark in (row[key].text for key in _REMARKS if row[key].text):
+            name = Joined((_section(row), row["loader"].text), ", ")
+            about.setdefault(_text(remark, language), []).append(name)
+    for said, names in about.items():
+        yield f"{said}: {_text(Joined(tuple(names), '; '), language)}"
     yield from (_text(note, language) for note in table.notes)
 
 

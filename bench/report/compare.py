@@ -46,9 +46,8 @@ def write(
     Raises:
         BenchError: the folder cannot be written.
     """
-    texts = table_files(tables, formats, command, language)
-    if "md" in formats:
-        texts["compare.md"] = markdown(tables, command, language, beside=False)
+    texts = {"compare.md": markdown(tables, command, language, beside=False)} if "md" in formats else {}
+    texts |= table_files(tables, formats, command, language)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [write_whole(folder / name, text) for name, text in texts.items()]

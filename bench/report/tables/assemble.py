@@ -104,12 +104,13 @@ def part_table(
     ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further
     values of a cell, which go before those of the metrics. Without ``cells``, those that have any metric are shown.
     """
-    values = {cell: of_metrics(columns, part.done(cell)) for cell in (part.cells if cells is None else cells)}
+    candidates = [cell for cell in part.cells if part.done(cell)] if cells is None else cells
+    values = {cell: of_metrics(columns, part.done(cell)) for cell in candidates}
     if cells is None:
         values = {cell: own for cell, own in values.items() if any(not value.is_empty for value in own.values())}
     if not values:
         return None
-    first = first_columns(varying(values))
+    first = first_columns(varying(candidates))
     rows = [row(part, cell, {**first_cells(cell, first), **metrics, **own(cell)}) for cell, metrics in values.items()]
     key = part.key
     return table(
