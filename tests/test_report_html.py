@@ -25,7 +25,7 @@ from bench.records import Foreign, Record
 from bench.render.language import LANGUAGES, Language, translated
 from bench.render.table import Column, Row, Table, Value
 from bench.render.text import cell as as_shown
-from bench.report.figures import plan
+from bench.report.figures import Picture, plan
 from bench.report.groups import groups
 from bench.report.page import html as page_of
 from bench.report.page.links import Links
@@ -395,7 +395,11 @@ def test_the_page_holds_its_figures_and_names_what_it_left_out(tmp_path: Path) -
         (drawn,) = [path for path in picture.save(tmp_path, "lv") if path.suffix == ".png"]
         drawn.write_bytes(drawn.read_bytes() + b"mark")
     foreign = [Foreign(tmp_path / "torn.json", "not readable as JSON")]
-    for language, shown, place in (("en", pictures[:1], None), ("lv", pictures[1:], tmp_path)):
+    cases: list[tuple[Language, list[Picture], Path | None]] = [
+        ("en", pictures[:1], None),
+        ("lv", pictures[1:], tmp_path),
+    ]
+    for language, shown, place in cases:
         text = the_text(records, language, made=made, pictures=shown, drawn=place, foreign=foreign)
         page = Page(text)
         assert f'<html lang="{language}">' in text

@@ -32,14 +32,10 @@ class Scene:
     """Everything that a figure is drawn from.
 
     Attributes:
-        group: all records of its environment.
         key: for names of files: network and values of swept settings.
         name: for a reader: network, where there is one, and the values of swept settings; "" for neither.
-        panels: in the group's order.
-        looks: of the whole report.
         baseline: label or loader that the others are compared with.
-        sweep: all cells of the same command, network and settings but for those ``SCALED``.
-        command: of all cells: "run" or "rate".
+        sweep: all cells of the same command ("run" or "rate"), network and settings but for those ``SCALED``.
     """
 
     group: Group
