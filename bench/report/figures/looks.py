@@ -74,7 +74,8 @@ def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
     for loader in sorted(set(loaders), key=lambda loader: (loader != baseline, loader not in KNOWN, loader)):
         own = len(KNOWN) + zlib.crc32(loader.encode(errors="surrogatepass")) % (len(COLOURS) - len(KNOWN))
         own = 0 if loader == baseline else KNOWN.index(loader) if loader in KNOWN else own
-        candidates = itertools.chain(range(own, len(COLOURS)), itertools.count(len(KNOWN)))
+        free = range(max(own, len(KNOWN)), len(COLOURS))
+        candidates = itertools.chain([own], free, itertools.count(len(KNOWN)))
         places[loader] = next(place for place in candidates if place not in places.values())
     return places
 
