@@ -15,13 +15,13 @@ def csv_text(table: Table, language: Language = "en") -> str:
 
     A number stands in its own unit (seconds, bytes), unrounded, its limits in ``<key>_low`` and ``<key>_high``, and
     what is shown in its place or beside it in ``<key>_note``, as far as any row has them. The last column names the
-    runs of the row.
+    row's runs, if there are any.
     """
     rows = []
     for row in table.rows:
         fields = {name: text for c in table.columns for name, text in _fields(row[c.key], c, language).items()}
         rows.append(fields | {"run_ids": " ".join(map(printable, row.runs))})
-    keys = {column.key for column in table.columns} | {"run_ids"}
+    keys = {column.key for column in table.columns}
     names = [name for column in table.columns for name in _fields(Value(), column, language)] + ["run_ids"]
     kept = [name for name in names if name in keys or any(row[name] for row in rows)]
     buffer = io.StringIO()
@@ -33,7 +33,7 @@ def csv_text(table: Table, language: Language = "en") -> str:
 
 def _fields(value: Value, column: Column, language: Language) -> dict[str, str]:
     key = column.key
-    if column.kind == "text":
+    if column.kind != "number":
         return {key: printable(translated(value.shown_text, language))}
     numbers = {key: value.number, f"{key}_low": value.low, f"{key}_high": value.high}
     shown = {name: "" if number is None else repr(float(number)) for name, number in numbers.items()}

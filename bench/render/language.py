@@ -42,7 +42,7 @@ class Joined:
     is_sentence: bool = False
 
 
-Text: TypeAlias = "str | int | Number | Message | Joined"
+Text: TypeAlias = str | int | Number | Message | Joined
 """What can be shown. A plain ``str`` is a name of something: it reads the same in every language."""
 
 

@@ -7,9 +7,11 @@ document's own settings; it runs over as many pages as it takes.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from bench.render import maths
 from bench.render.language import Joined, Language, Text, message, translated
 from bench.render.table import Column, Row, Table, Value
 from bench.render.tex import tex
@@ -44,12 +46,14 @@ def fragment(table: Table, command: str, language: Language = "en") -> str:
     spec = "".join(field.spec for _, field in fields)
     head = " & ".join(field.head for _, field in fields) + r" \\"
     continued = rf"{_text(message('Table'), language)} \thetable, {_text(message('continued'), language)}"
+    has_maths = any(column.kind == "maths" for column in columns)
     marker = ",output-decimal-marker={,}" if language == "lv" else ""
     title, caption = _text(table.title, language), _text(table.caption, language)
     lines = [
         _made(command),
-        f"% Needs {', '.join(PACKAGES)}.",
+        f"% Needs {', '.join((*PACKAGES, *maths.PACKAGES) if has_maths else PACKAGES)}.",
         r"\begingroup",
+        *([maths.MACRO] if has_maths else []),
         rf"\sisetup{{table-number-alignment=right,table-text-alignment=right{marker}}}",
         rf"\def\benchhead{{\toprule {head} \midrule}}",
         r"\def\benchrows{%",
@@ -70,13 +74,13 @@ def fragment(table: Table, command: str, language: Language = "en") -> str:
     return "\n".join(lines) + "\n"
 
 
-def preview(keys: Iterable[str], command: str, language: Language = "en") -> str:
+def preview(keys: Iterable[str], command: str, language: Language = "en", packages: Sequence[str] = PACKAGES) -> str:
     """A whole document with a plain preamble that inputs the fragments, given by their tables' keys."""
     lines = [
         _made(command),
         r"\documentclass[10pt]{article}",
         r"\usepackage[a4paper,margin=25mm]{geometry}",
-        *(rf"\usepackage{{{name}}}" for name in PACKAGES),
+        *(rf"\usepackage{{{name}}}" for name in packages),
         *([] if language == "en" else [rf"\renewcommand{{\tablename}}{{{_text(message('Table'), language)}}}"]),
         r"\begin{document}",
         *(rf"\input{{{key}}}" for key in keys),
@@ -86,9 +90,16 @@ def preview(keys: Iterable[str], command: str, language: Language = "en") -> str
 
 
 def _fields(column: Column, table: Table, language: Language) -> Iterator[_Field]:
-    """A column of text, or one of numbers and, if any row has an interval, one of those."""
-    if column.kind == "text":
-        yield _Field("l", _text(column.title, language), lambda value: _text(value.shown_text, language))
+    """A column of text or formulas, or one of numbers and, if any row has an interval, one of those."""
+    if column.kind != "number":
+        spec = rf">{{\raggedright\arraybackslash}}p{{{column.share / 100:g}\linewidth}}" if column.share else "l"
+
+        def shown(value: Value) -> str:
+            if column.kind == "maths":
+                return maths.latex(translated(value.shown_text, language))
+            return _text(value.shown_text, language)
+
+        yield _Field(spec, _text(column.title, language), shown)
         return
     values = [row[column.key] for row in table.rows]
     marks = max((_text(value.mark) for value in values), key=len, default="")
@@ -109,13 +120,18 @@ def _siunitx(values: Sequence[Value], column: Column) -> str:
     shown = [rounded(value.number, column, "en") for value in values if value.number is not None and not value.text]
     sign = "-" if any(text.startswith("-") for text in shown) else ""
     digits = max((len(text.replace(",", "").lstrip("-").partition(".")[0]) for text in shown), default=1)
-    return f"{sign}{digits}.{column.decimals}"
+    exponents = [text.partition("e")[2].lstrip("+") for text in shown if "e" in text]
+    signed = "-" if any(exponent.startswith("-") for exponent in exponents) else ""
+    exponent = f"e{signed}{max(len(text.lstrip('-')) for text in exponents)}" if exponents else ""
+    return f"{sign}{digits}.{column.decimals}{exponent}"
 
 
 def _number(value: Value, column: Column, language: Language) -> str:
     mark = f" {{{_text(value.mark)}}}" if value.mark else ""
     if value.text or value.number is None:
         return f"{{{_text(value.text, language)}}}{mark}" if value.text else mark
+    if math.isinf(value.number):
+        return rf"{{$\infty$}}{mark}"
     return rounded(value.number, column, "en").replace(",", "") + mark
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from bench.render import maths
 from bench.render.language import Joined, Language, Text, message, translated
-from bench.render.table import Table
+from bench.render.table import Column, Table, Value
 from bench.render.text import cell, plain
 
 
@@ -58,13 +59,18 @@ def _grid(table: Table, language: Language) -> Iterator[str]:
     """The table itself, its columns aligned for those who read the source."""
     columns = table.shown
     lines = [[_plain(column.title, language) for column in columns]]
-    lines += [[plain(cell(row[c.key], c, language)) for c in columns] for row in table.rows]
+    lines += [[_cell(row[c.key], c, language) for c in columns] for row in table.rows]
     widths = [max(3, *(len(line[place]) for line in lines)) for place in range(len(columns))]
-    text = [column.kind == "text" for column in columns]
+    text = [column.kind != "number" for column in columns]
     rules = [f":{'-' * (w - 1)}" if left else f"{'-' * (w - 1)}:" for w, left in zip(widths, text, strict=True)]
     for line in (lines[0], rules, *lines[1:]):
         padded = (c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, text, strict=True))
         yield f"| {' | '.join(padded)} |"
+
+
+def _cell(value: Value, column: Column, language: Language) -> str:
+    shown = cell(value, column, language)
+    return maths.markdown(shown) if column.kind == "maths" and shown else plain(shown)
 
 
 def _item(line: str) -> str:

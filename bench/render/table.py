@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from bench.render.language import Joined, Text
 from bench.render.language import Language as Language
 
-Kind: TypeAlias = Literal["text", "number"]
+Kind: TypeAlias = Literal["text", "number", "maths"]
 Spread: TypeAlias = Literal["", "half", "limits"]
 Better: TypeAlias = Literal["lower", "higher"] | None
 ROUNDING = 1e-12
@@ -65,13 +65,15 @@ class Column:
         heading: what stands above it, without the unit.
         unit: of the numbers as stored in `Value.number` times `scale`: "s", "%", "MB"; "" for none.
         definition: one line; "" for what explains itself.
-        kind: whether it holds numbers or text.
+        kind: whether it holds numbers, text, or formulas: text in LaTeX's math mode.
         format: Python's format of a number as shown: ",.3f".
         scale: what the raw number is multiplied by to be shown in `unit`.
         spread: how the interval is shown: "half" as ± half its width where it is symmetric, else and by "limits" as
             [low, high], by "" not at all.
         better: which direction is good; None where neither is.
         optional: left out where every cell is empty or 0, as worker processes where there are none.
+        hidden: in the CSV alone.
+        share: percent of the line's width that a text is wrapped to in LaTeX; 0 for the width that it takes.
     """
 
     key: str
@@ -84,6 +86,8 @@ class Column:
     spread: Spread = ""
     better: Better = None
     optional: bool = False
+    hidden: bool = False
+    share: int = 0
 
     @property
     def title(self) -> Text:
@@ -93,7 +97,7 @@ class Column:
     @property
     def decimals(self) -> int:
         """Digits behind the point."""
-        return int(self.format.rpartition(".")[2].rstrip("f"))
+        return int(self.format.rpartition(".")[2].rstrip("ef"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,12 +145,13 @@ class Table:
 
     @property
     def shown(self) -> list[Column]:
-        """The columns that hold anything; of the optional ones, those that hold more than zeros."""
+        """The columns that hold anything and are not hidden; of the optional ones, those that hold more than zeros."""
         cells = {column.key: [row[column.key] for row in self.rows] for column in self.columns}
         return [
             column
             for column in self.columns
-            if any(cell.text or cell.number or not (column.optional or cell.is_empty) for cell in cells[column.key])
+            if not column.hidden
+            and any(cell.text or cell.number or not (column.optional or cell.is_empty) for cell in cells[column.key])
         ]
 
     @property

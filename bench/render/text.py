@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -36,7 +37,11 @@ def cell(value: Value, column: Column, language: Language) -> str:
 
 
 def rounded(raw: float, column: Column, language: Language) -> str:
-    """A number in the column's unit and format; never "-0.0"."""
+    """A number in the column's unit and format; never "-0.0", and "0" where the format has an exponent."""
+    if math.isinf(raw):
+        return "∞"
+    if raw == 0 and column.format.endswith("e"):
+        return "0"
     shown = translated(Number(raw * column.scale, column.format), language)
     return shown if any(digit in "123456789" for digit in shown) else shown.removeprefix("-")
 

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from bench.gradients.models.robot_arm import START
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
 from bench.render.figurestyle import BLACK, BLUE, GREY, VERMILLION, WINE, a_figure
 
-START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 STEPS = 200
 RATE = 0.02
 TARGETS = {"within reach": np.array([-3.0, 2.5]), "out of reach": np.array([-3.0, 4.5])}

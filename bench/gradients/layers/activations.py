@@ -15,11 +15,6 @@ from bench.gradients.layers.variable import Array, number
 class Sigmoid(Layer):
     """``s(x) = 1 / (1 + e⁻ˣ)``, any shape; ``s' = s(1 - s)``."""
 
-    _y: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
         self._y = logistic(x)
         return self._y
@@ -32,11 +27,6 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """``tanh(x)``, any shape; ``tanh' = 1 - tanh²``."""
 
-    _y: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
         self._y = np.tanh(x)
         return self._y
@@ -48,11 +38,6 @@ class Tanh(Layer):
 @final
 class ReLU(Layer):
     """``max(0, x)``, any shape; derivative 1 for ``x > 0``, else 0. At 0, where there is none, 0 as in PyTorch."""
-
-    _x: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x
@@ -73,13 +58,8 @@ class LeakyReLU(Layer):
         ValueError: the slope is not a finite number.
     """
 
-    _x: Array
-
     def __init__(self, slope: ArrayLike) -> None:
         self.slope = number("the slope of LeakyReLU", slope)
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x
@@ -101,8 +81,6 @@ class Softmax(Layer):
     Raises:
         ValueError: the axis is no integer, or the batch's.
     """
-
-    _y: Array
 
     def __init__(self, axis: int = -1) -> None:
         if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or axis == 0:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bench.gradients.layers.layer import Layer
 from bench.gradients.layers.variable import Array, Variable, checked, number
@@ -35,10 +35,6 @@ class Conv2d(Layer):
         ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite; a stride below 1; a
             negative padding.
     """
-
-    _padded_shape: tuple[int, ...]
-    _windows: Array
-    _inside: tuple[slice, ...]
 
     def __init__(self, W: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> None:  # noqa: N803
         self.W, self.b = Variable(W, "W of Conv2d"), Variable(b, "b of Conv2d")
@@ -79,12 +75,8 @@ class Conv2d(Layer):
         return {"W": self.W, "b": self.b}
 
 
-@final
-class MaxPool2d(Layer):
-    """The largest value of each window, as ``torch.nn.MaxPool2d``; it alone gets the window's gradient.
-
-    Of equal values the first in reading order counts as the largest, as in PyTorch. A value that is the largest of
-    several windows gets the sum of their gradients. A rest too small for a window is left out.
+class _Pool(Layer):
+    """A layer on windows. A rest too small for a window at the lower or right border is left out.
 
     Args:
         kernel: rows and columns of a window.
@@ -94,24 +86,33 @@ class MaxPool2d(Layer):
         ValueError: a kernel or a stride below 1.
     """
 
-    _shape: tuple[int, ...]
-    _winner: NDArray[np.intp]
-
+    @final
     def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
-        self.kernel = _pair("the kernel of MaxPool2d", kernel, least=1)
-        self.stride = self.kernel if stride is None else _pair("the stride of MaxPool2d", stride, least=1)
+        name = type(self).__name__
+        self.kernel = _pair(f"the kernel of {name}", kernel, least=1)
+        self.stride = self.kernel if stride is None else _pair(f"the stride of {name}", stride, least=1)
 
+    @final
     def _check(self, x: Array) -> None:
-        checked("the input of MaxPool2d", x, ndim=4)
-        _check_fits("MaxPool2d", x, self.kernel)
+        name = type(self).__name__
+        checked(f"the input of {name}", x, ndim=4)
+        _check_fits(name, x, self.kernel)
+
+
+@final
+class MaxPool2d(_Pool):
+    """The largest value of each window, as ``torch.nn.MaxPool2d``; it alone gets the window's gradient.
+
+    Of equal values the first in reading order counts as the largest, as in PyTorch. A value that is the largest of
+    several windows gets the sum of their gradients.
+    """
 
     def _forward(self, x: Array) -> Array:
         self._shape = x.shape
         windows = _windows(x, self.kernel, self.stride)
         flat = windows.reshape(*windows.shape[:4], -1)
         self._winner = flat.argmax(axis=-1)
-        largest: Array = flat.max(axis=-1)
-        return largest
+        return np.asarray(flat.max(axis=-1))
 
     def _backward(self, g: Array) -> Array:
         dx = np.zeros(self._shape, g.dtype)
@@ -122,33 +123,12 @@ class MaxPool2d(Layer):
 
 
 @final
-class AvgPool2d(Layer):
-    """The mean of each window, as ``torch.nn.AvgPool2d``; every value gets its share of the window's gradient.
-
-    A value in several windows gets a share of each. A rest too small for a window is left out.
-
-    Args:
-        kernel: rows and columns of a window.
-        stride: at least 1; that of windows side by side by default.
-
-    Raises:
-        ValueError: a kernel or a stride below 1.
-    """
-
-    _shape: tuple[int, ...]
-
-    def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
-        self.kernel = _pair("the kernel of AvgPool2d", kernel, least=1)
-        self.stride = self.kernel if stride is None else _pair("the stride of AvgPool2d", stride, least=1)
-
-    def _check(self, x: Array) -> None:
-        checked("the input of AvgPool2d", x, ndim=4)
-        _check_fits("AvgPool2d", x, self.kernel)
+class AvgPool2d(_Pool):
+    """The mean of each window, as ``torch.nn.AvgPool2d``; every value gets its share of each window's gradient."""
 
     def _forward(self, x: Array) -> Array:
         self._shape = x.shape
-        mean: Array = _windows(x, self.kernel, self.stride).mean(axis=(4, 5))
-        return mean
+        return np.asarray(_windows(x, self.kernel, self.stride).mean(axis=(4, 5)))
 
     def _backward(self, g: Array) -> Array:
         rows, columns = self.kernel
@@ -177,9 +157,6 @@ class BatchNorm2d(Layer):
         ValueError: ``gamma`` and ``beta`` do not fit, are empty, not floating-point or not finite; an ``eps`` that is
             not positive.
     """
-
-    _normal: Array
-    _deviation: Array
 
     def __init__(self, gamma: Array, beta: Array, eps: ArrayLike = 1e-5) -> None:
         self.gamma, self.beta = Variable(gamma, "gamma of BatchNorm2d"), Variable(beta, "beta of BatchNorm2d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ def grid(table: Table, links: Links, language: Language = "en") -> Grid:
         if not text and value.number is not None:
             text, spread = show.rounded(value.number, column, language), show.spread(value, column, language)
         href = links.target(table.group, value.runs) if text else None
-        return GridCell(text, spread, value.mark, href, value.number, styles[column.key], column.key in headers)
+        number = value.number if value.number is None or math.isfinite(value.number) else None  # none in JavaScript
+        return GridCell(text, spread, value.mark, href, number, styles[column.key], column.key in headers)
 
     rows = [GridRow([cell(row[c.key], c) for c in columns], _row_style(row, columns)) for row in table.rows]
     choices = {*headers, "verdict"}  # a reader may choose rows by what names them, and by the verdict

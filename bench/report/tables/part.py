@@ -60,25 +60,19 @@ class Part:
         for cell in self.cells:
             base = self.baseline_of(cell)
             if base is not None and base != cell:
-                ours, theirs = (
-                    {n: s for n, s in self.by_round(side, "epoch_s").items() if s > 0} for side in (cell, base)
-                )
+                sides = (self.by_round(side, "epoch_s") for side in (cell, base))
+                ours, theirs = ({n: seconds for n, seconds in side.items() if seconds > 0} for side in sides)
                 ratios[cell] = paired_ratio(ours, theirs)
         return compare_all(ratios)
 
     def baseline_of(self, cell: Cell) -> Cell | None:
-        """The baseline's cell, of the same images and settings; None if there is none."""
-        return self._baselines.get(cell.task)
+        """The baseline's cell, of the same images and settings; None if there is none.
 
-    @functools.cached_property
-    def _baselines(self) -> dict[Cell, Cell]:
-        """By task. A loader without options goes before the same with options."""
-        candidates: dict[Cell, list[Cell]] = {}
-        for cell in self.cells:
-            if self.baseline in (cell.loader, cell.label):
-                candidates.setdefault(cell.task, []).append(cell)
-        exact = {task: [c for c in cells if c.label == self.baseline] for task, cells in candidates.items()}
-        return {task: (exact[task] or cells)[0] for task, cells in candidates.items() if exact[task] or len(cells) == 1}
+        A loader without options goes before the same with options.
+        """
+        same = [c for c in self.cells if self.baseline in (c.loader, c.label) and c.task == cell.task]
+        exact = [c for c in same if c.label == self.baseline]
+        return exact[0] if exact else same[0] if len(same) == 1 else None
 
 
 def parts(group: Group, baseline: str) -> list[Part]:
