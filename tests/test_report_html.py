@@ -21,7 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.gradients.tables import shown
 from bench.records import Foreign, Record
+from bench.render.stored import STORED, dumps
 from bench.render.table import Language, Table
 from bench.report.figures import plan
 from bench.report.groups import groups
@@ -30,6 +32,7 @@ from bench.report.page.links import Links
 from bench.report.page.page import render
 from bench.report.page.words import TEXTS, Words
 from bench.report.tables import tables
+from tests.gradient_samples import a_mutant, a_planting, an_outcome
 from tests.record_samples import DATASET, ENVIRONMENT
 from tests.simulated_runs import a_dataset, a_run, a_sweep
 
@@ -429,27 +432,23 @@ def test_figures_that_are_drawn_already_are_taken(tmp_path: Path, records: list[
 
 
 def test_gradients_are_shown_if_they_lie_beside(tmp_path: Path, records: list[Record]) -> None:
-    folder = ROOT / "results" / "gradients"
-    text = write_html([], records, [], tmp_path, command="x", gradients=folder).read_text(encoding="utf-8")
+    (tmp_path / STORED).write_text(dumps(shown(an_outcome())), encoding="utf-8")
+    text = write_html([], records, [], tmp_path, command="x", gradients=tmp_path).read_text(encoding="utf-8")
     page = Page(text)
-    for name in ("audit", "parity", "claims"):
-        lines = (folder / f"{name}.csv").read_text(encoding="utf-8").count("\n")
-        assert len(page.cells[f"gradients-{name}-table"]) == lines
-    (linear,) = [row for row in page.cells["gradients-audit-table"] if row[1]["text"] == "matrix product"]
-    assert [cell["text"] for cell in linear[4:8]] == ["0", "7.5e-12", "0", "7"]
-    assert (
-        write_html([], records, [], tmp_path, command="x", gradients=tmp_path)
-        .read_text(encoding="utf-8")
-        .count('id="gradients"')
-        == 0
-    )
+    for name, rows in (("audit", 3), ("parity", 2), ("claims", 2)):
+        assert len(page.cells[f"gradients-{name}-table"]) == rows + 1
+    (wrong,) = [row for row in page.cells["gradients-audit-table"] if row[0]["text"] == "sigmoid: class"]
+    assert [cell["text"] for cell in wrong[1:6]] == ["wrong", "\N{INFINITY}", "5.0e-01", "1.0e+00", "2"]
+    (tmp_path / STORED).unlink()
+    text = write_html([], records, [], tmp_path, command="x", gradients=tmp_path).read_text(encoding="utf-8")
+    assert text.count('id="gradients"') == 0
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "model,data,steps\nx,y,many\n", "\0"])
-def test_a_file_that_is_no_audit(tmp_path: Path, records: list[Record], content: str) -> None:
-    (tmp_path / "parity.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(BenchError, match=r"parity.csv is not a table of `bench gradcheck`"):
-        write_html([], records, [], tmp_path, command="x", gradients=tmp_path)
+def test_a_file_that_is_no_audit(tmp_path: Path, records: list[Record]) -> None:
+    for content in ("a,b\n1,2\n", "[1]", '[{"key": "x"}]', "\0", dumps([shown(a_planting(a_mutant()))[0]])):
+        (tmp_path / STORED).write_text(content, encoding="utf-8")
+        with pytest.raises(BenchError, match=r"tables.json is not of `bench gradcheck`"):
+            write_html([], records, [], tmp_path, command="x", gradients=tmp_path)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, records: list[Record]) -> None:

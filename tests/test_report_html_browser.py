@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from bench.gradients.tables import shown
 from bench.records import Record
+from bench.render.stored import STORED, dumps
 from bench.render.table import Language
 from bench.report.figures import plan
 from bench.report.page import write_html
 from bench.report.tables import tables
 from tests.chromium import Browser, chromium
+from tests.gradient_samples import an_outcome
 from tests.simulated_runs import a_dataset, a_run, a_sweep
 
-ROOT = Path(__file__).parents[1]
 MAIN = "main-convnet-warm-table"
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028\"'"
 
@@ -52,6 +54,8 @@ def browser() -> Iterator[Browser]:
 def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[Language, Path]:
     """The page in both languages; it needs a browser, without which nothing is written."""
     made = records()
+    audit = tmp_path_factory.mktemp("audit")
+    (audit / STORED).write_text(dumps(shown(an_outcome())), encoding="utf-8")
     found: dict[Language, Path] = {}
     for language in ("en", "lv"):
         pictures = plan(made, language=language).pictures[:1] if language == "en" else []
@@ -62,7 +66,7 @@ def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[La
             tmp_path_factory.mktemp(language),
             command="bench report x",
             language=language,
-            gradients=ROOT / "results" / "gradients",
+            gradients=audit,
         )
     return found
 
