@@ -66,7 +66,7 @@ def test_arrays_that_parameters_were_made_of_stay_as_they_are() -> None:
     value = np.ones(3)
     variable = Variable(value)
     variable.grad += 1
-    SGD([variable], 0.5).step()
+    SGD({"w": variable}, 0.5).step()
     assert value.tolist() == [1, 1, 1]
     assert variable.value.tolist() == [0.5, 0.5, 0.5]
     assert variable.grad.tolist() == [1, 1, 1]
@@ -76,7 +76,7 @@ def test_every_gradient_is_forgotten() -> None:
     variables = [Variable(np.ones(2)), Variable(np.ones((1, 2)))]
     for variable in variables:
         variable.grad += 1
-    SGD(variables, 0.5).zero_grad()
+    SGD(dict(zip("ab", variables, strict=True)), 0.5).zero_grad()
     assert not any(variable.grad.any() for variable in variables)
 
 
@@ -93,7 +93,7 @@ def test_settings_that_are_refused() -> None:
     ]
     for rate, momentum, message in settings:
         with pytest.raises(ValueError, match=message):
-            SGD([Variable(np.ones(1))], rate, momentum)
+            SGD({"w": Variable(np.ones(1))}, rate, momentum)
 
 
 def test_parameters_that_are_refused() -> None:

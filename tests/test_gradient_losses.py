@@ -172,7 +172,7 @@ def test_target_that_does_not_fit() -> None:
         (np.ones((2, 1)), r"must have the shape \(2, 3\), not \(2, 1\)"),
         (np.ones(3), r"must have the shape \(2, 3\), not \(3,\)"),
         (np.ones((2, 3), np.float32), "is float32 where float64 is computed"),
-        (np.ones((2, 3), np.int64), "must be a float32 or float64 array, not int64"),  # type: ignore[list-item]
+        (np.ones((2, 3), np.int64), "must be a float32 or float64 array, not int64"),
         (ONES * np.nan, "contains NaN"),
     ]
     for name, loss in ALIKE.items():

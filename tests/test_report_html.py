@@ -21,15 +21,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.gradients.tables import shown
 from bench.records import Foreign, Record
 from bench.render.language import LANGUAGES, Language, translated
+from bench.render.stored import STORED, dumps
 from bench.render.table import Column, Row, Table, Value
 from bench.render.text import cell as as_shown
-from bench.report.figures import plan
+from bench.report.figures import Picture, plan
 from bench.report.groups import groups
 from bench.report.page import html as page_of
 from bench.report.page.links import Links
 from bench.report.tables import tables
+from tests.gradient_samples import a_mutant, a_planting, an_outcome
 from tests.record_samples import DATASET, ENVIRONMENT
 from tests.simulated_runs import a_dataset, a_run, a_sweep
 
@@ -395,13 +398,17 @@ def test_the_page_holds_its_figures_and_names_what_it_left_out(tmp_path: Path) -
         (drawn,) = [path for path in picture.save(tmp_path, "lv") if path.suffix == ".png"]
         drawn.write_bytes(drawn.read_bytes() + b"mark")
     foreign = [Foreign(tmp_path / "torn.json", "not readable as JSON")]
-    for language, shown, place in (("en", pictures[:1], None), ("lv", pictures[1:], tmp_path)):
-        text = the_text(records, language, made=made, pictures=shown, drawn=place, foreign=foreign)
+    cases: list[tuple[Language, list[Picture], Path | None]] = [
+        ("en", pictures[:1], None),
+        ("lv", pictures[1:], tmp_path),
+    ]
+    for language, figures, place in cases:
+        text = the_text(records, language, made=made, pictures=figures, drawn=place, foreign=foreign)
         page = Page(text)
         assert f'<html lang="{language}">' in text
         assert "<code>torn.json</code>: not readable as JSON" in text
         (image,) = [a for tag, a in page.attributes if tag == "img"]
-        assert image["alt"] == translated(shown[0].alt, language)
+        assert image["alt"] == translated(figures[0].alt, language)
         kind, _, data = str(image["src"]).partition(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(data).startswith(b"\x89PNG")
@@ -413,25 +420,24 @@ def test_the_page_holds_its_figures_and_names_what_it_left_out(tmp_path: Path) -
         assert "gradients" not in page.ids
         terms = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", text))
         definitions = {translated(definition, language) for table in made for _, definition in table.definitions}
-        assert {html.unescape(shown) for shown in terms.values()} == definitions
+        assert {html.unescape(text) for text in terms.values()} == definitions
 
 
 def test_gradients_are_shown_if_they_lie_beside(tmp_path: Path, records: list[Record]) -> None:
-    folder = ROOT / "results" / "gradients"
-    page = Page(the_text(records, gradients=folder))
-    for name in ("audit", "parity", "claims"):
-        lines = (folder / f"{name}.csv").read_text(encoding="utf-8").count("\n")
-        assert len(page.cells[f"gradients-{name}-table"]) == lines
-    (linear,) = [row for row in page.cells["gradients-audit-table"] if row[1]["text"] == "matrix product"]
-    assert [cell["text"] for cell in linear[4:8]] == ["0", "7.5e-12", "0", "7"]
     assert 'id="gradients"' not in the_text(records, gradients=tmp_path)
+    (tmp_path / STORED).write_text(dumps(shown(an_outcome())), encoding="utf-8")
+    page = Page(the_text(records, gradients=tmp_path))
+    for name, rows in (("audit", 3), ("parity", 2), ("claims", 2)):
+        assert len(page.cells[f"gradients-{name}-table"]) == rows + 1
+    (wrong,) = [row for row in page.cells["gradients-audit-table"] if row[0]["text"] == "sigmoid: class"]
+    assert [cell["text"] for cell in wrong[1:6]] == ["wrong", "\N{INFINITY}", "5.0e-01", "1.0e+00", "2"]
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", "model,data,steps\nx,y,many\n", "\0"])
-def test_a_file_that_is_no_audit(tmp_path: Path, records: list[Record], content: str) -> None:
-    (tmp_path / "parity.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(BenchError, match=r"parity.csv is not a table of `bench gradcheck`"):
-        the_text(records, gradients=tmp_path)
+def test_a_file_that_is_no_audit(tmp_path: Path, records: list[Record]) -> None:
+    for content in ("a,b\n1,2\n", "[1]", '[{"key": "x"}]', "\0", dumps([shown(a_planting(a_mutant()))[0]])):
+        (tmp_path / STORED).write_text(content, encoding="utf-8")
+        with pytest.raises(BenchError, match=r"tables.json is not of `bench gradcheck`"):
+            the_text(records, gradients=tmp_path)
 
 
 def test_a_page_without_any_record() -> None:

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from bench.gradients.tables import shown
 from bench.records import Record
 from bench.render.language import LANGUAGES, Language
+from bench.render.stored import STORED, dumps
 from bench.report.figures import plan
 from bench.report.page import html
 from bench.report.tables import tables
 from tests.chromium import Browser, chromium
+from tests.gradient_samples import an_outcome
 from tests.simulated_runs import a_dataset, a_run, a_sweep
 
-ROOT = Path(__file__).parents[1]
 MAIN = "main-convnet-warm-table"
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028\"'"
 
@@ -53,9 +55,11 @@ def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[La
     """The page in both languages; it needs a browser, without which nothing is written."""
     made = records()
     found: dict[Language, Path] = {}
+    audit = tmp_path_factory.mktemp("audit")
+    (audit / STORED).write_text(dumps(shown(an_outcome())), encoding="utf-8")
     for language in LANGUAGES:
         pictures = plan(made)[:1] if language == "en" else []
-        how: dict[str, Any] = {"command": "bench report x", "gradients": ROOT / "results" / "gradients"}
+        how: dict[str, Any] = {"command": "bench report x", "gradients": audit}
         found[language] = tmp_path_factory.mktemp(language) / "report.html"
         text = html(tables(made), made, pictures, language=language, **how)
         found[language].write_text(text, encoding="utf-8")

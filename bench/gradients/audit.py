@@ -142,7 +142,7 @@ def _checks(entry: Entry, form: Written, case: Case, g: Array, device: torch.dev
     errors = _errors(entry, form, case.inputs, g, device)
     single = _errors(entry, form, _as_float32(case.inputs), g.astype(np.float32), device)
     numeric: dict[str, float] = {}
-    if case.kind == "regular" and entry.differences:
+    if case.kind == "regular":
         rng = np.random.default_rng(seed_of(entry))
         numeric = differences_error(entry.forward, case.inputs, g, form.gradient(case.inputs, g), rng)
     for name, error in errors.items():

@@ -31,7 +31,6 @@ class Case:
     """One set of inputs that the forms of an entry are compared on.
 
     Attributes:
-        name: what is special about it: "batch of 1", "square", "at the kink".
         inputs: every argument of ``forward`` by name: float64 arrays (those of ``wrt`` among them), integer arrays for
             labels, and arrays of no dimensions for numbers such as a step or a slope.
         kind: "regular" cases are compared with central differences too; "kink" cases lie at or within 1e-6 of a point
@@ -48,9 +47,8 @@ class Written:
     """A gradient as the notes write it, verdict and cause included.
 
     Attributes:
-        name: which of the notes' forms this is: "derivation", "class", "second source".
-        latex: the gradient as written, for math mode.
-        gradient: the same in NumPy. A form that leaves out a gradient which others write returns just what it writes.
+        latex, gradient: the gradient as written, for math mode and in NumPy. A form that leaves out a gradient which
+            others write returns just what it writes.
         expected: the verdict that the referees should come to.
         cause: one line: what is wrong, or what the convention is on each side. Empty where the form agrees.
         remark: one line that is true of a form that agrees, e.g. where it overflows. May be empty.
@@ -78,8 +76,7 @@ class Entry:
     Attributes:
         id: unique, as in the list of derivations: "sigmoid".
         formula, corrected_latex: the function and its right gradient, LaTeX for math mode, several parted by a quad.
-        forward: the function in NumPy.
-        corrected: its gradient in NumPy.
+        forward, corrected: the function and its gradient in NumPy.
         torch: the function in PyTorch, on tensors with the names of the inputs; autograd differentiates it.
         wrt: names of the inputs whose gradients are compared.
         cases: draws the cases from a generator; every gradient must be non-zero in one of them.
@@ -87,7 +84,6 @@ class Entry:
             value, into which faults are planted.
         written: the forms in the notes; none where the notes name the function and derive nothing.
         kink: where there is no derivative and which value both sides take there; empty if it is smooth.
-        differences: whether central differences make sense; false where the output is no differentiable function.
     """
 
     id: str
@@ -103,7 +99,6 @@ class Entry:
     targets: tuple[Callable[..., Any], ...] = ()
     written: tuple[Written, ...] = ()
     kink: str = ""
-    differences: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

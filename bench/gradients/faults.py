@@ -29,13 +29,7 @@ _NEIGHBOURS: dict[type[ast.cmpop], ast.cmpop] = {
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A function's code with one thing wrong in it.
-
-    Attributes:
-        line: line number in the function's file.
-        before, after: the expression or statement as it is and as it was changed, on one line.
-        code: takes the place of the function's own.
-    """
+    """Code to take the place of a function's own, with the line of the file that was changed, before and after."""
 
     kind: Kind
     line: int
@@ -55,10 +49,11 @@ def faults(function: Callable[..., Any]) -> tuple[Fault, ...]:
     code = _plain(function).__code__
     lines, first = inspect.getsourcelines(code)
     source = ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
-    found = []
+    found: list[Fault] = []
     for place in itertools.count():
         plant = _Plant(place)
-        tree = plant.visit(copy.deepcopy(source))
+        tree = copy.deepcopy(source)
+        plant.visit(tree)
         if plant.planted is None:
             return tuple(found)
         kind, before, after = plant.planted
@@ -108,7 +103,8 @@ class _Plant(ast.NodeTransformer):
                     self.planted = kind, node, other
                     return ast.copy_location(other, node)
                 self.left -= 1
-        return super().visit(node)
+        changed: ast.AST = super().visit(node)
+        return changed
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """The body alone: no argument, annotation or decorator."""

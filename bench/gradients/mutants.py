@@ -23,8 +23,6 @@ class Mutant:
     Attributes:
         entry: id of the entry whose audit it was planted in.
         function: the function it was planted into, "bench.gradients.layers.dense.Linear._backward".
-        line: line number in that function's file.
-        before, after: the expression as it is and as it was changed.
         caught: how the audit noticed: "value" (a relative error beyond its tolerance, or a wrong shape), "error" (the
             code raised, and in no case gave a wrong value), or "" if it did not notice.
         wrong: names of the gradients that gave it away by their values, in the first case that did; "value" is the

@@ -27,12 +27,9 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What an audit found.
+    """What an audit found on every form of every entry, on every trained model, and on the notes' claims.
 
     Attributes:
-        findings: on every form of every entry; an entry's corrected form stands before its written ones.
-        parities: one for each trained model.
-        claims: what the notes say in numbers and deeds.
         made_with: versions of Python, NumPy and PyTorch, and where PyTorch computed, in one line.
         seconds: time taken; the only part that a second run changes.
     """
@@ -100,7 +97,7 @@ def run(device: torch.device, california: bool, progress: Progress) -> Outcome:
     Args:
         device: where PyTorch computes; NumPy's side stays on the CPU.
         california: train the 8-feature network on California housing too, which is downloaded.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Raises:
         BenchError: the code of an entry or a model raised, which is named; or the data could not be fetched.

@@ -25,11 +25,10 @@ class Parity:
     """What came of one model's two trainings.
 
     Attributes:
-        steps: updates made by each side.
         worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖; infinite
             if either side left the finite numbers.
         parameter: the parameter where it is.
-        losses, torch_losses: mean loss of every epoch, by NumPy and by PyTorch.
+        losses, torch_losses: mean loss of every epoch.
         margin: the nearest that any step came to a kink, as ``Trainable.margin`` measures it; ``None`` if it does not.
         trained: the parameters after the last step, by NumPy.
         optimum: relative distance of the trained parameters from the closed solution, ``None`` if there is none.

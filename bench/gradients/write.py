@@ -20,6 +20,8 @@ FORMATS = ("md", "csv", "latex")
 def write(outcome: Outcome, folder: Path, formats: Collection[str], command: str) -> list[Path]:
     """Write an outcome with its figures and the tables for ``bench report --gradients``.
 
+    What cannot be drawn leaves all files as they were.
+
     Args:
         outcome: what was found.
         folder: where to; made if it is missing.
@@ -27,7 +29,7 @@ def write(outcome: Outcome, folder: Path, formats: Collection[str], command: str
         command: what makes these files, to be named in them.
 
     Returns:
-        What was written; the figures' folder last. What cannot be drawn leaves all files as they were.
+        What was written; the figures' folder last.
 
     Raises:
         BenchError: the folder cannot be written.

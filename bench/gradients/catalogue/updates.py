@@ -16,7 +16,7 @@ from bench.gradients.layers import MSE, SGD, Linear, Variable
 def _steps(inputs: Arrays) -> Array:
     """``W`` after a step for each of the gradients ``dW`` [steps, …]."""
     parameter = Variable(inputs["W"])
-    optimiser = SGD([parameter], inputs["rate"], inputs["momentum"])
+    optimiser = SGD({"W": parameter}, inputs["rate"], inputs["momentum"])
     for gradient in inputs["dW"]:
         parameter.grad = gradient
         optimiser.step()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.gradients.figures.arm import arm
-from bench.gradients.figures.curves import curves
-from bench.gradients.figures.entries import activations, losses
-from bench.gradients.figures.graph import graph
+from bench.gradients.figures import arm, curves, entries, graph
 from bench.gradients.models.net_1221 import SAMPLE, trace
 from bench.render.figurestyle import FORMATS, drawn, thesis
 
@@ -31,14 +28,25 @@ def figures(outcome: Outcome) -> list[Drawn]:
     """
     with thesis():
         made = [
-            ("activations", "Activations", "The activations and their derivatives.", activations()),
-            ("losses", "Losses", "The losses and their derivatives by the prediction.", losses()),
-            *(
-                [("parity", "Trainings", "The loss of every model, by NumPy and by PyTorch.", curves(outcome.parities))]
-                if outcome.parities
-                else []
+            ("activations", "Activations", "The activations and their derivatives.", entries.activations()),
+            ("losses", "Losses", "The losses and their derivatives by the prediction.", entries.losses()),
+            (
+                "robot-arm",
+                "Robot arm",
+                "Its way to a target, by the corrected and the written gradients.",
+                arm.arm(),
             ),
-            ("robot-arm", "Robot arm", "Its way to a target, by the corrected gradients and by the written.", arm()),
-            ("backpropagation", "Backpropagation", "One sample through net-1-2-2-1 and back.", graph(trace(SAMPLE))),
+            (
+                "backpropagation",
+                "Backpropagation",
+                "A sample through a small network.",
+                graph.graph(trace(SAMPLE)),
+            ),
         ]
-        return [Drawn(*about, {suffix: drawn(figure, suffix) for suffix in FORMATS}) for *about, figure in made]
+        if outcome.parities:
+            trainings = curves.curves(outcome.parities)
+            made.insert(2, ("parity", "Trainings", "The loss of every model, by NumPy and by PyTorch.", trainings))
+        return [
+            Drawn(name, title, caption, {suffix: drawn(figure, suffix) for suffix in FORMATS})
+            for name, title, caption, figure in made
+        ]

@@ -24,42 +24,15 @@ BESIDE = 1e-9
 
 Look = dict[str, Any]
 """What ``axes.plot`` takes."""
-OPEN: Look = {"linestyle": "none", "markerfacecolor": "none"}
 OURS: Look = {"label": "NumPy, by hand", "color": BLUE, "linestyle": "-", "linewidth": 1.3, "zorder": 3}
-THEIRS: Look = {
-    **OPEN,
-    "label": "PyTorch, autograd",
-    "color": BLACK,
-    "marker": "o",
-    "markersize": 3.4,
-    "markeredgewidth": 0.7,
-    "zorder": 4,
-}
-"""Open, so that the line beneath is seen."""
-WRONG: Look = {
-    "label": "as written, wrong",
-    "color": VERMILLION,
-    "linestyle": (0, (4, 1.6)),
-    "linewidth": 1.3,
-    "zorder": 2.5,
-}
-WRONG_TOO: Look = {
-    **WRONG,
-    "label": "as written, also wrong",
-    "color": WINE,
-    "linestyle": (0, (1, 1.2)),
-    "zorder": 3.2,
-}
+WRONG: Look = {**OURS, "label": "as written, wrong", "color": VERMILLION, "linestyle": (0, (4, 1.6)), "zorder": 2.5}
+WRONG_TOO: Look = {**OURS, "label": "as written, also wrong", "color": WINE, "linestyle": (0, (1, 1.2)), "zorder": 3.2}
 """A second such form beside the first."""
-CONVENTION: Look = {
-    **OPEN,
-    "label": "as written, another convention",
-    "color": GREEN,
-    "marker": "D",
-    "markersize": 7,
-    "markeredgewidth": 1.1,
-    "zorder": 5,
-}
+OPEN: Look = {"linestyle": "none", "marker": "o", "markersize": 3.4, "markerfacecolor": "none", "markeredgewidth": 0.7}
+"""So that the line beneath is seen."""
+THEIRS: Look = {**OPEN, "label": "PyTorch, autograd", "color": BLACK, "zorder": 4}
+_DIAMOND: Look = {**OPEN, "marker": "D", "markersize": 7, "markeredgewidth": 1.1}
+CONVENTION: Look = {**_DIAMOND, "label": "as written, another convention", "color": GREEN, "zorder": 5}
 """A value that a form takes at a kink, and PyTorch does not."""
 DOT: Look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "markeredgewidth": 0.9, "zorder": 3.5}
 TAKEN, LIMIT = "value at a kink", "limit at a kink"
@@ -69,14 +42,10 @@ ORDER = (*(look["label"] for look in (OURS, THEIRS, WRONG, WRONG_TOO, CONVENTION
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """An entry as a function of one number.
+    """An entry as a function of one number, drawn from ``low`` to ``high``, without a derivative at its kinks.
 
     Attributes:
-        entry: of the catalogue.
-        title: of the panels.
         inputs: the entry's inputs for a value of that number, which is the first element of ``entry.wrt[0]``.
-        low, high: where it is drawn.
-        kinks: where it has no derivative.
     """
 
     entry: Entry

@@ -5,32 +5,20 @@ from __future__ import annotations
 from typing import final
 
 from bench.gradients.layers.layer import Layer
-from bench.gradients.layers.variable import Array, Variable, checked
+from bench.gradients.layers.variable import Array, checked
 
 
 class _Rows(Layer):
-    """A layer on rows with weights ``W`` [out, in] and a bias ``b`` [out], float32 or float64, both of one dtype.
-
-    Raises:
-        ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite.
-    """
+    """A layer on rows with weights ``W`` [out, in] and a bias ``b`` [out], float32 or float64, both of one dtype."""
 
     @final
     def __init__(self, W: Array, b: Array) -> None:  # noqa: N803 - the name in the formulas
-        name = type(self).__name__
-        self.W, self.b = Variable(W, f"W of {name}"), Variable(b, f"b of {name}")
-        checked(f"W of {name}", self.W.value, ndim=2)
-        checked(f"b of {name}", self.b.value, shape=self.W.value.shape[:1], dtype=self.W.value.dtype)
+        self.W, self.b = self._weights(2, W=W, b=b)
 
     @final
     def _check(self, x: Array) -> None:
         weights = self.W.value
         checked(f"the input of {type(self).__name__}", x, shape=(None, weights.shape[1]), dtype=weights.dtype)
-
-    @final
-    def parameters(self) -> dict[str, Variable]:
-        """``W`` [out, in] and ``b`` [out]."""
-        return {"W": self.W, "b": self.b}
 
 
 @final

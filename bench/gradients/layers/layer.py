@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -20,6 +20,7 @@ class Layer(abc.ABC):
     """
 
     _output: Array | None = None
+    _parameters: Mapping[str, Variable] = {}
 
     def _check(self, x: Array) -> None:  # noqa: B027 - any shape will do
         """Raise ``ValueError`` where this layer cannot take ``x``; what all layers refuse is refused before."""
@@ -32,7 +33,21 @@ class Layer(abc.ABC):
 
     def parameters(self) -> dict[str, Variable]:
         """The trainable values by name, in the order of PyTorch's counterpart."""
-        return {}
+        return dict(self._parameters)
+
+    def _weights(self, ndim: int, **values: Array) -> tuple[Variable, Variable]:
+        """Two parameters by name: one of ``ndim`` dimensions, and one with a number for each of the first's rows.
+
+        Raises:
+            ValueError: they do not fit, are empty, not floating-point or not finite.
+        """
+        (first, weight), (second, bias) = values.items()
+        layer = type(self).__name__
+        w, b = Variable(weight, f"{first} of {layer}"), Variable(bias, f"{second} of {layer}")
+        checked(f"{first} of {layer}", w.value, ndim=ndim)
+        checked(f"{second} of {layer}", b.value, shape=w.value.shape[:1], dtype=w.value.dtype)
+        self._parameters = {first: w, second: b}
+        return w, b
 
     @final
     def forward(self, x: Array) -> Array:

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
 from bench.gradients.layers.layer import Layer
-from bench.gradients.layers.variable import Array, Variable, checked, number
+from bench.gradients.layers.variable import Array, checked, number
 
 Pair = tuple[int, int]
 """Rows and columns. Wherever one is taken, an integer stands for the same number of both."""
@@ -32,14 +32,11 @@ class Conv2d(Layer):
         padding: rows and columns of zeros on each side.
 
     Raises:
-        ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite; a stride below 1; a
-            negative padding.
+        ValueError: ``W`` and ``b`` do not fit, or a stride below 1, or a negative padding.
     """
 
     def __init__(self, W: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> None:  # noqa: N803
-        self.W, self.b = Variable(W, "W of Conv2d"), Variable(b, "b of Conv2d")
-        checked("W of Conv2d", self.W.value, ndim=4)
-        checked("b of Conv2d", self.b.value, shape=self.W.value.shape[:1], dtype=self.W.value.dtype)
+        self.W, self.b = self._weights(4, W=W, b=b)
         self.kernel: Pair = self.W.value.shape[2:]
         self.stride = _pair("the stride of Conv2d", stride, least=1)
         self.padding = _pair("the padding of Conv2d", padding, least=0)
@@ -69,10 +66,6 @@ class Conv2d(Layer):
         for i, j in np.ndindex(self.kernel):
             windows[..., i, j] += np.moveaxis(shares[:, i, j], 0, 1)
         return padded[self._inside]
-
-    def parameters(self) -> dict[str, Variable]:
-        """``W`` [O, C, kh, kw] and ``b`` [O]."""
-        return {"W": self.W, "b": self.b}
 
 
 class _Pool(Layer):
@@ -154,14 +147,11 @@ class BatchNorm2d(Layer):
         eps: ``ε``, positive.
 
     Raises:
-        ValueError: ``gamma`` and ``beta`` do not fit, are empty, not floating-point or not finite; an ``eps`` that is
-            not positive.
+        ValueError: ``gamma`` and ``beta`` do not fit, or an ``eps`` that is not positive.
     """
 
     def __init__(self, gamma: Array, beta: Array, eps: ArrayLike = 1e-5) -> None:
-        self.gamma, self.beta = Variable(gamma, "gamma of BatchNorm2d"), Variable(beta, "beta of BatchNorm2d")
-        checked("gamma of BatchNorm2d", self.gamma.value, ndim=1)
-        checked("beta of BatchNorm2d", self.beta.value, shape=self.gamma.value.shape, dtype=self.gamma.value.dtype)
+        self.gamma, self.beta = self._weights(1, gamma=gamma, beta=beta)
         self.eps = number("eps of BatchNorm2d", eps, positive=True)
 
     def _check(self, x: Array) -> None:
@@ -177,18 +167,14 @@ class BatchNorm2d(Layer):
         deviation = np.sqrt(variance + self.eps)
         self._normal = ((x - mean) / deviation).astype(x.dtype)
         self._deviation = deviation.astype(x.dtype)
-        return self.gamma.value[:, None, None] * self._normal + self.beta.value[:, None, None]
+        return np.asarray(self.gamma.value[:, None, None] * self._normal + self.beta.value[:, None, None])
 
     def _backward(self, g: Array) -> Array:
         self.gamma.grad += (g * self._normal).sum(axis=(0, 2, 3))
         self.beta.grad += g.sum(axis=(0, 2, 3))
         common: Array = g.mean(axis=(0, 2, 3), keepdims=True)
         along: Array = (g * self._normal).mean(axis=(0, 2, 3), keepdims=True)
-        return self.gamma.value[:, None, None] / self._deviation * (g - common - self._normal * along)
-
-    def parameters(self) -> dict[str, Variable]:
-        """``gamma`` [C] and ``beta`` [C]."""
-        return {"gamma": self.gamma, "beta": self.beta}
+        return np.asarray(self.gamma.value[:, None, None] / self._deviation * (g - common - self._normal * along))
 
 
 def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from bench.gradients.entry import Case, Entry, Trainable, Verdict, Written
-from bench.gradients.models.net_1221_matrix import as_matrices, matrix_gradient, matrix_loss
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.models.net_1221_partials import (
     PARAMETERS,
     SAMPLE,
@@ -27,6 +26,43 @@ _ON = dict(zip(PARAMETERS, (0.5, -0.75, 1.25, -1.0, -0.75, 1.5, -1.25, 0.875, 1.
 """Parameters with which all units are on at x = 0, and each of them is off for some x in [-2, 2]; exact in float32."""
 _HINGE = dict(zip(PARAMETERS, (1.0, -1.0, 0.75, 0.5, 0.5, 0.75, 0.75, 0.5, 0.25, 0.25, 0.25, 0.25, -0.5), strict=True))
 """Parameters with which one of the first units is on for each sign of x, and the second ones are for all x."""
+
+
+def as_matrices(parameters: Arrays) -> Gradients:
+    """``W1`` [2, 2], ``W2`` [2, 3] and ``W3`` [1, 3] of the 13 parameters by name, or of their gradients."""
+    rows = {
+        "W1": (("w1", "b1"), ("w2", "b2")),
+        "W2": (("w3", "w5", "b3"), ("w4", "w6", "b4")),
+        "W3": (("w7", "w8", "b5"),),
+    }
+    return {matrix: np.array([[parameters[name] for name in row] for row in names]) for matrix, names in rows.items()}
+
+
+def with_ones(columns: Array) -> Array:
+    """[N, D] with a last column of ones, which the bias's column of a weight matrix meets: [N, D + 1]."""
+    return np.concatenate([columns, np.ones_like(columns[:, :1])], axis=1)
+
+
+def layers(inputs: Arrays) -> tuple[Array, Array, Array, Array]:
+    """What enters each layer, ones included, and the prediction: [N, 2], [N, 3], [N, 3], [N, 1]."""
+    first = with_ones(inputs["x"][:, None])
+    second = with_ones(np.maximum(first @ inputs["W1"].T, 0))
+    third = with_ones(np.maximum(second @ inputs["W2"].T, 0))
+    return first, second, third, third @ inputs["W3"].T
+
+
+def matrix_loss(inputs: Arrays) -> Array:
+    """The squared error, summed over the batch, with the parameters in matrices."""
+    return np.asarray(np.sum((inputs["y"][:, None] - layers(inputs)[-1]) ** 2))
+
+
+def matrix_gradient(inputs: Arrays, g: Array) -> Gradients:
+    """The gradients of ``W1`` [2, 2], ``W2`` [2, 3] and ``W3`` [1, 3], the bias's in the last column."""
+    first, second, third, prediction = layers(inputs)
+    at_3 = g * -2.0 * (inputs["y"][:, None] - prediction)
+    at_2 = (at_3 @ inputs["W3"][:, :-1]) * (third[:, :-1] > 0)
+    at_1 = (at_2 @ inputs["W2"][:, :-1]) * (second[:, :-1] > 0)
+    return {"W1": at_1.T @ first, "W2": at_2.T @ second, "W3": at_3.T @ third}
 
 
 def _torch(t: dict[str, torch.Tensor]) -> torch.Tensor:

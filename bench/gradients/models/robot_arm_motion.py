@@ -32,11 +32,9 @@ _GRADIENTS: dict[Form, Gradient] = {
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """What an arm did.
+    """What an arm did on its way to a target [2].
 
     Attributes:
-        form: the gradient that it moved by.
-        target: [2].
         joints: where they were before the first step and after each: [steps + 1, N + 1, 2], the tip last.
         distances: of the tip from the target at the same times: [steps + 1].
     """
@@ -60,14 +58,8 @@ class Trajectory:
 def simulate(form: Form, angles: Array, target: Array, steps: int, rate: float) -> Trajectory:
     """Move an arm of segments of length 1 by gradient descent, ``angles - rate * gradient`` for all angles at once.
 
-    The iteration before the first is taken to have left the arm where it starts: the stale tip is right once.
-
-    Args:
-        form: the gradient to move by; ``Form.RELATIVE`` takes ``angles`` as relative ones, all others as absolute.
-        angles: the start [N], radians, float64.
-        target: [2], float64. The arm's base is the origin.
-        steps: number of steps.
-        rate: step size.
+    The angles [N] are radians, the target is [2], and the base is the origin. The iteration before the first is taken
+    to have left the arm where it starts: the stale tip is right once.
     """
     place = robot_arm.relative_joints if form is Form.RELATIVE else robot_arm.joints
     segment, upstream = np.array([1.0, 0.0]), np.ones(())

@@ -36,23 +36,14 @@ def written_classes(inputs: Arrays, g: Array) -> Gradients:
     third = g * 2 * (c @ inputs["4.W"].T + inputs["4.b"] - inputs["y"])
     second = -(c**2) * (third @ inputs["4.W"])
     first = -(a**2) * (second @ inputs["2.W"])
-    gradients = {}
+    gradients: Gradients = {}
     for i, delta, below in ((0, first, x), (2, second, a), (4, third, c)):
         gradients |= {f"{i}.W": delta.T @ below, f"{i}.b": delta.sum(axis=0)}
     return gradients
 
 
 def predict(parameters: Arrays, features: Array, samples: data.Regression) -> Array:
-    """The network's predictions in the targets' unit.
-
-    Args:
-        parameters: as trained on ``samples``.
-        features: float64 [N, 8], in the units of ``samples``.
-        samples: what the ranges are taken from that scale the features to [-1, 1] and the prediction back.
-
-    Raises:
-        ValueError: the features do not fit, or a column of the samples is constant.
-    """
+    """The predictions for features [N, 8], both in the units of ``samples``, which the parameters were trained on."""
     scaled = network(parameters).forward(normalise(features, ranges_of(samples.features)))
     return denormalise(scaled, ranges_of(samples.targets))
 

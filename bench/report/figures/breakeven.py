@@ -21,10 +21,8 @@ from bench.report.figures.scene import Panel, Scene
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
-MOST = 200
-"""A crossing after more epochs is not marked."""
-BEYOND = 1.25
-"""How many times the epochs until the last crossing are shown."""
+MOST = 200  # a crossing after more epochs is not marked
+BEYOND = 1.25  # how many times the epochs until the last crossing are shown
 CROSSING: dict[str, Any] = {
     "marker": "o", "markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 1.0, "linestyle": "none",
     "clip_on": False, "zorder": 5,

@@ -17,17 +17,12 @@ from bench.render.language import Language, Text, translated
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.scene import Panel, Scene
 
-LINE = 0.145
-"""Inches of a line of text."""
+LINE = 0.145  # inches of a line of text
 LINESPACING = 1.05
-CHARACTER = 0.06
-"""Inches of a character at the size of a title, on average, and a little more."""
-HANDLE = 0.62
-"""Inches of a line in a legend, with the space about it."""
-MARGIN = 0.4
-"""Inches that a vertical axis' numbers and label take."""
-UNIT = 18
-"""Characters in a line beside a vertical axis."""
+CHARACTER = 0.06  # inches of a character at the size of a title, on average, and a little more
+HANDLE = 0.62  # inches of a line in a legend, with the space about it
+MARGIN = 0.4  # inches that a vertical axis' numbers and label take
+UNIT = 18  # characters in a line beside a vertical axis
 CURVE: dict[str, Any] = {"linewidth": 1.2, "markersize": 4.2, "markeredgewidth": 0.8}
 Share: TypeAlias = Literal["none", "dataset", "all"]
 Place: TypeAlias = tuple[Panel, Axes, bool]
@@ -110,14 +105,7 @@ class Canvas(NamedTuple):
     def loaders_legend(
         self, figure: Figure, labels: Iterable[str], more: Sequence[Line2D] = (), joined: bool = True
     ) -> None:
-        """One legend above all panels: the loaders in the report's order, then ``more``.
-
-        Args:
-            figure: which the legend is for.
-            labels: of the loaders that are shown.
-            more: further handles, with labels.
-            joined: the loaders have lines and not markers alone.
-        """
+        """One legend above all panels: the loaders in the report's order, with lines if ``joined``, and ``more``."""
         handles = []
         for label in self.scene.ordered(labels):
             look = self.scene.looks[label]

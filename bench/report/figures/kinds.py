@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from bench.render.language import Message, message
-from bench.report.figures import breakeven, learning, rates, scaling, size, stages, times
+from bench.report.figures import breakeven, learning, rates, speed, stages, times
 from bench.report.figures.canvas import Canvas, Variant
 from bench.report.figures.scene import Scene
 
@@ -72,8 +72,8 @@ KINDS = (
         "scaling",
         message("Scaling"),
         message("Speed of each loader over a setting; means over the runs with their 95% intervals."),
-        scaling.variants,
-        scaling.scaling,
+        speed.variants,
+        speed.scaling,
     ),
     Kind(
         "learning",
@@ -104,6 +104,6 @@ KINDS = (
             "size of the bare pixels."
         ),
         _of("bytes_per_image", "images_per_s"),
-        size.size,
+        speed.size,
     ),
 )

@@ -25,11 +25,12 @@ RUN: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.45, "zorder": 2}
 
 def variants(scene: Scene) -> list[Variant]:
     """A figure for each panel in which a run has several epochs."""
-    return [
-        Variant(scene.key_of(panel), scene.about(panel), panel=panel)
-        for panel in scene.panels
-        if any(len(record.epochs) > 1 for cell in panel.rows.values() for record in scene.group.done(cell))
-    ]
+    made = []
+    for panel in scene.panels:
+        runs = [record for cell in panel.rows.values() for record in scene.group.done(cell)]
+        if any(len(run.epochs) > 1 for run in runs):
+            made.append(Variant(f"{runs[0].config.dataset} {panel.cache or ''}", scene.about(panel), panel=panel))
+    return made
 
 
 def learning(canvas: Canvas) -> Figure:

@@ -19,8 +19,7 @@ COLOURS = (
     *("#332288", "#44AA99", "#999933", "#7A4A1F", "#7F7F7F", "#AA4499", "#4B6A88", "#6B8E00"),
 )
 """Okabe and Ito's without the yellow, which is lost on white, and a wine; then some of Tol's and others."""
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
-"""One beside each colour: a figure printed in grey can still be read."""
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")  # one beside each colour: a figure printed in grey can still be read
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.4)), (0, (1, 1.2)), (0, (6, 1.4, 1, 1.4)), (0, (3, 1, 1, 1, 1, 1)))
 """For the options of one loader, and for more loaders than there are colours."""
 
@@ -75,7 +74,8 @@ def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
     for loader in sorted(set(loaders), key=lambda loader: (loader != baseline, loader not in KNOWN, loader)):
         own = len(KNOWN) + zlib.crc32(loader.encode(errors="surrogatepass")) % (len(COLOURS) - len(KNOWN))
         own = 0 if loader == baseline else KNOWN.index(loader) if loader in KNOWN else own
-        candidates = itertools.chain(range(own, len(COLOURS)), itertools.count(len(KNOWN)))
+        free = range(max(own, len(KNOWN)), len(COLOURS))
+        candidates = itertools.chain([own], free, itertools.count(len(KNOWN)))
         places[loader] = next(place for place in candidates if place not in places.values())
     return places
 

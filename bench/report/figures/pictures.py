@@ -24,14 +24,7 @@ from bench.report.tables.flags import UNVERIFIED
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure that can be drawn.
-
-    Attributes:
-        key: its name, fit for a file: ``stages-convnet``, ``2-stages-convnet`` in the second group.
-        kind: what declares it.
-        scene: what it shows.
-        variant: which of the kind's figures it is.
-    """
+    """A figure that can be drawn; its key is fit for a file: ``stages-convnet``, ``2-stages-convnet`` in group 2."""
 
     key: str
     kind: Kind

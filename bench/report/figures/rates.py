@@ -22,8 +22,7 @@ LIMIT: dict[str, Any] = {
     "marker": "|", "markersize": 10, "markeredgewidth": 1.6, "linestyle": "none", "color": BLACK, "zorder": 3,
 }  # fmt: skip
 CEILING: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 2}
-RIGHT = 1.015
-"""Where the ratios stand, in widths of the axes."""
+RIGHT = 1.015  # where the ratios stand, in widths of the axes
 
 
 def rates(canvas: Canvas) -> Figure:

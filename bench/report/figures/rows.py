@@ -19,18 +19,15 @@ from bench.report.figures.scene import Panel, Scene
 from bench.report.groups import Cell
 from bench.report.tables.assemble import STATUSES
 
-GAP = 0.075
-"""Inches between two rows."""
-AROUND = 0.33
-"""Inches of a panel that no row takes: ticks and margins."""
-LABEL = 24
-"""Characters in a line of a row's label."""
+GAP = 0.075  # inches between two rows
+AROUND = 0.33  # inches of a panel that no row takes: ticks and margins
+LABEL = 24  # characters in a line of a row's label
 
 
 def row_panels(
     canvas: Canvas, unit: Text, handles: Sequence[Artist], columns: int, share: Share
 ) -> tuple[Figure, list[tuple[Panel, Axes]]]:
-    """A figure with a panel for each dataset and cache, in which each loader has a row, at the same height in all.
+    """A figure with a panel for each dataset and cache; row ``i`` of each stands at ``y = i``, counted from above.
 
     Args:
         canvas: what is drawn.
@@ -38,9 +35,6 @@ def row_panels(
         handles: of the legend above them.
         columns: of the legend.
         share: which panels have the same horizontal scale.
-
-    Returns:
-        The figure, and its panels with their axes; row ``i`` of each stands at ``y = i``, counted from above.
     """
     scene = canvas.scene
     labels = [wrapped(plain(scene.row(label)), LABEL) for label in scene.labels]

@@ -15,8 +15,7 @@ from bench.report.tables.assemble import CACHES, MODELS, setting_name
 from bench.report.tables.flags import UNVERIFIED, is_unverified
 from bench.stats.intervals import Interval
 
-SCALED = ("workers", "batch_size")
-"""Settings over which a figure of their own shows how a loader scales."""
+SCALED = ("workers", "batch_size")  # settings over which a figure of their own shows how a loader scales
 Settings: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -33,14 +32,10 @@ class Scene:
     """Everything that a figure is drawn from.
 
     Attributes:
-        group: all records of its environment.
         key: for names of files: network and values of swept settings.
         name: for a reader: network, where there is one, and the values of swept settings; "" for neither.
-        panels: in the group's order.
-        looks: of the whole report.
         baseline: label or loader that the others are compared with.
-        sweep: all cells of the same command, network and settings but for those ``SCALED``.
-        command: of all cells: "run" or "rate".
+        sweep: all cells of the same command ("run" or "rate"), network and settings but for those ``SCALED``.
     """
 
     group: Group
@@ -100,11 +95,6 @@ class Scene:
         if panel.cache is None:
             return [panel.dataset]
         return [panel.dataset, joined((CACHES[panel.cache], UNVERIFIED * self.is_unverified(panel)), "")]
-
-    def key_of(self, panel: Panel) -> str:
-        """A panel's name for files."""
-        records = self.group.cells[next(iter(panel.rows.values()))]
-        return f"{records[0].config.dataset} {panel.cache or ''}"
 
     def values(self, cell: Cell, metric: str) -> list[float]:
         """A metric of each run of a cell that ended well, in the order of the rounds."""

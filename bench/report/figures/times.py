@@ -19,16 +19,11 @@ RUN: dict[str, Any] = {
 }  # fmt: skip
 MEAN: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5}
 BASE: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": (0, (4, 2))}
-ARROW = 0.018
-"""Where the middle of an arrow stands inside the axes, in widths of these."""
-BEYOND = 0.4
-"""How far beyond the runs intervals are shown, in widths of the range of all runs."""
-MARGIN = 0.06
-"""How far beyond all that is shown an axis goes, in such widths."""
-SINGLE = 0.05
-"""The same for runs that are all equal, in parts of their value."""
-APART = 0.27
-"""Heights of the runs of a row, above and below its middle, in rows."""
+ARROW = 0.018  # where the middle of an arrow stands inside the axes, in widths of these
+BEYOND = 0.4  # how far beyond the runs intervals are shown, in widths of the range of all runs
+MARGIN = 0.06  # how far beyond all that is shown an axis goes, in such widths
+SINGLE = 0.05  # the same for runs that are all equal, in parts of their value
+APART = 0.27  # heights of the runs of a row, above and below its middle, in rows
 
 
 def times(canvas: Canvas) -> Figure:

@@ -25,10 +25,8 @@ class Advice(NamedTuple):
 
     Attributes:
         about: dataset, model, cache state, and the settings that vary beside them.
-        pick: the loader to take, or that there is none.
         basis: how many rounds and comparisons it rests on, and what could not be compared.
         is_decided: whether a loader is named because something was found faster or slower than the baseline.
-        runs: ids of all runs behind it.
     """
 
     about: Text

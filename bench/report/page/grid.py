@@ -11,8 +11,7 @@ from bench.render.language import Language, translated
 from bench.render.table import Column, Row, Table, Value
 from bench.report.page.links import Links
 
-LONG = 24
-"""Characters from which on a text wants a column of some width."""
+LONG = 24  # characters from which on a text wants a column of some width
 
 
 class GridCell(NamedTuple):

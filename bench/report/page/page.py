@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -28,8 +28,7 @@ from bench.report.page.subject import facts
 from bench.report.tables import BASELINE
 from bench.report.tables.part import parts
 
-FIRST = 6
-"""Recommendations that are shown at once; further ones are folded away."""
+FIRST = 6  # recommendations that are shown at once; further ones are folded away
 SCRIPT_WORDS = {
     "search": message("Filter rows"),
     "all": message("all"),
@@ -39,15 +38,6 @@ SCRIPT_WORDS = {
     "descending": message(", by {column}, descending", column="{column}"),
 }
 """What the script says; it fills in what is in braces."""
-
-
-class Inline(NamedTuple):
-    """A figure with its PNG file as a ``data:`` address; width and height in pixels."""
-
-    picture: Picture
-    uri: str
-    width: int
-    height: int
 
 
 def html(
@@ -101,18 +91,6 @@ def html(
         figures=images,
         gradients=[grid(table, links, language) for table in audit],
         definitions=sorted(pairs, key=lambda pair: (pair[0].lower(), pair)),
-        contents=[
-            ("recommendation", message("Recommendation"), []),
-            ("subject", message("What was measured, and on what"), []),
-            ("tables", message("Tables"), [(table.key, table.title) for table in tables]),
-            ("figures", message("Figures"), [(picture.key, picture.title) for picture in pictures]),
-            ("gradients", message("Gradients"), [(table.key, table.title) for table in audit]),
-            ("definitions", message("Definitions"), []),
-            ("records", message("Records"), []),
-        ],
-        absent=[
-            key for key, shown in (("figures", pictures), ("gradients", audit), ("definitions", pairs)) if not shown
-        ],
         links=links,
         command=command,
     )
@@ -145,11 +123,12 @@ def _written(value: Any, language: Language) -> Any:
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def _inline(picture: Picture, drawn: Path | None, language: Language) -> Inline:
+def _inline(picture: Picture, drawn: Path | None, language: Language) -> dict[str, Any]:
     """A figure as the page holds it: drawn now, or as `Picture.save` wrote it into a folder."""
     data = picture.png(language) if drawn is None else (drawn / f"{picture.key}.png").read_bytes()
     width, height = struct.unpack(">II", data[16:24])  # of a PNG's first chunk
-    return Inline(picture, f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}", width, height)
+    uri = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    return {"picture": picture, "uri": uri, "width": width, "height": height}
 
 
 def _lede(records: Sequence[Record]) -> Text:

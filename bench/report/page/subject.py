@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.environments import part
 from bench.records import Record
 from bench.render.language import Joined, Message, Number, Text, joined, message
 from bench.report.groups import Group
@@ -17,13 +18,13 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
     records = [record for members in group.cells.values() for record in members]
     machine = group.environment
     times = sorted(time for record in records for time in (record.started_at, record.finished_at))
-    found: list[tuple[Text, Text]] = [
+    terms: list[tuple[Text, Text]] = [
         (message("Processor"), _listed(machine.get("cpu"), _cores(machine))),
         (message("Memory"), _gigabytes(machine.get("ram_bytes"))),
-        (message("Accelerator"), _gpu(_inner(machine, "gpu"))),
-        (message("Storage"), _listed(*_inner(machine, "storage").values())),
+        (message("Accelerator"), _gpu(part(machine, "gpu"))),
+        (message("Storage"), _listed(*part(machine, "storage").values())),
         (message("System"), _listed(machine.get("system"), machine.get("kernel"), _virtual(machine))),
-        (message("Software"), _versions({"Python": machine.get("python"), **_inner(machine, "packages")})),
+        (message("Software"), _versions({"Python": machine.get("python"), **part(machine, "packages")})),
         (message("Threads of PyTorch"), _listed(*dict.fromkeys(r.environment.get("threads") for r in records))),
         (message("Datasets"), _distinct(map(_dataset, records))),
         (message("Training"), _distinct(map(_training, records))),
@@ -33,7 +34,7 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
         (message("Load average before runs"), _load(records)),
         (message("Commit of the harness"), _distinct(map(_commit, records))),
     ]
-    return [(term, text) for term, text in found if text]
+    return [(term, text) for term, text in terms if text]
 
 
 def _listed(*values: Any) -> Text:
@@ -44,11 +45,6 @@ def _listed(*values: Any) -> Text:
 
 def _distinct(texts: Iterable[Text]) -> Text:
     return joined(dict.fromkeys(texts), "; ")
-
-
-def _inner(environment: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    inner = environment.get(key)
-    return inner if isinstance(inner, dict) else {}
 
 
 def _gigabytes(size: Any) -> str:
@@ -134,7 +130,7 @@ def _load(records: Iterable[Record]) -> Text:
 
 
 def _commit(record: Record) -> Text:
-    git = _inner(record.environment, "git")
+    git = part(record.environment, "git")
     if not git.get("commit"):
         return ""
     commit, clean = str(git["commit"])[:12], git.get("clean")
