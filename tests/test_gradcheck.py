@@ -24,9 +24,9 @@ from bench.gradients.faults import faults, planted
 from bench.gradients.layers import Sigmoid
 from bench.gradients.models import TRAINABLES, data
 from bench.gradients.tables import DERIVED_HERE
+from bench.render.language import translated
 from bench.render.stored import STORED, loads
 from bench.report.page.gradients import gradient_tables
-from bench.report.page.words import Words
 from tests.command import Bench, Done
 from tests.gradient_samples import a_claim
 from tests.latex import compiled, complaints
@@ -131,10 +131,10 @@ def test_the_pages_show_what_is_there(real: tuple[subprocess.CompletedProcess[st
     for picture in pictures:
         assert (real[1] / picture).read_bytes().startswith(b"\x89PNG")
     stored = loads((real[1] / STORED).read_text(encoding="utf-8"))
-    shown = gradient_tables(real[1], Words("lv"))
+    shown = gradient_tables(real[1])
     assert [table.key for table in shown] == [f"gradients-{table.key}" for table in stored]
     assert [table.rows for table in shown] == [table.rows for table in stored]
-    assert shown[2].title == "Apgalvojumi"
+    assert translated(shown[2].title, "lv") == "Apgalvojumi"
     assert [len(table.rows) for table in stored] == [60, 11, 19]
 
 
