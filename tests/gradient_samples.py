@@ -8,14 +8,12 @@ import numpy as np
 
 from bench.gradients.audit import CORRECTED, Check, Finding
 from bench.gradients.claims import Claim
-from bench.gradients.entry import Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.mutants import Mutant
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.parity import Parity
-from bench.gradients.trainable import Trainable
 
 INF = float("inf")
-MADE: dict[str, Any] = {"device": "cpu (Some CPU)", "versions": {"Python": "3.12.1", "NumPy": "2.4.6"}, "seconds": 1.25}
 
 
 def nothing(inputs: Arrays, g: Any) -> Gradients:
@@ -34,13 +32,11 @@ def start(rng: np.random.Generator) -> Gradients:
 def an_entry(entry_id: str = "sigmoid", **change: Any) -> Entry:
     fields: dict[str, Any] = {
         "title": "Logistic function",
-        "group": "building block",
         "formula": r"\sigma(x)=\frac{1}{1+e^{-x}}",
         "corrected_latex": r"\frac{\partial L}{\partial x}=\sigma(x)\,(1-\sigma(x))\odot g",
         "forward": lambda inputs: inputs["x"],
         "corrected": nothing,
         "torch": lambda inputs: inputs["x"],
-        "wrt": ("x",),
         "cases": one_case,
     }
     return Entry(**{"id": entry_id, **fields, **change})
@@ -123,15 +119,15 @@ def an_outcome(**change: Any) -> Outcome:
         "parities": (a_parity(), a_parity("house-cubic", optimum=3e-9, margin=0.125)),
         "claims": (a_claim(), a_claim("arm", verdict="does not hold", expected="does not hold")),
     }
-    return Outcome(**{**fields, **MADE, **change})
+    made_with = "Python 3.12.1, NumPy 2.4.6, device cpu (Some CPU)"
+    return Outcome(**{"made_with": made_with, "seconds": 1.25, **fields, **change})
 
 
 def a_mutant(**change: Any) -> Mutant:
     fields: dict[str, Any] = {
         "entry": "sigmoid",
-        "function": "Sigmoid._backward",
-        "operator": "sign",
-        "file": "gradients/layers/activations.py",
+        "function": "bench.gradients.layers.activations.Sigmoid._backward",
+        "kind": "sign",
         "line": 31,
         "before": "g * y",
         "after": "-(g * y)",
@@ -142,4 +138,4 @@ def a_mutant(**change: Any) -> Mutant:
 
 
 def a_planting(*mutants: Mutant) -> Planting:
-    return Planting(mutants=mutants, **MADE)
+    return Planting(mutants=mutants, seconds=1.25)

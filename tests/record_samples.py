@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from bench.records import Record
+from bench.render.language import Text, translated
+from bench.render.table import Table
 
 ENVIRONMENT: dict[str, Any] = {
     "cpu": "Some CPU",
@@ -217,3 +219,13 @@ def a_whole_sweep(seed: int = 0, rounds: int = 5, device: str = "cpu") -> list[d
                 for document in made[-3:]:  # stores are prepared anew in every third round
                     document["store"] = stores.setdefault((dataset, loader, number // 3), document["store"])
     return made
+
+
+def said(text: Text) -> str:
+    """A text of a table in English."""
+    return translated(text, "en")
+
+
+def notes_of(table: Table) -> list[str]:
+    """Its notes in English."""
+    return [said(note) for note in table.notes]

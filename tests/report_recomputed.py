@@ -20,8 +20,13 @@ def time_to(run: Document, target: float) -> float:
     return float(epochs.wall_s.cumsum()[epochs.test_accuracy >= target].iloc[0])
 
 
+_EPOCHS: dict[str, pd.DataFrame] = {}
+
+
 def epochs_of(run: Document) -> pd.DataFrame:
-    return pd.DataFrame(run["epochs"])
+    if run["run_id"] not in _EPOCHS:
+        _EPOCHS[run["run_id"]] = pd.DataFrame(run["epochs"])
+    return _EPOCHS[run["run_id"]]
 
 
 def mean_of(field: str) -> Callable[[Document], float | None]:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bench.gradients.blocks import (
-    Array,
     column,
     dot,
     dot_gradient,
@@ -27,7 +26,9 @@ from bench.gradients.blocks import (
     to_homogeneous,
     translation,
 )
+from bench.gradients.entry import Array
 
+few = settings(max_examples=25, deadline=None)
 finite = st.floats(-100, 100)
 extents = st.integers(1, 5)
 
@@ -36,6 +37,7 @@ def matrices(rows: int, columns: int) -> st.SearchStrategy[Array]:
     return arrays(np.float64, (rows, columns), elements=finite)
 
 
+@few
 @given(st.integers(-50, 50), st.integers(0, 12))
 def test_a_power_of_an_integer_is_exact_and_an_integer(x: int, p: int) -> None:
     result: Any = power(x, p)
@@ -43,16 +45,19 @@ def test_a_power_of_an_integer_is_exact_and_an_integer(x: int, p: int) -> None:
     assert type(result) is int
 
 
+@few
 @given(st.integers(-50, 50).filter(bool), st.integers(1, 8))
 def test_a_negative_power_of_an_integer_is_the_nearest_float(x: int, p: int) -> None:
     assert power(x, -p) == float(Fraction(1, x**p))
 
 
+@few
 @given(st.floats(0.1, 10) | st.floats(-10, -0.1), st.integers(-12, 12))
 def test_a_power_of_a_float(x: float, p: int) -> None:
     assert power(x, p) == pytest.approx(x**p, rel=1e-14)
 
 
+@few
 @given(st.integers(-99, 99).filter(bool), st.integers(-8, 8))
 def test_a_power_of_a_decimal_is_decimal(tenths: int, p: int) -> None:
     x = Decimal(tenths) / 10
@@ -67,11 +72,11 @@ def test_a_decimal_keeps_what_a_float_loses() -> None:
     assert power(1.1, 3) != 1.331
 
 
-@pytest.mark.parametrize("zero", [0, 0.0, Decimal(0)])
-def test_to_the_zeroth_is_one_even_at_zero(zero: Any) -> None:
-    one = power(zero, 0)
-    assert one == 1
-    assert type(one) is type(zero)
+def test_to_the_zeroth_is_one_even_at_zero() -> None:
+    zeros: list[Any] = [0, 0.0, Decimal(0)]
+    for zero in zeros:
+        assert power(zero, 0) == 1
+        assert type(power(zero, 0)) is type(zero)
 
 
 def test_a_power_of_an_array_is_taken_by_element() -> None:
@@ -80,23 +85,22 @@ def test_a_power_of_an_array_is_taken_by_element() -> None:
     assert power(np.array([3.0], dtype=np.float32), 2).dtype == np.float32
 
 
-@pytest.mark.parametrize("zero", [0, 0.0, Decimal(0), np.array([1.0, 0.0])])
-def test_zero_has_no_negative_power(zero: Any) -> None:
-    with pytest.raises(ZeroDivisionError, match="0 has no power -2"):
-        power(zero, -2)
-
-
-@pytest.mark.parametrize("exponent", [0.5, 2.0, "2", None])
-def test_an_exponent_must_be_an_integer(exponent: Any) -> None:
-    with pytest.raises(ValueError, match="must be an integer"):
-        power(2.0, exponent)
+def test_what_has_no_power() -> None:
+    zeros: list[Any] = [0, 0.0, Decimal(0), np.array([1.0, 0.0])]
+    for zero in zeros:
+        with pytest.raises(ZeroDivisionError, match="0 has no power -2"):
+            power(zero, -2)
+    exponents: list[Any] = [0.5, 2.0, "2", None]
+    for exponent in exponents:
+        with pytest.raises(ValueError, match="must be an integer"):
+            power(2.0, exponent)
 
 
 def test_the_gradient_of_the_zeroth_power_is_zero_where_the_reciprocal_does_not_exist() -> None:
     np.testing.assert_array_equal(power_gradient(np.array([0.0, 2.0]), 0, np.array([3.0, 3.0])), [0.0, 0.0])
 
 
-@settings(deadline=None)
+@few
 @given(st.data(), extents, extents, extents)
 def test_dot_is_the_matrix_product(data: st.DataObject, n: int, k: int, m: int) -> None:
     a, b = data.draw(matrices(n, k)), data.draw(matrices(k, m))
@@ -119,13 +123,19 @@ def test_the_gradient_of_a_vector_is_a_vector() -> None:
     np.testing.assert_array_equal(db, [11.0, 11.0, 11.0])
 
 
-@pytest.mark.parametrize(("a", "b"), [((2, 3), (2, 3)), ((3,), (3,)), ((2, 3), (4,)), ((4,), (2, 1))])
-def test_dot_names_both_shapes_where_they_do_not_fit(a: tuple[int, ...], b: tuple[int, ...]) -> None:
-    left, right = column(np.ones(a)), column(np.ones(b))
-    with pytest.raises(ValueError, match="cannot be multiplied") as caught:
-        dot(np.ones(a), np.ones(b))
-    assert str(left.shape) in str(caught.value)
-    assert str(right.shape) in str(caught.value)
+def test_dot_names_both_shapes_where_they_do_not_fit() -> None:
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((2, 3), (2, 3)),
+        ((3,), (3,)),
+        ((2, 3), (4,)),
+        ((4,), (2, 1)),
+    ]
+    for a, b in shapes:
+        left, right = column(np.ones(a)), column(np.ones(b))
+        with pytest.raises(ValueError, match="cannot be multiplied") as caught:
+            dot(np.ones(a), np.ones(b))
+        assert str(left.shape) in str(caught.value)
+        assert str(right.shape) in str(caught.value)
 
 
 def test_rotation_turns_counterclockwise_by_degrees() -> None:
@@ -134,11 +144,13 @@ def test_rotation_turns_counterclockwise_by_degrees() -> None:
     np.testing.assert_allclose(rotation(360.0), np.eye(3), atol=1e-15)
 
 
+@few
 @given(finite, finite)
 def test_angles_add_up(first: float, second: float) -> None:
     np.testing.assert_allclose(dot(rotation(first), rotation(second)), rotation(first + second), atol=1e-13)
 
 
+@few
 @given(finite)
 def test_a_rotation_keeps_lengths_and_is_undone_by_its_transpose(degrees: float) -> None:
     turned = rotation(degrees)
@@ -167,6 +179,7 @@ def test_the_order_of_transforms_matters() -> None:
     np.testing.assert_allclose(moved_then_turned, [[0.0], [6.0], [1.0]], atol=1e-14)
 
 
+@few
 @given(st.integers(1, 6).flatmap(lambda n: matrices(n, 2)))
 def test_homogeneous_and_back(points: Array) -> None:
     np.testing.assert_array_equal(from_homogeneous(to_homogeneous(points)), points)
@@ -183,9 +196,8 @@ def test_float32_stays_float32() -> None:
     assert {result.dtype for result in results} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
+def test_bad_input_is_named() -> None:
+    calls: list[tuple[Callable[[], Array], str]] = [
         (lambda: dot(np.ones((1, 1, 1)), [1.0]), r"not the shape \(1, 1, 1\)"),
         (lambda: dot(np.ones((0, 2)), np.ones((2, 2))), "a matrix is empty"),
         (lambda: dot([[math.nan]], [[1.0]]), "a matrix contains NaN"),
@@ -197,8 +209,7 @@ def test_float32_stays_float32() -> None:
         (lambda: to_homogeneous([1.0, 2.0]), r"must have the shape \(n, 2\)"),
         (lambda: from_homogeneous([[1.0, 2.0]]), r"must have the shape \(n, 3\)"),
         (lambda: from_homogeneous([[1.0, 2.0, 0.0]]), "lies at infinity"),
-    ],
-)
-def test_bad_input_is_named(call: Callable[[], Array], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
+    ]
+    for call, message in calls:
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from bench.gradients.layers import MSE, SGD, Linear, Sequential, Tanh, Variable
 from tests.against_torch import assert_same, normal
 
-momenta = pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+momenta = st.sampled_from([0.0, 0.5, 0.9])
+dtypes = st.sampled_from([np.float64, np.float32])
 
 
-@momenta
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@settings(max_examples=15, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 4), st.sampled_from([1e-3, 0.1, 2.0]), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+@given(momenta, dtypes, st.integers(1, 4), st.integers(1, 4), st.sampled_from([1e-3, 0.1, 2.0]), st.integers(0, 99))
 def test_steps_are_those_of_pytorch(
     momentum: float, dtype: type, rows: int, columns: int, rate: float, seed: int
 ) -> None:
@@ -38,7 +37,7 @@ def test_steps_are_those_of_pytorch(
             assert_same(f"{name} after step {step}", variable.value, theirs[name])
 
 
-@momenta
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_training_is_that_of_pytorch(momentum: float) -> None:
     x, y = normal(8, 3), normal(8, 1)
     parameters = {"0.W": normal(4, 3), "0.b": normal(4), "2.W": normal(1, 4), "2.b": normal(1)}
@@ -67,7 +66,7 @@ def test_arrays_that_parameters_were_made_of_stay_as_they_are() -> None:
     value = np.ones(3)
     variable = Variable(value)
     variable.grad += 1
-    SGD([variable], 0.5).step()
+    SGD({"w": variable}, 0.5).step()
     assert value.tolist() == [1, 1, 1]
     assert variable.value.tolist() == [0.5, 0.5, 0.5]
     assert variable.grad.tolist() == [1, 1, 1]
@@ -77,13 +76,12 @@ def test_every_gradient_is_forgotten() -> None:
     variables = [Variable(np.ones(2)), Variable(np.ones((1, 2)))]
     for variable in variables:
         variable.grad += 1
-    SGD(variables, 0.5).zero_grad()
+    SGD(dict(zip("ab", variables, strict=True)), 0.5).zero_grad()
     assert not any(variable.grad.any() for variable in variables)
 
 
-@pytest.mark.parametrize(
-    ("rate", "momentum", "message"),
-    [
+def test_settings_that_are_refused() -> None:
+    settings: list[tuple[Any, Any, str]] = [
         (0, 0, "the rate of SGD must be positive and finite, not 0.0"),
         (-0.1, 0, "the rate of SGD must be positive and finite, not -0.1"),
         (np.nan, 0, "the rate of SGD must be positive and finite, not nan"),
@@ -92,11 +90,10 @@ def test_every_gradient_is_forgotten() -> None:
         (0.1, -0.5, "the momentum of SGD must be at least 0 and less than 1, not -0.5"),
         (0.1, np.inf, "the momentum of SGD must be finite, not inf"),
         (0.1, [0.9], "the momentum of SGD must be one number"),
-    ],
-)
-def test_settings_that_are_refused(rate: Any, momentum: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SGD([Variable(np.ones(1))], rate, momentum)
+    ]
+    for rate, momentum, message in settings:
+        with pytest.raises(ValueError, match=message):
+            SGD({"w": Variable(np.ones(1))}, rate, momentum)
 
 
 def test_parameters_that_are_refused() -> None:

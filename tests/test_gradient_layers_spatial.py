@@ -23,7 +23,7 @@ def images(draw: st.DrawFn, least: int = 1) -> Floats:
     return normal(n, c, draw(st.integers(least, 7)), draw(st.integers(least, 7)), seed=draw(st.integers(0, 99)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     images(),
     st.integers(1, 3),
@@ -45,16 +45,16 @@ def test_convolution(x: Floats, channels: int, kernel: Any, stride: Any, padding
     )
 
 
-@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 1), (3, 2)])
-def test_convolution_with_equal_extents(stride: int, padding: int) -> None:
+def test_convolution_with_equal_extents() -> None:
     """Samples, channels, filters, rows and columns are all alike, so that one in another's place fits."""
-    assert_layer(
-        lambda w, b: Conv2d(w, b, stride, padding),
-        lambda x, w, b: F.conv2d(x, w, b, stride=stride, padding=padding),
-        normal(3, 3, 3, 3),
-        normal(3, 3, 3, 3, seed=1),
-        normal(3),
-    )
+    for how in ((1, 0), (1, 1), (2, 1), (3, 2)):
+        assert_layer(
+            lambda w, b, how=how: Conv2d(w, b, *how),
+            lambda x, w, b, how=how: F.conv2d(x, w, b, *how),
+            normal(3, 3, 3, 3),
+            normal(3, 3, 3, 3, seed=1),
+            normal(3),
+        )
 
 
 def test_convolution_takes_stride_and_padding_as_arrays_of_no_dimensions() -> None:
@@ -63,7 +63,7 @@ def test_convolution_takes_stride_and_padding_as_arrays_of_no_dimensions() -> No
     np.testing.assert_array_equal(one, Conv2d(w, b, 2, (1, 0)).forward(x))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(images(least=3), pairs, st.none() | pairs, st.booleans())
 def test_max_pool(x: Floats, kernel: Any, stride: Any, ties: bool) -> None:
     """With ties: whole numbers from -1 to 1, of which every window has several that are equal."""
@@ -71,18 +71,18 @@ def test_max_pool(x: Floats, kernel: Any, stride: Any, ties: bool) -> None:
     assert_layer(lambda: MaxPool2d(kernel, stride), lambda x: F.max_pool2d(x, kernel, stride), x)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(images(least=3), pairs, st.none() | pairs)
 def test_average_pool(x: Floats, kernel: Any, stride: Any) -> None:
     assert_layer(lambda: AvgPool2d(kernel, stride), lambda x: F.avg_pool2d(x, kernel, stride), x)
 
 
-@pytest.mark.parametrize("beside", [0.0, 1e-9, -1e-9])
-def test_max_pool_beside_a_tie(beside: float) -> None:
-    x = np.zeros((2, 2, 4, 4))
-    x[:, :, 1::2, 1::2] = beside
-    assert_layer(lambda: MaxPool2d(2), lambda x: F.max_pool2d(x, 2), x)
-    assert_layer(lambda: MaxPool2d(3, 1), lambda x: F.max_pool2d(x, 3, 1), x)
+def test_max_pool_beside_a_tie() -> None:
+    for beside in (0.0, 1e-9, -1e-9):
+        x = np.zeros((2, 2, 4, 4))
+        x[:, :, 1::2, 1::2] = beside
+        assert_layer(lambda: MaxPool2d(2), lambda x: F.max_pool2d(x, 2), x)
+        assert_layer(lambda: MaxPool2d(3, 1), lambda x: F.max_pool2d(x, 3, 1), x)
 
 
 def test_first_of_equal_values_gets_the_gradient() -> None:
@@ -101,18 +101,18 @@ def test_rest_that_no_window_reaches_gets_no_gradient() -> None:
         assert not dx[:, :, :, 4].any()
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e3, 1e30])
-def test_pools_and_convolution_of_extreme_values(scale: float) -> None:
-    x = normal(2, 3, 5, 5) * scale
-    assert_layer(lambda: MaxPool2d(3, 2), lambda x: F.max_pool2d(x, 3, 2), x)
-    assert_layer(lambda: AvgPool2d(3, 2), lambda x: F.avg_pool2d(x, 3, 2), x)
+def test_pools_and_convolution_of_extreme_values() -> None:
     w, b = normal(3, 3, 3, 3), normal(3)
-    assert_layer(lambda w, b: Conv2d(w, b, 2, 1), lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1), x, w, b)
+    for scale in (1e-30, 1.0, 1e3, 1e30):
+        x = normal(2, 3, 5, 5) * scale
+        assert_layer(lambda: MaxPool2d(3, 2), lambda x: F.max_pool2d(x, 3, 2), x)
+        assert_layer(lambda: AvgPool2d(3, 2), lambda x: F.avg_pool2d(x, 3, 2), x)
+        assert_layer(lambda w, b: Conv2d(w, b, 2, 1), lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1), x, w, b)
 
 
 # From few values a channel the gradient can be the small difference of large numbers, and on both sides mere rounding:
 # what is left of ``g`` has two dimensions less than there are values.
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(images(least=3), st.sampled_from([1e-5, 1e-3, 1.0]), st.sampled_from([1e-3, 1.0, 1e3, 1e15]))
 def test_batch_norm(x: Floats, eps: float, scale: float) -> None:
     channels = x.shape[1]
@@ -125,21 +125,20 @@ def test_batch_norm(x: Floats, eps: float, scale: float) -> None:
     )
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 3, 3), (1, 1, 2, 2), (1, 4, 3, 5), (5, 2, 1, 1)], ids=str)
-@pytest.mark.parametrize("offset", [0.0, 1e2, -1e3])
-def test_batch_norm_far_from_zero(shape: tuple[int, ...], offset: float) -> None:
+def test_batch_norm_far_from_zero() -> None:
     """The offset is made of whole numbers, so that float32 has all digits of the differences that matter."""
-    x = offset + np.round(16 * normal(*shape)) / 16
-    assert_layer(
-        BatchNorm2d,
-        lambda x, gamma, beta: F.batch_norm(x, None, None, gamma, beta, training=True),
-        x,
-        normal(shape[1]),
-        normal(shape[1], seed=1),
-    )
+    for shape in ((3, 3, 3, 3), (1, 1, 2, 2), (1, 4, 3, 5), (5, 2, 1, 1)):
+        for offset in (0.0, 1e2, -1e3):
+            assert_layer(
+                BatchNorm2d,
+                lambda x, gamma, beta: F.batch_norm(x, None, None, gamma, beta, training=True),
+                offset + np.round(16 * normal(*shape)) / 16,
+                normal(shape[1]),
+                normal(shape[1], seed=1),
+            )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20, deadline=None)
 @given(images(least=2), st.sampled_from([1.0, 1e3]), st.sampled_from([0.0, 1e3]))
 def test_batch_norm_gives_mean_beta_and_deviation_gamma(x: Floats, scale: float, offset: float) -> None:
     channels = x.shape[1]
@@ -149,7 +148,7 @@ def test_batch_norm_gives_mean_beta_and_deviation_gamma(x: Floats, scale: float,
     np.testing.assert_allclose(y.std(axis=(0, 2, 3)), np.abs(gamma), rtol=1e-9)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15, deadline=None)
 @given(images(least=2))
 def test_gradient_of_batch_norm_is_orthogonal_to_shifts_and_nearly_to_scaling(x: Floats) -> None:
     layer = BatchNorm2d(normal(x.shape[1]), normal(x.shape[1], seed=1), eps=1e-12)
@@ -176,9 +175,8 @@ W, B = np.ones((3, 2, 2, 2)), np.ones(3)
 IMAGE = np.ones((1, 2, 4, 4))
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
+def test_layer_that_cannot_be_made() -> None:
+    builds: list[tuple[Callable[[], Layer], str]] = [
         (lambda: Conv2d(np.ones((3, 2)), B), r"W of Conv2d must have 4 dimensions, not the shape \(3, 2\)"),
         (lambda: Conv2d(W, np.ones(2)), r"b of Conv2d must have the shape \(3\), not \(2,\)"),
         (lambda: Conv2d(W, B.astype(np.float32)), "b of Conv2d is float32 where float64 is computed"),
@@ -200,16 +198,14 @@ IMAGE = np.ones((1, 2, 4, 4))
         (lambda: BatchNorm2d(B, B.astype(np.float32)), "beta of BatchNorm2d is float32 where float64 is computed"),
         (lambda: BatchNorm2d(B, B, eps=0), "eps of BatchNorm2d must be positive and finite, not 0.0"),
         (lambda: BatchNorm2d(B, B, eps=-1e-5), "eps of BatchNorm2d must be positive and finite, not -1e-05"),
-    ],
-)
-def test_layer_that_cannot_be_made(build: Callable[[], Layer], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build()
+    ]
+    for build, message in builds:
+        with pytest.raises(ValueError, match=message):
+            build()
 
 
-@pytest.mark.parametrize(
-    ("layer", "x", "message"),
-    [
+def test_input_that_is_refused() -> None:
+    inputs: list[tuple[Layer, Floats, str]] = [
         (Conv2d(W, B), np.ones((1, 3, 4, 4)), r"Conv2d must have the shape \(any, 2, any, any\), not \(1, 3, 4, 4\)"),
         (Conv2d(W, B), np.ones((2, 4, 4)), r"the input of Conv2d must have the shape .*, not \(2, 4, 4\)"),
         (Conv2d(W, B), IMAGE.astype(np.float32), "the input of Conv2d is float32 where float64 is computed"),
@@ -224,11 +220,10 @@ def test_layer_that_cannot_be_made(build: Callable[[], Layer], message: str) -> 
         (BatchNorm2d(B, B), IMAGE, r"BatchNorm2d must have the shape \(any, 3, any, any\), not \(1, 2, 4, 4\)"),
         (BatchNorm2d(B, B), np.ones((1, 3, 1, 1)), "BatchNorm2d needs more than one value a channel"),
         (BatchNorm2d(B, B), np.ones((2, 3, 1, 1), np.float32), "BatchNorm2d is float32 where float64 is computed"),
-    ],
-)
-def test_input_that_is_refused(layer: Layer, x: Floats, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        layer.forward(x)
+    ]
+    for layer, x, message in inputs:
+        with pytest.raises(ValueError, match=message):
+            layer.forward(x)
 
 
 def test_batch_norm_in_float32_keeps_the_digits_of_an_image_with_a_large_offset() -> None:

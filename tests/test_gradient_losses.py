@@ -51,7 +51,7 @@ def probabilities(shape: tuple[int, ...], seed: int = 0) -> Floats:
 
 
 @regression
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(SHAPES), st.sampled_from([1e-3, 1.0, 1e3, 1e15]), st.integers(0, 99))
 def test_regression_loss(name: str, shape: tuple[int, ...], scale: float, seed: int) -> None:
     loss, reference = REGRESSION[name]
@@ -59,12 +59,12 @@ def test_regression_loss(name: str, shape: tuple[int, ...], scale: float, seed: 
 
 
 @regression
-@pytest.mark.parametrize("beside", [0.0, 1e-9, -1e-9, 1e-6, -1e-6])
-@pytest.mark.parametrize("kink", [0.0, 0.25, -0.25, 1.0, -1.0])
-def test_regression_loss_at_and_beside_kinks(name: str, kink: float, beside: float) -> None:
+def test_regression_loss_at_and_beside_kinks(name: str) -> None:
     """Differences of 0 and of exactly δ, and just beside: the target is 0, so that float32 has them too."""
     loss, reference = REGRESSION[name]
-    assert_loss(loss(), reference, np.array([[kink + beside, 0.5]]), np.zeros((1, 2)))
+    for kink in (0.0, 0.25, -0.25, 1.0, -1.0):
+        for beside in (0.0, 1e-9, -1e-9, 1e-6, -1e-6):
+            assert_loss(loss(), reference, np.array([[kink + beside, 0.5]]), np.zeros((1, 2)))
 
 
 def test_mae_is_flat_where_it_is_zero() -> None:
@@ -73,7 +73,7 @@ def test_mae_is_flat_where_it_is_zero() -> None:
     assert loss.backward().tolist() == [0.0, 0.5]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, (3, 2), elements=st.floats(-1e100, 1e100)), st.floats(1e-3, 1e3))
 def test_huber_lies_between_its_two_pieces(difference: Floats, delta: float) -> None:
     loss = Huber(delta)
@@ -82,7 +82,7 @@ def test_huber_lies_between_its_two_pieces(difference: Floats, delta: float) -> 
     assert np.all(np.abs(loss.backward()) <= delta)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(SHAPES), st.integers(0, 99))
 def test_binary_cross_entropy(shape: tuple[int, ...], seed: int) -> None:
     target = probabilities(shape, seed + 100)
@@ -92,16 +92,12 @@ def test_binary_cross_entropy(shape: tuple[int, ...], seed: int) -> None:
     assert_loss(BCEWithLogits(), bce_with_logits, normal(*shape, seed=seed), np.round(target))
 
 
-@pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("prediction", [0.0, 1e-45, 1e-20, 1e-13, 1e-12, 1e-7, 1 - 1e-7, 1 - 1e-13, 1.0])
-def test_binary_cross_entropy_at_the_ends(prediction: float, target: float) -> None:
+def test_binary_cross_entropy_at_the_ends() -> None:
     """Each alone, since beside it no other gradient counts: the bounds of the logarithm and of the denominator."""
-    assert_loss(BCE(), bce, np.array([prediction]), np.array([target]))
-
-
-@pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
-def test_binary_cross_entropy_of_extreme_logits(target: float) -> None:
-    assert_loss(BCEWithLogits(), bce_with_logits, EXTREME_LOGITS, np.full_like(EXTREME_LOGITS, target))
+    for target in (0.0, 0.25, 1.0):
+        for prediction in (0.0, 1e-45, 1e-20, 1e-13, 1e-12, 1e-7, 1 - 1e-7, 1 - 1e-13, 1.0):
+            assert_loss(BCE(), bce, np.array([prediction]), np.array([target]))
+        assert_loss(BCEWithLogits(), bce_with_logits, EXTREME_LOGITS, np.full_like(EXTREME_LOGITS, target))
 
 
 def test_binary_cross_entropy_of_large_logits_keeps_its_digits() -> None:
@@ -111,7 +107,7 @@ def test_binary_cross_entropy_of_large_logits_keeps_its_digits() -> None:
         np.testing.assert_allclose(loss, np.exp(-50.0), rtol=1e-14)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, (4, 3), elements=st.floats(-20, 20)), st.integers(0, 99))
 def test_logits_and_probabilities_give_the_same_loss(z: Floats, seed: int) -> None:
     target = probabilities((4, 3), seed)
@@ -119,7 +115,7 @@ def test_logits_and_probabilities_give_the_same_loss(z: Floats, seed: int) -> No
     np.testing.assert_allclose(*both, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.sampled_from([1e-3, 1.0, 5.0]), st.integers(0, 99), st.booleans())
 def test_categorical_cross_entropy(samples: int, classes: int, scale: float, seed: int, small: bool) -> None:
     labels = np.random.default_rng(seed).integers(0, classes, samples)
@@ -132,7 +128,7 @@ def test_categorical_cross_entropy_of_extreme_logits() -> None:
     assert_loss(CCE(), F.cross_entropy, np.array([[3e38, -3e38, 1.0], [0.0, 1.0, 2.0]]), np.array([0, 2]))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20, deadline=None)
 @given(arrays(np.float64, (4, 3), elements=st.floats(-1e4, 1e4)), st.floats(-1e4, 1e4))
 def test_categorical_cross_entropy_knows_differences_alone(z: Floats, shift: float) -> None:
     labels = np.array([0, 2, 1, 1])
@@ -153,43 +149,39 @@ ALIKE: dict[str, Loss] = {
 }
 
 
-@pytest.mark.parametrize("name", [*ALIKE, "CCE"])
-@pytest.mark.parametrize(
-    ("prediction", "message"),
-    [
-        (np.array([[0.5, np.nan]]), "the prediction of {} contains NaN"),
-        (np.array([[0.5, np.inf]]), "the prediction of {} contains an infinity"),
-        (np.ones((0, 3)), "the prediction of {} is empty"),
-        (np.ones((2, 3), np.int64), "the prediction of {} must be a float32 or float64 array, not int64"),
-        ([0.5], "the prediction of {} must be a float32 or float64 array, not list"),
-    ],
-    ids=["nan", "infinity", "empty", "int", "list"],
-)
-def test_prediction_that_no_loss_takes(name: str, prediction: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message.format(name)):
-        {**ALIKE, "CCE": CCE()}[name].forward(prediction, np.asarray(prediction))
+def refused(loss: Loss, prediction: Any, target: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss.forward(prediction, target)
 
 
-@pytest.mark.parametrize("name", ALIKE)
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (np.ones((2, 1)), r"the target of {} must have the shape \(2, 3\), not \(2, 1\)"),
-        (np.ones(3), r"the target of {} must have the shape \(2, 3\), not \(3,\)"),
-        (np.ones((2, 3), np.float32), "the target of {} is float32 where float64 is computed"),
-        (np.ones((2, 3), np.int64), "the target of {} must be a float32 or float64 array, not int64"),
-        (ONES * np.nan, "the target of {} contains NaN"),
-    ],
-    ids=["column", "row", "float32", "int", "nan"],
-)
-def test_target_that_does_not_fit(name: str, target: Floats, message: str) -> None:
-    with pytest.raises(ValueError, match=message.format(name)):
-        ALIKE[name].forward(ONES, target)
+def test_prediction_that_no_loss_takes() -> None:
+    predictions: list[tuple[Any, str]] = [
+        (np.array([[0.5, np.nan]]), "contains NaN"),
+        (np.array([[0.5, np.inf]]), "contains an infinity"),
+        (np.ones((0, 3)), "is empty"),
+        (np.ones((2, 3), np.int64), "must be a float32 or float64 array, not int64"),
+        ([0.5], "must be a float32 or float64 array, not list"),
+    ]
+    for name, loss in {**ALIKE, "CCE": CCE()}.items():
+        for prediction, message in predictions:
+            refused(loss, prediction, np.asarray(prediction), f"the prediction of {name} {message}")
 
 
-@pytest.mark.parametrize(
-    ("loss", "prediction", "target", "message"),
-    [
+def test_target_that_does_not_fit() -> None:
+    targets: list[tuple[Floats, str]] = [
+        (np.ones((2, 1)), r"must have the shape \(2, 3\), not \(2, 1\)"),
+        (np.ones(3), r"must have the shape \(2, 3\), not \(3,\)"),
+        (np.ones((2, 3), np.float32), "is float32 where float64 is computed"),
+        (np.ones((2, 3), np.int64), "must be a float32 or float64 array, not int64"),
+        (ONES * np.nan, "contains NaN"),
+    ]
+    for name, loss in ALIKE.items():
+        for target, message in targets:
+            refused(loss, ONES, target, f"the target of {name} {message}")
+
+
+def test_values_that_one_loss_does_not_take() -> None:
+    values: list[tuple[Loss, Floats, Any, str]] = [
         (BCE(), np.array([0.5, 1.5]), np.ones(2), r"the prediction of BCE must lie in \[0, 1\], not from 0.5 to 1.5"),
         (BCE(), np.array([-0.1, 1.0]), np.ones(2), r"the prediction of BCE must lie in \[0, 1\], not from -0.1 to 1.0"),
         (BCE(), np.ones(2), np.array([0.0, 2.0]), r"the target of BCE must lie in \[0, 1\], not from 0.0 to 2.0"),
@@ -202,17 +194,16 @@ def test_target_that_does_not_fit(name: str, target: Floats, message: str) -> No
         (CCE(), ONES, np.eye(2, 3, dtype=int), r"must have the shape \(2\), one label a row, not \(2, 3\)"),
         (CCE(), ONES, np.array([0, 3]), "the labels of CCE must lie in 0 to 2, not in 0 to 3"),
         (CCE(), ONES, np.array([-1, 0]), "the labels of CCE must lie in 0 to 2, not in -1 to 0"),
-    ],
-)
-def test_values_that_one_loss_does_not_take(loss: Loss, prediction: Floats, target: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        loss.forward(prediction, target)
+    ]
+    for case in values:
+        refused(*case)
 
 
-@pytest.mark.parametrize("delta", [0, -1.0, np.nan, np.inf, "1", [1.0], None])
-def test_delta_that_is_no_positive_number(delta: Any) -> None:
-    with pytest.raises(ValueError, match=r"delta of Huber must be (positive and finite|one number), not"):
-        Huber(delta)
+def test_delta_that_is_no_positive_number() -> None:
+    deltas: list[Any] = [0, -1.0, np.nan, np.inf, "1", [1.0], None]
+    for delta in deltas:
+        with pytest.raises(ValueError, match=r"delta of Huber must be (positive and finite|one number), not"):
+            Huber(delta)
 
 
 def test_backward_needs_a_forward_pass_that_went_well() -> None:
@@ -224,9 +215,3 @@ def test_backward_needs_a_forward_pass_that_went_well() -> None:
         loss.forward(ONES, np.ones(3))
     with pytest.raises(ValueError, match=r"MSE.backward needs a forward pass first"):
         loss.backward()
-
-
-def test_logits_that_are_right_keep_a_small_loss() -> None:
-    """``ln(1 + e^-50)`` is ``e^-50`` to sixteen digits, and 0 where 1 is added first."""
-    loss = BCEWithLogits().forward(np.array([50.0, -50.0]), np.array([1.0, 0.0]))
-    assert float(loss) == pytest.approx(2 * np.exp(-50.0), rel=1e-14, abs=0)

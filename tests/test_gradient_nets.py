@@ -1,4 +1,4 @@
-"""The small networks written out by hand: every verdict, every partial by name, and the trace of one sample."""
+"""The small networks written out by hand: every partial by name, and the trace of one sample."""
 
 from __future__ import annotations
 
@@ -8,27 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.gradients.audit import cases_of, judge
-from bench.gradients.entry import Arrays, Entry, Gradients, Verdict
+from bench.gradients.audit import cases_of
+from bench.gradients.entry import Arrays, Entry, Gradients
 from bench.gradients.models import net_121, net_321, net_1221
-from bench.gradients.models.net_1221 import SAMPLE, trace
-from bench.gradients.models.net_1221_matrix import as_matrices, matrix_gradient, matrix_loss
+from bench.gradients.models.net_1221 import SAMPLE, as_matrices, matrix_gradient, matrix_loss, trace
 from bench.gradients.models.net_1221_partials import PARAMETERS, loss, partials, values
-from bench.gradients.mutants import mutants, survivors
-from bench.gradients.parity import TOLERANCE, train
 from bench.gradients.referees import autograd
-from bench.gradients.trainable import Trainable
 
 CPU = torch.device("cpu")
-ENTRIES = (*net_1221.ENTRIES, *net_121.ENTRIES, *net_321.ENTRIES)
-TRAINABLES = (*net_1221.TRAINABLES, *net_121.TRAINABLES, *net_321.TRAINABLES)
 ONE = np.ones(())
-UNTIMED = settings(deadline=None)  # the cores may be busy with other tests
+UNTIMED = settings(max_examples=30, deadline=None)
 numbers = st.floats(-2.0, 2.0, width=32)
-
-
-def by_id(entry: Entry) -> str:
-    return entry.id
 
 
 def a_batch(x: list[float], parameters: list[float]) -> Arrays:
@@ -36,50 +26,11 @@ def a_batch(x: list[float], parameters: list[float]) -> Arrays:
     return {**named, "x": np.array(x), "y": np.linspace(-1.0, 1.0, len(x))}
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=by_id)
-def test_the_audit_finds_no_fault(entry: Entry) -> None:
-    findings = judge(entry, CPU)
-    assert [fault for finding in findings for fault in finding.faults] == []
-    assert len(findings) == 1 + len(entry.written)
-
-
-@pytest.mark.parametrize("entry", ENTRIES, ids=by_id)
-def test_every_planted_fault_is_noticed(entry: Entry) -> None:
-    assert survivors(mutants([entry])) == []
-
-
-@pytest.mark.parametrize("trainable", TRAINABLES, ids=lambda t: t.entry.id)
-def test_both_sides_stay_together_and_learn(trainable: Trainable) -> None:
-    result = train(trainable)
-    assert result.faults == ()
-    assert result.worst <= TOLERANCE
-    assert result.steps == 300
-    assert result.losses[-1] < result.losses[0] / 10
-
-
-def test_the_relu_network_keeps_clear_of_its_kinks_and_all_units_on() -> None:
-    (trainable,) = net_1221.TRAINABLES
-    result = train(trainable)
-    assert result.margin is not None
-    assert result.margin > 1e-6  # roundings are of the order of 1e-16
-    found = values({**trainable.data(), **result.trained})
-    for z in (found.z1, found.z2, found.z3, found.z4):
-        assert (z > 0).any()
-
-
 def test_names_of_the_partials() -> None:
     named, matrix = net_1221.ENTRIES
     assert len(named.wrt) == 13
     assert matrix.wrt == ("W1", "W2", "W3")
     assert len(net_321.NET_321.wrt) == 11
-
-
-def test_relu_at_zero_is_a_convention_seen_in_the_kink_cases_alone() -> None:
-    finding = judge(net_1221.NET_1221, CPU)[2]
-    assert finding.verdict is Verdict.CONVENTION
-    assert {check.kind for check in finding.checks if check.autograd > 1e-10} == {"kink"}
-    at = {case.name for case, _ in cases_of(net_1221.NET_1221) if case.kind == "kink" and " at " in case.name}
-    assert {check.case for check in finding.checks if check.autograd > 1e-10} == at
 
 
 def test_kink_cases_are_at_zero_and_beside_it() -> None:
@@ -150,17 +101,6 @@ def test_a_trace_differentiates_by_the_input_and_the_activations_too() -> None:
         assert found[f"dL/d{name}"] == pytest.approx(float(gradient), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [({"x": np.array([1.0, 2.0])}, "x"), ({"w3": float("nan")}, "w3"), ({"y": np.array([])}, "y")],
-)
-def test_a_trace_refuses_what_is_no_sample(change: dict[str, float], named: str) -> None:
-    with pytest.raises(ValueError, match=f"one sample: {named} must be one finite number"):
-        trace({**SAMPLE, **change})
-    with pytest.raises(ValueError, match=f"one sample: {named} must be one finite number"):
-        trace({name: value for name, value in SAMPLE.items() if name != named})
-
-
 @UNTIMED
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=7))
 def test_the_slope_of_the_121_network_is_finite_and_autograds(x: list[float]) -> None:
@@ -188,10 +128,3 @@ def test_partials_of_the_321_network_follow_from_those_of_the_biases() -> None:
     for i in (1, 2, 3):
         for j in (1, 2):
             assert found[f"w{i}{j}"] == pytest.approx(inputs["x"][0, i - 1] * found[f"b{j}"], rel=1e-12)
-
-
-def test_the_line_that_applies_the_sigmoid_twice_is_wrong_for_every_parameter() -> None:
-    findings = {f.written.name: f for f in judge(net_321.NET_321, CPU) if f.written is not None}
-    assert findings["11 partials"].verdict is Verdict.AGREES
-    assert findings["one line"].verdict is Verdict.WRONG
-    assert findings["one line"].wrong == net_321.PARAMETERS

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bench.gradients.audit import cases_of, judge
-from bench.gradients.entry import Array, Entry, Verdict
+from bench.gradients.audit import cases_of
+from bench.gradients.entry import Array, Verdict
 from bench.gradients.models.robot_arm import (
     ENTRIES,
     REACHABLE,
     START,
-    TRAINABLES,
     absolute_gradient,
     extra_factor,
     joints,
@@ -27,13 +23,9 @@ from bench.gradients.models.robot_arm import (
     whole_loop,
 )
 from bench.gradients.models.robot_arm_motion import Form, simulate
-from bench.gradients.mutants import mutants, survivors
-from bench.gradients.parity import TOLERANCE, train
-from bench.gradients.trainable import Trainable
 
-CPU = torch.device("cpu")
 ONE = np.ones(())
-UNTIMED = settings(deadline=None)  # the cores may be busy with other tests
+UNTIMED = settings(max_examples=30, deadline=None)
 angles_of = st.lists(st.floats(-10.0, 10.0), min_size=1, max_size=6).map(np.array)
 points = st.tuples(st.floats(-4.0, 4.0), st.floats(-4.0, 4.0)).map(np.array)
 
@@ -44,31 +36,10 @@ def an_arm(angles: Array, target: Array, previous_tip: Array | None = None) -> d
     return {"angles": angles, "segment": segment, "target": target, "previous_tip": tip}
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.id)
-def test_the_audit_finds_no_fault_and_every_written_form_wrong(entry: Entry) -> None:
-    findings = judge(entry, CPU)
-    assert [fault for finding in findings for fault in finding.faults] == []
-    assert {finding.verdict for finding in findings[1:]} == {Verdict.WRONG}
-    assert all(finding.written is not None and finding.written.cause for finding in findings[1:])
-
-
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.id)
-def test_every_planted_fault_is_noticed(entry: Entry) -> None:
-    assert survivors(mutants([entry])) == []
-
-
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.id)
-def test_arms_of_one_to_five_segments_are_audited(entry: Entry) -> None:
-    assert {case.inputs["angles"].size for case, _ in cases_of(entry)} == {1, 2, 3, 5}
-
-
-@pytest.mark.parametrize("trainable", TRAINABLES, ids=lambda t: t.entry.id)
-def test_both_sides_stay_together_and_reach_the_target(trainable: Trainable) -> None:
-    result = train(trainable)
-    assert result.faults == ()
-    assert result.worst <= TOLERANCE
-    assert result.steps == 300
-    assert result.losses[-1] <= 1e-12
+def test_arms_of_one_to_five_segments_are_audited_and_every_written_form_is_wrong() -> None:
+    for entry in ENTRIES:
+        assert {case.inputs["angles"].size for case, _ in cases_of(entry)} == {1, 2, 3, 5}
+        assert {form.expected for form in entry.written} == {Verdict.WRONG}
 
 
 @UNTIMED
@@ -130,16 +101,16 @@ def test_one_segment_has_no_segment_before_and_no_stale_tip() -> None:
         np.testing.assert_allclose(form(inputs, ONE)["angles"], absolute_gradient(inputs, ONE)["angles"], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("form", "rate"), [(Form.ABSOLUTE, 0.05), (Form.RELATIVE, 0.015), (Form.STALE, 0.05)])
-def test_what_reaches_a_reachable_target(form: Form, rate: float) -> None:
-    run = simulate(form, START, REACHABLE, 400, rate)
-    assert run.distances[-1] <= 1e-6
-    first = run.within(1e-6)
-    assert first is not None
-    assert run.distances[first] <= 1e-6 < run.distances[first - 1]
+def test_what_reaches_a_reachable_target() -> None:
+    for form, rate in ((Form.ABSOLUTE, 0.05), (Form.RELATIVE, 0.015), (Form.STALE, 0.05)):
+        run = simulate(form, START, REACHABLE, 400, rate)
+        assert run.distances[-1] <= 1e-6, form
+        first = run.within(1e-6)
+        assert first is not None
+        assert run.distances[first] <= 1e-6 < run.distances[first - 1], form
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=8)
 @given(st.floats(0.5, 4.0), st.floats(-3.1, 3.1))
 def test_the_corrected_arm_reaches_targets_in_every_direction(radius: float, direction: float) -> None:
     target = radius * np.array([np.cos(direction), np.sin(direction)])
@@ -147,27 +118,21 @@ def test_the_corrected_arm_reaches_targets_in_every_direction(radius: float, dir
     assert simulate(Form.ABSOLUTE, start, target, 1000, 0.05).distances[-1] <= 1e-6
 
 
-@pytest.mark.parametrize(
-    ("form", "rate", "steps"), [(Form.ABSOLUTE, 0.05, 800), (Form.RELATIVE, 0.01, 2500)], ids=["absolute", "relative"]
-)
-@pytest.mark.parametrize("length", [1.0, 0.5])
-def test_the_corrected_arm_points_straight_at_a_target_out_of_reach(
-    form: Form, rate: float, steps: int, length: float
-) -> None:
-    target, reach = np.array([-4.0, 5.0]), 5 * length
-    run = simulate(form, START, target, steps, rate / length, segment_length=length)
-    distance = float(np.linalg.norm(target))
-    assert run.distances[-1] == pytest.approx(distance - reach, abs=1e-6)
-    np.testing.assert_allclose(run.tip, reach * target / distance, atol=1e-6)
+def test_the_corrected_arm_points_straight_at_a_target_out_of_reach() -> None:
+    target = np.array([-4.0, 5.0])
+    for form, rate, steps in ((Form.ABSOLUTE, 0.05, 800), (Form.RELATIVE, 0.01, 2500)):
+        run = simulate(form, START, target, steps, rate)
+        distance = float(np.linalg.norm(target))
+        assert run.distances[-1] == pytest.approx(distance - 5, abs=1e-6), form
+        np.testing.assert_allclose(run.tip, 5 * target / distance, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", [Form.FACTOR, Form.LOOP])
-@pytest.mark.parametrize("rate", [0.02, 0.05])
-def test_the_written_loop_comes_to_rest_away_from_a_reachable_target(form: Form, rate: float) -> None:
-    run = simulate(form, START, REACHABLE, 2000, rate)
-    assert run.within(1e-2) is None
-    assert run.distances[-1] > 1.0
-    assert float(np.ptp(run.joints[-100:, -1], axis=0).max()) < 1e-6
+def test_the_written_loop_comes_to_rest_away_from_a_reachable_target() -> None:
+    for form in (Form.FACTOR, Form.LOOP):
+        run = simulate(form, START, REACHABLE, 1000, 0.05)
+        assert run.within(1e-2) is None, form
+        assert run.distances[-1] > 1.0, form
+        assert float(np.ptp(run.joints[-100:, -1], axis=0).max()) < 1e-6, form
 
 
 def test_a_stretched_arm_of_equal_absolute_angles_never_bends() -> None:
@@ -177,8 +142,8 @@ def test_a_stretched_arm_of_equal_absolute_angles_never_bends() -> None:
 
 
 def test_a_trajectory_begins_with_the_start_and_steps_by_the_gradient() -> None:
-    run = simulate(Form.LOOP, START, REACHABLE, 2, 0.05, segment_length=2.0)
-    segment = np.array([2.0, 0.0])
+    run = simulate(Form.LOOP, START, REACHABLE, 2, 0.05)
+    segment = np.array([1.0, 0.0])
     assert run.joints.shape == (3, 6, 2)
     assert run.distances.shape == (3,)
     np.testing.assert_array_equal(run.joints[0], joints(START, segment))
@@ -200,24 +165,3 @@ def test_the_factor_changes_nothing_where_the_segments_before_are_not_turned(ang
     np.testing.assert_allclose(
         extra_factor(inputs, ONE)["angles"], absolute_gradient(inputs, ONE)["angles"], rtol=1e-9, atol=1e-12
     )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"angles": np.array([])}, "angles must be a row of at least one finite number"),
-        ({"angles": np.zeros((2, 2))}, "angles must be a row"),
-        ({"angles": np.array([0.0, np.nan])}, "angles must be a row"),
-        ({"target": np.zeros(3)}, "target must be two finite numbers"),
-        ({"target": np.array([np.inf, 0.0])}, "target must be two finite numbers"),
-        ({"steps": 0}, "steps must be positive"),
-        ({"rate": -0.1}, "rate must be positive"),
-        ({"rate": float("nan")}, "rate must be positive"),
-        ({"segment_length": 0.0}, "segment_length must be positive"),
-    ],
-)
-def test_bad_input_is_refused(change: dict[str, Any], message: str) -> None:
-    good: dict[str, Any] = {"form": Form.ABSOLUTE, "angles": START, "target": REACHABLE, "steps": 1, "rate": 0.1}
-    simulate(**good)
-    with pytest.raises(ValueError, match=message):
-        simulate(**{**good, **change})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.render.figurestyle import thesis
-from bench.render.latvian import LATVIAN
+from bench.render.language import Language, translated
 from bench.render.table import Table
-from bench.report.figures import Picture, plan
+from bench.report.figures import plan
 from bench.report.figures.stages import DEVICE, STAGES
 from bench.report.tables import tables
-from tests.record_samples import DIGEST, a_whole_document, a_whole_sweep, an_epoch
+from tests.record_samples import DIGEST, a_whole_document, a_whole_sweep, an_epoch, notes_of, said
 
 OF_A_DEVICE = {
     "stages": {"device_copy_s", "device_compute_s", "device_idle_s", "device_busy_pct"},
@@ -46,13 +45,16 @@ def a_run(loader: str = "mmap", number: int = 0, **changes: Any) -> Record:
 
 
 def notes(made: list[Table], kind: str) -> list[str]:
-    return [note for table in made if table.kind == kind for note in table.notes]
+    return [note for table in made if table.kind == kind for note in notes_of(table)]
 
 
-@pytest.mark.parametrize("kind", OF_A_DEVICE)
-def test_what_a_device_tells_has_columns_and_without_one_they_stay_out(kind: str) -> None:
-    assert OF_A_DEVICE[kind] <= shown(tables(records("cuda")), kind)
-    assert not OF_A_DEVICE[kind] & shown(tables(records("cpu")), kind)
+def test_what_a_device_tells_has_columns_and_without_one_they_stay_out() -> None:
+    on_cuda, on_cpu = tables(records("cuda")), tables(records("cpu"))
+    for kind, keys in OF_A_DEVICE.items():
+        assert keys <= shown(on_cuda, kind)
+        assert not keys & shown(on_cpu, kind)
+    assert "energy is by the device's own counter" in notes(on_cuda, "resources")
+    assert not any("energy is" in note for note in notes(on_cpu, "resources"))
 
 
 def test_the_ceiling_and_the_stall_are_a_gpu_s() -> None:
@@ -67,11 +69,6 @@ def test_the_ceiling_and_the_stall_are_a_gpu_s() -> None:
 
 
 # Energy
-
-
-def test_energy_names_its_source_once_where_all_have_the_same() -> None:
-    assert "energy is by the device's own counter" in notes(tables(records("cuda")), "resources")
-    assert not any("energy is" in note for note in notes(tables(records("cpu")), "resources"))
 
 
 def test_energies_of_different_sources_are_told_apart() -> None:
@@ -103,20 +100,18 @@ def test_a_slice_without_power_has_no_such_columns() -> None:
 
 def flags(made: list[Table]) -> str:
     (row,) = next(table for table in made if table.kind == "statistics").rows
-    return row["flags"].text
+    return said(row["flags"].text)
 
 
-@pytest.mark.parametrize(
-    ("gpu", "words"),
-    [
-        ({"throttled": {"power cap": 0.25, "thermal (hardware)": 0.5}}, "throttled in 5 of 5 runs (power cap, thermal"),
-        ({"trouble": "NVML: GPU is lost"}, "NVML told nothing, or nothing more, in 5 of 5 runs (NVML: GPU is lost)"),
-    ],
-)
-def test_a_device_s_troubles_are_flagged(gpu: dict[str, Any], words: str) -> None:
-    made = tables([a_run(number=n, gpu=gpu) for n in range(5)])
-    assert words in flags(made)
-    assert all(row["epoch_s"].mark == "‡" for table in made if table.kind == "main" for row in table.rows)
+def test_a_device_s_troubles_are_flagged() -> None:
+    told: dict[str, dict[str, Any]] = {
+        "throttled in 5 of 5 runs (power cap, thermal": {"throttled": {"power cap": 0.25, "thermal (hardware)": 0.5}},
+        "NVML told nothing, or nothing more, in 5 of 5 runs (NVML: GPU is lost)": {"trouble": "NVML: GPU is lost"},
+    }
+    for words, gpu in told.items():
+        made = tables([a_run(number=n, gpu=gpu) for n in range(5)])
+        assert words in flags(made)
+        assert all(row["epoch_s"].mark == "‡" for table in made if table.kind == "main" for row in table.rows), words
 
 
 def test_what_all_runs_flag_is_told_once() -> None:
@@ -134,13 +129,12 @@ def test_records_of_a_gpu_and_of_a_cpu_are_never_mixed_in_silence() -> None:
     for table in tables(both):
         runs = {run for row in table.rows for run in row.runs}
         assert runs <= ids["cpu"] or runs <= ids["cuda"], table.key
-        assert not any("mixed" in note for note in table.notes)
+        assert not any("mixed" in note for note in notes_of(table))
     mixed = tables(both, mix=True)
     for table in mixed:
-        assert any("2 different environments are mixed here" in note for note in table.notes), table.key
-    pictures = plan(both).pictures
-    assert len({picture.environment for picture in pictures}) == 2
-    assert all("mixed here" in picture.caption for picture in plan(both, mix=True).pictures)
+        assert any("2 different environments are mixed here" in note for note in notes_of(table)), table.key
+    assert {picture.scene.group.number for picture in plan(both)} == {1, 2}
+    assert all("mixed here" in said(picture.caption) for picture in plan(both, mix=True))
 
 
 # Losses
@@ -190,18 +184,21 @@ def test_losses_of_other_samples_other_rounds_and_of_none_are_not_compared() -> 
 # Figures
 
 
-def stages_of(made: list[Record], language: Any = "en") -> tuple[Picture, Figure]:
-    (picture,) = [picture for picture in plan(made, language=language).pictures if picture.kind == "stages"]
+def stages_of(made: list[Record], language: Language = "en") -> tuple[str, Figure]:
+    """The caption, and the figure."""
+    (picture,) = [picture for picture in plan(made) if picture.kind.name == "stages"]
     with thesis():
-        return picture, picture.figure()
+        return translated(picture.caption, language), picture.figure(language)
 
 
 def test_the_stages_have_a_bar_of_each_clock() -> None:
     made = records("cuda")
-    picture, figure = stages_of(made)
-    assert "the device's own clock" in picture.caption
+    caption, figure = stages_of(made)
+    assert "the device's own clock" in caption
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert sorted(legend) == sorted([*STAGES, *DEVICE, "compute ceiling"])
+    assert sorted(legend) == sorted(
+        [*(said(name) for name, _ in [*STAGES.values(), *DEVICE.values()]), "compute ceiling"]
+    )
     for axes in figure.axes:
         dataset, _, cache = axes.get_title().replace("\n", " ").removesuffix(" cache").partition(", ")
         bars = {str(container.get_label()): list(container) for container in axes.containers}
@@ -214,10 +211,9 @@ def test_the_stages_have_a_bar_of_each_clock() -> None:
             ]
             for stages, above in ((STAGES, True), (DEVICE, False)):
                 left = 0.0
-                for stage in stages:
-                    field = f"{stage.replace(' ', '_')}_s"
+                for field in stages:
                     width = np.mean([np.mean([getattr(epoch, field) for epoch in run.epochs]) for run in mine])
-                    bar = bars[stage][row]
+                    bar = bars[field][row]
                     assert (bar.get_x(), bar.get_width()) == pytest.approx((left, width))
                     middle = bar.get_y() + bar.get_height() / 2
                     assert abs(middle - row) < 0.5
@@ -230,15 +226,14 @@ def cached(run: Record) -> str:
 
 
 def test_without_a_device_s_clock_there_is_one_bar() -> None:
-    picture, figure = stages_of(records("cpu"))
-    assert "device's own clock" not in picture.caption
+    caption, figure = stages_of(records("cpu"))
+    assert "device's own clock" not in caption
     for axes in figure.axes:
         assert {str(container.get_label()) for container in axes.containers} == set(STAGES)
 
 
-def test_the_latvian_figure_names_both_clocks(tmp_path: Path) -> None:
-    picture, figure = stages_of(records("cuda"), "lv")
-    assert "ierīces pašas pulksteņa" in picture.caption
+def test_the_latvian_figure_names_both_clocks() -> None:
+    caption, figure = stages_of(records("cuda"), "lv")
+    assert "ierīces pašas pulksteņa" in caption
     legend = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {LATVIAN[word] for word in DEVICE} <= legend
-    assert len(picture.save(tmp_path)) == 2
+    assert {translated(name, "lv") for name, _ in DEVICE.values()} <= legend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 from pathlib import Path
@@ -17,26 +18,27 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.records import Record
 from bench.render.csv import csv_text
+from bench.render.language import Language, joined, translated
 from bench.render.latex import PACKAGES, fragment, preview
 from bench.render.markdown import Drawing, markdown
-from bench.render.show import cell
-from bench.render.table import Column, Language, Row, Table, Value
+from bench.render.table import Column, Row, Table, Value
 from bench.render.terminal import tables_of
-from bench.render.text import one_line, plain, printable
+from bench.render.text import cell, one_line, plain, printable
 from bench.report.tables import tables
 from bench.report.write import Report, write
 from tests.latex import compiled, complaints
-from tests.record_samples import a_record, a_whole_document, a_whole_sweep, an_epoch
+from tests.record_samples import a_record, a_whole_document, a_whole_sweep, an_epoch, notes_of, said
 
 LANGUAGES: list[Language] = ["en", "lv"]
 NASTY = "a|b\\ `*_[x]<b>&~#$%^{}\"'--\n\r\t\x00\x1b[31m\u2028\ud800 end"
 
 
-def a_report() -> list[Record]:
-    """A sweep with a failure, and text that means something to every format."""
+@pytest.fixture(scope="module")
+def made() -> list[Table]:
+    """The tables of a sweep with a failure, and text that means something to every format."""
     documents = [*a_whole_sweep(0, 5), *a_whole_sweep(1, 2, "cuda")]
     records = [Record.model_validate(document) for document in documents]
-    return [*records, a_record("memory", status="failed", error=NASTY, epochs=[])]
+    return tables([*records, a_record("memory", status="failed", error=NASTY, epochs=[])])
 
 
 def parse_markdown(page: str) -> list[list[list[str]]]:
@@ -60,33 +62,31 @@ def unescaped(text: str) -> str:
 # Markdown
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_markdown_shows_every_table_as_it_is_shown(language: Language) -> None:
-    made = tables(a_report(), language=language)
-    parsed = parse_markdown(markdown(made, "bench report x", language))
-    assert len(parsed) == len(made)
-    for table, (header, *rows) in zip(made, parsed, strict=True):
-        assert [unescaped(text) for text in header] == [column.title for column in table.shown]
-        shown = [[printable(cell(row[c.key], c, language)) for c in table.shown] for row in table.rows]
-        assert [[unescaped(text) for text in row] for row in rows] == shown
+def test_markdown_shows_every_table_as_it_is_shown(made: list[Table]) -> None:
+    for language in LANGUAGES:
+        parsed = parse_markdown(markdown(made, "bench report x", language))
+        assert len(parsed) == len(made)
+        for table, (header, *rows) in zip(made, parsed, strict=True):
+            assert [unescaped(text) for text in header] == [translated(c.title, language) for c in table.shown]
+            shown = [[printable(cell(row[c.key], c, language)) for c in table.shown] for row in table.rows]
+            assert [[unescaped(text) for text in row] for row in rows] == shown
 
 
-def test_markdown_says_what_made_it_and_what_columns_mean() -> None:
-    made = tables([a_record()])
+def test_markdown_says_what_made_it_and_what_columns_mean(made: list[Table]) -> None:
     page = markdown(made, "bench report `x`\n", "en")
     assert "Made by `bench report 'x'` from the records beside this page." in page
     for table in made:
-        assert f"- [{table.title}](#{table.key})" in page
-        assert f'<a id="{table.key}"></a>\n\n### {table.title}' in page
+        assert f"- [{said(table.title)}](#{table.key})" in page
+        assert f'<a id="{table.key}"></a>\n\n### {said(table.title)}' in page
         for title, definition in table.definitions:
-            assert plain(f"- {title}: {definition}") in page
-        for note in table.notes:
+            assert plain(f"- {said(title)}: {said(definition)}") in page
+        for note in notes_of(table):
             assert f"- {plain(note)}" in page
 
 
 def test_a_machine_s_figures_follow_its_tables() -> None:
     made = tables([a_record()])
-    drawings = [Drawing(made[0].environment, "A [title]", "What it shows.", "figures/a.png"), Drawing("no", "", "", "")]
+    drawings = [Drawing(1, "A [title]", "What it shows.", "figures/a.png"), Drawing(2, "", "", "")]
     page = markdown(made, "x", "en", drawings)
     assert page.endswith("\n### A \\[title\\]\n\n![A \\[title\\]](figures/a.png)\n\nWhat it shows.\n")
 
@@ -94,7 +94,7 @@ def test_a_machine_s_figures_follow_its_tables() -> None:
 nasty = st.text(st.sampled_from("a1|\\<>`*_[]()!~&#-+.=$%^{}\n\r\t\x00\x1b\u2028\ud800 :/ņ∞"), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nasty, nasty)
 def test_text_from_a_record_stays_in_its_cell(error: str, value: str) -> None:
     options = {"options": {"dsn": value}}
@@ -116,30 +116,29 @@ def test_text_from_a_record_stays_in_its_cell(error: str, value: str) -> None:
 # CSV
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_csv_keeps_the_raw_numbers_of_all_columns(language: Language) -> None:
-    for table in tables(a_report(), language=language):
-        rows = list(csv.DictReader(io.StringIO(csv_text(table))))
+def test_csv_keeps_the_raw_numbers_of_all_columns(made: list[Table]) -> None:
+    for table, language in itertools.product(made, LANGUAGES):
+        rows = list(csv.DictReader(io.StringIO(csv_text(table, language))))
         assert len(rows) == len(table.rows)
         for found, row in zip(rows, table.rows, strict=True):
             assert found["run_ids"].split() == list(row.runs)
             for column in table.columns:
-                _same(found, row[column.key], column)
+                _same(found, row[column.key], column, language)
 
 
-def _same(found: dict[str, str], value: Value, column: Column) -> None:
+def _same(found: dict[str, str], value: Value, column: Column, language: Language) -> None:
     if column.kind == "text":
-        assert found[column.key] == printable(value.text)
+        assert found[column.key] == printable(translated(value.text, language))
         return
     read = [float(found.get(name) or "nan") for name in (column.key, f"{column.key}_low", f"{column.key}_high")]
     kept = [math.nan if number is None else number for number in (value.number, value.low, value.high)]
     np.testing.assert_array_equal(read, kept)
     note = found.get(f"{column.key}_note", "")
-    assert note == printable(" ".join(part for part in (value.text, value.mark) if part))
+    assert note == printable(translated(joined((value.text, value.mark)), language))
 
 
 @given(nasty, nasty)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_csv_keeps_its_rows_whatever_the_text(error: str, value: str) -> None:
     record = a_record(status="failed", error=error, config={"options": {"dsn": value}}, run_id=f"x{value}")
     for table in tables([a_record(), record]):
@@ -159,10 +158,9 @@ def cells_of(source: str) -> list[list[str]]:
     return [re.split(r"(?<!\\)&", line.removesuffix(r" \\")) for line in lines]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_latex_numbers_are_those_of_the_tables(language: Language) -> None:
-    for table in tables(a_report(), language=language):
-        rows = cells_of(fragment(table, "bench report x"))
+def test_latex_numbers_are_those_of_the_tables(made: list[Table]) -> None:
+    for table, language in itertools.product(made, LANGUAGES):
+        rows = cells_of(fragment(table, "bench report x", language))
         assert len(rows) == len(table.rows)
         for found, row in zip(rows, table.rows, strict=True):
             text = " ".join(found)
@@ -173,8 +171,8 @@ def test_latex_numbers_are_those_of_the_tables(language: Language) -> None:
                     assert re.search(rf"(?<![\d.]){re.escape(shown)}(?![\d.])", text), (table.key, column.key, text)
 
 
-def test_a_fragment_names_its_columns_and_has_caption_and_label() -> None:
-    for table in tables(a_report()):
+def test_a_fragment_names_its_columns_and_has_caption_and_label(made: list[Table]) -> None:
+    for table in made:
         source = fragment(table, "bench report x")
         assert source.startswith(f"% Made by bench report x\n% Needs {', '.join(PACKAGES)}.\n")
         assert rf"\label{{{table.label}}}" in source
@@ -183,9 +181,8 @@ def test_a_fragment_names_its_columns_and_has_caption_and_label() -> None:
         assert {len(row) for row in cells_of(source)} == {head.count("&") + 1}
         for column in table.shown:
             if column.kind == "number":
-                assert re.search(
-                    r"\\shortstack\[r\]\{" + re.escape(r"\\".join(column.heading.split())), head.replace("{}", "")
-                )
+                words = re.escape(r"\\".join(said(column.heading).split()))
+                assert re.search(r"\\shortstack\[r\]\{" + words, head.replace("{}", ""))
 
 
 def test_table_formats_leave_room_for_every_number() -> None:
@@ -196,13 +193,12 @@ def test_table_formats_leave_room_for_every_number() -> None:
     assert [row[0].strip() for row in cells_of(fragment(table, "x"))] == ["-1234.50", "0.25", ""]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_tables_compile_and_stay_on_the_page(tmp_path: Path, language: Language) -> None:
+def test_the_tables_compile_and_stay_on_the_page_in_both_languages(tmp_path: Path) -> None:
     records = [Record.model_validate(document) for document in a_whole_sweep(0, 5, "cuda")]
-    made = Report(records, "bench report x", language=language)
-    write(made, tmp_path, ["latex"])
-    log = compiled(tmp_path / made.place("tables") / "preview.tex")
-    assert complaints(log) == []
+    for language in LANGUAGES:
+        report = Report(records, "bench report x", language=language)
+        write(report, tmp_path, ["latex"])
+        assert complaints(compiled(tmp_path / report.place("tables") / "preview.tex")) == [], language
 
 
 def test_any_text_compiles(tmp_path: Path) -> None:
@@ -219,7 +215,7 @@ def test_any_text_compiles(tmp_path: Path) -> None:
         assert source.isascii()
         (tmp_path / f"{table.key}.tex").write_text(source)
     document = tmp_path / "preview.tex"
-    document.write_text(preview([table.key for table in made], "bench report", "en"))
+    document.write_text(preview([table.key for table in made], "bench report"))
     assert [line for line in complaints(compiled(document)) if not line.startswith("Overfull")] == []
 
 
@@ -274,22 +270,22 @@ def odd_epochs(draw: st.DrawFn) -> dict[str, Any]:
     return an_epoch(images=draw(st.sampled_from([0, 1, 10**6, -1])), wait_s={}, **changes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(odd_documents(), min_size=1, max_size=8), st.sampled_from(LANGUAGES), st.booleans())
 def test_odd_records_give_whole_tables(documents: list[dict[str, Any]], language: Language, mix: bool) -> None:
     records = [Record.model_validate(document) for document in documents]
-    made = tables(records, language=language, mix=mix)
+    made = tables(records, mix=mix)
     assert len({table.key for table in made}) == len(made)
     for table in made:
         for row in table.rows:
             for value in row.cells.values():
                 assert all(n is None or math.isfinite(n) for n in (value.number, value.low, value.high)), table.key
         assert len(parse_markdown(markdown([table], "x", language))[0]) == len(table.rows) + 1
-        assert len(list(csv.reader(io.StringIO(csv_text(table))))) == len(table.rows) + 1
-        assert fragment(table, "x").isascii()
+        assert len(list(csv.reader(io.StringIO(csv_text(table, language))))) == len(table.rows) + 1
+        assert fragment(table, "x", language).isascii()
     shown = [row.runs for table in made if table.kind == "statistics" for row in table.rows]
     assert {run for runs in shown for run in runs} <= {record.run_id for record in records}
-    assert list(tables_of(made)) is not None
+    assert list(tables_of(made, language)) is not None
 
 
 # Files

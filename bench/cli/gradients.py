@@ -24,36 +24,38 @@ def gradcheck(
     debug: Debug = False,
 ) -> None:
     """Audit the hand-written gradients against torch.autograd. Exits 1 if anything is not as expected."""
-    if mutants and (california or device != "cpu"):
-        raise UsageError("--mutants goes without --california and --device: nothing is trained, and the CPU is enough")
+    if mutants and (california or device != "cpu" or out_dir or formats):
+        raise UsageError(
+            "--mutants goes alone, without --california, --device, --out and --format: it trains and writes nothing, "
+            "and the CPU is enough"
+        )
     check_out(formats, out_dir)
 
-    from bench.gradients import outcome
-    from bench.gradients.report import terminal, write
+    from bench.gradients import outcome, tables, write
+    from bench.render import terminal
     from bench.run.runner import resolve_device
 
-    wanted = chosen_formats(formats, write.FORMATS)
-    command = " ".join(
-        ["bench gradcheck"]
-        + ["--mutants"] * mutants
-        + ["--california"] * california
-        + ["--device cuda"] * (device == "cuda")
-        + ([f"--out {out_dir.name if out_dir.is_absolute() else out_dir.as_posix()}"] if out_dir else [])
-        + ([f"--format {formats}"] if formats else [])
-    )
+    chosen = chosen_formats(formats, write.FORMATS)
     if out_dir is not None:
         write.check(out_dir)
     end_by_exception()
     made: outcome.Planting | outcome.Outcome
     with status() as doing:
         made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
-    for table in terminal.tables_of(made):
+    for table, _ in terminal.tables_of(tables.shown(made)):
         out.print(table)
-    if out_dir is not None:
-        for path in write.write(made, out_dir, wanted, command):
+    if out_dir is not None and isinstance(made, outcome.Outcome):
+        command = " ".join(
+            ["bench gradcheck"]
+            + ["--california"] * california
+            + ["--device cuda"] * (device == "cuda")
+            + [f"--out {out_dir.name if out_dir.is_absolute() else out_dir.as_posix()}"]
+            + ([f"--format {formats}"] if formats else [])
+        )
+        for path in write.write(made, out_dir, chosen, command):
             say(f"wrote {path}")
     for fault in made.faults:
         err.print(f"bench: {fault}")
-    say(f"{made.summary()}; {made.seconds:.1f} s")
+    say(f"{made.summary}; {made.seconds:.1f} s")
     if made.faults:
         raise typer.Exit(1)

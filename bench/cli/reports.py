@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,7 +52,7 @@ def report(
         + ([f"--gradients {gradients.name}"] if gradients is not None else [])
     )
     made = write.Report(records, command, baseline, language, mix, foreign, gradients)
-    _show(made.tables)
+    _show(made.tables, language)
     for path in dict.fromkeys(p if p.parent == folder else p.parent for p in write.write(made, folder, wanted)):
         say(f"wrote {path}")
     if any(record.status == "failed" for record in records):
@@ -75,11 +75,11 @@ def compare(
     wanted = chosen_formats(formats, comparing.FORMATS)
     end_by_exception()
     sides = [(str(folder), _records(folder)[0]) for folder in (a, b)]
-    made = comparing.compare(sides[0], sides[1], language, mix)
-    _show(made)
+    made = comparing.compare(sides[0], sides[1], mix)
+    _show(made, language)
     if out_dir is not None:
         command = f"bench compare {a.name} {b.name}{' --mix-environments' * mix}"
-        for path in comparing.write(made, out_dir, wanted, command):
+        for path in comparing.write(made, out_dir, wanted, command, language):
             say(f"wrote {path}")
 
 
@@ -97,11 +97,11 @@ def _records(folder: Path) -> tuple[list[Record], list[Foreign]]:
     return records, foreign
 
 
-def _show(made: Iterable[Table]) -> None:
+def _show(made: Iterable[Table], language: Literal["en", "lv"]) -> None:
     """The tables for a terminal, each with its notes."""
     from bench.render import terminal
 
-    for table, notes in terminal.tables_of(made):
+    for table, notes in terminal.tables_of(made, language):
         out.print(table)
         for note in notes:
             say(f"- {note}")

@@ -1,15 +1,16 @@
-"""The audit: every form of every entry before its referees, and the verdict on each."""
+"""The audit: every form of an entry before its referees, and the verdict on each."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Verdict, Written
 from bench.gradients.referees import autograd, differences_error, relative_error
 
 TOLERANCE = 1e-10
@@ -42,12 +43,10 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """The verdict on one form of an entry: a written one, or the corrected one.
+    """The verdict on one form of an entry.
 
     Attributes:
-        entry: what was audited.
         written: the form; ``None`` for the corrected one.
-        verdict: what the referees say.
         autograd, differences, float32: the worst relative errors over all gradients and cases that count.
         cases: number of cases.
         wrong: names of the gradients that disagree ("value" if the function itself does).
@@ -67,15 +66,6 @@ class Finding:
     checks: tuple[Check, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Form:
-    """A form before its referees."""
-
-    name: str
-    gradient: Callable[[Arrays, Array], Gradients]
-    forward: Callable[[Arrays], Array]
-
-
 def seed_of(entry: Entry) -> int:
     """The seed of an entry's cases: from its id, so that another entry changes nothing."""
     return zlib.crc32(entry.id.encode())
@@ -87,67 +77,52 @@ def cases_of(entry: Entry) -> list[tuple[Case, Array]]:
     return [(case, rng.standard_normal(np.shape(entry.forward(case.inputs)))) for case in entry.cases(rng)]
 
 
-def audit(entries: Iterable[Entry], device: torch.device | None = None) -> Iterator[Finding]:
-    """Judge every entry: first its corrected form, then the written ones."""
-    for entry in entries:
-        yield from judge(entry, device or torch.device("cpu"))
-
-
 def judge(entry: Entry, device: torch.device) -> list[Finding]:
     """The findings on one entry, the corrected form's first."""
     cases = cases_of(entry)
-    findings = [_corrected(entry, cases, device)]
-    findings += [_written(entry, written, cases, device) for written in entry.written]
-    return findings
+    return [_finding(entry, written, cases, device) for written in (None, *entry.written)]
 
 
-def _corrected(entry: Entry, cases: list[tuple[Case, Array]], device: torch.device) -> Finding:
-    form = _Form(CORRECTED, entry.corrected, entry.forward)
-    checks = [check for case, g in cases for check in _checks(entry, form, case, g, device)]
-    faults = [f"{entry.id}: the corrected gradient of {name} is wrong" for name in _wrong(checks)] + [
-        f"{entry.id}: the gradient of {name} is zero in every case, so it is not checked"
-        for name in _always_zero(entry, cases)
-    ]
-    if not cases:
-        faults.append(f"{entry.id}: there are no cases")
-    verdict = Verdict.WRONG if _wrong(checks) else Verdict.AGREES
-    return _finding(entry, None, verdict, checks, len(cases), faults)
-
-
-def _written(entry: Entry, written: Written, cases: list[tuple[Case, Array]], device: torch.device) -> Finding:
-    form = _Form(written.name, written.gradient, written.forward or entry.forward)
-    label = f"{entry.id} ({written.name})"
-    taken = [(case, g) for case, g in cases if written.applies is None or written.applies(case)]
-    with np.errstate(all="ignore"):  # what a written form divides by zero or overflows is what is being looked for
+def _finding(entry: Entry, written: Written | None, cases: list[tuple[Case, Array]], device: torch.device) -> Finding:
+    form = written or Written(CORRECTED, entry.corrected_latex, entry.corrected)
+    label = f"{entry.id} ({written.name})" if written else entry.id
+    taken = [(case, g) for case, g in cases if form.applies is None or form.applies(case)]
+    # A written form may divide by zero or overflow, which is what the audit looks for; the corrected one must not.
+    with np.errstate(all="ignore") if written else contextlib.nullcontext():
         checks = [check for case, g in taken for check in _checks(entry, form, case, g, device)]
     faults = [] if taken else [f"{label}: there are no cases"]
-    if written.overflows:
-        extreme = [check for check in checks if check.kind == "extreme"]
-        checks = [check for check in checks if check.kind != "extreme"]
-        if not any(np.isinf(check.autograd) for check in extreme):
+    if form.overflows:
+        if not any(check.kind == "extreme" and np.isinf(check.autograd) for check in checks):
             faults.append(f"{label}: it is said to overflow, and does not")
-    apart = [check for check in checks if check.kind != "kink"]
-    verdict = Verdict.WRONG if _wrong(apart) else Verdict.CONVENTION if _wrong(checks) else Verdict.AGREES
-    if verdict is not written.expected:
-        faults.append(f"{label}: the verdict is {verdict.value!r}, expected was {written.expected.value!r}")
-    return _finding(entry, written, verdict, checks, len(taken), faults)
-
-
-def _finding(
-    entry: Entry, written: Written | None, verdict: Verdict, checks: list[Check], cases: int, faults: list[str]
-) -> Finding:
+        checks = [check for check in checks if check.kind != "extreme"]
+    wrong = _wrong(checks)
+    verdict = Verdict.WRONG if wrong else Verdict.AGREES
+    if written is None:
+        faults += [f"{label}: the corrected gradient of {name} is wrong" for name in wrong]
+        for name in entry.wrt:
+            if not any(np.any(entry.corrected(case.inputs, g)[name]) for case, g in cases):
+                faults.append(f"{label}: the gradient of {name} is zero in every case, so it is not checked")
+    else:
+        if wrong and not _wrong(check for check in checks if check.kind != "kink"):
+            verdict = Verdict.CONVENTION
+        if verdict is not form.expected:
+            faults.append(f"{label}: the verdict is {verdict.value!r}, expected was {form.expected.value!r}")
     return Finding(
         entry=entry,
         written=written,
         verdict=verdict,
-        autograd=max((c.autograd for c in checks), default=float("nan")),
-        differences=max((c.differences for c in checks if c.differences is not None), default=float("nan")),
-        float32=max((c.float32 for c in checks if c.float32 is not None), default=float("nan")),
-        cases=cases,
-        wrong=_wrong(checks),
+        autograd=_worst(check.autograd for check in checks),
+        differences=_worst(check.differences for check in checks),
+        float32=_worst(check.float32 for check in checks),
+        cases=len(taken),
+        wrong=wrong,
         faults=tuple(faults),
         checks=tuple(checks),
     )
+
+
+def _worst(errors: Iterable[float | None]) -> float:
+    return max((error for error in errors if error is not None), default=float("nan"))
 
 
 def _wrong(checks: Iterable[Check]) -> tuple[str, ...]:
@@ -162,30 +137,26 @@ def _wrong(checks: Iterable[Check]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _always_zero(entry: Entry, cases: list[tuple[Case, Array]]) -> list[str]:
-    return [name for name in entry.wrt if not any(np.any(entry.corrected(c.inputs, g)[name]) for c, g in cases)]
-
-
-def _checks(entry: Entry, form: _Form, case: Case, g: Array, device: torch.device) -> Iterator[Check]:
+def _checks(entry: Entry, form: Written, case: Case, g: Array, device: torch.device) -> Iterator[Check]:
     """Compare the value and every gradient that the form gives, in float64 and float32."""
     errors = _errors(entry, form, case.inputs, g, device)
     single = _errors(entry, form, _as_float32(case.inputs), g.astype(np.float32), device)
     numeric: dict[str, float] = {}
-    if case.kind == "regular" and entry.differences:
+    if case.kind == "regular":
         rng = np.random.default_rng(seed_of(entry))
         numeric = differences_error(entry.forward, case.inputs, g, form.gradient(case.inputs, g), rng)
     for name, error in errors.items():
         yield Check(entry.id, form.name, case.name, case.kind, name, error, numeric.get(name), single[name])
 
 
-def _errors(entry: Entry, form: _Form, inputs: Arrays, g: Array, device: torch.device) -> dict[str, float]:
+def _errors(entry: Entry, form: Written, inputs: Arrays, g: Array, device: torch.device) -> dict[str, float]:
     value, theirs = autograd(entry, inputs, g, device)
     ours = form.gradient(inputs, g)
     unknown = ours.keys() - theirs.keys()
     if unknown or not ours or (form.name == CORRECTED and ours.keys() != theirs.keys()):
         raise ValueError(f"{entry.id} ({form.name}) gives the gradients {sorted(ours)}, autograd {sorted(theirs)}")
     return {
-        "value": relative_error(form.forward(inputs), value),
+        "value": relative_error((form.forward or entry.forward)(inputs), value),
         **{name: relative_error(gradient, theirs[name]) for name, gradient in ours.items()},
     }
 

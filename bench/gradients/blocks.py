@@ -1,15 +1,20 @@
-"""The notes' building blocks: powers, matrix products and homogeneous 2-D transforms, each with its gradient."""
+"""The notes' building blocks: powers, matrix products and homogeneous 2-D transforms, each with its gradient.
+
+All but ``power`` raise ``ValueError`` for arrays that are empty, hold NaN or no real numbers, or have shapes other than
+those stated. A shape (...) gives a matrix for each element.
+"""
 
 from __future__ import annotations
 
 import numbers
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[Any]
+from bench.gradients.entry import Array
+
 Number = TypeVar("Number", float, Decimal, Array)
 
 
@@ -45,18 +50,7 @@ def power_gradient(x: Array, p: int, g: Array) -> Array:
 
 
 def dot(a: ArrayLike, b: ArrayLike) -> Array:
-    """The matrix product ``ab`` by sums of products.
-
-    Args:
-        a: shape (n, k), or (n,) for a column.
-        b: shape (k, m), or (k,) for a column.
-
-    Returns:
-        Shape (n, m), always two dimensions.
-
-    Raises:
-        ValueError: an operand is empty, has NaN or more than two dimensions, or the inner extents differ.
-    """
+    """The matrix product of ``a``, (n, k), and ``b``, (k, m), by sums of products; a vector counts as a column."""
     left, right = column(a), column(b)
     if left.shape[1] != right.shape[0]:
         raise ValueError(
@@ -72,11 +66,7 @@ def dot_gradient(a: Array, b: Array, g: Array) -> tuple[Array, Array]:
 
 
 def column(a: ArrayLike) -> Array:
-    """A matrix as it is, a vector as a column.
-
-    Raises:
-        ValueError: neither of the two, empty, no real numbers, or with a NaN among them.
-    """
+    """A matrix as it is, a vector as a column."""
     matrix = _numbers("a matrix", a)
     if matrix.ndim not in (1, 2):
         raise ValueError(f"a matrix has 2 dimensions and a vector 1, not the shape {matrix.shape}")
@@ -84,17 +74,7 @@ def column(a: ArrayLike) -> Array:
 
 
 def rotation(degrees: ArrayLike) -> Array:
-    """The homogeneous matrix that turns a point about the origin, counterclockwise.
-
-    Args:
-        degrees: the angle; an array of the shape (...) gives a matrix for each.
-
-    Returns:
-        Shape (..., 3, 3), to be multiplied by a column (x, y, 1).
-
-    Raises:
-        ValueError: empty or NaN.
-    """
+    """The homogeneous matrices (..., 3, 3) that turn a column (x, y, 1) counterclockwise about the origin."""
     angle = np.deg2rad(_numbers("the angle", degrees))
     return _matrices({(0, 0): np.cos(angle), (0, 1): -np.sin(angle), (1, 0): np.sin(angle), (1, 1): np.cos(angle)})
 
@@ -110,11 +90,7 @@ def rotation_gradient(degrees: Array, g: Array) -> Array:
 
 
 def translation(tx: ArrayLike, ty: ArrayLike) -> Array:
-    """The homogeneous matrix that moves a point by (tx, ty); shapes (...) give (..., 3, 3).
-
-    Raises:
-        ValueError: empty, NaN, or two shapes.
-    """
+    """The homogeneous matrices (..., 3, 3) that move a point by (tx, ty)."""
     x, y = _pair("the translation", tx, ty)
     return _matrices({(0, 0): np.ones_like(x), (1, 1): np.ones_like(y), (0, 2): x, (1, 2): y})
 
@@ -125,11 +101,7 @@ def translation_gradient(g: Array) -> tuple[Array, Array]:
 
 
 def scale(sx: ArrayLike, sy: ArrayLike) -> Array:
-    """The homogeneous matrix that stretches by ``sx`` and ``sy`` from the origin; shapes (...) give (..., 3, 3).
-
-    Raises:
-        ValueError: empty, NaN, or two shapes.
-    """
+    """The homogeneous matrices (..., 3, 3) that stretch by ``sx`` and ``sy`` from the origin."""
     x, y = _pair("the scale", sx, sy)
     return _matrices({(0, 0): x, (1, 1): y})
 
@@ -140,26 +112,18 @@ def scale_gradient(g: Array) -> tuple[Array, Array]:
 
 
 def to_homogeneous(points: ArrayLike) -> Array:
-    """Points of the plane, shape (n, 2), as homogeneous ones, (n, 3), whose third coordinate is 1.
-
-    Raises:
-        ValueError: empty, NaN, or another shape.
-    """
+    """Points of the plane, (n, 2), as homogeneous ones, (n, 3), whose third coordinate is 1."""
     plane = _points(points, 2)
     return np.concatenate([plane, np.ones_like(plane[:, :1])], axis=1)
 
 
 def to_homogeneous_gradient(g: Array) -> Array:
-    """The gradient of the points, shape (n, 2), for ``g`` of the shape (n, 3): the added 1 depends on nothing."""
+    """The gradient of the points, (n, 2), for ``g`` of the shape (n, 3): the added 1 depends on nothing."""
     return g[:, :2]
 
 
 def from_homogeneous(points: ArrayLike) -> Array:
-    """Homogeneous points, shape (n, 3), as points of the plane, (n, 2): the first two coordinates over the third.
-
-    Raises:
-        ValueError: empty, NaN, another shape, or a third coordinate of 0, a point at infinity.
-    """
+    """Homogeneous points, (n, 3), as points of the plane, (n, 2): two coordinates over the third, which is not 0."""
     homogeneous = _points(points, 3)
     if np.any(homogeneous[:, 2] == 0):
         raise ValueError("a homogeneous point whose third coordinate is 0 lies at infinity")
@@ -167,7 +131,7 @@ def from_homogeneous(points: ArrayLike) -> Array:
 
 
 def from_homogeneous_gradient(points: Array, g: Array) -> Array:
-    """The gradient of homogeneous points, shape (n, 3), for ``g`` of the shape (n, 2).
+    """The gradient of homogeneous points, (n, 3), for ``g`` of the shape (n, 2).
 
     ``g/w`` for the first two coordinates; by the quotient rule ``-(g₁x + g₂y)/w²`` for the third, ``w``.
     """

@@ -1,4 +1,4 @@
-"""What an entry of the catalogue is: a formula, its gradient as written and corrected, and PyTorch's counterpart."""
+"""What the audit works on: formulas with their gradients as written and corrected, and models that are trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ class Case:
     """One set of inputs that the forms of an entry are compared on.
 
     Attributes:
-        name: what is special about it: "batch of 1", "square", "at the kink".
         inputs: every argument of ``forward`` by name: float64 arrays (those of ``wrt`` among them), integer arrays for
             labels, and arrays of no dimensions for numbers such as a step or a slope.
         kind: "regular" cases are compared with central differences too; "kink" cases lie at or within 1e-6 of a point
@@ -48,22 +47,21 @@ class Written:
     """A gradient as the notes write it, verdict and cause included.
 
     Attributes:
-        name: which of the notes' forms this is: "derivation", "class", "second source".
-        latex: the gradient as written, for math mode.
-        gradient: the same in NumPy. A form that leaves out a gradient which others write returns just what it writes.
+        latex, gradient: the gradient as written, for math mode and in NumPy. A form that leaves out a gradient which
+            others write returns just what it writes.
         expected: the verdict that the referees should come to.
         cause: one line: what is wrong, or what the convention is on each side. Empty where the form agrees.
         remark: one line that is true of a form that agrees, e.g. where it overflows. May be empty.
         applies: the cases that the form is written for, e.g. one sample; all by default.
         forward: where the notes write the function itself differently, that function; else the entry's.
         overflows: whether it gives NaN or infinities in extreme cases, where the corrected form does not. The verdict
-            rests on the other cases then, and the audit demands that the overflow is seen.
+            then rests on the other cases, and the audit demands that the overflow is seen.
     """
 
     name: str
     latex: str
     gradient: Gradient
-    expected: Verdict
+    expected: Verdict = Verdict.AGREES
     cause: str = ""
     remark: str = ""
     applies: Callable[[Case], bool] | None = None
@@ -77,33 +75,60 @@ class Entry:
 
     Attributes:
         id: unique, as in the list of derivations: "sigmoid".
-        title: what it is, in a few words.
-        group: which part of the table it stands in.
-        formula: the function, LaTeX for math mode.
-        corrected_latex: the gradient that is right, LaTeX for math mode.
-        forward: the function in NumPy.
-        corrected: its gradient in NumPy.
+        formula, corrected_latex: the function and its right gradient, LaTeX for math mode, several parted by a quad.
+        forward, corrected: the function and its gradient in NumPy.
         torch: the function in PyTorch, on tensors with the names of the inputs; autograd differentiates it.
         wrt: names of the inputs whose gradients are compared.
         cases: draws the cases from a generator; every gradient must be non-zero in one of them.
-        written: the forms in the notes; none where the notes name the function and derive nothing.
         targets: the functions whose code carries the corrected gradient, or a rule whose result is checked as the
             value, into which faults are planted.
+        written: the forms in the notes; none where the notes name the function and derive nothing.
         kink: where there is no derivative and which value both sides take there; empty if it is smooth.
-        differences: whether central differences make sense; false where the output is no differentiable function.
     """
 
     id: str
     title: str
-    group: Literal["building block", "layer", "loss", "update", "model"]
     formula: str
     corrected_latex: str
     forward: Callable[[Arrays], Array]
     corrected: Gradient
     torch: Callable[[dict[str, torch.Tensor]], torch.Tensor]
-    wrt: tuple[str, ...]
     cases: Callable[[np.random.Generator], Iterable[Case]]
-    written: tuple[Written, ...] = ()
+    wrt: tuple[str, ...] = ("x",)
+    group: Literal["building block", "layer", "loss", "update", "model"] = "building block"
     targets: tuple[Callable[..., Any], ...] = ()
+    written: tuple[Written, ...] = ()
     kink: str = ""
-    differences: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainable:
+    """How an entry whose ``forward`` is a loss is trained twice, by NumPy and by PyTorch, on the same batches.
+
+    Attributes:
+        parameters: the inputs of the entry that are trained; all others are data or numbers.
+        start: draws the parameters' first values, float64.
+        data: the other inputs, float64 or integer. Those of ``batched`` have one row a sample.
+        batched: names of the data that are cut into batches.
+        batch_size: samples in a batch; ``None`` for all at once.
+        rate, momentum: of SGD.
+        about_data: what the data are and where they come from, in one line.
+        kink: why a kink does not part the two sides; empty if the model is smooth.
+        margin: how far the inputs of a step are from the nearest kink: the smallest magnitude of what is compared with
+            zero. ``None`` if the model is smooth.
+        optimum: the parameters that training must end near, from a closed solution; ``None`` if there is none.
+    """
+
+    entry: Entry
+    parameters: tuple[str, ...]
+    start: Callable[[np.random.Generator], Gradients]
+    data: Callable[[], dict[str, Array]]
+    batched: tuple[str, ...]
+    batch_size: int | None
+    epochs: int
+    rate: float
+    about_data: str
+    momentum: float = 0.0
+    kink: str = ""
+    margin: Callable[[Arrays], float] | None = None
+    optimum: Callable[[], Gradients] | None = None

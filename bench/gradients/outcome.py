@@ -6,60 +6,39 @@ import contextlib
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from bench.errors import BenchError
-from bench.gradients.audit import Finding, audit
+from bench.gradients.audit import Finding, judge
 from bench.gradients.catalogue import ENTRIES
 from bench.gradients.claims import Claim, claims
 from bench.gradients.entry import Verdict
 from bench.gradients.models import TRAINABLES, variable_oop
-from bench.gradients.mutants import Mutant, mutants, survivors
+from bench.gradients.mutants import Mutant, mutants
 from bench.gradients.parity import Parity, train
-from bench.gradients.trainable import Trainable
 from bench.measure.environment import cpu_model
 
-Say = Callable[[str], None]
-"""Told what is being done, one short line at a time."""
+Progress = Callable[[str], None]
+"""Called with what is being done, one short line at a time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Made:
-    """What results were computed with.
+class Outcome:
+    """What an audit found on every form of every entry, on every trained model, and on the notes' claims.
 
     Attributes:
-        device: where PyTorch computed: "cpu (its name)" or "cuda (its name)".
-        versions: of Python, NumPy and PyTorch, by name.
+        made_with: versions of Python, NumPy and PyTorch, and where PyTorch computed, in one line.
         seconds: time taken; the only part that a second run changes.
-    """
-
-    device: str
-    versions: Mapping[str, str]
-    seconds: float
-
-    @property
-    def made_with(self) -> str:
-        """Versions and device, in one line."""
-        return f"{', '.join(f'{name} {version}' for name, version in self.versions.items())}, device {self.device}"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome(Made):
-    """What an audit found.
-
-    Attributes:
-        findings: on every form of every entry; an entry's corrected form stands before its written ones.
-        parities: one for each trained model.
-        claims: what the notes say in numbers and deeds.
     """
 
     findings: tuple[Finding, ...]
     parities: tuple[Parity, ...]
     claims: tuple[Claim, ...]
+    made_with: str
+    seconds: float
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -80,75 +59,79 @@ class Outcome(Made):
         return {finding.entry.id: finding for finding in self.findings if finding.written is None}
 
     @property
-    def rows(self) -> list[Finding]:
-        """What stands in the table: every written form, and the corrected one of an entry that has none."""
-        return [finding for finding in self.findings if finding.written is not None or not finding.entry.written]
-
     def summary(self) -> str:
         """The counts, in one line."""
         written = [finding for finding in self.findings if finding.written is not None]
         count = {verdict: sum(finding.verdict is verdict for finding in written) for verdict in Verdict}
         right = sum(finding.verdict is Verdict.AGREES for finding in self.corrected.values())
-        faults = len(self.faults)
         return (
             f"{len(self.corrected)} entries, {right} corrected gradients agree; {len(written)} written forms: "
             f"{count[Verdict.AGREES]} agree, {count[Verdict.WRONG]} wrong, {count[Verdict.CONVENTION]} differ by "
             f"convention at a kink; {len(self.parities)} models trained twice; {len(self.claims)} claims; "
-            + ("all as expected" if not faults else f"{faults} not as expected")
+            + (f"{len(self.faults)} not as expected" if self.faults else "all as expected")
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Planting(Made):
-    """What became of the planted faults.
-
-    Attributes:
-        mutants: every planted fault.
-    """
+class Planting:
+    """What became of the planted faults, and the seconds that it took."""
 
     mutants: tuple[Mutant, ...]
+    seconds: float
 
     @property
     def faults(self) -> tuple[str, ...]:
         """One sentence for each planted fault that was not noticed."""
-        return tuple(survivors(self.mutants))
+        return tuple(str(mutant) for mutant in self.mutants if not mutant.caught)
 
+    @property
     def summary(self) -> str:
         """The counts, in one line."""
         planted, entries = len(self.mutants), len({mutant.entry for mutant in self.mutants})
         return f"{planted - len(self.faults)} of {planted} planted faults caught, in {entries} entries"
 
 
-def run(device: torch.device, california: bool = False, progress: Say = lambda _: None) -> Outcome:
+def run(device: torch.device, california: bool, progress: Progress) -> Outcome:
     """Audit every entry, train every model twice, and check every claim.
 
     Args:
         device: where PyTorch computes; NumPy's side stays on the CPU.
         california: train the 8-feature network on California housing too, which is downloaded.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Raises:
         BenchError: the code of an entry or a model raised, which is named; or the data could not be fetched.
     """
     started = time.perf_counter()
+    findings: list[Finding] = []
+    parities: list[Parity] = []
     trainables = TRAINABLES
     if california:
         progress("California housing")
         trainables = (*TRAINABLES, variable_oop.california())
-        trainables[-1].data()  # what cannot be fetched is told at once
+        trainables[-1].data()  # data that cannot be fetched end the run at its start
     with _plain_arithmetic():
-        findings = tuple(_audited(device, progress))
-        parities = tuple(_trained(trainables, device, progress))
+        for entry in ENTRIES:
+            with _named(entry.id, f"audit of {entry.id}", progress):
+                findings += judge(entry, device)
+        for trainable in trainables:
+            with _named(trainable.entry.id, f"training of {trainable.entry.id}", progress):
+                parities.append(train(trainable, device))
         progress("claims")
         checked = tuple(claims())
-    return Outcome(findings=findings, parities=parities, claims=checked, **_made(device, started))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}"
+    return Outcome(
+        findings=tuple(findings),
+        parities=tuple(parities),
+        claims=checked,
+        made_with=f"{versions}, device {device.type} ({name})",
+        seconds=time.perf_counter() - started,
+    )
 
 
-def plant(progress: Say = lambda _: None) -> Planting:
+def plant(progress: Progress) -> Planting:
     """Plant every fault into every entry, one at a time, with PyTorch on the CPU.
-
-    Args:
-        progress: told what is being done.
 
     Raises:
         BenchError: an entry is wrong with nothing planted, or its code raised.
@@ -157,24 +140,9 @@ def plant(progress: Say = lambda _: None) -> Planting:
     planted: list[Mutant] = []
     with _plain_arithmetic():
         for entry in ENTRIES:
-            progress(f"faults planted into {entry.id}")
-            with _named(entry.id):
-                planted += mutants([entry])
-    return Planting(mutants=tuple(planted), **_made(torch.device("cpu"), started))
-
-
-def _audited(device: torch.device, progress: Say) -> Iterator[Finding]:
-    for entry in ENTRIES:
-        progress(f"audit of {entry.id}")
-        with _named(entry.id):
-            yield from audit([entry], device)
-
-
-def _trained(trainables: Iterable[Trainable], device: torch.device, progress: Say) -> Iterator[Parity]:
-    for trainable in trainables:
-        progress(f"training of {trainable.entry.id}")
-        with _named(trainable.entry.id):
-            yield train(trainable, device)
+            with _named(entry.id, f"faults planted into {entry.id}", progress):
+                planted += mutants(entry)
+    return Planting(mutants=tuple(planted), seconds=time.perf_counter() - started)
 
 
 @contextlib.contextmanager
@@ -191,8 +159,9 @@ def _plain_arithmetic() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _named(what: str) -> Iterator[None]:
+def _named(what: str, doing: str, progress: Progress) -> Iterator[None]:
     """Whatever is raised within becomes an error of ``what``, which the message of NumPy or PyTorch does not name."""
+    progress(doing)
     try:
         yield
     except BenchError:
@@ -200,13 +169,3 @@ def _named(what: str) -> Iterator[None]:
     except Exception as error:
         message = str(error).removeprefix(f"{what}: ")
         raise BenchError(f"{what}: {type(error).__name__}: {message}; --debug shows where") from error
-
-
-def _made(device: torch.device, started: float) -> dict[str, Any]:
-    """The fields of ``Made``."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
-    return {
-        "device": f"{device.type} ({name})",
-        "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
-        "seconds": time.perf_counter() - started,
-    }

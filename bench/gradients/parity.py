@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from bench.gradients.audit import seed_of
-from bench.gradients.entry import Array, Arrays, Gradients
+from bench.gradients.entry import Array, Arrays, Gradients, Trainable
 from bench.gradients.layers import SGD, Variable
-from bench.gradients.trainable import Trainable
 
 TOLERANCE = 1e-9
 """Largest ‖ours - theirs‖ / ‖theirs‖ of any parameter after any step, and of the losses relative to the first."""
@@ -26,13 +25,10 @@ class Parity:
     """What came of one model's two trainings.
 
     Attributes:
-        trainable: what was trained.
-        steps: updates made by each side.
         worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖; infinite
             if either side left the finite numbers.
         parameter: the parameter where it is.
-        losses: mean loss of every epoch, by NumPy.
-        torch_losses: the same by PyTorch.
+        losses, torch_losses: mean loss of every epoch.
         margin: the nearest that any step came to a kink, as ``Trainable.margin`` measures it; ``None`` if it does not.
         trained: the parameters after the last step, by NumPy.
         optimum: relative distance of the trained parameters from the closed solution, ``None`` if there is none.
@@ -48,7 +44,7 @@ class Parity:
     margin: float | None
     trained: Gradients
     optimum: float | None
-    faults: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
 
 def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
@@ -82,6 +78,7 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
         losses.append(tuple(np.average(epoch, axis=0, weights=sizes).tolist()))
         steps += len(epoch)
     parameter = max(worst, key=worst.__getitem__)
+    trained, optimum = ours.values(), trainable.optimum
     parity = Parity(
         trainable=trainable,
         steps=steps,
@@ -90,9 +87,8 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
         losses=tuple(mine for mine, _ in losses),
         torch_losses=tuple(other for _, other in losses),
         margin=None if trainable.margin is None else margin,
-        trained=ours.values(),
-        optimum=_optimum_distance(trainable, ours.values()),
-        faults=(),
+        trained=trained,
+        optimum=max(_distance(trained[name], value) for name, value in optimum().items()) if optimum else None,
     )
     return dataclasses.replace(parity, faults=tuple(_faults(parity, start)))
 
@@ -164,12 +160,6 @@ def _distance(ours: Array, theirs: Array) -> float:
     return 0.0 if apart == 0 else apart / size if size > 0 else float("inf")
 
 
-def _optimum_distance(trainable: Trainable, trained: Gradients) -> float | None:
-    if trainable.optimum is None:
-        return None
-    return max(_distance(trained[name], value) for name, value in trainable.optimum().items())
-
-
 def _check(trainable: Trainable, start: Gradients, data: Arrays) -> None:
     """Refuse what would make the two sides differ in what they are given, or train nothing."""
     label = trainable.entry.id
@@ -180,26 +170,23 @@ def _check(trainable: Trainable, start: Gradients, data: Arrays) -> None:
             raise ValueError(f"{label} is given {name} as {value.dtype}; parity is measured in float64")
     if trainable.epochs < 1:
         raise ValueError(f"{label} is to be trained for {trainable.epochs} epochs; at least one is needed")
-    if trainable.batch_size is None:
-        return
     rows = {len(data[name]) for name in trainable.batched}
-    if trainable.batch_size < 1 or len(rows) != 1 or 0 in rows:
+    if trainable.batch_size is not None and (trainable.batch_size < 1 or len(rows) != 1 or 0 in rows):
         raise ValueError(
             f"{label} cannot be cut into batches of {trainable.batch_size}: its data have {sorted(rows)} rows"
         )
 
 
 def _faults(parity: Parity, start: Gradients) -> Iterator[str]:
-    label, losses = parity.trainable.entry.id, parity.losses
+    label, losses, theirs = parity.trainable.entry.id, parity.losses, parity.torch_losses
     if parity.worst > TOLERANCE:
         yield f"{label}: {parity.parameter} parts by {parity.worst:.1e} from PyTorch's, more than {TOLERANCE:.0e}"
-    apart = max(abs(mine - other) for mine, other in zip(losses, parity.torch_losses, strict=True))
-    if not apart <= TOLERANCE * abs(parity.torch_losses[0]):
-        yield f"{label}: the losses part by {apart:.1e} from PyTorch's, starting at {parity.torch_losses[0]:.1e}"
+    apart = max(abs(mine - other) for mine, other in zip(losses, theirs, strict=True))
+    if not apart <= TOLERANCE * abs(theirs[0]):
+        yield f"{label}: the losses part by {apart:.1e} from PyTorch's, starting at {theirs[0]:.1e}"
     if parity.optimum is not None and not parity.optimum <= OPTIMUM_TOLERANCE:
-        yield (
-            f"{label}: training ends {parity.optimum:.1e} from the closed solution, more than {OPTIMUM_TOLERANCE:.0e}"
-        )
+        limit = f"{OPTIMUM_TOLERANCE:.0e}"
+        yield f"{label}: training ends {parity.optimum:.1e} from the closed solution, more than {limit}"
     if len(losses) > 1 and not losses[-1] < losses[0]:
         yield f"{label}: the loss does not fall, from {losses[0]:.3g} to {losses[-1]:.3g}"
     for name, value in parity.trained.items():

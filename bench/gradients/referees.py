@@ -16,10 +16,8 @@ DIRECTIONS = 12
 
 def relative_error(ours: Array, theirs: Array) -> float:
     """``‖a - b‖ / (‖a‖ + ‖b‖)`` in the Euclidean norm, with 0/0 = 0; infinite for another shape, NaN or infinities."""
-    if np.shape(ours) != np.shape(theirs):
-        return float("inf")
     a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
     scale = max(float(np.max(np.abs(a), initial=0.0)), float(np.max(np.abs(b), initial=0.0)))
     if scale == 0.0:
@@ -36,20 +34,14 @@ def autograd(entry: Entry, inputs: Arrays, g: Array, device: torch.device) -> tu
     tensors = {name: torch.tensor(value, device=device) for name, value in inputs.items()}
     leaves = [tensors[name].requires_grad_() for name in entry.wrt]
     value = entry.torch(tensors)
-    found = torch.autograd.grad(value, leaves, torch.tensor(g, device=device), allow_unused=True)
-    gradients = {
-        name: np.zeros_like(inputs[name]) if tensor is None else tensor.cpu().numpy()
-        for name, tensor in zip(entry.wrt, found, strict=True)
-    }
-    return value.detach().cpu().numpy(), gradients
+    upstream = torch.tensor(g, device=device)
+    gradients = torch.autograd.grad(value, leaves, upstream, allow_unused=True, materialize_grads=True)
+    by_name = {name: tensor.cpu().numpy() for name, tensor in zip(entry.wrt, gradients, strict=True)}
+    return value.detach().cpu().numpy(), by_name
 
 
 def differences_error(
-    forward: Callable[[Arrays], Array],
-    inputs: Arrays,
-    g: Array,
-    gradients: Gradients,
-    rng: np.random.Generator,
+    forward: Callable[[Arrays], Array], inputs: Arrays, g: Array, gradients: Gradients, rng: np.random.Generator
 ) -> dict[str, float]:
     """How far each gradient is from central differences of ``g · forward``, as a relative error.
 
@@ -66,20 +58,12 @@ def differences_error(
             directions = rng.standard_normal((DIRECTIONS, *value.shape))
             directions /= np.sqrt(np.sum(directions**2, axis=tuple(range(1, directions.ndim)), keepdims=True))
         step = float(np.cbrt(np.finfo(np.float64).eps)) * max(1.0, float(np.max(np.abs(value))))
-        numeric = np.array(
-            [
-                float(
-                    np.sum(
-                        g * (forward({**inputs, name: value + step * d}) - forward({**inputs, name: value - step * d}))
-                    )
-                )
-                / (2 * step)
-                for d in directions
-            ]
-        )
-        errors[name] = (
-            relative_error(np.array([float(np.sum(d * gradient)) for d in directions]), numeric)
-            if np.shape(gradient) == value.shape and np.isfinite(gradient).all()
-            else float("inf")
-        )
+        numeric = []
+        for direction in directions:
+            ahead, behind = (forward({**inputs, name: value + way * direction}) for way in (step, -step))
+            numeric.append(float(np.sum(g * (ahead - behind))) / (2 * step))
+        errors[name] = float("inf")
+        if np.shape(gradient) == value.shape and np.isfinite(gradient).all():
+            along = np.array([float(np.sum(direction * gradient)) for direction in directions])
+            errors[name] = relative_error(along, np.array(numeric))
     return errors

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 
+from bench.render.language import Language, joined, translated
 from bench.render.table import Column, Table, Value
 from bench.render.text import printable
 
 
-def csv_text(table: Table) -> str:
+def csv_text(table: Table, language: Language = "en") -> str:
     """The table, headed by the columns' keys, with every column, those included that are not shown.
 
     A number stands in its own unit (seconds, bytes), unrounded, its limits in ``<key>_low`` and ``<key>_high``, and
-    what is shown in its place or beside it in ``<key>_note``. The last column names the runs of the row.
+    what is shown in its place or beside it in ``<key>_note``, as far as any row has them. The last column names the
+    row's runs, if there are any.
     """
-    names = [list(_names(column, table)) for column in table.columns]
-    lines = [[name for group in names for name in group] + ["run_ids"]]
+    rows = []
     for row in table.rows:
-        fields = (_fields(row[column.key], column) for column in table.columns)
-        lines.append([found[name] for group, found in zip(names, fields, strict=True) for name in group])
-        lines[-1].append(" ".join(map(printable, row.runs)))
+        fields = {name: text for c in table.columns for name, text in _fields(row[c.key], c, language).items()}
+        rows.append(fields | {"run_ids": " ".join(map(printable, row.runs))})
+    keys = {column.key for column in table.columns}
+    names = [name for column in table.columns for name in _fields(Value(), column, language)] + ["run_ids"]
+    kept = [name for name in names if name in keys or any(row[name] for row in rows)]
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(lines)
+    writer = csv.DictWriter(buffer, kept, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return buffer.getvalue()
 
 
-def _names(column: Column, table: Table) -> Iterator[str]:
-    """The fields of a column that any row has; the first in any case."""
-    yield column.key
-    every = [_fields(row[column.key], column) for row in table.rows]
-    for name in (f"{column.key}_low", f"{column.key}_high", f"{column.key}_note"):
-        if any(fields.get(name) for fields in every):
-            yield name
-
-
-def _fields(value: Value, column: Column) -> dict[str, str]:
+def _fields(value: Value, column: Column, language: Language) -> dict[str, str]:
     key = column.key
-    if column.kind == "text":
-        return {key: printable(value.text + value.mark)}
+    if column.kind != "number":
+        return {key: printable(translated(value.shown_text, language))}
     numbers = {key: value.number, f"{key}_low": value.low, f"{key}_high": value.high}
     shown = {name: "" if number is None else repr(float(number)) for name, number in numbers.items()}
-    return {**shown, f"{key}_note": printable(" ".join(part for part in (value.text, value.mark) if part))}
+    return {**shown, f"{key}_note": printable(translated(joined((value.text, value.mark)), language))}

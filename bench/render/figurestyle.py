@@ -17,28 +17,18 @@ from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, LogLocator,
 
 from bench.render.whole import write_whole
 
-TEXT_WIDTH = 6.3
-"""Inches: a thesis' text width, which every figure fills without being scaled."""
-LEGEND = 0.2
-"""Inches of height for a line of a legend."""
+TEXT_WIDTH = 6.3  # inches: a thesis' text width, which every figure fills without being scaled
+LEGEND = 0.2  # inches of height for a line of a legend
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, and the wine of Tol's, legible as small text.
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-WINE = "#882255"
-GREEN = "#009E73"
-BLACK = "#000000"
-GREY = "#6E6E6E"
-PALE = "#BDBDBD"
+BLACK, BLUE, VERMILLION, GREEN, WINE = "#000000", "#0072B2", "#D55E00", "#009E73", "#882255"
+GREY, PALE = "#6E6E6E", "#BDBDBD"
 
 STEPS: tuple[tuple[float, tuple[int, ...]], ...] = ((10.0, ()), (25.0, (1, 2, 5)), (100.0, (1, 3)))
 """Up to which span, as a factor, an axis is linear, has these ticks in each decade, or these; beyond, decades alone."""
-TICKS = 4
-"""Powers of ten on an axis, at most."""
-PLAIN = (0.001, 10_000.0)
-"""Numbers between are written out, not as powers of ten."""
-PLAIN_FEW = 1e6
-"""Up to here numbers are written out where decades have ticks within."""
+TICKS = 4  # powers of ten on an axis, at most
+PLAIN = (0.001, 10_000.0)  # numbers between are written out, not as powers of ten
+PLAIN_FEW = 1e6  # up to here numbers are written out where decades have ticks within
 
 FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None}},  # a date would make the same figure differ from run to run
@@ -96,17 +86,7 @@ def a_figure(height: float) -> Figure:
 
 
 def panels(count: int, columns: int, height: float, legend: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of panels in rows, with room for a legend on top.
-
-    Args:
-        count: how many panels.
-        columns: panels in a row.
-        height: inches of a row.
-        legend: lines of the legend.
-
-    Raises:
-        ValueError: ``count`` is 0.
-    """
+    """A figure of ``count`` panels, so many columns in a row of ``height`` inches, with room for a legend on top."""
     if count == 0:
         raise ValueError("a figure needs at least one panel")
     rows = math.ceil(count / columns)
@@ -115,21 +95,15 @@ def panels(count: int, columns: int, height: float, legend: int = 1) -> tuple[Fi
 
 
 def shared_legend(figure: Figure, grid: Sequence[Axes], columns: int, order: Sequence[str] | None = None) -> None:
-    """One legend above all panels, with every label of those in ``grid`` once.
-
-    Args:
-        figure: which the legend is for.
-        grid: panels with labelled artists.
-        columns: of the legend, which is filled column by column.
-        order: of the labels; as they come by default.
-    """
-    found: dict[str, Artist] = {}
+    """One legend above all panels, filled column by column, with every label of those in ``grid`` once, in an order."""
+    handles: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    labels = list(found) if order is None else [label for label in order if label in found]
-    handles = [found[label] for label in labels]
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.6)
+            handles.setdefault(label, handle)
+    labels = list(handles) if order is None else [label for label in order if label in handles]
+    figure.legend(
+        [handles[label] for label in labels], labels, loc="outside upper center", ncols=columns, columnspacing=1.6
+    )
 
 
 def fit_scale(

@@ -6,9 +6,9 @@ import ast
 import dataclasses
 import functools
 import gettext
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 Language: TypeAlias = Literal["en", "lv"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -30,18 +30,19 @@ class Message:
     """A text in English with ``{names}`` and the values that fill them in; ``locale/lv.po`` has its translation."""
 
     text: str
-    values: Mapping[str, Text] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, Text] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class Joined:
-    """Several texts, one after the other."""
+    """Several texts, one after the other; as a sentence with a capital letter and a full stop."""
 
-    parts: Sequence[Text]
+    parts: tuple[Text, ...]
     by: str = " "
+    is_sentence: bool = False
 
 
-Text: TypeAlias = "str | int | Number | Message | Joined"
+Text: TypeAlias = str | int | Number | Message | Joined
 """What can be shown. A plain ``str`` is a name of something: it reads the same in every language."""
 
 
@@ -55,6 +56,12 @@ def message(text: str, /, **values: Text) -> Message:
     return Message(text, values)
 
 
+def joined(parts: Iterable[Text], by: str = " ") -> Text:
+    """Texts one after the other, without those that are empty; "" if all are."""
+    kept = tuple(part for part in parts if part != "")
+    return Joined(kept, by) if len(kept) > 1 else kept[0] if kept else ""
+
+
 def translated(text: Text, language: Language) -> str:
     """A text as it is read in a language.
 
@@ -65,7 +72,8 @@ def translated(text: Text, language: Language) -> str:
         known = _catalogue(language).gettext(text.text)
         return known.format(**{name: translated(value, language) for name, value in text.values.items()})
     if isinstance(text, Joined):
-        return text.by.join(translated(part, language) for part in text.parts)
+        line = text.by.join(translated(part, language) for part in text.parts)
+        return f"{line[:1].upper()}{line[1:]}." if text.is_sentence else line
     if isinstance(text, Number):
         return format(text.value, text.format).translate(_MARKS[language])
     return str(text)
@@ -101,17 +109,3 @@ def entries(po: str) -> dict[str, str]:
         if quoted.startswith('"'):
             found[-1][key] += ast.literal_eval(quoted)
     return {entry["msgid"]: entry["msgstr"] for entry in found if entry["msgid"]}
-
-
-# --- until every text is a Message ---
-Note: TypeAlias = tuple[str, dict[str, Any]]
-
-
-def say(text: str, language: Language, **values: Any) -> str:
-    """The text in a language at once; to be replaced by a `Message`."""
-    return translated(Message(text, values), language)
-
-
-def number(value: float, format_: str, language: Language) -> str:
-    """A number in a language at once; to be replaced by a `Number`."""
-    return translated(Number(value, format_), language)

@@ -7,24 +7,17 @@ document's own settings; it runs over as many pages as it takes.
 from __future__ import annotations
 
 import itertools
-import re
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bench.render.language import say
-from bench.render.show import rounded
-from bench.render.table import Column, Language, Row, Table, Value
+from bench.render import maths
+from bench.render.language import Joined, Language, Text, message, translated
+from bench.render.table import Column, Row, Table, Value
 from bench.render.tex import tex
-from bench.render.text import printable
+from bench.render.text import printable, rounded
 
 PACKAGES = ("array", "booktabs", "longtable", "pdflscape", "siunitx")
-_SIGNS = {
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "§": r"\S{}",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{REPLACEMENT CHARACTER}": "?",
-}
 _SECTION = ("model", "cache", "dataset")
 """Columns whose text heads the rows that share it, so that a page is wide enough for the rest."""
 _REMARKS = ("remark", "flags")
@@ -46,46 +39,49 @@ class _Field(NamedTuple):
     of: Callable[[Value], str]
 
 
-def fragment(table: Table, command: str) -> str:
+def fragment(table: Table, command: str, language: Language = "en") -> str:
     """One table with caption and label, its columns' definitions and its notes below; a wide one lies on its side."""
     columns = [column for column in table.shown if column.key not in (*_SECTION, *_REMARKS)]
-    fields = [(column.key, field) for column in columns for field in _fields(column, table)]
+    fields = [(column.key, field) for column in columns for field in _fields(column, table, language)]
     spec = "".join(field.spec for _, field in fields)
     head = " & ".join(field.head for _, field in fields) + r" \\"
-    continued = rf"{_text(say('Table', table.language))} \thetable, {_text(say('continued', table.language))}"
-    marker = ",output-decimal-marker={,}" if table.language == "lv" else ""
+    continued = rf"{_text(message('Table'), language)} \thetable, {_text(message('continued'), language)}"
+    has_maths = any(column.kind == "maths" for column in columns)
+    marker = ",output-decimal-marker={,}" if language == "lv" else ""
+    title, caption = _text(table.title, language), _text(table.caption, language)
     lines = [
         _made(command),
-        f"% Needs {', '.join(PACKAGES)}.",
+        f"% Needs {', '.join((*PACKAGES, *maths.PACKAGES) if has_maths else PACKAGES)}.",
         r"\begingroup",
+        *([maths.MACRO] if has_maths else []),
         rf"\sisetup{{table-number-alignment=right,table-text-alignment=right{marker}}}",
         rf"\def\benchhead{{\toprule {head} \midrule}}",
         r"\def\benchrows{%",
-        *_body(table, fields),
+        *_body(table, fields, language),
         r"}",
         _FIT.replace("SPEC", spec),
         rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}",
-        rf"\caption[{{{_text(table.title)}}}]{{{_text(table.caption)}}}\label{{{table.label}}}\\",
+        rf"\caption[{{{title}}}]{{{caption}}}\label{{{table.label}}}\\",
         r"\benchhead \endfirsthead",
         rf"\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\itshape {continued}}}\\ \benchhead \endhead",
         r"\bottomrule \endfoot",
         r"\benchrows",
         r"\end{longtable}",
         r"\begingroup\raggedright\parindent0pt\parskip0pt",
-        *(rf"{line}\par" for line in _below(table)),
+        *(rf"{line}\par" for line in _below(table, language)),
         r"\endgroup\benchend\endgroup",
     ]
     return "\n".join(lines) + "\n"
 
 
-def preview(keys: Iterable[str], command: str, language: Language) -> str:
+def preview(keys: Iterable[str], command: str, language: Language = "en", packages: Sequence[str] = PACKAGES) -> str:
     """A whole document with a plain preamble that inputs the fragments, given by their tables' keys."""
     lines = [
         _made(command),
         r"\documentclass[10pt]{article}",
         r"\usepackage[a4paper,margin=25mm]{geometry}",
-        *(rf"\usepackage{{{name}}}" for name in PACKAGES),
-        *([] if language == "en" else [rf"\renewcommand{{\tablename}}{{{_text(say('Table', language))}}}"]),
+        *(rf"\usepackage{{{name}}}" for name in packages),
+        *([] if language == "en" else [rf"\renewcommand{{\tablename}}{{{_text(message('Table'), language)}}}"]),
         r"\begin{document}",
         *(rf"\input{{{key}}}" for key in keys),
         r"\end{document}",
@@ -93,18 +89,25 @@ def preview(keys: Iterable[str], command: str, language: Language) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(column: Column, table: Table) -> Iterator[_Field]:
-    """A column of text, or one of numbers and, if any row has an interval, one of those."""
-    if column.kind == "text":
-        yield _Field("l", _text(column.title), lambda value: _text(value.text + value.mark))
+def _fields(column: Column, table: Table, language: Language) -> Iterator[_Field]:
+    """A column of text or formulas, or one of numbers and, if any row has an interval, one of those."""
+    if column.kind != "number":
+        spec = rf">{{\raggedright\arraybackslash}}p{{{column.share / 100:g}\linewidth}}" if column.share else "l"
+
+        def shown(value: Value) -> str:
+            if column.kind == "maths":
+                return maths.latex(translated(value.shown_text, language))
+            return _text(value.shown_text, language)
+
+        yield _Field(spec, _text(column.title, language), shown)
         return
     values = [row[column.key] for row in table.rows]
     marks = max((_text(value.mark) for value in values), key=len, default="")
     space = f",table-space-text-post={{{marks}}},table-align-text-post=false" if marks else ""
     yield _Field(
         f"S[table-format={_siunitx(values, column)}{space}]",
-        _heading(column),
-        lambda value: _number(value, column),
+        _heading(column, language),
+        lambda value: _number(value, column, language),
     )
     if column.spread == "half" and any(value.low is not None and not value.text for value in values):
         yield _Field("@{~}r", "", lambda value: _half(value, column))
@@ -117,13 +120,18 @@ def _siunitx(values: Sequence[Value], column: Column) -> str:
     shown = [rounded(value.number, column, "en") for value in values if value.number is not None and not value.text]
     sign = "-" if any(text.startswith("-") for text in shown) else ""
     digits = max((len(text.replace(",", "").lstrip("-").partition(".")[0]) for text in shown), default=1)
-    return f"{sign}{digits}.{column.decimals}"
+    exponents = [text.partition("e")[2].lstrip("+") for text in shown if "e" in text]
+    signed = "-" if any(exponent.startswith("-") for exponent in exponents) else ""
+    exponent = f"e{signed}{max(len(text.lstrip('-')) for text in exponents)}" if exponents else ""
+    return f"{sign}{digits}.{column.decimals}{exponent}"
 
 
-def _number(value: Value, column: Column) -> str:
+def _number(value: Value, column: Column, language: Language) -> str:
     mark = f" {{{_text(value.mark)}}}" if value.mark else ""
     if value.text or value.number is None:
-        return f"{{{_text(value.text)}}}{mark}" if value.text else mark
+        return f"{{{_text(value.text, language)}}}{mark}" if value.text else mark
+    if math.isinf(value.number):
+        return rf"{{$\infty$}}{mark}"
     return rounded(value.number, column, "en").replace(",", "") + mark
 
 
@@ -144,51 +152,44 @@ def _num(raw: float, column: Column) -> str:
     return rf"\num{{{rounded(raw, column, 'en').replace(',', '')}}}"
 
 
-def _heading(column: Column) -> str:
+def _heading(column: Column, language: Language) -> str:
     """The heading's words and the unit, one above the other, braced against siunitx."""
-    lines = [*column.heading.split(), *([column.unit] if column.title != column.heading else [])]
-    stacked = r"\\".join(map(_text, lines))
+    lines = [*translated(column.heading, language).split(), *([column.unit] if column.title != column.heading else [])]
+    stacked = r"\\".join(_text(line, language) for line in lines)
     return rf"{{\shortstack[r]{{{stacked}}}}}"
 
 
-def _body(table: Table, fields: Sequence[tuple[str, _Field]]) -> Iterator[str]:
+def _body(table: Table, fields: Sequence[tuple[str, _Field]], language: Language) -> Iterator[str]:
     """All rows, below headings where what they share changes."""
     for number, (section, rows) in enumerate(itertools.groupby(table.rows, _section)):
-        if section:
+        if section.parts:
             rule = r"\addlinespace " if number else ""
-            yield rf"{rule}\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{\textbf{{{_text(section)}}}}} \\*"
+            heading = rf"\textbf{{{_text(section, language)}}}"
+            yield rf"{rule}\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{{heading}}} \\*"
         for row in rows:
             yield " & ".join(field.of(row[key]) for key, field in fields) + r" \\"
 
 
-def _section(row: Row) -> str:
-    return ", ".join(row[key].text for key in _SECTION if row[key].text)
+def _section(row: Row) -> Joined:
+    return Joined(tuple(row[key].text for key in _SECTION if row[key].text), ", ")
 
 
-def _below(table: Table) -> Iterator[str]:
+def _below(table: Table, language: Language) -> Iterator[str]:
     """Definitions, remarks with the rows that they are about, and notes."""
     for title, definition in table.definitions:
-        yield rf"\textit{{{_text(title)}}}: {_text(definition)}"
-    about: dict[str, list[str]] = {}
+        yield rf"\textit{{{_text(title, language)}}}: {_text(definition, language)}"
+    about: dict[str, list[Text]] = {}
     for row in table.rows:
-        for key in _REMARKS:
-            if row[key].text:
-                about.setdefault(row[key].text, []).append(f"{_section(row)}, {row['loader'].text}")
-    for remark, names in about.items():
-        yield f"{_text(remark)}: {_text('; '.join(names))}"
-    yield from map(_text, table.notes)
+        for remark in (row[key].text for key in _REMARKS if row[key].text):
+            name = Joined((_section(row), row["loader"].text), ", ")
+            about.setdefault(_text(remark, language), []).append(name)
+    for said, names in about.items():
+        yield f"{said}: {_text(Joined(tuple(names), '; '), language)}"
+    yield from (_text(note, language) for note in table.notes)
 
 
-def _text(text: str) -> str:
-    """Any text as LaTeX, the marks of tables included."""
-    pieces = re.split(f"([{''.join(_SIGNS)}])", printable(text))
-    return "".join(_SIGNS[piece] if piece in _SIGNS else _spaced(piece) for piece in pieces)
-
-
-def _spaced(piece: str) -> str:
-    """`tex` takes the space off both ends."""
-    found = tex(piece)
-    return f"{' ' * piece.startswith(' ')}{found}{' ' * (piece.endswith(' ') and bool(found))}"
+def _text(text: Text, language: Language = "en") -> str:
+    return tex(printable(translated(text, language)))
 
 
 def _made(command: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, get_args
 
+import pandas as pd
+
 from bench.config import CacheState, Model
+from bench.environments import COMPARED, describe, differences, key_of, part
 from bench.records import Record
-from bench.render.language import Note, number, say
-from bench.render.table import Language
-from bench.report.environments import COMPARED, compared, describe, differences
+from bench.render.language import Joined, Message, Number, Text, message, translated
 
 _NOT_SETTINGS = {
     *("command", "loader", "options", "dataset", "model", "cache", "batch_size", "workers"),
@@ -28,20 +30,17 @@ class Cell(NamedTuple):
     """What repeated runs have in common: one row of a table.
 
     Attributes:
-        command: "run" or "rate".
-        model: network; None for a rate.
-        cache: wished state of the page cache; None for a rate.
+        command: "run" or "rate"; a rate has neither model nor cache.
+        cache: wished state of the page cache.
         dataset: as shown: with "(synthetic)" or "(not official)", and the counts where they are not the usual ones.
-        loader: name of the loader.
         options: the options given, ``encoding=jpeg threads=2``; "" for none.
-        batch_size, workers: as configured.
         settings: every other setting but seed and repetition, as pairs of name and JSON.
     """
 
     command: str
     model: str | None
     cache: str | None
-    dataset: str
+    dataset: Text
     loader: str
     options: str
     batch_size: int
@@ -53,12 +52,26 @@ class Cell(NamedTuple):
         """The loader with its options."""
         return f"{self.loader} {self.options}".rstrip()
 
+    @property
+    def name(self) -> Text:
+        """Dataset and label, for a note."""
+        return Joined((self.dataset, self.label), ", ")
+
+    @property
+    def task(self) -> Cell:
+        """What all loaders do alike: the cell without its loader."""
+        return self._replace(loader="", options="")
+
     def setting(self, name: str) -> str:
         """A setting as shown; "" where this command has no such setting."""
         if name in ("batch_size", "workers"):
             return str(getattr(self, name))
-        found = dict(self.settings).get(name, "").strip('"')
-        return "" if found == "null" else found
+        value = dict(self.settings).get(name, "").strip('"')
+        return "" if value == "null" else value
+
+    def without(self, names: Iterable[str]) -> Cell:
+        """The cell without some of its settings."""
+        return self._replace(settings=tuple(pair for pair in self.settings if pair[0] not in names))
 
 
 def varying(cells: Iterable[Cell]) -> list[str]:
@@ -76,22 +89,26 @@ class Group:
         number: from 1, in the order of the first record.
         title: the machine, and what tells it from other groups.
         environment: what ``environments.COMPARED`` names, of the first record.
-        cells: all records by cell, each list in the order of the rounds; failed and unavailable runs are among them.
+        runs: all records by cell and round, failed and unavailable runs among them. Runs of one environment, seed and
+            repetition share a round, and nothing else does.
         mixed: a warning if the records are of several environments, else None.
-        remarks: what else a reader must know of them all: commits, superseded records. Like ``mixed``, a text and what
-            to fill in, for ``language.say``.
+        remarks: what else a reader must know of them all: commits, superseded records.
     """
 
     number: int
-    title: str
+    title: Text
     environment: dict[str, Any]
-    cells: dict[Cell, list[Record]]
-    mixed: Note | None
-    remarks: list[Note]
-    _rounds: dict[int, Round] = dataclasses.field(repr=False, default_factory=dict)
+    runs: dict[Cell, dict[Round, Record]]
+    mixed: Message | None
+    remarks: list[Message]
+
+    @functools.cached_property
+    def cells(self) -> dict[Cell, list[Record]]:
+        """The records of each cell in the order of the rounds."""
+        return {cell: list(runs.values()) for cell, runs in self.runs.items()}
 
     @property
-    def notes(self) -> list[Note]:
+    def notes(self) -> list[Message]:
         """The warning, if there is one, and the remarks."""
         return [*([] if self.mixed is None else [self.mixed]), *self.remarks]
 
@@ -99,84 +116,69 @@ class Group:
         """The cell's runs that ended well."""
         return [record for record in self.cells.get(cell, ()) if record.status == "ok"]
 
-    def round_of(self, record: Record) -> Round:
-        """Number of the round: runs of one environment, seed and repetition share it, and nothing else does."""
-        return self._rounds[id(record)]
-
     def by_round(self, cell: Cell, of: Callable[[Record], float | None]) -> dict[Round, float]:
         """The value of each run that ended well and has one, by round."""
-        found = ((self.round_of(record), of(record)) for record in self.done(cell))
-        return {number: value for number, value in found if value is not None}
+        values = ((number, of(r)) for number, r in self.runs.get(cell, {}).items() if r.status == "ok")
+        return {number: value for number, value in values if value is not None}
 
 
-def groups(records: Iterable[Record], mix: bool = False, language: Language = "en") -> list[Group]:
-    """Sort records into groups of one environment each, and those into cells.
-
-    Args:
-        records: in any order.
-        mix: put all environments into one group, whose notes say how they differ.
-        language: of titles and of what datasets are called.
-    """
-    by_environment: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.started_at, r.run_id)):
-        by_environment.setdefault("" if mix else _environment_key(record), []).append(record)
-    parts = list(by_environment.values())
-    titles = describe([_environment(part[0]) for part in parts], language)
-    return [_group(n, title, part, language) for n, (title, part) in enumerate(zip(titles, parts, strict=True), 1)]
+def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
+    """Sort records into groups of one environment each, or by ``mix`` into one group of all, and those into cells."""
+    ordered = sorted(records, key=lambda r: (r.started_at, r.run_id))
+    members: dict[str, list[Record]] = {}
+    for record in ordered:
+        members.setdefault("" if mix else key_of(record.environment), []).append(record)
+    titles = describe([_environment(own) for own in members.values()])
+    return [_group(n, title, own) for n, (title, own) in enumerate(zip(titles, members.values(), strict=True), 1)]
 
 
-def _group(place: int, title: str, records: Sequence[Record], language: Language) -> Group:
-    labels = _dataset_labels(records, language)
-    latest: dict[tuple[Cell, tuple[str, int, int]], Record] = {}
-    for record in records:  # by time: a later one of the same run takes the place of an earlier, but for a failure
-        key = (_cell(record, labels), _round_key(record))
-        if key not in latest or record.status == "ok" or latest[key].status != "ok":
-            latest[key] = record
+def _environment(records: Sequence[Record]) -> dict[str, Any]:
+    return {key: records[0].environment.get(key) for key in COMPARED}
+
+
+def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
+    """A group of records that are ordered by time."""
+    labels = _dataset_labels(records)
+    table = pd.DataFrame(
+        [(_cell(r, labels), key_of(r.environment), r.config.repeat, r.config.seed, r.status == "ok") for r in records],
+        columns=["cell", "environment", "repeat", "seed", "ok"],
+    )
+    table["round"] = table.groupby(["environment", "repeat", "seed"]).ngroup()
+    # Of the records of one run the latest counts, and one of a failure only where there is no other.
+    latest = table.sort_values("ok", kind="stable").drop_duplicates(["cell", "round"], keep="last").sort_values("round")
     sizes = {labels[_dataset_key(r)]: 0 if r.dataset is None else r.dataset.train for r in records}
-    cells: dict[Cell, list[Record]] = {}
-    for cell, round_key in sorted(latest, key=lambda pair: (_order(pair[0], sizes), pair[1])):
-        cells.setdefault(cell, []).append(latest[cell, round_key])
-    numbers = {key: number for number, key in enumerate(sorted({key for _, key in latest}))}
-    rounds = {id(record): numbers[key] for (_, key), record in latest.items()}
-    mixed = differences([compared(record.environment) for record in records])
-    remarks = [*_commits(records), *([] if mixed else _memory(records))]
-    if lost := len(records) - len(latest):
-        remarks.append(("{count} records are superseded by another record of the same run", {"count": lost}))
-    return Group(place, title, _environment(records[0]), cells, mixed, remarks, rounds)
+    runs: dict[Cell, dict[Round, Record]] = {cell: {} for cell in sorted(set(table["cell"]), key=_order(sizes))}
+    for place, cell, round_ in zip(latest.index, latest["cell"], latest["round"], strict=True):
+        runs[cell][round_] = records[place]
+    mixed = differences([record.environment for record in records])
+    remarks = [*_remarks(records, len(records) - len(latest), is_mixed=mixed is not None)]
+    return Group(number, title, _environment(records), runs, mixed, remarks)
 
 
-def _environment(record: Record) -> dict[str, Any]:
-    return {key: record.environment.get(key) for key in COMPARED}
+def commits(records: Iterable[Record]) -> dict[str, bool]:
+    """The commits of the harness that made the records, and whether a tree of each had changes."""
+    made_by: dict[str, bool] = {}
+    for git in filter(None, (part(record.environment, "git") for record in records)):
+        commit = str(git.get("commit"))[:10]
+        made_by[commit] = made_by.get(commit, False) or git.get("clean") is False
+    return made_by
 
 
-def _environment_key(record: Record) -> str:
-    return json.dumps(compared(record.environment), sort_keys=True, default=str)
-
-
-def _round_key(record: Record) -> tuple[str, int, int]:
-    return _environment_key(record), record.config.repeat, record.config.seed
-
-
-def _commits(records: Iterable[Record]) -> list[Note]:
-    states = [git for r in records if isinstance(git := r.environment.get("git"), dict)]
-    commits = dict.fromkeys(str(git.get("commit"))[:10] for git in states)
-    notes: list[Note] = []
-    if len(commits) > 1:
-        notes.append(("these records were made by {count} commits: {list}", _listed(commits)))
-    changed = dict.fromkeys(str(git.get("commit"))[:10] for git in states if git.get("clean") is False)
-    if changed:
-        notes.append(("the tree had changes that were not committed, at {list}", _listed(changed)))
-    return notes
-
-
-def _memory(records: Iterable[Record]) -> list[Note]:
+def _remarks(records: Sequence[Record], superseded: int, is_mixed: bool) -> Iterator[Message]:
+    """What is to be said of the harness, the machine's memory, and runs with several records."""
+    made_by = commits(records)
+    if len(made_by) > 1:
+        listed = ", ".join(made_by)
+        yield message("these records were made by {count} commits: {list}", count=len(made_by), list=listed)
+    if any(made_by.values()):
+        listed = ", ".join(commit for commit, changed in made_by.items() if changed)
+        yield message("the tree had changes that were not committed, at {list}", list=listed)
     sizes = {round(ram / 1e9) for r in records if isinstance(ram := r.environment.get("ram_bytes"), int | float)}
-    listed = ", ".join(map(str, sorted(sizes)))
-    return [("the machine's RAM was not always the same: {list} GB", {"list": listed})] if len(sizes) > 1 else []
-
-
-def _listed(items: dict[str, None]) -> dict[str, Any]:
-    return {"count": len(items), "list": ", ".join(items)}
+    if len(sizes) > 1 and not is_mixed:
+        listed = ", ".join(map(str, sorted(sizes)))
+        yield message("the machine's RAM was not always the same: {list} GB", list=listed)
+    if superseded:
+        yield message("{count} records are superseded by another record of the same run", count=superseded)
 
 
 DatasetKey: TypeAlias = tuple[str, int | None, str | None]
@@ -187,16 +189,17 @@ def _dataset_key(record: Record) -> DatasetKey:
     return record.config.dataset, record.config.limit, seen
 
 
-def _dataset_labels(records: Iterable[Record], language: Language) -> dict[DatasetKey, str]:
+def _dataset_labels(records: Iterable[Record]) -> dict[DatasetKey, Text]:
     """What each dataset is called: the same name never stands for two sets of images."""
-    named: dict[str, dict[DatasetKey, None]] = {}
+    named: dict[Text, dict[DatasetKey, None]] = {}
     for record in records:
-        named.setdefault(_dataset(record, language), {})[_dataset_key(record)] = None
-    labels: dict[DatasetKey, str] = {}
+        named.setdefault(_dataset(record), {})[_dataset_key(record)] = None
+    labels: dict[DatasetKey, Text] = {}
     for name, keys in named.items():
         seen = [key for key in keys if key[2] is not None]
-        for key in keys:
-            labels[key] = name if len(seen) < 2 or key[2] is None else f"{name} {_short_hash(key[2])}"
+        labels |= dict.fromkeys(keys, name)
+        if len(seen) > 1:
+            labels |= {key: Joined((name, hashlib.sha256(str(key[2]).encode()).hexdigest()[:8])) for key in seen}
     for key in [key for key in labels if key[2] is None]:  # a run that never saw its images belongs to those that did
         known = {label for other, label in labels.items() if other[:2] == key[:2] and other[2] is not None}
         if len(known) == 1:
@@ -204,27 +207,24 @@ def _dataset_labels(records: Iterable[Record], language: Language) -> dict[Datas
     return labels
 
 
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _dataset(record: Record, language: Language) -> str:
-    name = record.config.dataset
+def _dataset(record: Record) -> Text:
+    name: Text = record.config.dataset
     if record.dataset is None:
         limit = record.config.limit
-        return name if limit is None else say("{name} limit {limit}", language, name=name, limit=f"{limit}")
+        return name if limit is None else message("{name} limit {limit}", name=name, limit=limit)
     if record.dataset.synthetic:
-        name = say("{name} (synthetic)", language, name=name)
-    elif not record.dataset.official and not name.startswith("folder:"):  # nobody's own folder is
-        name = say("{name} (not official)", language, name=name)
+        name = message("{name} (synthetic)", name=name)
+    elif not record.dataset.official and not record.config.dataset.startswith("folder:"):  # nobody's own folder is
+        name = message("{name} (not official)", name=name)
     if record.dataset.resize is not None:
-        name = say("{name}, short side {side}", language, name=name, side=record.dataset.resize)
+        name = message("{name}, short side {side}", name=name, side=record.dataset.resize)
     if record.dataset.limit is not None or record.dataset.synthetic:
-        name += f" {number(record.dataset.train, ',', language)}/{number(record.dataset.test, ',', language)}"
+        counts = Joined((Number(record.dataset.train, ","), Number(record.dataset.test, ",")), "/")
+        name = Joined((name, counts))
     return name
 
 
-def _cell(record: Record, labels: dict[DatasetKey, str]) -> Cell:
+def _cell(record: Record, labels: dict[DatasetKey, Text]) -> Cell:
     config = record.config
     rest = config.model_dump(mode="json", exclude=_NOT_SETTINGS)
     rest["threads"] = record.environment.get("threads")  # what PyTorch made of the setting
@@ -241,7 +241,12 @@ def _cell(record: Record, labels: dict[DatasetKey, str]) -> Cell:
     )
 
 
-def _order(cell: Cell, sizes: dict[str, int]) -> tuple[Any, ...]:
+def _order(sizes: dict[Text, int]) -> Callable[[Cell], tuple[Any, ...]]:
+    """Networks in their order, the smallest dataset first."""
     models, caches = (*get_args(Model), None), (*_CACHES, None)
-    places = (cell.command != "run", models.index(cell.model), caches.index(cell.cache))
-    return *places, sizes[cell.dataset], cell.dataset, cell.loader, cell.options, cell[6:]
+
+    def place(cell: Cell) -> tuple[Any, ...]:
+        places = (cell.command != "run", models.index(cell.model), caches.index(cell.cache), sizes[cell.dataset])
+        return *places, translated(cell.dataset, "en"), cell.loader, cell.options, cell[6:]
+
+    return place

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.records import Foreign, Record
 from bench.render.csv import csv_text
+from bench.render.language import Language
 from bench.render.latex import fragment, preview
 from bench.render.markdown import Drawing, markdown
-from bench.render.table import Language, Table
-from bench.render.text import one_line, plain
+from bench.render.table import Table
 from bench.render.whole import write_whole
 from bench.report.tables import BASELINE, tables
 
 if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
     from bench.report.figures import Picture
 
-__all__ = ["FORMATS", "Report", "one_line", "plain", "write"]
+FORMATS = ("md", "csv", "latex", "html", "figures")
+_ENDINGS = {"csv": ".csv", "latex": ".tex"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,8 @@ class Report:
     """What is to be reported, and how.
 
     Attributes:
-        records: all that there are.
         command: what makes the report, to be named in it.
         baseline: loader, with or without its options, that the others are compared with.
-        language: of all text.
         mix: put records of different environments into one table, with a warning.
         foreign: files beside the records that were none.
         gradients: folder of a gradient audit, to be shown on the HTML page, or None.
@@ -49,14 +48,14 @@ class Report:
     @functools.cached_property
     def tables(self) -> list[Table]:
         """All tables."""
-        return tables(self.records, self.baseline, self.language, self.mix)
+        return tables(self.records, self.baseline, self.mix)
 
     @functools.cached_property
     def pictures(self) -> list[Picture]:
         """All figures, not drawn yet."""
         from bench.report.figures import plan
 
-        return plan(self.records, self.baseline, self.language, self.mix).pictures
+        return plan(self.records, self.baseline, self.mix)
 
     def place(self, name: str) -> str:
         """A file's or folder's name; in another language than English it ends in that."""
@@ -70,84 +69,63 @@ def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
     In Latvian they are ``report-lv.md`` and so on. Tables and figures of an earlier report that this one lacks are
     removed, as far as their format is written.
 
-    Args:
-        report: what to write.
-        folder: where to.
-        formats: any of ``FORMATS``.
-
-    Returns:
-        What was written.
-
     Raises:
         BenchError: the folder cannot be written.
     """
     try:
-        return [path for name, work in _WORK.items() if name in formats for path in work(report, folder, formats)]
+        return list(_written(report, folder, formats))
     except OSError as error:
         raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
 
 
-def _csv(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    return _put_all(folder / report.place("tables"), ".csv", {t.key: csv_text(t) for t in report.tables})
-
-
-def _latex(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    texts = {table.key: fragment(table, report.command) for table in report.tables}
-    texts["preview"] = preview(list(texts), report.command, report.language)
-    return _put_all(folder / report.place("tables"), ".tex", texts)
-
-
-def _figures(report: Report, folder: Path, _: Collection[str]) -> list[Path]:
-    place = folder / report.place("figures")
-    place.mkdir(exist_ok=True)
-    written = [path for picture in report.pictures for path in picture.save(place)]
-    _remove_others(place, (".pdf", ".png"), written)
-    return written
-
-
-def _markdown(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
+def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator[Path]:
+    """Write file by file, the figures before the pages that show them."""
+    language, command = report.language, report.command
+    tables, figures = folder / report.place("tables"), folder / report.place("figures")
+    for name, ending in _ENDINGS.items():
+        if name in formats:
+            tables.mkdir(exist_ok=True)
+            texts = table_files(report.tables, [name], command, language)
+            written = [write_whole(tables / file, text) for file, text in texts.items()]
+            _remove_others(tables, (ending,), written)
+            yield from written
     pictures = report.pictures if "figures" in formats else []
-    place = PurePosixPath(report.place("figures"))
-    drawings = [Drawing(p.environment, p.title, p.caption, str(place / f"{p.key}.png")) for p in pictures]
-    page = markdown(report.tables, report.command, report.language, drawings)
-    return [write_whole(folder / report.place("report.md"), page)]
+    if "figures" in formats:
+        figures.mkdir(exist_ok=True)
+        drawn = [path for picture in pictures for path in picture.save(figures, language)]
+        _remove_others(figures, (".pdf", ".png"), drawn)
+        yield from drawn
+    if "md" in formats:
+        drawings = [Drawing(p.scene.group.number, p.title, p.caption, f"{figures.name}/{p.key}.png") for p in pictures]
+        page = markdown(report.tables, command, language, drawings)
+        yield write_whole(folder / report.place("report.md"), page)
+    if "html" in formats:
+        from bench.report.page import html
+
+        page = html(
+            report.tables,
+            report.records,
+            report.pictures,
+            command=command,
+            baseline=report.baseline,
+            language=language,
+            mix=report.mix,
+            foreign=report.foreign,
+            drawn=figures if "figures" in formats else None,
+            gradients=report.gradients,
+        )
+        yield write_whole(folder / report.place("report.html"), page)
 
 
-def _html(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
-    from bench.report.page import write_html
-
-    path = write_html(
-        report.tables,
-        report.records,
-        report.pictures,
-        folder,
-        command=report.command,
-        baseline=report.baseline,
-        language=report.language,
-        mix=report.mix,
-        foreign=report.foreign,
-        drawn=folder / report.place("figures") if "figures" in formats else None,
-        gradients=report.gradients,
-    )
-    return [path]
-
-
-# In this order: the pages show the figures.
-_WORK: dict[str, Callable[[Report, Path, Collection[str]], list[Path]]] = {
-    "csv": _csv,
-    "latex": _latex,
-    "figures": _figures,
-    "md": _markdown,
-    "html": _html,
-}
-FORMATS = ("md", "csv", "latex", "html", "figures")
-
-
-def _put_all(place: Path, ending: str, texts: dict[str, str]) -> list[Path]:
-    place.mkdir(exist_ok=True)
-    written = [write_whole(place / f"{name}{ending}", text) for name, text in texts.items()]
-    _remove_others(place, (ending,), written)
-    return written
+def table_files(tables: Sequence[Table], formats: Collection[str], command: str, language: Language) -> dict[str, str]:
+    """The tables as ``<key>.csv`` and ``<key>.tex`` with a ``preview.tex``, by the files' names."""
+    texts: dict[str, str] = {}
+    if "csv" in formats:
+        texts |= {f"{table.key}.csv": csv_text(table, language) for table in tables}
+    if "latex" in formats:
+        texts |= {f"{table.key}.tex": fragment(table, command, language) for table in tables}
+        texts["preview.tex"] = preview([table.key for table in tables], command, language)
+    return texts
 
 
 def _remove_others(place: Path, endings: Collection[str], written: Collection[Path]) -> None:

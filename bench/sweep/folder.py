@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bench.environments import compared
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
-from bench.report.environments import compared
 
 PATIENCE_S = 30.0
 """How long to wait for processes that must end."""

@@ -1,17 +1,16 @@
 """The catalogue of derivations: every entry as data. Adding one is one ``Entry`` in a module here."""
 
 from bench.gradients import models
-from bench.gradients.catalogue import activations, blocks, composites, dense, likelihoods, losses, spatial, updates
+from bench.gradients.catalogue import activations, blocks, linear, losses, spatial, updates
 from bench.gradients.entry import Entry
 
 ENTRIES: tuple[Entry, ...] = (
     *blocks.ENTRIES,
-    *dense.ENTRIES,
+    *linear.ENTRIES,
     *activations.ENTRIES,
-    *composites.ENTRIES,
+    *linear.COMPOSITES,
     *spatial.ENTRIES,
     *losses.ENTRIES,
-    *likelihoods.ENTRIES,
     *updates.ENTRIES,
     *models.ENTRIES,
 )

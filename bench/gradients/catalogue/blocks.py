@@ -9,28 +9,20 @@ import torch
 from torch import Tensor
 
 from bench.gradients import blocks
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients
+from bench.gradients.entry import Case, Entry
 
 
 def _power_cases(rng: np.random.Generator) -> Iterator[Case]:
-    def case(name: str, x: Array, p: int, *, extreme: bool = False) -> Case:
-        return Case(f"{name}, p = {p}", {"x": x, "p": np.array(p)}, "extreme" if extreme else "regular")
-
     away = rng.uniform(0.5, 2, (5, 3)) * rng.choice([-1.0, 1.0], (5, 3))
-    yield case("batch of 1, 1 feature", rng.standard_normal((1, 1)), 2)
-    yield case("square", rng.standard_normal((4, 4)), 3)
-    yield case("odd", rng.standard_normal((7, 3)), 6)
-    yield case("at 0", np.array([[0.0, 2.0, -1.0]]), 0)
-    yield case("at 0", np.array([[0.0, 2.0, -1.0]]), 1)
-    yield case("at 0", np.array([[0.0, 2.0, -1.0]]), 2)
-    yield case("away from 0", away, -1)
-    yield case("away from 0", away, -4)
-    yield case("large", 1e3 * away, 5, extreme=True)
-    yield case("large", 1e3 * away, -3, extreme=True)
-
-
-def _power_gradient(inputs: Arrays, g: Array) -> Gradients:
-    return {"x": blocks.power_gradient(inputs["x"], int(inputs["p"]), g)}
+    for name, shape, p in (("batch of 1, 1 feature", (1, 1), 2), ("square", (4, 4), 3), ("odd", (7, 3), 6)):
+        yield Case(f"{name}, p = {p}", {"x": rng.standard_normal(shape), "p": np.array(p)})
+    for name, x, powers in (
+        ("at 0", np.array([[0.0, 2.0, -1.0]]), (0, 1, 2)),
+        ("away from 0", away, (-1, -4)),
+        ("large", 1e3 * away, (5, -3)),
+    ):
+        for p in powers:
+            yield Case(f"{name}, p = {p}", {"x": x, "p": np.array(p)}, "extreme" if name == "large" else "regular")
 
 
 def _dot_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -43,14 +35,8 @@ def _dot_cases(rng: np.random.Generator) -> Iterator[Case]:
         ("vector and row", (4,), (1, 3)),
     ):
         yield Case(name, {"A": rng.standard_normal(a), "B": rng.standard_normal(b)})
-    yield Case(
-        "large", {"A": 1e3 * rng.standard_normal((3, 4)), "B": 1e3 * rng.standard_normal((4, 2))}, kind="extreme"
-    )
-
-
-def _dot_gradient(inputs: Arrays, g: Array) -> Gradients:
-    da, db = blocks.dot_gradient(inputs["A"], inputs["B"], g)
-    return {"A": da, "B": db}
+    large = {"A": 1e3 * rng.standard_normal((3, 4)), "B": 1e3 * rng.standard_normal((4, 2))}
+    yield Case("large", large, kind="extreme")
 
 
 def _torch_dot(t: dict[str, Tensor]) -> Tensor:
@@ -67,38 +53,20 @@ def _rotation_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 def _torch_rotation(t: dict[str, Tensor]) -> Tensor:
     angle = torch.deg2rad(t["degrees"])
-    cos, sin, zero, one = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle), torch.ones_like(angle)
-    return _torch_matrices([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return _torch_matrices([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-def _torch_translation(t: dict[str, Tensor]) -> Tensor:
-    zero, one = torch.zeros_like(t["tx"]), torch.ones_like(t["tx"])
-    return _torch_matrices([[one, zero, t["tx"]], [zero, one, t["ty"]], [zero, zero, one]])
-
-
-def _torch_scale(t: dict[str, Tensor]) -> Tensor:
-    zero, one = torch.zeros_like(t["sx"]), torch.ones_like(t["sx"])
-    return _torch_matrices([[t["sx"], zero, zero], [zero, t["sy"], zero], [zero, zero, one]])
-
-
-def _torch_matrices(entries: list[list[Tensor]]) -> Tensor:
-    return torch.stack([torch.stack(row, dim=-1) for row in entries], dim=-2)
+def _torch_matrices(entries: list[list[Tensor | int]]) -> Tensor:
+    like = next(entry for row in entries for entry in row if isinstance(entry, Tensor))
+    rows = [torch.stack([torch.ones_like(like) * entry for entry in row], dim=-1) for row in entries]
+    return torch.stack(rows, dim=-2)
 
 
 def _pairs(rng: np.random.Generator, x: str, y: str) -> Iterator[Case]:
     for name, shape in (("one", ()), ("batch of 1", (1,)), ("square", (3, 3)), ("odd", (5, 2))):
         yield Case(name, {x: rng.standard_normal(shape), y: rng.standard_normal(shape)})
     yield Case("large", {x: 1e3 * rng.standard_normal(4), y: 1e3 * rng.standard_normal(4)}, kind="extreme")
-
-
-def _translation_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    tx, ty = blocks.translation_gradient(g)
-    return {"tx": tx, "ty": ty}
-
-
-def _scale_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    sx, sy = blocks.scale_gradient(g)
-    return {"sx": sx, "sy": sy}
 
 
 def _plane_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -113,36 +81,25 @@ def _homogeneous_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("near infinity", {"points": far}, kind="extreme")
 
 
-def _to_gradient(_inputs: Arrays, g: Array) -> Gradients:
-    return {"points": blocks.to_homogeneous_gradient(g)}
-
-
-def _from_gradient(inputs: Arrays, g: Array) -> Gradients:
-    return {"points": blocks.from_homogeneous_gradient(inputs["points"], g)}
-
-
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="power",
         title="integer power",
-        group="building block",
         formula=r"x^p,\quad p \text{ an integer}",
         corrected_latex=r"\frac{\partial L}{\partial x} = p\,x^{p-1}\,g",
         forward=lambda i: blocks.power(i["x"], int(i["p"])),
-        corrected=_power_gradient,
+        corrected=lambda i, g: {"x": blocks.power_gradient(i["x"], int(i["p"]), g)},
         torch=lambda t: torch.pow(t["x"], t["p"]),
-        wrt=("x",),
         cases=_power_cases,
         targets=(blocks.power_gradient,),
     ),
     Entry(
         id="dot",
         title="matrix product",
-        group="building block",
         formula=r"AB",
         corrected_latex=r"\frac{\partial L}{\partial A} = g B^{T},\quad \frac{\partial L}{\partial B} = A^{T} g",
         forward=lambda i: blocks.dot(i["A"], i["B"]),
-        corrected=_dot_gradient,
+        corrected=lambda i, g: dict(zip("AB", blocks.dot_gradient(i["A"], i["B"], g), strict=True)),
         torch=_torch_dot,
         wrt=("A", "B"),
         cases=_dot_cases,
@@ -151,7 +108,6 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="rotation",
         title="homogeneous 2-D rotation by degrees",
-        group="building block",
         formula=r"R(\theta) = \begin{pmatrix} \cos\theta & -\sin\theta & 0 \\ \sin\theta & \cos\theta & 0 \\"
         r" 0 & 0 & 1 \end{pmatrix}",
         corrected_latex=r"\frac{\partial R}{\partial \theta} = \frac{\pi}{180} \begin{pmatrix} -\sin\theta &"
@@ -166,12 +122,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="translation",
         title="homogeneous 2-D translation",
-        group="building block",
         formula=r"T(t_x, t_y) = \begin{pmatrix} 1 & 0 & t_x \\ 0 & 1 & t_y \\ 0 & 0 & 1 \end{pmatrix}",
         corrected_latex=r"\frac{\partial L}{\partial t_x} = g_{13},\quad \frac{\partial L}{\partial t_y} = g_{23}",
         forward=lambda i: blocks.translation(i["tx"], i["ty"]),
-        corrected=_translation_gradient,
-        torch=_torch_translation,
+        corrected=lambda _, g: dict(zip(("tx", "ty"), blocks.translation_gradient(g), strict=True)),
+        torch=lambda t: _torch_matrices([[1, 0, t["tx"]], [0, 1, t["ty"]], [0, 0, 1]]),
         wrt=("tx", "ty"),
         cases=lambda rng: _pairs(rng, "tx", "ty"),
         targets=(blocks.translation_gradient,),
@@ -179,12 +134,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="scale",
         title="homogeneous 2-D scaling",
-        group="building block",
         formula=r"S(s_x, s_y) = \begin{pmatrix} s_x & 0 & 0 \\ 0 & s_y & 0 \\ 0 & 0 & 1 \end{pmatrix}",
         corrected_latex=r"\frac{\partial L}{\partial s_x} = g_{11},\quad \frac{\partial L}{\partial s_y} = g_{22}",
         forward=lambda i: blocks.scale(i["sx"], i["sy"]),
-        corrected=_scale_gradient,
-        torch=_torch_scale,
+        corrected=lambda _, g: dict(zip(("sx", "sy"), blocks.scale_gradient(g), strict=True)),
+        torch=lambda t: _torch_matrices([[t["sx"], 0, 0], [0, t["sy"], 0], [0, 0, 1]]),
         wrt=("sx", "sy"),
         cases=lambda rng: _pairs(rng, "sx", "sy"),
         targets=(blocks.scale_gradient,),
@@ -192,11 +146,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="to-homogeneous",
         title="2-D points to homogeneous ones",
-        group="building block",
         formula=r"(x, y) \mapsto (x, y, 1)",
         corrected_latex=r"\frac{\partial L}{\partial (x, y)} = (g_1, g_2)",
         forward=lambda i: blocks.to_homogeneous(i["points"]),
-        corrected=_to_gradient,
+        corrected=lambda _, g: {"points": blocks.to_homogeneous_gradient(g)},
         torch=lambda t: torch.nn.functional.pad(t["points"], (0, 1), value=1.0),
         wrt=("points",),
         cases=_plane_cases,
@@ -205,12 +158,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="from-homogeneous",
         title="homogeneous points to 2-D ones",
-        group="building block",
         formula=r"(x, y, w) \mapsto \left(\frac{x}{w}, \frac{y}{w}\right)",
         corrected_latex=r"\frac{\partial L}{\partial (x, y, w)} = \left(\frac{g_1}{w}, \frac{g_2}{w},"
         r" -\frac{g_1 x + g_2 y}{w^2}\right)",
         forward=lambda i: blocks.from_homogeneous(i["points"]),
-        corrected=_from_gradient,
+        corrected=lambda i, g: {"points": blocks.from_homogeneous_gradient(i["points"], g)},
         torch=lambda t: t["points"][:, :2] / t["points"][:, 2:],
         wrt=("points",),
         cases=_homogeneous_cases,

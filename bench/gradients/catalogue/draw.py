@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.gradients.entry import Array
+from bench.gradients.entry import Array, Case
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "batch of 1, 1 feature": (1, 1),
@@ -42,10 +42,10 @@ def arrays(rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
         yield name, rng.standard_normal(shape)
 
 
-def linear(rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Standard normal ``x`` [samples, in], ``W`` [out, in] and ``b`` [out] of each of ``SIZES``."""
+def linear(rng: np.random.Generator) -> Iterator[Case]:
+    """Cases of standard normal ``x`` [samples, in], ``W`` [out, in] and ``b`` [out] of each of ``SIZES``."""
     for name, (samples, features, outputs) in SIZES.items():
-        yield name, rows(rng, samples, features, outputs)
+        yield Case(name, rows(rng, samples, features, outputs))
 
 
 def rows(rng: np.random.Generator, samples: int, features: int, outputs: int) -> dict[str, Array]:

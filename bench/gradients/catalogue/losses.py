@@ -1,4 +1,4 @@
-"""The losses on distances: squared, halved, absolute, and Huber's.
+"""The losses: on distances (squared, halved, absolute, Huber's) and on probabilities (cross-entropies).
 
 Where the notes multiply by the derivative of the prediction by a model's parameter, the prediction itself is the
 variable here, whose derivative is 1; the models check the product.
@@ -12,9 +12,9 @@ import numpy as np
 from torch.nn import functional
 
 from bench.gradients.catalogue import draw
-from bench.gradients.catalogue.through import loss_gradient_of, loss_of
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
-from bench.gradients.layers import MAE, MSE, HalvedSquaredError, Huber
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Verdict, Written
+from bench.gradients.layers import BCE, CCE, MAE, MSE, BCEWithLogits, HalvedSquaredError, Huber
+from bench.gradients.through import of_loss
 
 
 def _smooth_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -42,11 +42,38 @@ def _huber_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("large delta", {"prediction": draw.LARGE, "target": zeros, "delta": np.array(1e3)}, kind="extreme")
 
 
-def _huber(inputs: Arrays) -> Huber:
-    return Huber(inputs["delta"])
+def _bce_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for name, shape in draw.SHAPES.items():
+        labels = rng.integers(0, 2, shape).astype(np.float64)
+        yield Case(name, {"prediction": rng.uniform(0.02, 0.98, shape), "target": labels})
+    shape = (5, 3)
+    yield Case("soft targets", {"prediction": rng.uniform(0.02, 0.98, shape), "target": rng.uniform(0, 1, shape)})
+    sure, other = np.array([[0.0, 1.0, 0.5]]), np.array([[1.0, 0.0, 1.0]])
+    yield Case("sure and right", {"prediction": sure, "target": np.array([[0.0, 1.0, 1.0]])}, kind="extreme")
+    yield Case("sure and wrong", {"prediction": sure, "target": other}, kind="extreme")
+    yield Case("nearly sure", {"prediction": np.array([[1e-5, 1 - 1e-5, 1e-9]]), "target": other}, kind="extreme")
 
 
-def _times(derivative: Callable[[Arrays], Array]) -> Callable[[Arrays, Array], Gradients]:
+def _logits_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for name, z in draw.arrays(rng):
+        labels = rng.integers(0, 2, z.shape).astype(np.float64)
+        yield Case(name, {"prediction": 2 * z, "target": labels})
+    yield Case("soft targets", {"prediction": rng.standard_normal((5, 3)), "target": rng.uniform(0, 1, (5, 3))})
+    yield Case("at 0", {"prediction": np.array([[0.0, -0.0]]), "target": np.array([[1.0, 0.0]])})
+    for name, label in (("large, class 0", 0.0), ("large, class 1", 1.0)):
+        yield Case(name, {"prediction": draw.LARGE, "target": np.full((3, 3), label)}, kind="extreme")
+
+
+def _cce_cases(rng: np.random.Generator) -> Iterator[Case]:
+    sizes = {"batch of 1, 1 class": (1, 1), "batch of 1": (1, 5), "square": (4, 4), "odd": (7, 3)}
+    for name, (samples, classes) in sizes.items():
+        logits = 2 * rng.standard_normal((samples, classes))
+        yield Case(name, {"prediction": logits, "target": rng.integers(0, classes, samples)})
+    large = np.array([[1e4, -1e4, 0.0], [1e4, 1e4 + 1, 1e4 - 1], [-1e4, -1e4, -1e4], [0.0, 1e4, 1.0]])
+    yield Case("large", {"prediction": large, "target": np.array([1, 2, 0, 1])}, kind="extreme")
+
+
+def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
     """The written derivative by each prediction, times the upstream gradient of the loss."""
     return lambda inputs, g: {"prediction": np.asarray(derivative(inputs) * g)}
 
@@ -61,8 +88,9 @@ def _huber_written(inputs: Arrays) -> Array:
     return np.where(np.abs(distance) <= delta, -distance, -delta * distance / np.abs(distance))
 
 
-def _sum_of_distances(inputs: Arrays) -> Array:
-    return np.asarray(np.abs(inputs["target"] - inputs["prediction"]).sum())
+def _bce_written(inputs: Arrays) -> Array:
+    p, y = inputs["prediction"], inputs["target"]
+    return np.asarray(-(y / p - (1 - y) / (1 - p)))
 
 
 def _sum_of_distances_gradient(inputs: Arrays, g: Array) -> Gradients:
@@ -73,132 +101,150 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="mse",
         title="mean squared error",
-        group="loss",
         formula=r"\frac{1}{N} \sum_{i=1}^{N} (\hat{y}_i - y_i)^2",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{2}{N} (\hat{y}_i - y_i)",
-        forward=loss_of(lambda _: MSE()),
-        corrected=loss_gradient_of(lambda _: MSE()),
         torch=lambda t: functional.mse_loss(t["prediction"], t["target"]),
-        wrt=("prediction",),
         cases=_smooth_cases,
         written=(
             Written(
-                name="derivation",
-                latex=r"\frac{2}{N} \sum_{i=0}^{N} (\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
-                gradient=_times(lambda i: 2 / i["prediction"].size * (i["prediction"] - i["target"])),
-                expected=Verdict.AGREES,
+                "derivation",
+                r"\frac{2}{N} \sum_{i=0}^{N} (\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
+                _times(lambda i: 2 / i["prediction"].size * (i["prediction"] - i["target"])),
                 remark="the sum is typed from i = 0 to N, which would be N + 1 terms; read as N",
             ),
             Written(
-                name="class",
-                latex=r"2 (\hat{y} - y)",
-                gradient=_times(lambda i: 2 * (i["prediction"] - i["target"])),
-                expected=Verdict.WRONG,
-                cause="1/N is missing, so the gradient is N times too large; right for one sample only",
+                "class",
+                r"2 (\hat{y} - y)",
+                _times(lambda i: 2 * (i["prediction"] - i["target"])),
+                Verdict.WRONG,
+                "1/N is missing, so the gradient is N times too large; right for one sample only",
             ),
         ),
-        targets=(MSE._backward,),
+        **of_loss(MSE),
     ),
     Entry(
         id="halved-squared-error",
         title="squared error, halved",
-        group="loss",
         formula=r"\frac{1}{2} \sum_i (y_i - \hat{y}_i)^2",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \hat{y}_i - y_i",
-        forward=loss_of(lambda _: HalvedSquaredError()),
-        corrected=loss_gradient_of(lambda _: HalvedSquaredError()),
         torch=lambda t: functional.mse_loss(t["prediction"], t["target"], reduction="sum") / 2,
-        wrt=("prediction",),
         cases=_smooth_cases,
         written=(
             Written(
-                name="derivation",
-                latex=r"\sum_i (\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
-                gradient=_times(lambda i: i["prediction"] - i["target"]),
-                expected=Verdict.AGREES,
+                "derivation",
+                r"\sum_i (\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
+                _times(lambda i: i["prediction"] - i["target"]),
             ),
         ),
-        targets=(HalvedSquaredError._backward,),
+        **of_loss(HalvedSquaredError),
     ),
     Entry(
         id="mae",
         title="mean absolute error",
-        group="loss",
         formula=r"\frac{1}{N} \sum_{i=1}^{N} |\hat{y}_i - y_i|",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{1}{N} \operatorname{sgn}(\hat{y}_i - y_i)",
-        forward=loss_of(lambda _: MAE()),
-        corrected=loss_gradient_of(lambda _: MAE()),
         torch=lambda t: functional.l1_loss(t["prediction"], t["target"]),
-        wrt=("prediction",),
         cases=_absolute_cases,
         written=(
             Written(
-                name="chain",
-                latex=r"a = y - M(x),\quad \frac{\partial |a|}{\partial a} \cdot \frac{\partial M}{\partial w}"
+                "chain",
+                r"a = y - M(x),\quad \frac{\partial |a|}{\partial a} \cdot \frac{\partial M}{\partial w}"
                 r" = \frac{a}{|a|} \cdot \frac{\partial M}{\partial w}",
-                gradient=_times(_mae_chain),
-                expected=Verdict.WRONG,
-                cause="the inner derivative of a, -1, is lost, so that a step climbs; 1/N is lost too",
+                _times(_mae_chain),
+                Verdict.WRONG,
+                "the inner derivative of a, -1, is lost, so that a step climbs; 1/N is lost too",
                 applies=lambda case: case.kind != "kink",  # a/|a| has no value at a = 0
             ),
             Written(
-                name="without the bars",
-                latex=r"\frac{1}{N} \sum_i (y_i - \hat{y}_i)",
-                gradient=_times(lambda i: np.full_like(i["prediction"], -1 / i["prediction"].size)),
-                expected=Verdict.WRONG,
-                cause="another function: without the bars errors of opposite signs cancel, and it has no minimum",
+                "without the bars",
+                r"\frac{1}{N} \sum_i (y_i - \hat{y}_i)",
+                _times(lambda i: np.full_like(i["prediction"], -1 / i["prediction"].size)),
+                Verdict.WRONG,
+                "another function: without the bars errors of opposite signs cancel, and it has no minimum",
                 forward=lambda i: np.asarray((i["target"] - i["prediction"]).mean()),
             ),
         ),
-        targets=(MAE._backward,),
         kink="where a prediction meets its target: both take 0",
+        **of_loss(MAE),
     ),
     Entry(
         id="absolute-error-sum",
-        title="sum of absolute errors, the second source's",
         group="loss",
+        title="sum of absolute errors, the second source's",
         formula=r"\sum_i |y_i - \hat{y}_i|",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \operatorname{sgn}(\hat{y}_i - y_i)",
-        forward=_sum_of_distances,
+        forward=lambda i: np.asarray(np.abs(i["target"] - i["prediction"]).sum()),
         corrected=_sum_of_distances_gradient,
         torch=lambda t: functional.l1_loss(t["prediction"], t["target"], reduction="sum"),
         wrt=("prediction",),
         cases=_absolute_cases,
+        targets=(_sum_of_distances_gradient,),
         written=(
             Written(
-                name="second source",
-                latex=r"\sum_i \operatorname{sgn}(\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
-                gradient=_times(lambda i: np.sign(i["prediction"] - i["target"])),
-                expected=Verdict.AGREES,
+                "second source",
+                r"\sum_i \operatorname{sgn}(\hat{y}_i - y_i) \cdot \frac{\partial g}{\partial w}",
+                _times(lambda i: np.sign(i["prediction"] - i["target"])),
             ),
         ),
-        targets=(_sum_of_distances_gradient,),
         kink="where a prediction meets its target: both take 0",
     ),
     Entry(
         id="huber",
         title="Huber loss",
-        group="loss",
         formula=r"\sum_i \begin{cases} \frac{1}{2} (y_i - \hat{y}_i)^2 & |y_i - \hat{y}_i| \le \delta \\"
         r" \delta |y_i - \hat{y}_i| - \frac{1}{2} \delta^2 & \text{else} \end{cases}",
         corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \max(-\delta, \min(\delta, \hat{y}_i - y_i))",
-        forward=loss_of(_huber),
-        corrected=loss_gradient_of(_huber),
         torch=lambda t: functional.huber_loss(t["prediction"], t["target"], reduction="sum", delta=t["delta"].item()),
-        wrt=("prediction",),
         cases=_huber_cases,
         written=(
             Written(
-                name="derivation",
-                latex=r"\begin{cases} -(y - \hat{y}) \cdot \frac{\partial g}{\partial w} & |y - \hat{y}| \le \delta \\"
+                "derivation",
+                r"\begin{cases} -(y - \hat{y}) \cdot \frac{\partial g}{\partial w} & |y - \hat{y}| \le \delta \\"
                 r" -\delta \frac{y - \hat{y}}{|y - \hat{y}|} \cdot \frac{\partial g}{\partial w} & \text{else}"
                 r" \end{cases}",
-                gradient=_times(_huber_written),
-                expected=Verdict.AGREES,
+                _times(_huber_written),
                 remark="the signs are partly illegible in the source and were read so",
             ),
         ),
-        targets=(Huber._backward,),
         kink="the gradient's own slope jumps at a distance of delta: both branches give delta there",
+        **of_loss(Huber, "delta"),
+    ),
+    Entry(
+        id="binary-cross-entropy",
+        title="binary cross-entropy of probabilities",
+        formula=r"-\sum_i \left[ y_i \ln \hat{y}_i + (1 - y_i) \ln (1 - \hat{y}_i) \right]",
+        corrected_latex=r"\frac{\partial L}{\partial \hat{y}_i} = \frac{\hat{y}_i - y_i}{\hat{y}_i (1 - \hat{y}_i)}",
+        torch=lambda t: functional.binary_cross_entropy(t["prediction"], t["target"], reduction="sum"),
+        cases=_bce_cases,
+        written=(
+            Written(
+                "derivation",
+                r"-\sum_i \left( \frac{y_i}{\hat{y}_i} - \frac{1 - y_i}{1 - \hat{y}_i} \right) \cdot"
+                r" \frac{\partial g}{\partial w}",
+                _times(_bce_written),
+                remark="divides by zero where a probability is exactly 0 or 1, and gives NaN where it is right there",
+                overflows=True,
+            ),
+        ),
+        **of_loss(BCE),
+    ),
+    Entry(
+        id="binary-cross-entropy-logits",
+        title="binary cross-entropy of logits",
+        formula=r"\sum_i \left[ \ln(1 + e^{z_i}) - y_i z_i \right]",
+        corrected_latex=r"\frac{\partial L}{\partial z_i} = \sigma(z_i) - y_i",
+        torch=lambda t: functional.binary_cross_entropy_with_logits(t["prediction"], t["target"], reduction="sum"),
+        cases=_logits_cases,
+        **of_loss(BCEWithLogits),
+    ),
+    Entry(
+        id="categorical-cross-entropy",
+        title="categorical cross-entropy with softmax",
+        formula=r"-\frac{1}{N} \sum_{n=1}^{N} \ln \operatorname{softmax}(z_n)_{y_n}",
+        corrected_latex=r"\frac{\partial L}{\partial z_{nk}} = \frac{1}{N}"
+        r" \left( \operatorname{softmax}(z_n)_k - [k = y_n] \right)",
+        torch=lambda t: functional.cross_entropy(t["prediction"], t["target"]),
+        cases=_cce_cases,
+        **of_loss(CCE),
     ),
 )

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.gradients.catalogue.through import forward_of, gradient_of
-from bench.gradients.entry import Array, Arrays, Case, Entry
+from bench.gradients.entry import Array, Case, Entry
 from bench.gradients.layers import AvgPool2d, BatchNorm2d, Conv2d, Flatten, MaxPool2d
+from bench.gradients.through import of_layer
 
 _CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, int], tuple[int, int]]] = {
     "batch of 1, 1 channel, 1 x 1": ((1, 1, 3, 3), (1, 1, 1, 1), (1, 1), (0, 0)),
@@ -32,23 +32,17 @@ _POOLS: dict[str, tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]] = {
 
 
 def _conv_cases(rng: np.random.Generator) -> Iterator[Case]:
-    def inputs(name: str, magnitude: float = 1.0) -> dict[str, Array]:
-        image, weights, stride, padding = _CONVOLUTIONS[name]
-        return {
+    drawn = [(name, name, 1.0) for name in _CONVOLUTIONS] + [("large", "odd, strides and padding", 1e3)]
+    for name, like, magnitude in drawn:
+        image, weights, stride, padding = _CONVOLUTIONS[like]
+        inputs = {
             "x": magnitude * rng.standard_normal(image),
             "W": magnitude * rng.standard_normal(weights),
             "b": magnitude * rng.standard_normal(weights[0]),
             "stride": np.array(stride),
             "padding": np.array(padding),
         }
-
-    for name in _CONVOLUTIONS:
-        yield Case(name, inputs(name))
-    yield Case("large", inputs("odd, strides and padding", 1e3), kind="extreme")
-
-
-def _conv(inputs: Arrays) -> Conv2d:
-    return Conv2d(inputs["W"], inputs["b"], tuple(inputs["stride"]), tuple(inputs["padding"]))
+        yield Case(name, inputs, "extreme" if name == "large" else "regular")
 
 
 def _torch_conv(t: dict[str, Tensor]) -> Tensor:
@@ -76,14 +70,6 @@ def _max_pool_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("beside a tie", _pool_inputs(beside, (2, 3), (2, 3)), kind="kink")
 
 
-def _max_pool(inputs: Arrays) -> MaxPool2d:
-    return MaxPool2d(tuple(inputs["kernel"]), tuple(inputs["stride"]))
-
-
-def _avg_pool(inputs: Arrays) -> AvgPool2d:
-    return AvgPool2d(tuple(inputs["kernel"]), tuple(inputs["stride"]))
-
-
 def _batch_norm_cases(rng: np.random.Generator) -> Iterator[Case]:
     def inputs(x: Array, eps: float = 1e-5) -> dict[str, Array]:
         channels = x.shape[1:2]
@@ -102,10 +88,6 @@ def _batch_norm_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("large", inputs(1e3 * rng.standard_normal((4, 2, 3, 3))), kind="extreme")
     yield Case("far from 0", inputs(1e2 + rng.standard_normal((4, 2, 3, 3))), kind="extreme")
     yield Case("constant", inputs(np.full((2, 2, 2, 2), 0.5)), kind="extreme")
-
-
-def _batch_norm(inputs: Arrays) -> BatchNorm2d:
-    return BatchNorm2d(inputs["gamma"], inputs["beta"], inputs["eps"])
 
 
 def _torch_batch_norm(t: dict[str, Tensor]) -> Tensor:
@@ -133,12 +115,10 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial W_{ocij}} = \sum_{nhw} g_{nohw}\, x_{nc(sh+i-p)(sw+j-p)},\quad"
         r" \frac{\partial L}{\partial b_o} = \sum_{nhw} g_{nohw},\quad \frac{\partial L}{\partial x_{nckl}} ="
         r" \sum_{\substack{ohwij:\; sh+i-p=k,\\ sw+j-p=l}} g_{nohw}\, W_{ocij}",
-        forward=forward_of(_conv),
-        corrected=gradient_of(_conv),
         torch=_torch_conv,
         wrt=("x", "W", "b"),
         cases=_conv_cases,
-        targets=(Conv2d._backward,),
+        **of_layer(Conv2d, "W", "b", "stride", "padding"),
     ),
     Entry(
         id="max-pool",
@@ -146,12 +126,9 @@ ENTRIES: tuple[Entry, ...] = (
         group="layer",
         formula=r"y_{nchw} = \max_{ij} x_{nc(sh+i)(sw+j)}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \sum_{hw:\; (k,l) = \arg\max} g_{nchw}",
-        forward=forward_of(_max_pool),
-        corrected=gradient_of(_max_pool),
         torch=lambda t: torch.nn.functional.max_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
-        wrt=("x",),
         cases=_max_pool_cases,
-        targets=(MaxPool2d._backward,),
+        **of_layer(MaxPool2d, "kernel", "stride"),
         kink="where the largest values of a window tie: both give all to the first in reading order",
     ),
     Entry(
@@ -161,12 +138,9 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"y_{nchw} = \frac{1}{k_h k_w} \sum_{ij} x_{nc(sh+i)(sw+j)}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \frac{1}{k_h k_w}"
         r" \sum_{hw:\; (k,l) \in \text{window}} g_{nchw}",
-        forward=forward_of(_avg_pool),
-        corrected=gradient_of(_avg_pool),
         torch=lambda t: torch.nn.functional.avg_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
-        wrt=("x",),
         cases=_avg_pool_cases,
-        targets=(AvgPool2d._backward,),
+        **of_layer(AvgPool2d, "kernel", "stride"),
     ),
     Entry(
         id="batch-norm",
@@ -176,12 +150,10 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial x} = \frac{\gamma}{\sqrt{v + \varepsilon}}"
         r" \left(g - \overline{g} - \hat{x}\, \overline{g \hat{x}}\right),\quad"
         r" \frac{\partial L}{\partial \gamma} = \sum g \hat{x},\quad \frac{\partial L}{\partial \beta} = \sum g",
-        forward=forward_of(_batch_norm),
-        corrected=gradient_of(_batch_norm),
         torch=_torch_batch_norm,
         wrt=("x", "gamma", "beta"),
         cases=_batch_norm_cases,
-        targets=(BatchNorm2d._backward,),
+        **of_layer(BatchNorm2d, "gamma", "beta", "eps"),
     ),
     Entry(
         id="flatten",
@@ -189,11 +161,8 @@ ENTRIES: tuple[Entry, ...] = (
         group="layer",
         formula=r"y_{n,\,(cH + h)W + w} = x_{nchw}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nchw}} = g_{n,\,(cH + h)W + w}",
-        forward=forward_of(lambda _: Flatten()),
-        corrected=gradient_of(lambda _: Flatten()),
         torch=lambda t: torch.flatten(t["x"], 1),
-        wrt=("x",),
         cases=_flatten_cases,
-        targets=(Flatten._backward,),
+        **of_layer(Flatten),
     ),
 )

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from bench.gradients.claims import arm, printed, steps
-from bench.gradients.claims.claim import Answer, Claim
+from bench.gradients.claims import arm, notes
+from bench.gradients.claims.claim import Claim
 
-__all__ = ["Answer", "Claim", "claims"]
+__all__ = ["Claim", "claims"]
 
 
 def claims() -> Iterator[Claim]:
     """Check every claim."""
-    yield from printed.claims()
-    yield from steps.claims()
+    yield from notes.claims()
     yield from arm.claims()

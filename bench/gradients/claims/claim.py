@@ -10,15 +10,7 @@ Answer = Literal["holds", "does not hold", "cannot be checked"]
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement of the notes, or of what a model does, held against a computation.
-
-    Attributes:
-        id: unique.
-        statement: what is claimed, in one line.
-        verdict: "holds", "does not hold", or "cannot be checked".
-        expected: the verdict it should come to.
-        evidence: the numbers that the verdict rests on, computed, in one line.
-    """
+    """A statement, the verdict on it, the one it should come to, and the numbers that it rests on, each in one line."""
 
     id: str
     statement: str

@@ -1,46 +1,52 @@
-"""The figures of the gradient audit, each as PDF for print and PNG for the screen."""
+"""The figures of the gradient audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib.figure import Figure
-
-from bench.gradients.figures import activations, arm, curves, graph, losses
+from bench.gradients.figures import arm, curves, entries, graph
 from bench.gradients.models.net_1221 import SAMPLE, trace
-from bench.render.figurestyle import save, thesis
+from bench.render.figurestyle import FORMATS, drawn, thesis
 
 if TYPE_CHECKING:
     from bench.gradients.outcome import Outcome
 
-__all__ = ["draw"]
+
+class Drawn(NamedTuple):
+    """A figure with the content of its files by their endings: PDF for print and PNG for the screen."""
+
+    name: str
+    title: str
+    caption: str
+    files: dict[str, bytes]
 
 
-def draw(folder: Path, outcome: Outcome) -> list[Path]:
-    """Draw every figure into a folder that exists.
+def figures(outcome: Outcome) -> list[Drawn]:
+    """Draw every figure; without trainings, there is none of them.
 
     The same outcome gives the same bytes. Matplotlib's settings are the user's own again afterwards.
-
-    Args:
-        folder: where to.
-        outcome: what the audit found; without trainings, there is no figure of them.
-
-    Returns:
-        The files, in the order of the figures.
     """
-    paths = []
     with thesis():
-        for name, figure in _figures(outcome):
-            paths += save(figure, folder, name)
-    return paths
-
-
-def _figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
-    yield "activations", activations.activations()
-    yield "losses", losses.losses()
-    if outcome.parities:
-        yield "parity", curves.curves(outcome.parities)
-    yield "robot-arm", arm.arm()
-    yield "backpropagation", graph.graph(trace(SAMPLE))
+        made = [
+            ("activations", "Activations", "The activations and their derivatives.", entries.activations()),
+            ("losses", "Losses", "The losses and their derivatives by the prediction.", entries.losses()),
+            (
+                "robot-arm",
+                "Robot arm",
+                "Its way to a target, by the corrected and the written gradients.",
+                arm.arm(),
+            ),
+            (
+                "backpropagation",
+                "Backpropagation",
+                "A sample through a small network.",
+                graph.graph(trace(SAMPLE)),
+            ),
+        ]
+        if outcome.parities:
+            trainings = curves.curves(outcome.parities)
+            made.insert(2, ("parity", "Trainings", "The loss of every model, by NumPy and by PyTorch.", trainings))
+        return [
+            Drawn(name, title, caption, {suffix: drawn(figure, suffix) for suffix in FORMATS})
+            for name, title, caption, figure in made
+        ]

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from bench.gradients.models.robot_arm import START
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
 from bench.render.figurestyle import BLACK, BLUE, GREY, VERMILLION, WINE, a_figure
 
-START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 STEPS = 200
 RATE = 0.02
 TARGETS = {"within reach": np.array([-3.0, 2.5]), "out of reach": np.array([-3.0, 4.5])}
@@ -30,16 +30,9 @@ FORMS: dict[Form, dict[str, Any]] = {
 """The forms whose distances are drawn; the arms of the first two are."""
 
 TIP: dict[str, Any] = {"color": BLACK, "linewidth": 0.7, "zorder": 4}
-GOAL: dict[str, Any] = {
-    "color": BLACK,
-    "marker": "X",
-    "markersize": 6.5,
-    "markeredgecolor": "white",
-    "markeredgewidth": 0.7,
-    "linestyle": "none",
-    "zorder": 6,
-}
 BASE: dict[str, Any] = {"color": BLACK, "marker": "s", "markersize": 3.5, "linestyle": "none", "zorder": 5}
+_CROSS: dict[str, Any] = {"marker": "X", "markersize": 6.5, "markeredgecolor": "white", "markeredgewidth": 0.7}
+GOAL: dict[str, Any] = {**BASE, **_CROSS, "zorder": 6}
 REACH: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": (0, (1, 1.5))}
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.gradients.entry import Array
-from bench.gradients.figures.looks import OURS, THEIRS
+from bench.gradients.figures.functions import OURS, THEIRS
 from bench.gradients.parity import Parity
 from bench.render.figurestyle import fit_scale, panels, scientific, shared_legend
 

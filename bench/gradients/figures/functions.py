@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,42 +14,38 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.gradients.entry import Array, Arrays, Entry, Verdict, Written
-from bench.gradients.figures.looks import OURS, THEIRS, WRONG, WRONG_TOO
 from bench.gradients.referees import autograd
-from bench.render.figurestyle import GREEN, GREY, panels, shared_legend
+from bench.render.figurestyle import BLACK, BLUE, GREEN, GREY, VERMILLION, WINE, panels, shared_legend
 
 POINTS = 241
 MARKERS = 13
 BESIDE = 1e-9
 """How far beside a kink the limits from both sides are taken."""
 
-DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.6, "markeredgewidth": 0.9, "zorder": 3.5}
-CONVENTION: dict[str, Any] = {
-    "label": "as written, another convention",
-    "color": GREEN,
-    "linestyle": "none",
-    "marker": "D",
-    "markersize": 7,
-    "markerfacecolor": "none",
-    "markeredgewidth": 1.1,
-    "zorder": 5,
-}
+Look = dict[str, Any]
+"""What ``axes.plot`` takes."""
+OURS: Look = {"label": "NumPy, by hand", "color": BLUE, "linestyle": "-", "linewidth": 1.3, "zorder": 3}
+WRONG: Look = {**OURS, "label": "as written, wrong", "color": VERMILLION, "linestyle": (0, (4, 1.6)), "zorder": 2.5}
+WRONG_TOO: Look = {**OURS, "label": "as written, also wrong", "color": WINE, "linestyle": (0, (1, 1.2)), "zorder": 3.2}
+"""A second such form beside the first."""
+OPEN: Look = {"linestyle": "none", "marker": "o", "markersize": 3.4, "markerfacecolor": "none", "markeredgewidth": 0.7}
+"""So that the line beneath is seen."""
+THEIRS: Look = {**OPEN, "label": "PyTorch, autograd", "color": BLACK, "zorder": 4}
+_DIAMOND: Look = {**OPEN, "marker": "D", "markersize": 7, "markeredgewidth": 1.1}
+CONVENTION: Look = {**_DIAMOND, "label": "as written, another convention", "color": GREEN, "zorder": 5}
 """A value that a form takes at a kink, and PyTorch does not."""
+DOT: Look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "markeredgewidth": 0.9, "zorder": 3.5}
 TAKEN, LIMIT = "value at a kink", "limit at a kink"
-ORDER = (OURS["label"], THEIRS["label"], WRONG["label"], WRONG_TOO["label"], CONVENTION["label"], TAKEN, LIMIT)
+ORDER = (*(look["label"] for look in (OURS, THEIRS, WRONG, WRONG_TOO, CONVENTION)), TAKEN, LIMIT)
 """Of the labels in the legend."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """An entry as a function of one number.
+    """An entry as a function of one number, drawn from ``low`` to ``high``, without a derivative at its kinks.
 
     Attributes:
-        entry: of the catalogue.
-        title: of the panels.
         inputs: the entry's inputs for a value of that number, which is the first element of ``entry.wrt[0]``.
-        low, high: where it is drawn.
-        kinks: where it has no derivative.
     """
 
     entry: Entry
@@ -60,29 +56,24 @@ class Curve:
     kinks: tuple[float, ...] = ()
 
 
-def value_of(curve: Curve, x: Array, form: Written | None = None) -> Array:
-    """The function by hand at every point of ``x`` [n], or as a written form has it."""
-    forward = curve.entry.forward if form is None or form.forward is None else form.forward
-    return np.array([_first(forward(curve.inputs(float(at)))) for at in x])
-
-
-def slope_of(curve: Curve, x: Array, form: Written | None = None) -> Array:
-    """The derivative at every point of ``x`` [n], as corrected or in a written form."""
+def by_hand(curve: Curve, x: Array, form: Written | None = None) -> tuple[Array, Array]:
+    """The function and its derivative at every point of ``x`` [n], as corrected or in a written form."""
     entry = curve.entry
-    gradient = entry.corrected if form is None else form.gradient
-    found = []
-    for at in x:
-        inputs = curve.inputs(float(at))
-        with np.errstate(invalid="ignore"):  # a written form may have 0/0 at a kink, where nothing is drawn then
-            found.append(_first(gradient(inputs, np.ones_like(entry.forward(inputs)))[entry.wrt[0]]))
-    return np.array(found)
+    forward = form.forward if form and form.forward else entry.forward
+    gradient = form.gradient if form else entry.corrected
+    values, slopes = [], []
+    with np.errstate(invalid="ignore"):  # a written form may have 0/0 at a kink, where nothing is drawn then
+        for inputs in map(curve.inputs, x.tolist()):
+            value = forward(inputs)
+            values.append(_first(value))
+            slopes.append(_first(gradient(inputs, np.ones_like(value))[entry.wrt[0]]))
+    return np.array(values), np.array(slopes)
 
 
 def by_autograd(curve: Curve, x: Array) -> tuple[Array, Array]:
     """The function and its derivative by PyTorch at every point of ``x`` [n]."""
     values, slopes = [], []
-    for at in x:
-        inputs = curve.inputs(float(at))
+    for inputs in map(curve.inputs, x.tolist()):
         g = np.ones_like(curve.entry.forward(inputs))
         value, gradients = autograd(curve.entry, inputs, g, torch.device("cpu"))
         values.append(_first(value))
@@ -122,11 +113,11 @@ def _first(array: Array) -> float:
 
 def _function(axes: Axes, curve: Curve) -> None:
     x, marked = (np.linspace(curve.low, curve.high, n) for n in (POINTS, MARKERS))
-    axes.plot(x, value_of(curve, x), **OURS)
+    axes.plot(x, by_hand(curve, x)[0], **OURS)
     axes.plot(marked, by_autograd(curve, marked)[0], **THEIRS)
     for form, look in _wrong(curve.entry):
         if form.forward is not None:
-            axes.plot(x, value_of(curve, x, form), **look)
+            axes.plot(x, by_hand(curve, x, form)[0], **look)
 
 
 def _derivative(axes: Axes, curve: Curve) -> None:
@@ -138,23 +129,23 @@ def _derivative(axes: Axes, curve: Curve) -> None:
         _slope(axes, curve, form, look)
     for form in curve.entry.written:
         if form.expected is Verdict.CONVENTION:
-            axes.plot(kinks, slope_of(curve, kinks, form), **CONVENTION)
+            axes.plot(kinks, by_hand(curve, kinks, form)[1], **CONVENTION)
 
 
-def _wrong(entry: Entry) -> Iterator[tuple[Written, dict[str, Any]]]:
+def _wrong(entry: Entry) -> Iterator[tuple[Written, Look]]:
     """The notes' forms that are wrong, each with a look of its own; there are two looks."""
     forms = [form for form in entry.written if form.expected is Verdict.WRONG]
     return zip(forms, (WRONG, WRONG_TOO)[: len(forms)], strict=True)
 
 
-def _slope(axes: Axes, curve: Curve, form: Written | None, look: Mapping[str, Any]) -> None:
+def _slope(axes: Axes, curve: Curve, form: Written | None, look: Look) -> None:
     """A derivative, with a filled dot for the value taken at a kink and open ones for the limits that are not."""
     ends = (curve.low, *curve.kinks, curve.high)
     for i, (low, high) in enumerate(itertools.pairwise(ends)):
         piece = np.linspace(low + BESIDE * (i > 0), high - BESIDE * (i < len(curve.kinks)), POINTS)
-        axes.plot(piece, slope_of(curve, piece, form), **look)
+        axes.plot(piece, by_hand(curve, piece, form)[1], **look)
     for kink in curve.kinks:
-        taken, *limits = slope_of(curve, np.array([kink, kink - BESIDE, kink + BESIDE]), form)
+        taken, *limits = by_hand(curve, np.array([kink, kink - BESIDE, kink + BESIDE]), form)[1]
         if np.allclose(limits, taken):
             continue  # this form has no kink here
         dot = {"color": look["color"], "markeredgecolor": look["color"], **DOT}

@@ -79,12 +79,7 @@ BIASES = (("b1", Z1, 1), ("b2", Z2, -1), ("b3", Z3, 1), ("b4", Z4, -1), ("b5", Y
 
 
 def graph(trace: Mapping[str, float]) -> Figure:
-    """The graph of one sample.
-
-    Args:
-        trace: the values of the sample, the parameters and all between them by name, and their gradients as ``dL/d``
-            and the name; every number in the figure is one of these.
-    """
+    """The graph of one sample; every number in it is one of its trace, where ``dL/dx`` is the gradient of ``x``."""
     figure = Figure(figsize=(TEXT_WIDTH, HEIGHT))
     axes = figure.add_axes((0, 0, 1, 1))  # its unit is the inch, so that boxes and text keep their distances
     axes.set_xlim(0, TEXT_WIDTH)
@@ -163,19 +158,12 @@ def _arrow(axes: Axes, start: Array, end: Array, colour: str = FORWARD, *, dashe
 
 
 def _key(axes: Axes) -> None:
-    left, right, text = 0.1, 4.1, 0.36
-    upper, lower = 0.31, 0.12
-    for x, y, colour, dashed, meaning in (
-        (left, upper, FORWARD, False, "values, computed forward"),
-        (
-            left,
-            lower,
-            BACKWARD,
-            True,
-            r"gradients, computed backward: $\partial L/\partial\,\cdot\,$ of what stands above",
-        ),
-        (right, upper, PALE, True, "no gradient passes, since $r_i=0$"),
+    backward = r"gradients, computed backward: $\partial L/\partial\,\cdot\,$ of what stands above"
+    for x, y, colour, meaning in (
+        (0.1, 0.31, FORWARD, "values, computed forward"),
+        (0.1, 0.12, BACKWARD, backward),
+        (4.1, 0.31, PALE, "no gradient passes, since $r_i=0$"),
     ):
-        _arrow(axes, np.array([x, y]), np.array([x + 0.3, y]), colour, dashed=dashed)
-        _text(axes, x + text, y, meaning, BLACK, "left")
-    _text(axes, right + text, lower, "$r_i$: slope of the ReLU at $z_i$", BLACK, "left")
+        _arrow(axes, np.array([x, y]), np.array([x + 0.3, y]), colour, dashed=colour != FORWARD)
+        _text(axes, x + 0.36, y, meaning, BLACK, "left")
+    _text(axes, 4.46, 0.12, "$r_i$: slope of the ReLU at $z_i$", BLACK, "left")

@@ -15,11 +15,6 @@ from bench.gradients.layers.variable import Array, number
 class Sigmoid(Layer):
     """``s(x) = 1 / (1 + e⁻ˣ)``, any shape; ``s' = s(1 - s)``."""
 
-    _y: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
         self._y = logistic(x)
         return self._y
@@ -32,13 +27,8 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """``tanh(x)``, any shape; ``tanh' = 1 - tanh²``."""
 
-    _y: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
-
     def _forward(self, x: Array) -> Array:
-        self._y = np.tanh(x)
+        self._y: Array = np.tanh(x)
         return self._y
 
     def _backward(self, g: Array) -> Array:
@@ -48,11 +38,6 @@ class Tanh(Layer):
 @final
 class ReLU(Layer):
     """``max(0, x)``, any shape; derivative 1 for ``x > 0``, else 0. At 0, where there is none, 0 as in PyTorch."""
-
-    _x: Array
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x
@@ -73,13 +58,8 @@ class LeakyReLU(Layer):
         ValueError: the slope is not a finite number.
     """
 
-    _x: Array
-
     def __init__(self, slope: ArrayLike) -> None:
         self.slope = number("the slope of LeakyReLU", slope)
-
-    def _check(self, x: Array) -> None:
-        """Any shape will do."""
 
     def _forward(self, x: Array) -> Array:
         self._x = x
@@ -91,47 +71,32 @@ class LeakyReLU(Layer):
 
 @final
 class Softmax(Layer):
-    """``y_i = e^{x_i} / Σ_j e^{x_j}`` along one axis, the last by default.
+    """``y_i = e^{x_i} / Σ_j e^{x_j}`` along the last axis, which is not the batch's.
 
     ``∂y_j/∂x_i = y_j(δ_ij - y_i)``, so that ``Σ_j g_j ∂y_j/∂x_i = y_i (g_i - Σ_j g_j y_j)``.
-
-    Args:
-        axis: which axis sums to 1; not the first, which is the batch.
-
-    Raises:
-        ValueError: the axis is no integer, or the batch's.
     """
 
-    _y: Array
-
-    def __init__(self, axis: int = -1) -> None:
-        if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or axis == 0:
-            raise ValueError(f"the axis of Softmax must be an integer other than 0, the batch, not {axis!r}")
-        self.axis = int(axis)
-
     def _check(self, x: Array) -> None:
-        if not -x.ndim < self.axis < x.ndim:
-            raise ValueError(f"the shape {x.shape} has no axis {self.axis} beside the batch for Softmax")
+        if x.ndim < 2:
+            raise ValueError(f"the shape {x.shape} has no axis beside the batch for Softmax")
 
     def _forward(self, x: Array) -> Array:
-        self._y = softmax(x, self.axis)
+        self._y = softmax(x)
         return self._y
 
     def _backward(self, g: Array) -> Array:
-        along: Array = (g * self._y).sum(axis=self.axis, keepdims=True)
+        along: Array = (g * self._y).sum(axis=-1, keepdims=True)
         return self._y * (g - along)
 
 
 def logistic(x: Array) -> Array:
     """``1 / (1 + e⁻ˣ)``, with exponentials of no positive number; shape and dtype kept."""
     small = np.exp(-np.abs(x))
-    y: Array = np.where(x >= 0, 1, small) / (1 + small)
-    return y
+    return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
 
 
-def softmax(x: Array, axis: int = -1) -> Array:
-    """``e^{x_i} / Σ_j e^{x_j}`` along an axis, with exponentials of no positive number; shape and dtype kept."""
+def softmax(x: Array) -> Array:
+    """``e^{x_i} / Σ_j e^{x_j}`` along the last axis, with exponentials of no positive number; shape and dtype kept."""
     with np.errstate(over="ignore"):  # a difference beyond the range is -inf, whose exponential is 0 all the same
-        powers = np.exp(x - x.max(axis=axis, keepdims=True))
-    y: Array = powers / powers.sum(axis=axis, keepdims=True)
-    return y
+        powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

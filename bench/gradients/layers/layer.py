@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 
@@ -14,14 +14,15 @@ from bench.gradients.layers.variable import Array, Variable, checked
 class Layer(abc.ABC):
     """One differentiable step, batch dimension first.
 
-    A subclass writes ``_check``; ``_forward``, which keeps what the way back needs; ``_backward``, which returns
-    the gradient of the input and *adds* its parameters' gradients to their ``grad``. The latter see checked arrays.
+    A subclass writes ``_forward``, which keeps what the way back needs; ``_backward``, which returns the gradient of
+    the input and *adds* its parameters' gradients to their ``grad``; and ``_check`` if not every shape will do. The
+    first two see checked arrays.
     """
 
     _output: Array | None = None
+    _parameters: Mapping[str, Variable] = {}
 
-    @abc.abstractmethod
-    def _check(self, x: Array) -> None:
+    def _check(self, x: Array) -> None:  # noqa: B027 - any shape will do
         """Raise ``ValueError`` where this layer cannot take ``x``; what all layers refuse is refused before."""
 
     @abc.abstractmethod
@@ -32,7 +33,21 @@ class Layer(abc.ABC):
 
     def parameters(self) -> dict[str, Variable]:
         """The trainable values by name, in the order of PyTorch's counterpart."""
-        return {}
+        return dict(self._parameters)
+
+    def _weights(self, ndim: int, **values: Array) -> tuple[Variable, Variable]:
+        """Two parameters by name: one of ``ndim`` dimensions, and one with a number for each of the first's rows.
+
+        Raises:
+            ValueError: they do not fit, are empty, not floating-point or not finite.
+        """
+        (first, weight), (second, bias) = values.items()
+        layer = type(self).__name__
+        w, b = Variable(weight, f"{first} of {layer}"), Variable(bias, f"{second} of {layer}")
+        checked(f"{first} of {layer}", w.value, ndim=ndim)
+        checked(f"{second} of {layer}", b.value, shape=w.value.shape[:1], dtype=w.value.dtype)
+        self._parameters = {first: w, second: b}
+        return w, b
 
     @final
     def forward(self, x: Array) -> Array:
@@ -81,9 +96,6 @@ class Sequential(Layer):
         if len({id(layer) for layer in self.layers}) < len(self.layers):
             raise ValueError("Sequential was given the same layer twice, which remembers one forward pass; make two")
 
-    def _check(self, x: Array) -> None:
-        """The first layer checks."""
-
     def _forward(self, x: Array) -> Array:
         for layer in self.layers:
             x = layer.forward(x)
@@ -102,17 +114,18 @@ class Sequential(Layer):
 class Loss(abc.ABC):
     """A number for a batch of predictions; ``backward`` gives the gradient of the predictions.
 
-    A subclass writes ``_check``, ``_forward`` and ``_backward``. The target is data: no gradient goes to it.
+    A subclass writes ``_forward`` and ``_backward``, and ``_check`` if prediction and target are not alike. The target
+    is data: no gradient goes to it.
     """
 
     _inputs: tuple[Array, Array] | None = None
 
-    @abc.abstractmethod
     def _check(self, prediction: Array, target: Array) -> None:
-        """Raise ``ValueError`` where prediction and target do not fit."""
+        """Raise ``ValueError`` where they do not fit: [N] and [N, 1] would be broadcast to N² differences silently."""
+        checked(f"the target of {type(self).__name__}", target, shape=prediction.shape, dtype=prediction.dtype)
 
     @abc.abstractmethod
-    def _forward(self, prediction: Array, target: Array) -> Array: ...
+    def _forward(self, prediction: Array, target: Array) -> Any: ...
 
     @abc.abstractmethod
     def _backward(self, prediction: Array, target: Array) -> Array: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,12 +19,8 @@ _LEAST_PRODUCT = float(np.float32(1e-12))  # PyTorch's constant is single-precis
 class MSE(Loss):
     """``(1/N) Σ (ŷ - y)²`` over all N elements, any shape; gradient ``(2/N)(ŷ - y)``."""
 
-    def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("MSE", prediction, target)
-
-    def _forward(self, prediction: Array, target: Array) -> Array:
-        loss: Array = np.square(prediction - target).mean()
-        return loss
+    def _forward(self, prediction: Array, target: Array) -> Any:
+        return np.square(prediction - target).mean()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return 2 * (prediction - target) / prediction.size
@@ -34,12 +30,8 @@ class MSE(Loss):
 class HalvedSquaredError(Loss):
     """``½ Σ (ŷ - y)²`` over all elements, any shape; gradient ``ŷ - y``."""
 
-    def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("HalvedSquaredError", prediction, target)
-
-    def _forward(self, prediction: Array, target: Array) -> Array:
-        loss: Array = np.square(prediction - target).sum() / 2
-        return loss
+    def _forward(self, prediction: Array, target: Array) -> Any:
+        return np.square(prediction - target).sum() / 2
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return prediction - target
@@ -49,12 +41,8 @@ class HalvedSquaredError(Loss):
 class MAE(Loss):
     """``(1/N) Σ |ŷ - y|`` over all N elements, any shape; gradient ``sgn(ŷ - y) / N``, 0 at 0 as in PyTorch."""
 
-    def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("MAE", prediction, target)
-
-    def _forward(self, prediction: Array, target: Array) -> Array:
-        loss: Array = np.abs(prediction - target).mean()
-        return loss
+    def _forward(self, prediction: Array, target: Array) -> Any:
+        return np.abs(prediction - target).mean()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return np.sign(prediction - target) / prediction.size
@@ -70,16 +58,15 @@ class BCE(Loss):
     """
 
     def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("BCE", prediction, target)
+        super()._check(prediction, target)
         _check_probabilities("the prediction of BCE", prediction)
         _check_probabilities("the target of BCE", target)
 
-    def _forward(self, prediction: Array, target: Array) -> Array:
+    def _forward(self, prediction: Array, target: Array) -> Any:
         with np.errstate(divide="ignore"):  # ln 0 is -inf, which the bound takes
             of_one = np.maximum(np.log(prediction), _LEAST_LOG)
             of_zero = np.maximum(np.log1p(-prediction), _LEAST_LOG)
-        loss: Array = -(target * of_one + (1 - target) * of_zero).sum()
-        return loss
+        return -(target * of_one + (1 - target) * of_zero).sum()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return (prediction - target) / np.maximum(prediction * (1 - prediction), _LEAST_PRODUCT)
@@ -95,13 +82,12 @@ class BCEWithLogits(Loss):
     """
 
     def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("BCEWithLogits", prediction, target)
+        super()._check(prediction, target)
         _check_probabilities("the target of BCEWithLogits", target)
 
-    def _forward(self, prediction: Array, target: Array) -> Array:
+    def _forward(self, prediction: Array, target: Array) -> Any:
         wrong = (1 - target) * np.maximum(prediction, 0) + target * np.maximum(-prediction, 0)
-        loss: Array = (wrong + np.log1p(np.exp(-np.abs(prediction)))).sum()
-        return loss
+        return (wrong + np.log1p(np.exp(-np.abs(prediction)))).sum()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return logistic(prediction) - target
@@ -127,17 +113,15 @@ class CCE(Loss):
         if low < 0 or high >= classes:
             raise ValueError(f"the labels of CCE must lie in 0 to {classes - 1}, not in {low} to {high}")
 
-    def _forward(self, prediction: Array, target: Array) -> Array:
+    def _forward(self, prediction: Array, target: Array) -> Any:
         with np.errstate(over="ignore"):  # a difference beyond the range is -inf, whose exponential is 0 all the same
             shifted = prediction - prediction.max(axis=1, keepdims=True)
         rest = np.log(np.exp(shifted).sum(axis=1))
-        loss: Array = (rest - shifted[np.arange(len(target)), target]).mean()
-        return loss
+        return (rest - shifted[np.arange(len(target)), target]).mean()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         true = target[:, None] == np.arange(prediction.shape[1])
-        gradient: Array = (softmax(prediction) - true) / len(prediction)
-        return gradient
+        return np.asarray((softmax(prediction) - true) / len(prediction))
 
 
 @final
@@ -157,22 +141,13 @@ class Huber(Loss):
     def __init__(self, delta: ArrayLike) -> None:
         self.delta = number("delta of Huber", delta, positive=True)
 
-    def _check(self, prediction: Array, target: Array) -> None:
-        _check_alike("Huber", prediction, target)
-
-    def _forward(self, prediction: Array, target: Array) -> Array:
+    def _forward(self, prediction: Array, target: Array) -> Any:
         distance = np.abs(prediction - target)
         near = np.minimum(distance, self.delta)
-        loss: Array = (near * (distance - near / 2)).sum()
-        return loss
+        return (near * (distance - near / 2)).sum()
 
     def _backward(self, prediction: Array, target: Array) -> Array:
         return np.clip(prediction - target, -self.delta, self.delta)
-
-
-def _check_alike(loss: str, prediction: Array, target: Array) -> None:
-    """Equal shapes and dtypes: [N] against [N, 1] would be broadcast to N² differences without a word."""
-    checked(f"the target of {loss}", target, shape=prediction.shape, dtype=prediction.dtype)
 
 
 def _check_probabilities(what: str, array: Array) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import final
 
 import numpy as np
@@ -15,19 +15,14 @@ from bench.gradients.layers.variable import Variable, number
 class SGD:
     """``v ← m v + g``, ``w ← w - r v``, as ``torch.optim.SGD``; ``v`` starts at zero, and without momentum it is ``g``.
 
-    Args:
-        parameters: what is trained: by name, or in a row.
-        rate: ``r``, positive.
-        momentum: ``m``, at least 0 and less than 1.
+    The rate ``r`` is positive, the momentum ``m`` at least 0 and less than 1.
 
     Raises:
         ValueError: no parameters, one given twice, or a rate or momentum out of range.
     """
 
-    def __init__(
-        self, parameters: Mapping[str, Variable] | Sequence[Variable], rate: ArrayLike, momentum: ArrayLike = 0.0
-    ) -> None:
-        self.parameters = tuple(parameters.values() if isinstance(parameters, Mapping) else parameters)
+    def __init__(self, parameters: Mapping[str, Variable], rate: ArrayLike, momentum: ArrayLike = 0.0) -> None:
+        self.parameters = tuple(parameters.values())
         if not self.parameters:
             raise ValueError("SGD needs at least one parameter")
         if len({id(p) for p in self.parameters}) < len(self.parameters):

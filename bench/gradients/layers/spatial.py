@@ -7,10 +7,10 @@ from typing import Any, final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bench.gradients.layers.layer import Layer
-from bench.gradients.layers.variable import Array, Variable, checked, number
+from bench.gradients.layers.variable import Array, checked, number
 
 Pair = tuple[int, int]
 """Rows and columns. Wherever one is taken, an integer stands for the same number of both."""
@@ -32,18 +32,11 @@ class Conv2d(Layer):
         padding: rows and columns of zeros on each side.
 
     Raises:
-        ValueError: ``W`` and ``b`` do not fit, are empty, not floating-point or not finite; a stride below 1; a
-            negative padding.
+        ValueError: ``W`` and ``b`` do not fit, or a stride below 1, or a negative padding.
     """
 
-    _padded_shape: tuple[int, ...]
-    _windows: Array
-    _inside: tuple[slice, ...]
-
     def __init__(self, W: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> None:  # noqa: N803
-        self.W, self.b = Variable(W, "W of Conv2d"), Variable(b, "b of Conv2d")
-        checked("W of Conv2d", self.W.value, ndim=4)
-        checked("b of Conv2d", self.b.value, shape=self.W.value.shape[:1], dtype=self.W.value.dtype)
+        self.W, self.b = self._weights(4, W=W, b=b)
         self.kernel: Pair = self.W.value.shape[2:]
         self.stride = _pair("the stride of Conv2d", stride, least=1)
         self.padding = _pair("the padding of Conv2d", padding, least=0)
@@ -74,17 +67,9 @@ class Conv2d(Layer):
             windows[..., i, j] += np.moveaxis(shares[:, i, j], 0, 1)
         return padded[self._inside]
 
-    def parameters(self) -> dict[str, Variable]:
-        """``W`` [O, C, kh, kw] and ``b`` [O]."""
-        return {"W": self.W, "b": self.b}
 
-
-@final
-class MaxPool2d(Layer):
-    """The largest value of each window, as ``torch.nn.MaxPool2d``; it alone gets the window's gradient.
-
-    Of equal values the first in reading order counts as the largest, as in PyTorch. A value that is the largest of
-    several windows gets the sum of their gradients. A rest too small for a window is left out.
+class _Pool(Layer):
+    """A layer on windows. A rest too small for a window at the lower or right border is left out.
 
     Args:
         kernel: rows and columns of a window.
@@ -94,24 +79,33 @@ class MaxPool2d(Layer):
         ValueError: a kernel or a stride below 1.
     """
 
-    _shape: tuple[int, ...]
-    _winner: NDArray[np.intp]
-
+    @final
     def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
-        self.kernel = _pair("the kernel of MaxPool2d", kernel, least=1)
-        self.stride = self.kernel if stride is None else _pair("the stride of MaxPool2d", stride, least=1)
+        name = type(self).__name__
+        self.kernel = _pair(f"the kernel of {name}", kernel, least=1)
+        self.stride = self.kernel if stride is None else _pair(f"the stride of {name}", stride, least=1)
 
+    @final
     def _check(self, x: Array) -> None:
-        checked("the input of MaxPool2d", x, ndim=4)
-        _check_fits("MaxPool2d", x, self.kernel)
+        name = type(self).__name__
+        checked(f"the input of {name}", x, ndim=4)
+        _check_fits(name, x, self.kernel)
+
+
+@final
+class MaxPool2d(_Pool):
+    """The largest value of each window, as ``torch.nn.MaxPool2d``; it alone gets the window's gradient.
+
+    Of equal values the first in reading order counts as the largest, as in PyTorch. A value that is the largest of
+    several windows gets the sum of their gradients.
+    """
 
     def _forward(self, x: Array) -> Array:
         self._shape = x.shape
         windows = _windows(x, self.kernel, self.stride)
         flat = windows.reshape(*windows.shape[:4], -1)
         self._winner = flat.argmax(axis=-1)
-        largest: Array = flat.max(axis=-1)
-        return largest
+        return np.asarray(flat.max(axis=-1))
 
     def _backward(self, g: Array) -> Array:
         dx = np.zeros(self._shape, g.dtype)
@@ -122,33 +116,12 @@ class MaxPool2d(Layer):
 
 
 @final
-class AvgPool2d(Layer):
-    """The mean of each window, as ``torch.nn.AvgPool2d``; every value gets its share of the window's gradient.
-
-    A value in several windows gets a share of each. A rest too small for a window is left out.
-
-    Args:
-        kernel: rows and columns of a window.
-        stride: at least 1; that of windows side by side by default.
-
-    Raises:
-        ValueError: a kernel or a stride below 1.
-    """
-
-    _shape: tuple[int, ...]
-
-    def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
-        self.kernel = _pair("the kernel of AvgPool2d", kernel, least=1)
-        self.stride = self.kernel if stride is None else _pair("the stride of AvgPool2d", stride, least=1)
-
-    def _check(self, x: Array) -> None:
-        checked("the input of AvgPool2d", x, ndim=4)
-        _check_fits("AvgPool2d", x, self.kernel)
+class AvgPool2d(_Pool):
+    """The mean of each window, as ``torch.nn.AvgPool2d``; every value gets its share of each window's gradient."""
 
     def _forward(self, x: Array) -> Array:
         self._shape = x.shape
-        mean: Array = _windows(x, self.kernel, self.stride).mean(axis=(4, 5))
-        return mean
+        return np.asarray(_windows(x, self.kernel, self.stride).mean(axis=(4, 5)))
 
     def _backward(self, g: Array) -> Array:
         rows, columns = self.kernel
@@ -174,17 +147,11 @@ class BatchNorm2d(Layer):
         eps: ``ε``, positive.
 
     Raises:
-        ValueError: ``gamma`` and ``beta`` do not fit, are empty, not floating-point or not finite; an ``eps`` that is
-            not positive.
+        ValueError: ``gamma`` and ``beta`` do not fit, or an ``eps`` that is not positive.
     """
 
-    _normal: Array
-    _deviation: Array
-
     def __init__(self, gamma: Array, beta: Array, eps: ArrayLike = 1e-5) -> None:
-        self.gamma, self.beta = Variable(gamma, "gamma of BatchNorm2d"), Variable(beta, "beta of BatchNorm2d")
-        checked("gamma of BatchNorm2d", self.gamma.value, ndim=1)
-        checked("beta of BatchNorm2d", self.beta.value, shape=self.gamma.value.shape, dtype=self.gamma.value.dtype)
+        self.gamma, self.beta = self._weights(1, gamma=gamma, beta=beta)
         self.eps = number("eps of BatchNorm2d", eps, positive=True)
 
     def _check(self, x: Array) -> None:
@@ -200,18 +167,14 @@ class BatchNorm2d(Layer):
         deviation = np.sqrt(variance + self.eps)
         self._normal = ((x - mean) / deviation).astype(x.dtype)
         self._deviation = deviation.astype(x.dtype)
-        return self.gamma.value[:, None, None] * self._normal + self.beta.value[:, None, None]
+        return np.asarray(self.gamma.value[:, None, None] * self._normal + self.beta.value[:, None, None])
 
     def _backward(self, g: Array) -> Array:
         self.gamma.grad += (g * self._normal).sum(axis=(0, 2, 3))
         self.beta.grad += g.sum(axis=(0, 2, 3))
         common: Array = g.mean(axis=(0, 2, 3), keepdims=True)
         along: Array = (g * self._normal).mean(axis=(0, 2, 3), keepdims=True)
-        return self.gamma.value[:, None, None] / self._deviation * (g - common - self._normal * along)
-
-    def parameters(self) -> dict[str, Variable]:
-        """``gamma`` [C] and ``beta`` [C]."""
-        return {"gamma": self.gamma, "beta": self.beta}
+        return np.asarray(self.gamma.value[:, None, None] / self._deviation * (g - common - self._normal * along))
 
 
 def _windows(x: Array, kernel: Pair, stride: Pair) -> Array:

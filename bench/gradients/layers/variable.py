@@ -36,14 +36,9 @@ def checked(
     shape: tuple[int | None, ...] | None = None,
     dtype: DTypeLike | None = None,
 ) -> Array:
-    """The array itself, if it can be computed with.
+    """The array itself, if it can be computed with; ``what`` names it in the message.
 
-    Args:
-        what: names the array in the message.
-        array: to be checked.
-        ndim: number of dimensions wanted, if that is fixed.
-        shape: extents wanted; ``None`` for one that is free.
-        dtype: which of float32 and float64 is wanted, since nothing is converted silently; either by default.
+    An extent of ``shape`` that is ``None`` is free. Nothing is converted silently; either dtype will do by default.
 
     Raises:
         ValueError: not float32 or float64, empty, not of the wanted shape or dtype, or with NaN or an infinity in it.

@@ -8,21 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients
-from bench.gradients.layers import (
-    CCE,
-    AvgPool2d,
-    BatchNorm2d,
-    Conv2d,
-    Flatten,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    Sequential,
-)
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable
+from bench.gradients.layers import CCE, AvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from bench.gradients.models import data
-from bench.gradients.models.composed import gradients_of, loss_of
-from bench.gradients.trainable import Trainable
+from bench.gradients.through import of_network
 
 PARAMETERS = ("0.W", "1.gamma", "1.beta", "4.W", "4.b", "8.W", "8.b")
 """Named by the place of their layer. ``0.b`` is none of them: batch normalisation subtracts it again with the mean."""
@@ -46,16 +35,6 @@ def network(parameters: Arrays) -> Sequential:
             Linear(parameters["8.W"], parameters["8.b"]),
         )
     )
-
-
-def loss(inputs: Arrays) -> Array:
-    """The cross-entropy of the network for ``x`` [N, C, H, W] against labels ``y`` [N], a number."""
-    return loss_of(network(inputs), CCE(), inputs)
-
-
-def gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The gradients of all parameters by the layers' backward passes."""
-    return gradients_of(network(inputs), CCE(), inputs, g, PARAMETERS)
 
 
 def margin(inputs: Arrays) -> float:
@@ -101,16 +80,9 @@ def _parameters(rng: np.random.Generator, channels: tuple[int, int, int], featur
     }
 
 
-def _start(rng: np.random.Generator) -> Gradients:
-    return _parameters(rng, (1, 4, 8), 32, 10)
-
-
 def _data() -> dict[str, Array]:
     images, labels = data.digits()
     return {"x": images, "y": labels, "0.b": np.zeros(4)}
-
-
-TIE = 0.0
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -146,19 +118,16 @@ _ABOUT_KINK = (
 ENTRY = Entry(
     id="convnet",
     title="small ConvNet, categorical cross-entropy",
-    group="model",
     formula=r"L=\frac{1}{N}\sum\operatorname{CCE}(z,y),\quad z=W_3\operatorname{avg}(\operatorname{relu}(W_2*"
     r"\max(\operatorname{relu}(\operatorname{BN}(W_1*x)))+b_2))+b_3",
     corrected_latex=r"\frac{\partial L}{\partial\theta}=\Bigl(\frac{\partial z}{\partial\theta}\Bigr)^\top"
     r"\frac{1}{N}\bigl(\operatorname{softmax}(z)-\operatorname{onehot}(y)\bigr)",
-    forward=loss,
-    corrected=gradient,
     torch=_torch,
-    wrt=PARAMETERS,
     cases=_cases,
     # Not the pools: where windows lie side by side, overwriting and adding are the same. Their own entries have others.
     targets=tuple(part._backward for part in (Conv2d, BatchNorm2d, ReLU, Flatten, Linear, CCE)),
     kink="where a ReLU's input is 0, both sides take 0; of equal maxima both take the first in reading order",
+    **of_network(network, CCE, PARAMETERS),
 )
 
 ENTRIES = (ENTRY,)
@@ -167,7 +136,7 @@ TRAINABLES = (
     Trainable(
         entry=ENTRY,
         parameters=PARAMETERS,
-        start=_start,
+        start=lambda rng: _parameters(rng, (1, 4, 8), 32, 10),
         data=_data,
         batched=("x", "y"),
         batch_size=64,

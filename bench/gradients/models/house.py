@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers.activations import logistic
 from bench.gradients.layers.variable import checked, number
 from bench.gradients.models import data
 from bench.gradients.models.scaling import normalise, ranges_of
-from bench.gradients.trainable import Trainable
+
+Model = Callable[[Arrays], Array]
 
 
 def linear(inputs: Arrays) -> Array:
@@ -58,52 +59,91 @@ def cubic_as_linear(inputs: Arrays, g: Array) -> Gradients:
     return {"W": np.sum(delta * inputs["x"]), "b": np.sum(delta)}
 
 
-def linear_loss(inputs: Arrays) -> Array:
-    """The mean squared error of the linear model, a number."""
-    return np.asarray(np.mean((linear(inputs) - inputs["y"]) ** 2))
-
-
-def sigmoid_loss(inputs: Arrays) -> Array:
-    """The mean squared error of the sigmoid model, a number."""
-    return np.asarray(np.mean((sigmoid(inputs) - inputs["y"]) ** 2))
-
-
-def cubic_loss(inputs: Arrays) -> Array:
-    """The mean squared error of the cubic model, a number."""
-    return np.asarray(np.mean((cubic(inputs) - inputs["y"]) ** 2))
-
-
 def _checked(inputs: Arrays) -> tuple[float, float, Array]:
     x = checked("x of the house model", inputs["x"], ndim=1)
     checked("y of the house model", inputs["y"], shape=x.shape, dtype=x.dtype)
     return number("W of the house model", inputs["W"]), number("b of the house model", inputs["b"]), x
 
 
-def _torch_linear(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    return functional.mse_loss(t["b"] + t["W"] * t["x"], t["y"])
-
-
-def _torch_sigmoid(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    return functional.mse_loss(torch.sigmoid(t["b"] + t["W"] * t["x"]), t["y"])
-
-
-def _torch_cubic(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    return functional.mse_loss(t["b"] + t["W"] * t["x"] ** 3, t["y"])
-
-
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     for n, name in {1: "batch of 1", 2: "2 samples", 7: "7 samples", 20: "20 samples"}.items():
-        yield Case(
-            name,
-            {
-                "x": rng.uniform(-2, 2, n),
-                "y": rng.uniform(0, 1, n),
-                "W": np.array(rng.uniform(0.5, 1.5)),
-                "b": np.array(rng.uniform(-1, 1)),
-            },
-        )
+        x, y = rng.uniform(-2, 2, n), rng.uniform(0, 1, n)
+        weight, bias = np.array(rng.uniform(0.5, 1.5)), np.array(rng.uniform(-1, 1))
+        yield Case(name, {"x": x, "y": y, "W": weight, "b": bias})
     far = {"x": np.array([-1e3, -1.0, 0.5, 1e3]), "y": np.array([0.25, 1.0, 0.0, 0.75])}
     yield Case("far from 0", {**far, "W": np.array(1.5), "b": np.array(0.25)}, "extreme")
+
+
+def _latex(slope: str, feature: str) -> str:
+    """Both partials, with the slope of the activation and what W multiplies."""
+    delta = rf"\frac{{2}}{{N}}\sum_{{i}}(h_i-y_i){slope}"
+    return rf"\frac{{\partial L}}{{\partial W}}={delta}\,{feature},\quad\frac{{\partial L}}{{\partial b}}={delta}"
+
+
+_LINEAR_LATEX = _latex("", "x_i")
+_SIGMOID_LATEX = _latex(r"\,h_i(1-h_i)", "x_i")
+
+
+def _entry(
+    name: str,
+    formula: str,
+    model: Model,
+    gradient: Gradient,
+    by_torch: Callable[..., torch.Tensor],
+    latex: str,
+    form: Written,
+) -> Entry:
+    return Entry(
+        id=f"house-{name}",
+        title=f"house prices, {name} model, MSE",
+        group="model",
+        formula=r"L=\frac{1}{N}\sum_{i}(h_i-y_i)^2,\quad " + formula,
+        corrected_latex=latex,
+        forward=lambda inputs: np.asarray(np.mean((model(inputs) - inputs["y"]) ** 2)),
+        corrected=gradient,
+        torch=lambda t: functional.mse_loss(by_torch(t["W"], t["b"], t["x"]), t["y"]),
+        wrt=("W", "b"),
+        cases=_cases,
+        targets=(gradient,),
+        written=(form,),
+    )
+
+
+LINEAR = _entry(
+    "linear",
+    r"h=b+Wx",
+    linear,
+    linear_gradient,
+    lambda w, b, x: b + w * x,
+    _LINEAR_LATEX,
+    Written("chain", _LINEAR_LATEX, linear_gradient),
+)
+SIGMOID = _entry(
+    "sigmoid",
+    r"h=\sigma(b+Wx)",
+    sigmoid,
+    sigmoid_gradient,
+    lambda w, b, x: torch.sigmoid(b + w * x),
+    _SIGMOID_LATEX,
+    Written("chain", _SIGMOID_LATEX, sigmoid_gradient),
+)
+CUBIC = _entry(
+    "cubic",
+    r"h=b+Wx^3",
+    cubic,
+    cubic_gradient,
+    lambda w, b, x: b + w * x**3,
+    _latex("", "x_i^3"),
+    Written(
+        "as for the linear model",
+        _LINEAR_LATEX,
+        cubic_as_linear,
+        Verdict.WRONG,
+        "dW keeps the linear model's factor x where the cubic model has x cubed; db is right",
+    ),
+)
+
+ENTRIES = (LINEAR, SIGMOID, CUBIC)
 
 
 def _start(rng: np.random.Generator) -> Gradients:
@@ -115,89 +155,11 @@ def _data() -> dict[str, Array]:
     return {"x": normalise(houses.features, ranges_of(houses.features))[:, 0], "y": houses.targets[:, 0]}
 
 
-def _least_squares(feature: Array, y: Array) -> Gradients:
-    (w, b), *_ = np.linalg.lstsq(np.stack([feature, np.ones_like(feature)], axis=1), y)
+def _optimum(power: int) -> Gradients:
+    """The least squares of the prices by this power of the areas."""
+    x, y = _data().values()
+    (w, b), *_ = np.linalg.lstsq(np.stack([x**power, np.ones_like(x)], axis=1), y)
     return {"W": np.array(w), "b": np.array(b)}
-
-
-def _linear_optimum() -> Gradients:
-    found = _data()
-    return _least_squares(found["x"], found["y"])
-
-
-def _cubic_optimum() -> Gradients:
-    found = _data()
-    return _least_squares(found["x"] ** 3, found["y"])
-
-
-_LINEAR_LATEX = (
-    r"\frac{\partial L}{\partial W}=\frac{2}{N}\sum_{i}(h_i-y_i)\,x_i,\quad"
-    r"\frac{\partial L}{\partial b}=\frac{2}{N}\sum_{i}(h_i-y_i)"
-)
-_SIGMOID_LATEX = (
-    r"\frac{\partial L}{\partial W}=\frac{2}{N}\sum_{i}(h_i-y_i)\,h_i(1-h_i)\,x_i,\quad"
-    r"\frac{\partial L}{\partial b}=\frac{2}{N}\sum_{i}(h_i-y_i)\,h_i(1-h_i)"
-)
-_CUBIC_LATEX = (
-    r"\frac{\partial L}{\partial W}=\frac{2}{N}\sum_{i}(h_i-y_i)\,x_i^3,\quad"
-    r"\frac{\partial L}{\partial b}=\frac{2}{N}\sum_{i}(h_i-y_i)"
-)
-_LOSS_LATEX = r"L=\frac{1}{N}\sum_{i}(h_i-y_i)^2,\quad "
-
-LINEAR = Entry(
-    id="house-linear",
-    title="house prices, linear model, MSE",
-    group="model",
-    formula=_LOSS_LATEX + r"h=b+Wx",
-    corrected_latex=_LINEAR_LATEX,
-    forward=linear_loss,
-    corrected=linear_gradient,
-    torch=_torch_linear,
-    wrt=("W", "b"),
-    cases=_cases,
-    written=(Written("chain", _LINEAR_LATEX, linear_gradient, Verdict.AGREES),),
-    targets=(linear_gradient,),
-)
-
-SIGMOID = Entry(
-    id="house-sigmoid",
-    title="house prices, sigmoid model, MSE",
-    group="model",
-    formula=_LOSS_LATEX + r"h=\sigma(b+Wx)",
-    corrected_latex=_SIGMOID_LATEX,
-    forward=sigmoid_loss,
-    corrected=sigmoid_gradient,
-    torch=_torch_sigmoid,
-    wrt=("W", "b"),
-    cases=_cases,
-    written=(Written("chain", _SIGMOID_LATEX, sigmoid_gradient, Verdict.AGREES),),
-    targets=(sigmoid_gradient,),
-)
-
-CUBIC = Entry(
-    id="house-cubic",
-    title="house prices, cubic model, MSE",
-    group="model",
-    formula=_LOSS_LATEX + r"h=b+Wx^3",
-    corrected_latex=_CUBIC_LATEX,
-    forward=cubic_loss,
-    corrected=cubic_gradient,
-    torch=_torch_cubic,
-    wrt=("W", "b"),
-    cases=_cases,
-    written=(
-        Written(
-            "as for the linear model",
-            _LINEAR_LATEX,
-            cubic_as_linear,
-            Verdict.WRONG,
-            "dW keeps the linear model's factor x where the cubic model has x cubed; db is right",
-        ),
-    ),
-    targets=(cubic_gradient,),
-)
-
-ENTRIES = (LINEAR, SIGMOID, CUBIC)
 
 
 def _trainable(
@@ -208,7 +170,7 @@ def _trainable(
 
 
 TRAINABLES = (
-    _trainable(LINEAR, None, 0.4, _linear_optimum),
+    _trainable(LINEAR, None, 0.4, lambda: _optimum(1)),
     _trainable(SIGMOID, 5, 0.5),
-    _trainable(CUBIC, None, 0.6, _cubic_optimum),
+    _trainable(CUBIC, None, 0.6, lambda: _optimum(3)),
 )

@@ -8,13 +8,37 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Trainable, Verdict, Written
 from bench.gradients.models import data
 from bench.gradients.models import mlp_chain as chain
 from bench.gradients.models.scaling import normalise, ranges_of
-from bench.gradients.trainable import Trainable
 
 PARAMETERS = ("W1", "b1", "W2", "b2")
+
+
+def _loss(prediction: Callable[[Arrays], Array]) -> Callable[[Arrays], Array]:
+    """The mean absolute error, a number."""
+    return lambda inputs: np.asarray(np.mean(np.abs(prediction(inputs) - inputs["y"])))
+
+
+def relu_gradient(inputs: Arrays, g: Array) -> Gradients:
+    """The chain of the first network behind the right factor."""
+    return chain.relu_chain(chain.mae_factor(chain.relu_prediction(inputs), inputs, g), inputs)
+
+
+def relu_as_written(inputs: Arrays, g: Array) -> Gradients:
+    """The chain of the first network behind the notes' factor."""
+    return chain.relu_chain(chain.written_mae_factor(chain.relu_prediction(inputs), inputs, g), inputs)
+
+
+def tanh_gradient(inputs: Arrays, g: Array) -> Gradients:
+    """The chain of the second network behind the right factor."""
+    return chain.tanh_chain(chain.mae_factor(chain.tanh_prediction(inputs), inputs, g), inputs)
+
+
+def tanh_as_written(inputs: Arrays, g: Array) -> Gradients:
+    """The chain of the second network behind the notes' factor."""
+    return chain.tanh_chain(chain.written_mae_factor(chain.tanh_prediction(inputs), inputs, g), inputs)
 
 
 def _torch_relu(t: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -76,14 +100,6 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(f"residual {beside:g}", {**quiet, "y": np.array([[-beside]])}, "kink")
 
 
-def _no_zero_residual(case: Case) -> bool:
-    return case.name != "residual 0"
-
-
-def _one_feature(case: Case) -> bool:
-    return bool(case.inputs["x"].shape[1] == 1)
-
-
 _SECOND_SOURCE = "the second source sums over the samples; with the mean its sign comes with 1/N"
 _LOST = (
     "a/|a| with a = y - prediction: the inner derivative -1 and the 1/N are lost, so the step climbs "
@@ -94,10 +110,17 @@ _LOST = (
 def _chain_latex(front: str, activation: str) -> str:
     """The four partials with the factors of the loss and of the output in front of each."""
     return (
-        rf"\frac{{\partial L}}{{\partial W_1}}={front}\,W_2^\top {activation}'(z_1)\,x,\ "
-        rf"\frac{{\partial L}}{{\partial b_1}}={front}\,W_2^\top {activation}'(z_1),\ "
-        rf"\frac{{\partial L}}{{\partial W_2}}={front}\,{activation}(z_1),\ "
+        rf"\frac{{\partial L}}{{\partial W_1}}={front}\,W_2^\top {activation}'(z_1)\,x,\quad"
+        rf"\frac{{\partial L}}{{\partial b_1}}={front}\,W_2^\top {activation}'(z_1),\quad"
+        rf"\frac{{\partial L}}{{\partial W_2}}={front}\,{activation}(z_1),\quad"
         rf"\frac{{\partial L}}{{\partial b_2}}={front}"
+    )
+
+
+def _forms(latex: str, right: Gradient, written_latex: str, written: Gradient) -> tuple[Written, Written]:
+    return (
+        Written("second source", latex, right, remark=_SECOND_SOURCE),
+        Written("chain", written_latex, written, Verdict.WRONG, _LOST, applies=lambda case: case.name != "residual 0"),
     )
 
 
@@ -114,23 +137,13 @@ RELU = Entry(
     group="model",
     formula=r"L=\frac{1}{N}\sum|\hat y-y|,\quad \hat y=W_2\operatorname{relu}(W_1x+b_1)+b_2",
     corrected_latex=_RELU_LATEX,
-    forward=chain.relu_loss,
-    corrected=chain.relu_gradient,
+    forward=_loss(chain.relu_prediction),
+    corrected=relu_gradient,
     torch=_torch_relu,
     wrt=PARAMETERS,
     cases=_cases,
-    written=(
-        Written("second source", _RELU_LATEX, chain.relu_gradient, Verdict.AGREES, remark=_SECOND_SOURCE),
-        Written(
-            "chain",
-            _chain_latex(_WRITTEN, _RELU),
-            chain.relu_as_written,
-            Verdict.WRONG,
-            _LOST,
-            applies=_no_zero_residual,
-        ),
-    ),
     targets=(chain.relu_chain, chain.mae_factor),
+    written=_forms(_RELU_LATEX, relu_gradient, _chain_latex(_WRITTEN, _RELU), relu_as_written),
     kink="where a hidden unit or a residual is 0: both sides take relu' = 0 and sgn = 0",
 )
 
@@ -140,40 +153,28 @@ TANH_LEAKY = Entry(
     group="model",
     formula=r"L=\frac{1}{N}\sum|\hat y-y|,\quad \hat y=\operatorname{leaky}(W_2\tanh(W_1x+b_1)+b_2,\alpha)",
     corrected_latex=_TANH_LATEX,
-    forward=chain.tanh_loss,
-    corrected=chain.tanh_gradient,
+    forward=_loss(chain.tanh_prediction),
+    corrected=tanh_gradient,
     torch=_torch_tanh,
     wrt=PARAMETERS,
     cases=_cases,
+    targets=(chain.tanh_chain, chain.mae_factor),
     written=(
-        Written("second source", _TANH_LATEX, chain.tanh_gradient, Verdict.AGREES, remark=_SECOND_SOURCE),
-        Written(
-            "chain",
-            _chain_latex(_WRITTEN + _LEAKY, _TANH),
-            chain.tanh_as_written,
-            Verdict.WRONG,
-            _LOST,
-            applies=_no_zero_residual,
-        ),
+        *_forms(_TANH_LATEX, tanh_gradient, _chain_latex(_WRITTEN + _LEAKY, _TANH), tanh_as_written),
         Written(
             "first line for b1",
             _B1 + "x",
-            chain.tanh_b1_with_x,
+            lambda inputs, g: {"b1": tanh_gradient(inputs, g)["W1"][:, 0]},
             Verdict.WRONG,
             "the line ends in x, which is the derivative of z1 by W1; by b1 it is 1",
-            applies=_one_feature,
+            applies=lambda case: case.inputs["x"].shape[1] == 1,
         ),
-        Written("next line for b1", _B1 + "1", chain.tanh_b1_with_one, Verdict.AGREES),
+        Written("next line for b1", _B1 + "1", lambda inputs, g: {"b1": tanh_gradient(inputs, g)["b1"]}),
     ),
-    targets=(chain.tanh_chain, chain.mae_factor),
     kink="where the output before leaky or a residual is 0: both sides take leaky' = alpha and sgn = 0",
 )
 
 ENTRIES = (RELU, TANH_LEAKY)
-
-
-def _start(rng: np.random.Generator) -> Gradients:
-    return _network(rng, 1, 4, 1)
 
 
 def _data() -> dict[str, Array]:
@@ -206,7 +207,7 @@ def _trainable(entry: Entry, margin: Callable[[Arrays], float], compared: str) -
     return Trainable(
         entry=entry,
         parameters=PARAMETERS,
-        start=_start,
+        start=lambda rng: _network(rng, 1, 4, 1),
         data=_data,
         batched=("x", "y"),
         batch_size=5,

@@ -44,16 +44,6 @@ def tanh_prediction(inputs: Arrays) -> Array:
     return leaky(output(np.tanh(hidden(inputs)), inputs), inputs)
 
 
-def relu_loss(inputs: Arrays) -> Array:
-    """The mean absolute error of the first network, a number."""
-    return np.asarray(np.mean(np.abs(relu_prediction(inputs) - inputs["y"])))
-
-
-def tanh_loss(inputs: Arrays) -> Array:
-    """The mean absolute error of the second network, a number."""
-    return np.asarray(np.mean(np.abs(tanh_prediction(inputs) - inputs["y"])))
-
-
 def mae_factor(prediction: Array, inputs: Arrays, g: Array) -> Array:
     """``sgn(ŷ - y) / N``, the loss's derivative by the prediction [N, O], times the upstream gradient ``g``."""
     return np.asarray(g * np.sign(prediction - inputs["y"]) / inputs["y"].size)
@@ -88,33 +78,3 @@ def tanh_chain(factor: Array, inputs: Arrays) -> Gradients:
         "W2": outer.T @ a,
         "b2": outer.sum(axis=0),
     }
-
-
-def relu_gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the first network behind the right factor."""
-    return relu_chain(mae_factor(relu_prediction(inputs), inputs, g), inputs)
-
-
-def tanh_gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the second network behind the right factor."""
-    return tanh_chain(mae_factor(tanh_prediction(inputs), inputs, g), inputs)
-
-
-def relu_as_written(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the first network behind the notes' factor."""
-    return relu_chain(written_mae_factor(relu_prediction(inputs), inputs, g), inputs)
-
-
-def tanh_as_written(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the second network behind the notes' factor."""
-    return tanh_chain(written_mae_factor(tanh_prediction(inputs), inputs, g), inputs)
-
-
-def tanh_b1_with_x(inputs: Arrays, g: Array) -> Gradients:
-    """The written line for ``b₁`` that ends in ``·x``, for one feature; the sign is the second source's."""
-    return {"b1": tanh_gradient(inputs, g)["W1"][:, 0]}
-
-
-def tanh_b1_with_one(inputs: Arrays, g: Array) -> Gradients:
-    """The next line for ``b₁``, which ends in ``·1``; the sign is the second source's."""
-    return {"b1": tanh_gradient(inputs, g)["b1"]}

@@ -32,11 +32,6 @@ def slope(inputs: Arrays, g: Array) -> Gradients:
     return {"x": g * (W3 * a1 * (1 - a1) * W1 + W4 * a2 * (1 - a2) * W2)}
 
 
-def _torch(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    x = tensors["x"]
-    return W3 * torch.sigmoid(W1 * x + B1) + W4 * torch.sigmoid(W2 * x + B2) + B3
-
-
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("one input", {"x": rng.uniform(-2.0, 2.0, 1)})
     yield Case("two inputs, as many as units", {"x": rng.uniform(-2.0, 2.0, 2)})
@@ -53,8 +48,7 @@ NET_121 = Entry(
     corrected_latex=r"\frac{dz_3}{dx}=0.25\,a_1(1-a_1)\cdot(-1.75)+0.5\,a_2(1-a_2)\cdot 0.172",
     forward=output,
     corrected=slope,
-    torch=_torch,
-    wrt=("x",),
+    torch=lambda t: W3 * torch.sigmoid(W1 * t["x"] + B1) + W4 * torch.sigmoid(W2 * t["x"] + B2) + B3,
     cases=_cases,
     targets=(slope,),
 )

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
-from bench.gradients.models.net_1221_matrix import as_matrices, matrix_gradient, matrix_loss
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.models.net_1221_partials import (
     PARAMETERS,
     SAMPLE,
@@ -20,7 +19,6 @@ from bench.gradients.models.net_1221_partials import (
     trace,
     values,
 )
-from bench.gradients.trainable import Trainable
 
 __all__ = ["ENTRIES", "SAMPLE", "TRAINABLES", "trace"]
 
@@ -30,21 +28,56 @@ _HINGE = dict(zip(PARAMETERS, (1.0, -1.0, 0.75, 0.5, 0.5, 0.75, 0.75, 0.5, 0.25,
 """Parameters with which one of the first units is on for each sign of x, and the second ones are for all x."""
 
 
-def _torch(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    x = tensors["x"]
-    a1 = torch.relu(tensors["w1"] * x + tensors["b1"])
-    a2 = torch.relu(tensors["w2"] * x + tensors["b2"])
-    a3 = torch.relu(tensors["w3"] * a1 + tensors["w5"] * a2 + tensors["b3"])
-    a4 = torch.relu(tensors["w4"] * a1 + tensors["w6"] * a2 + tensors["b4"])
-    return torch.sum((tensors["y"] - (tensors["w7"] * a3 + tensors["w8"] * a4 + tensors["b5"])) ** 2)
+def as_matrices(parameters: Arrays) -> Gradients:
+    """``W1`` [2, 2], ``W2`` [2, 3] and ``W3`` [1, 3] of the 13 parameters by name, or of their gradients."""
+    rows = {
+        "W1": (("w1", "b1"), ("w2", "b2")),
+        "W2": (("w3", "w5", "b3"), ("w4", "w6", "b4")),
+        "W3": (("w7", "w8", "b5"),),
+    }
+    return {matrix: np.array([[parameters[name] for name in row] for row in names]) for matrix, names in rows.items()}
 
 
-def _torch_matrix(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    first, second, third = (tensors[name] for name in ("W1", "W2", "W3"))
-    a = torch.relu(torch.nn.functional.linear(tensors["x"][:, None], first[:, :-1], first[:, -1]))
-    a = torch.relu(torch.nn.functional.linear(a, second[:, :-1], second[:, -1]))
-    prediction = torch.nn.functional.linear(a, third[:, :-1], third[:, -1])
-    return torch.sum((tensors["y"] - prediction[:, 0]) ** 2)
+def with_ones(columns: Array) -> Array:
+    """[N, D] with a last column of ones, which the bias's column of a weight matrix meets: [N, D + 1]."""
+    return np.concatenate([columns, np.ones_like(columns[:, :1])], axis=1)
+
+
+def layers(inputs: Arrays) -> tuple[Array, Array, Array, Array]:
+    """What enters each layer, ones included, and the prediction: [N, 2], [N, 3], [N, 3], [N, 1]."""
+    first = with_ones(inputs["x"][:, None])
+    second = with_ones(np.maximum(first @ inputs["W1"].T, 0))
+    third = with_ones(np.maximum(second @ inputs["W2"].T, 0))
+    return first, second, third, third @ inputs["W3"].T
+
+
+def matrix_loss(inputs: Arrays) -> Array:
+    """The squared error, summed over the batch, with the parameters in matrices."""
+    return np.asarray(np.sum((inputs["y"][:, None] - layers(inputs)[-1]) ** 2))
+
+
+def matrix_gradient(inputs: Arrays, g: Array) -> Gradients:
+    """The gradients of ``W1`` [2, 2], ``W2`` [2, 3] and ``W3`` [1, 3], the bias's in the last column."""
+    first, second, third, prediction = layers(inputs)
+    at_3 = g * -2.0 * (inputs["y"][:, None] - prediction)
+    at_2 = (at_3 @ inputs["W3"][:, :-1]) * (third[:, :-1] > 0)
+    at_1 = (at_2 @ inputs["W2"][:, :-1]) * (second[:, :-1] > 0)
+    return {"W1": at_1.T @ first, "W2": at_2.T @ second, "W3": at_3.T @ third}
+
+
+def _torch(t: dict[str, torch.Tensor]) -> torch.Tensor:
+    a1, a2 = torch.relu(t["w1"] * t["x"] + t["b1"]), torch.relu(t["w2"] * t["x"] + t["b2"])
+    a3 = torch.relu(t["w3"] * a1 + t["w5"] * a2 + t["b3"])
+    a4 = torch.relu(t["w4"] * a1 + t["w6"] * a2 + t["b4"])
+    return torch.sum((t["y"] - (t["w7"] * a3 + t["w8"] * a4 + t["b5"])) ** 2)
+
+
+def _torch_matrix(t: dict[str, torch.Tensor]) -> torch.Tensor:
+    a = t["x"][:, None]
+    for name in ("W1", "W2"):
+        a = torch.relu(torch.nn.functional.linear(a, t[name][:, :-1], t[name][:, -1]))
+    prediction = torch.nn.functional.linear(a, t["W3"][:, :-1], t["W3"][:, -1])
+    return torch.sum((t["y"] - prediction[:, 0]) ** 2)
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -87,7 +120,6 @@ NET_1221 = Entry(
             "13 partials, relu'(0) = 0",
             r"L_y\{w_7r_3w_3+w_8r_4w_4\}\,r_1x,\ \ldots,\quad r_i=[z_i>0]",
             partials,
-            Verdict.AGREES,
             remark="the notes write them for one sample; over a batch they are summed",
         ),
         Written(
@@ -123,33 +155,21 @@ NET_1221_MATRIX = Entry(
 ENTRIES = (NET_1221, NET_1221_MATRIX)
 
 
-def _start(rng: np.random.Generator) -> Gradients:
-    return {name: np.asarray(value + rng.uniform(-0.1, 0.1)) for name, value in _HINGE.items()}
-
-
-def _data() -> dict[str, Array]:
-    x = np.linspace(-1.0, 1.0, 16)
-    return {"x": x, "y": np.abs(x)}
-
-
-def _margin(inputs: Arrays) -> float:
-    v = values(inputs)
-    return float(min(np.min(np.abs(z)) for z in (v.z1, v.z2, v.z3, v.z4)))
-
+_X = np.linspace(-1.0, 1.0, 16)
 
 TRAINABLES = (
     Trainable(
-        NET_1221,
-        PARAMETERS,
-        _start,
-        _data,
-        ("x", "y"),
-        None,
-        300,
-        0.002,
-        "y = |x| at 16 evenly spaced x in [-1, 1]",
+        entry=NET_1221,
+        parameters=PARAMETERS,
+        start=lambda rng: {name: np.asarray(value + rng.uniform(-0.1, 0.1)) for name, value in _HINGE.items()},
+        data=lambda: {"x": _X, "y": np.abs(_X)},
+        batched=("x", "y"),
+        batch_size=None,
+        epochs=300,
+        rate=0.002,
+        about_data="y = |x| at 16 evenly spaced x in [-1, 1]",
         kink="every unit stays on for some x; samples cross the kinks of the first two, but no z ever comes so near to "
         "0 that rounding could give it another sign on one of the sides",
-        margin=_margin,
+        margin=lambda inputs: float(min(np.min(np.abs(z)) for z in values(inputs).before_relu)),
     ),
 )

@@ -34,6 +34,11 @@ class Values(NamedTuple):
     a4: Array
     y_hat: Array
 
+    @property
+    def before_relu(self) -> tuple[Array, Array, Array, Array]:
+        """What the four units get."""
+        return self.z1, self.z2, self.z3, self.z4
+
 
 def values(inputs: Arrays) -> Values:
     """For the inputs ``x`` [N] and the parameters."""
@@ -60,14 +65,19 @@ def relu_slope(z: Array) -> Array:
 def partials(inputs: Arrays, g: Array) -> Gradients:
     """The 13 partials, summed over the batch."""
     v = values(inputs)
-    return by_name(inputs, g, v, relu_slope(v.z1), relu_slope(v.z2), relu_slope(v.z3), relu_slope(v.z4))
+    return by_name(inputs, g, v, *(relu_slope(z) for z in v.before_relu))
+
+
+def partials_with_one_at_zero(inputs: Arrays, g: Array) -> Gradients:
+    """The same by the notes' first definition of relu': 1 for z >= 0."""
+    v = values(inputs)
+    return by_name(inputs, g, v, *((z >= 0).astype(z.dtype) for z in v.before_relu))
 
 
 def by_name(inputs: Arrays, g: Array, v: Values, r1: Array, r2: Array, r3: Array, r4: Array) -> Gradients:
     """The 13 partials in the notes' shape, with ``r_i`` [N] the relu's slope at ``z_i``."""
     x, a1, a2 = inputs["x"], v.a1, v.a2
-    w3, w4, w5, w6 = inputs["w3"], inputs["w4"], inputs["w5"], inputs["w6"]
-    w7, w8 = inputs["w7"], inputs["w8"]
+    w3, w4, w5, w6, w7, w8 = (inputs[f"w{i}"] for i in range(3, 9))
     slope = g * -2.0 * (inputs["y"] - v.y_hat)
     return {
         "w1": np.sum(slope * (w7 * r3 * w3 + w8 * r4 * w4) * r1 * x),
@@ -86,13 +96,6 @@ def by_name(inputs: Arrays, g: Array, v: Values, r1: Array, r2: Array, r3: Array
     }
 
 
-def partials_with_one_at_zero(inputs: Arrays, g: Array) -> Gradients:
-    """The same by the notes' first definition of relu': 1 for z >= 0."""
-    v = values(inputs)
-    r1, r2, r3, r4 = ((z >= 0).astype(z.dtype) for z in (v.z1, v.z2, v.z3, v.z4))
-    return by_name(inputs, g, v, r1, r2, r3, r4)
-
-
 def trace(inputs: Mapping[str, ArrayLike]) -> dict[str, float]:
     """Every number of one sample's way through the network and back, by name.
 
@@ -101,17 +104,12 @@ def trace(inputs: Mapping[str, ArrayLike]) -> dict[str, float]:
 
     Returns:
         The inputs; ``z1`` to ``z4``, ``a1`` to ``a4``, ``y_hat`` and ``L``; and ``dL/d`` of each of them but ``y``.
-
-    Raises:
-        ValueError: a name is missing, more than one sample is given, or a number is not finite.
     """
-    sample = {}
-    for name in ("x", "y", *PARAMETERS):
-        if name not in inputs or np.size(inputs[name]) != 1 or not np.all(np.isfinite(inputs[name])):
-            raise ValueError(f"a trace is of one sample: {name} must be one finite number, not {inputs.get(name)}")
-        sample[name] = np.asarray(inputs[name], dtype=np.float64).reshape((1,) if name in ("x", "y") else ())
+    shapes = {"x": (1,), "y": (1,)}
+    names = ("x", "y", *PARAMETERS)
+    sample = {name: np.asarray(inputs[name], dtype=np.float64).reshape(shapes.get(name, ())) for name in names}
     v = values(sample)
-    r1, r2, r3, r4 = (relu_slope(z) for z in (v.z1, v.z2, v.z3, v.z4))
+    r1, r2, r3, r4 = map(relu_slope, v.before_relu)
     error = sample["y"] - v.y_hat
     back = {"y_hat": -2.0 * error}
     back["a3"], back["a4"] = back["y_hat"] * sample["w7"], back["y_hat"] * sample["w8"]

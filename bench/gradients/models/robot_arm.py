@@ -7,13 +7,16 @@ relative one from the segment before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
-from bench.gradients.trainable import Trainable
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Trainable, Verdict, Written
+
+Joints = Callable[[Array, Array], Array]
+"""From the angles [N] and the segment [2] to the places of the joints [N + 1, 2]."""
 
 START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 """The angles that the arm of the claims starts with: bent, so that no two of its joints move alike."""
@@ -36,16 +39,6 @@ def joints(angles: Array, segment: Array) -> Array:
 def relative_joints(angles: Array, segment: Array) -> Array:
     """The same for relative angles [N]: each segment is turned by the sum of the angles up to its own."""
     return joints(np.cumsum(angles), segment)
-
-
-def absolute_loss(inputs: Arrays) -> Array:
-    """The squared distance of the tip from the target, absolute angles."""
-    return np.asarray(np.sum((inputs["target"] - joints(inputs["angles"], inputs["segment"])[-1]) ** 2))
-
-
-def relative_loss(inputs: Arrays) -> Array:
-    """The squared distance of the tip from the target, relative angles."""
-    return np.asarray(np.sum((inputs["target"] - relative_joints(inputs["angles"], inputs["segment"])[-1]) ** 2))
 
 
 def slopes(angles: Array, segment: Array) -> Array:
@@ -73,15 +66,28 @@ def relative_gradient(inputs: Arrays, g: Array) -> Gradients:
     return {"angles": g * -2.0 * np.sum(behind * missing, axis=1)}
 
 
-def _as_written(inputs: Arrays, g: Array, before: Array, tips: Array) -> Gradients:
+def _as_written(before: Callable[[Arrays], Array], tips: Callable[[Arrays], Array]) -> Gradient:
     """The notes' ``sum(before_i R'(theta_i) s * -2 (target - tip))``, for matrices [N, 2, 2] and tips [N, 2] or [2]."""
-    moved = before @ slopes(inputs["angles"], inputs["segment"])[:, :, None]
-    return {"angles": g * np.sum(moved[:, :, 0] * -2.0 * (inputs["target"] - tips), axis=1)}
+
+    def gradient(inputs: Arrays, g: Array) -> Gradients:
+        moved = before(inputs) @ slopes(inputs["angles"], inputs["segment"])[:, :, None]
+        return {"angles": g * np.sum(moved[:, :, 0] * -2.0 * (inputs["target"] - tips(inputs)), axis=1)}
+
+    return gradient
 
 
-def _rotations_before(angles: Array) -> Array:
+def _rotations_before(inputs: Arrays) -> Array:
     """``R(theta_{i-1})`` for every i, with the identity for i = 0, where the notes name no matrix."""
+    angles = inputs["angles"]
     return np.concatenate([np.eye(2, dtype=angles.dtype)[None], rotations(angles)[:-1]])
+
+
+def _no_rotations(inputs: Arrays) -> Array:
+    return np.broadcast_to(np.eye(2, dtype=inputs["angles"].dtype), (len(inputs["angles"]), 2, 2))
+
+
+def _all_rotations_before(inputs: Arrays) -> Array:
+    return rotations(np.cumsum(inputs["angles"]) - inputs["angles"])
 
 
 def _stale_tips(inputs: Arrays) -> Array:
@@ -90,53 +96,35 @@ def _stale_tips(inputs: Arrays) -> Array:
     return np.concatenate([before_last, joints(inputs["angles"], inputs["segment"])[-1:]])
 
 
-def extra_factor(inputs: Arrays, g: Array) -> Gradients:
-    """As written, with the rotation of the segment before as a factor; the tip is the current one."""
-    tip = joints(inputs["angles"], inputs["segment"])[-1]
-    return _as_written(inputs, g, _rotations_before(inputs["angles"]), tip)
+def _tip(inputs: Arrays) -> Array:
+    return np.asarray(joints(inputs["angles"], inputs["segment"])[-1])
 
 
-def stale_tip(inputs: Arrays, g: Array) -> Gradients:
-    """Without that factor, but with the tip that the notes' loop has at hand."""
-    identities = np.broadcast_to(np.eye(2, dtype=g.dtype), (len(inputs["angles"]), 2, 2))
-    return _as_written(inputs, g, identities, _stale_tips(inputs))
+def _relative_tip(inputs: Arrays) -> Array:
+    return np.asarray(relative_joints(inputs["angles"], inputs["segment"])[-1])
 
 
-def whole_loop(inputs: Arrays, g: Array) -> Gradients:
-    """The notes' loop as it stands: the factor and the stale tip."""
-    return _as_written(inputs, g, _rotations_before(inputs["angles"]), _stale_tips(inputs))
+extra_factor = _as_written(_rotations_before, _tip)
+"""With the rotation of the segment before as a factor; the tip is the current one."""
+stale_tip = _as_written(_no_rotations, _stale_tips)
+"""Without that factor, but with the tip that the notes' loop has at hand."""
+whole_loop = _as_written(_rotations_before, _stale_tips)
+"""The notes' loop as it stands: the factor and the stale tip."""
+relative_extra_factor = _as_written(_rotations_before, _relative_tip)
+"""For relative angles, R with an index read as one joint's rotation."""
+relative_product = _as_written(_all_rotations_before, _relative_tip)
+"""For relative angles, the factor read as the product of all rotations before."""
 
 
-def relative_extra_factor(inputs: Arrays, g: Array) -> Gradients:
-    """The written formula for relative angles, R with an index read as one joint's rotation."""
-    tip = relative_joints(inputs["angles"], inputs["segment"])[-1]
-    return _as_written(inputs, g, _rotations_before(inputs["angles"]), tip)
-
-
-def relative_product(inputs: Arrays, g: Array) -> Gradients:
-    """The written formula for relative angles, the factor read as the product of all rotations before."""
-    angles = inputs["angles"]
-    tip = relative_joints(angles, inputs["segment"])[-1]
-    return _as_written(inputs, g, rotations(np.cumsum(angles) - angles), tip)
-
-
-def _torch_tip(tensors: dict[str, torch.Tensor], *, relative: bool) -> torch.Tensor:
-    """The tip by the notes' recurrence, one joint after the other."""
+def _torch_loss(tensors: dict[str, torch.Tensor], *, relative: bool) -> torch.Tensor:
+    """The squared distance of the tip by the notes' recurrence, one joint after the other."""
     joint, turn = torch.zeros_like(tensors["segment"]), torch.eye(2).to(tensors["segment"])
     for angle in tensors["angles"]:
         cos, sin = torch.cos(angle), torch.sin(angle)
         own = torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])])
         turn = turn @ own if relative else own
         joint = turn @ tensors["segment"] + joint
-    return joint
-
-
-def _torch_absolute(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    return torch.sum((tensors["target"] - _torch_tip(tensors, relative=False)) ** 2)
-
-
-def _torch_relative(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    return torch.sum((tensors["target"] - _torch_tip(tensors, relative=True)) ** 2)
+    return torch.sum((tensors["target"] - joint) ** 2)
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -159,89 +147,91 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _FACTOR_LATEX = r"\sum R_{i-1}\,R'(\theta_i)\,s\cdot\bigl(-2\,(t-p)\bigr)"
 
-ABSOLUTE = Entry(
-    id="robot-arm-absolute",
-    title="robot arm, absolute angles",
-    group="model",
-    formula=r"L=\sum(t-p_N)^2,\quad p_{i+1}=R(\theta_i)\,s+p_i",
-    corrected_latex=r"\frac{\partial L}{\partial\theta_i}=\sum R'(\theta_i)\,s\cdot\bigl(-2\,(t-p_N)\bigr)",
-    forward=absolute_loss,
-    corrected=absolute_gradient,
-    torch=_torch_absolute,
-    wrt=("angles",),
-    cases=_cases,
-    written=(
-        Written(
-            "the factor",
-            _FACTOR_LATEX,
-            extra_factor,
-            Verdict.WRONG,
-            "an absolute angle turns its own segment only: R of the segment before does not belong (R before the "
-            "first is read as the identity)",
-        ),
-        Written(
-            "the stale tip",
-            r"\sum R'(\theta_i)\,s\cdot\bigl(-2\,(t-p_{\mathrm{old}})\bigr),\ i<N-1",
-            stale_tip,
-            Verdict.WRONG,
-            "every segment but the last sees the tip of the iteration before, as the loop places the tip last",
-        ),
-        Written(
-            "the whole loop",
-            r"\sum R_{i-1}\,R'(\theta_i)\,s\cdot\bigl(-2\,(t-p_{\mathrm{old}})\bigr),\ i<N-1",
-            whole_loop,
-            Verdict.WRONG,
-            "both: R of the segment before as a factor, and the tip of the iteration before",
-        ),
-    ),
-    targets=(absolute_gradient, slopes),
-)
 
-RELATIVE = Entry(
-    id="robot-arm-relative",
-    title="robot arm, relative angles",
-    group="model",
-    formula=r"L=\sum(t-p_N)^2,\quad p_{i+1}=R(\theta_0)\cdots R(\theta_i)\,s+p_i",
-    corrected_latex=r"\frac{\partial L}{\partial\theta_i}=\sum\Bigl(\sum_{k\ge i}R_0\cdots R'_i\cdots R_k\,s\Bigr)"
-    r"\cdot\bigl(-2\,(t-p_N)\bigr)",
-    forward=relative_loss,
-    corrected=relative_gradient,
-    torch=_torch_relative,
-    wrt=("angles",),
-    cases=_cases,
-    written=(
-        Written(
-            "the factor, one rotation",
-            _FACTOR_LATEX,
-            relative_extra_factor,
-            Verdict.WRONG,
-            "a relative angle turns every segment after it too, and all rotations before it turn what it moves",
-        ),
-        Written(
-            "the factor, all rotations before",
-            r"\sum R_0\cdots R_{i-1}\,R'(\theta_i)\,s\cdot\bigl(-2\,(t-p)\bigr)",
-            relative_product,
-            Verdict.WRONG,
-            "right for the last angle only: the segments k > i that the angle turns as well are left out",
-        ),
+def _entry(name: str, formula: str, latex: str, place: Joints, gradient: Gradient, *forms: Written) -> Entry:
+    """An arm whose angles are all of one kind; every form that the notes write is wrong."""
+    return Entry(
+        id=f"robot-arm-{name}",
+        title=f"robot arm, {name} angles",
+        group="model",
+        formula=r"L=\sum(t-p_N)^2,\quad p_{i+1}=" + formula,
+        corrected_latex=r"\frac{\partial L}{\partial\theta_i}=\sum" + latex + r"\cdot\bigl(-2\,(t-p_N)\bigr)",
+        forward=lambda i: np.asarray(np.sum((i["target"] - place(i["angles"], i["segment"])[-1]) ** 2)),
+        corrected=gradient,
+        torch=functools.partial(_torch_loss, relative=name == "relative"),
+        wrt=("angles",),
+        cases=_cases,
+        targets=(gradient, slopes),
+        written=forms,
+    )
+
+
+ABSOLUTE = _entry(
+    "absolute",
+    r"R(\theta_i)\,s+p_i",
+    r" R'(\theta_i)\,s",
+    joints,
+    absolute_gradient,
+    Written(
+        "the factor",
+        _FACTOR_LATEX,
+        extra_factor,
+        Verdict.WRONG,
+        "an absolute angle turns its own segment only: R of the segment before does not belong (R before the first is "
+        "read as the identity)",
     ),
-    targets=(relative_gradient, slopes),
+    Written(
+        "the stale tip",
+        r"\sum R'(\theta_i)\,s\cdot\bigl(-2\,(t-p_{\mathrm{old}})\bigr),\ i<N-1",
+        stale_tip,
+        Verdict.WRONG,
+        "every segment but the last sees the tip of the iteration before, as the loop places the tip last",
+    ),
+    Written(
+        "the whole loop",
+        r"\sum R_{i-1}\,R'(\theta_i)\,s\cdot\bigl(-2\,(t-p_{\mathrm{old}})\bigr),\ i<N-1",
+        whole_loop,
+        Verdict.WRONG,
+        "both: R of the segment before as a factor, and the tip of the iteration before",
+    ),
+)
+RELATIVE = _entry(
+    "relative",
+    r"R(\theta_0)\cdots R(\theta_i)\,s+p_i",
+    r"\Bigl(\sum_{k\ge i}R_0\cdots R'_i\cdots R_k\,s\Bigr)",
+    relative_joints,
+    relative_gradient,
+    Written(
+        "the factor, one rotation",
+        _FACTOR_LATEX,
+        relative_extra_factor,
+        Verdict.WRONG,
+        "a relative angle turns every segment after it too, and all rotations before it turn what it moves",
+    ),
+    Written(
+        "the factor, all rotations before",
+        r"\sum R_0\cdots R_{i-1}\,R'(\theta_i)\,s\cdot\bigl(-2\,(t-p)\bigr)",
+        relative_product,
+        Verdict.WRONG,
+        "right for the last angle only: the segments k > i that the angle turns as well are left out",
+    ),
 )
 
 ENTRIES = (ABSOLUTE, RELATIVE)
 
 
-def _start(rng: np.random.Generator) -> Gradients:
-    return {"angles": START + rng.uniform(-0.1, 0.1, 5)}
+def _trainable(entry: Entry, rate: float) -> Trainable:
+    return Trainable(
+        entry=entry,
+        parameters=("angles",),
+        start=lambda rng: {"angles": START + rng.uniform(-0.1, 0.1, 5)},
+        data=lambda: {"segment": np.array([1.0, 0.0]), "target": REACHABLE},
+        batched=(),
+        batch_size=None,
+        epochs=300,
+        rate=rate,
+        about_data="5 segments of length 1; the target (-1.5, 2) is at half the arm's reach",
+    )
 
 
-def _data() -> dict[str, Array]:
-    return {"segment": np.array([1.0, 0.0]), "target": REACHABLE}
-
-
-_ABOUT = "5 segments of length 1; the target (-1.5, 2) is at half the arm's reach"
-
-TRAINABLES = (
-    Trainable(ABSOLUTE, ("angles",), _start, _data, (), None, 300, 0.05, _ABOUT),
-    Trainable(RELATIVE, ("angles",), _start, _data, (), None, 300, 0.01, _ABOUT),
-)
+TRAINABLES = (_trainable(ABSOLUTE, 0.05), _trainable(RELATIVE, 0.01))

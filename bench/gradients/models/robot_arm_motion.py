@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
 
 import numpy as np
 
@@ -33,11 +32,9 @@ _GRADIENTS: dict[Form, Gradient] = {
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """What an arm did.
+    """What an arm did on its way to a target [2].
 
     Attributes:
-        form: the gradient that it moved by.
-        target: [2].
         joints: where they were before the first step and after each: [steps + 1, N + 1, 2], the tip last.
         distances: of the tip from the target at the same times: [steps + 1].
     """
@@ -58,33 +55,14 @@ class Trajectory:
         return int(near[0]) if near.size else None
 
 
-def simulate(
-    form: Form, angles: Array, target: Array, steps: int, rate: float, *, segment_length: float = 1.0
-) -> Trajectory:
-    """Move an arm towards a target by gradient descent, ``angles - rate * gradient`` for all angles at once.
+def simulate(form: Form, angles: Array, target: Array, steps: int, rate: float) -> Trajectory:
+    """Move an arm of segments of length 1 by gradient descent, ``angles - rate * gradient`` for all angles at once.
 
-    Args:
-        form: the gradient to move by; ``Form.RELATIVE`` takes ``angles`` as relative ones, all others as absolute.
-        angles: the start [N], radians, float64.
-        target: [2], float64. The arm's base is the origin.
-        steps: number of steps.
-        rate: step size.
-        segment_length: of each of the N segments.
-
-    The iteration before the first is taken to have left the arm where it starts: the stale tip is right once.
-
-    Raises:
-        ValueError: no angles, a wrong shape, a number that is not finite, or steps, rate or length not positive.
+    The angles [N] are radians, the target is [2], and the base is the origin. The iteration before the first is taken
+    to have left the arm where it starts: the stale tip is right once.
     """
-    if np.ndim(angles) != 1 or np.size(angles) == 0 or not np.isfinite(angles).all():
-        raise ValueError(f"angles must be a row of at least one finite number, not {angles}")
-    if np.shape(target) != (2,) or not np.isfinite(target).all():
-        raise ValueError(f"target must be two finite numbers, not {target}")
-    for name, number in (("steps", steps), ("rate", rate), ("segment_length", segment_length)):
-        if not 0 < number < np.inf:
-            raise ValueError(f"{name} must be positive and finite, not {number}")
-    place: Callable[[Array, Array], Array] = robot_arm.relative_joints if form is Form.RELATIVE else robot_arm.joints
-    segment, upstream = np.array([segment_length, 0.0]), np.ones(())
+    place = robot_arm.relative_joints if form is Form.RELATIVE else robot_arm.joints
+    segment, upstream = np.array([1.0, 0.0]), np.ones(())
     places = [place(angles, segment)]
     for _ in range(steps):
         previous = places[max(0, len(places) - 2)][-1]

@@ -35,22 +35,12 @@ def ranges_of(values: Array) -> Ranges:
 
 
 def normalise(values: Array, ranges: Ranges) -> Array:
-    """``2 (v - low) / (high - low) - 1``: ``low`` becomes -1 and ``high`` 1; ``[N, D]`` to ``[N, D]``.
-
-    Values outside the ranges, of samples that these were not taken from, end outside [-1, 1].
-
-    Raises:
-        ValueError: no samples, NaN, or another number of columns than the ranges have.
-    """
+    """``2 (v - low) / (high - low) - 1``: ``low`` becomes -1 and ``high`` 1, and what lies beyond ends outside."""
     checked("what is normalised", values, shape=(None, len(ranges.low)))
     return np.asarray((values - ranges.low) / (ranges.high - ranges.low) * 2 - 1)
 
 
 def denormalise(values: Array, ranges: Ranges) -> Array:
-    """The inverse of ``normalise``, but for rounding.
-
-    Raises:
-        ValueError: as ``normalise``.
-    """
+    """The inverse of ``normalise``, but for rounding."""
     checked("what is denormalised", values, shape=(None, len(ranges.low)))
     return np.asarray(ranges.low + (values + 1) / 2 * (ranges.high - ranges.low))

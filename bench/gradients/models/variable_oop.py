@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers import MSE, Linear, Sequential, Sigmoid
 from bench.gradients.layers.activations import logistic
 from bench.gradients.models import data
-from bench.gradients.models.composed import gradients_of, loss_of
 from bench.gradients.models.scaling import denormalise, normalise, ranges_of
-from bench.gradients.trainable import Trainable
+from bench.gradients.through import of_network
 
 WIDTHS = (8, 4, 4, 1)
 PARAMETERS = ("0.W", "0.b", "2.W", "2.b", "4.W", "4.b")
@@ -29,16 +28,6 @@ def network(parameters: Arrays) -> Sequential:
     return Sequential((first, Sigmoid(), second, Sigmoid(), third))
 
 
-def loss(inputs: Arrays) -> Array:
-    """The mean squared error of the network for ``x`` [N, in] against ``y`` [N, out], a number."""
-    return loss_of(network(inputs), MSE(), inputs)
-
-
-def gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The gradients of all parameters by the layers' backward passes."""
-    return gradients_of(network(inputs), MSE(), inputs, g, PARAMETERS)
-
-
 def written_classes(inputs: Arrays, g: Array) -> Gradients:
     """What the notes' classes give together: MSE hands down ``2(ŷ - y)``, Sigmoid ``-(1 + e^-z)^-2 · g``."""
     x = inputs["x"]
@@ -47,27 +36,14 @@ def written_classes(inputs: Arrays, g: Array) -> Gradients:
     third = g * 2 * (c @ inputs["4.W"].T + inputs["4.b"] - inputs["y"])
     second = -(c**2) * (third @ inputs["4.W"])
     first = -(a**2) * (second @ inputs["2.W"])
-    return {
-        "0.W": first.T @ x,
-        "0.b": first.sum(axis=0),
-        "2.W": second.T @ a,
-        "2.b": second.sum(axis=0),
-        "4.W": third.T @ c,
-        "4.b": third.sum(axis=0),
-    }
+    gradients: Gradients = {}
+    for i, delta, below in ((0, first, x), (2, second, a), (4, third, c)):
+        gradients |= {f"{i}.W": delta.T @ below, f"{i}.b": delta.sum(axis=0)}
+    return gradients
 
 
 def predict(parameters: Arrays, features: Array, samples: data.Regression) -> Array:
-    """The network's predictions in the targets' unit.
-
-    Args:
-        parameters: as trained on ``samples``.
-        features: float64 [N, 8], in the units of ``samples``.
-        samples: what the ranges are taken from that scale the features to [-1, 1] and the prediction back.
-
-    Raises:
-        ValueError: the features do not fit, or a column of the samples is constant.
-    """
+    """The predictions for features [N, 8], both in the units of ``samples``, which the parameters were trained on."""
     scaled = network(parameters).forward(normalise(features, ranges_of(samples.features)))
     return denormalise(scaled, ranges_of(samples.targets))
 
@@ -78,13 +54,13 @@ def _torch(t: dict[str, torch.Tensor]) -> torch.Tensor:
     return functional.mse_loss(functional.linear(c, t["4.W"], t["4.b"]), t["y"])
 
 
-def _parameters(rng: np.random.Generator, widths: tuple[int, ...]) -> Gradients:
+def _parameters(rng: np.random.Generator, widths: tuple[int, ...] = WIDTHS) -> Gradients:
     """Random parameters, each layer's of a size that keeps its outputs near 1."""
-    found = {}
+    parameters = {}
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        found[f"{2 * i}.W"] = rng.normal(size=(fan_out, fan_in)) / np.sqrt(fan_in)
-        found[f"{2 * i}.b"] = rng.normal(size=fan_out) / 2
-    return found
+        parameters[f"{2 * i}.W"] = rng.normal(size=(fan_out, fan_in)) / np.sqrt(fan_in)
+        parameters[f"{2 * i}.b"] = rng.normal(size=fan_out) / 2
+    return parameters
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -98,11 +74,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
         x, y = rng.normal(size=(samples, widths[0])), rng.normal(size=(samples, widths[-1]))
         yield Case(name, {"x": x, "y": y, **_parameters(rng, widths)})
     x, y = rng.normal(size=(4, 8)) * np.array([[1e3], [1e3], [1], [1]]), rng.normal(size=(4, 1))
-    yield Case("far from 0", {"x": x, "y": y, **_parameters(rng, WIDTHS)}, "extreme")
-
-
-def _start(rng: np.random.Generator) -> Gradients:
-    return _parameters(rng, WIDTHS)
+    yield Case("far from 0", {"x": x, "y": y, **_parameters(rng)}, "extreme")
 
 
 def _scaled(samples: Callable[[], data.Regression]) -> dict[str, Array]:
@@ -110,40 +82,25 @@ def _scaled(samples: Callable[[], data.Regression]) -> dict[str, Array]:
     return {"x": normalise(features, ranges_of(features)), "y": normalise(targets, ranges_of(targets))}
 
 
-def _diabetes() -> dict[str, Array]:
-    return _scaled(data.diabetes)
-
-
-def _california() -> dict[str, Array]:
-    return _scaled(data.california)
-
-
-_CHAIN_LATEX = (
-    r"\delta_3=\frac{2}{N}(\hat y-y),\ \delta_l=W_{l+1}^\top\delta_{l+1}\odot a_l\odot(1-a_l),\ "
-    r"\frac{\partial L}{\partial W_l}=\sum\delta_l a_{l-1}^\top,\ \frac{\partial L}{\partial b_l}=\sum\delta_l"
-)
-
 ENTRY = Entry(
     id="variable-oop",
     title="network of layers and Variables, 8-4-4-1, MSE",
-    group="model",
     formula=r"L=\frac{1}{N}\sum(\hat y-y)^2,\quad \hat y=W_3a_2+b_3,\ a_l=\sigma(W_la_{l-1}+b_l),\ a_0=x",
-    corrected_latex=_CHAIN_LATEX,
-    forward=loss,
-    corrected=gradient,
+    corrected_latex=r"\delta_3=\frac{2}{N}(\hat y-y),\quad\delta_l=W_{l+1}^\top\delta_{l+1}\odot a_l\odot(1-a_l),"
+    r"\quad\frac{\partial L}{\partial W_l}=\sum\delta_l a_{l-1}^\top,\quad\frac{\partial L}{\partial b_l}=\sum\delta_l",
     torch=_torch,
-    wrt=PARAMETERS,
     cases=_cases,
+    targets=(Linear._backward, Sigmoid._backward, MSE._backward),
     written=(
         Written(
             "classes",
-            r"\delta_3=2(\hat y-y),\ \delta_l=-(1+e^{-z_l})^{-2}\odot W_{l+1}^\top\delta_{l+1}",
+            r"\delta_3=2(\hat y-y),\quad\delta_l=-(1+e^{-z_l})^{-2}\odot W_{l+1}^\top\delta_{l+1}",
             written_classes,
             Verdict.WRONG,
             "the MSE class misses 1/N; the sigmoid class has the wrong sign and misses the factor exp(-z)",
         ),
     ),
-    targets=(Linear._backward, Sigmoid._backward, MSE._backward),
+    **of_network(network, MSE, PARAMETERS),
 )
 
 ENTRIES = (ENTRY,)
@@ -151,8 +108,8 @@ ENTRIES = (ENTRY,)
 DIABETES = Trainable(
     entry=ENTRY,
     parameters=PARAMETERS,
-    start=_start,
-    data=_diabetes,
+    start=_parameters,
+    data=lambda: _scaled(data.diabetes),
     batched=("x", "y"),
     batch_size=64,
     epochs=300,
@@ -167,9 +124,12 @@ def california() -> Trainable:
 
     Its ``data`` raises ``bench.errors.DataError`` where the set can be neither read nor fetched.
     """
-    entry = dataclasses.replace(ENTRY, id="variable-oop-california")
     return dataclasses.replace(
-        DIABETES, entry=entry, data=_california, batch_size=1024, about_data=data.ABOUT_CALIFORNIA
+        DIABETES,
+        entry=dataclasses.replace(ENTRY, id="variable-oop-california"),
+        data=lambda: _scaled(data.california),
+        batch_size=1024,
+        about_data=data.ABOUT_CALIFORNIA,
     )
 
 

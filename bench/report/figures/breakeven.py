@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,18 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.render.figurestyle import BLACK, LEGEND, TEXT_WIDTH, a_figure
-from bench.report.figures.curves import CURVE, MARGIN, UNIT, legend_lines, loaders_legend
+from bench.render.language import message
+from bench.report.breakeven import epochs_until, preparation
+from bench.report.figures.canvas import CURVE, LINE, LINESPACING, MARGIN, UNIT, Canvas, label_of, legend_lines
 from bench.report.figures.numbers import wrapped
-from bench.report.figures.rows import LINE, LINESPACING, title_of
-from bench.report.figures.scene import Panel, Scene, in_order
-from bench.report.groups import Cell
+from bench.report.figures.scene import Panel, Scene
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
-MOST = 200
-"""A crossing after more epochs is not marked."""
-BEYOND = 1.25
-"""How many times the epochs until the last crossing are shown."""
+MOST = 200  # a crossing after more epochs is not marked
+BEYOND = 1.25  # how many times the epochs until the last crossing are shown
 CROSSING: dict[str, Any] = {
     "marker": "o", "markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 1.0, "linestyle": "none",
     "clip_on": False, "zorder": 5,
@@ -50,44 +48,26 @@ def costs_of(scene: Scene, panel: Panel) -> dict[str, Cost]:
         return {}
     costs = {base.label: Cost(0.0, mean.mean)}
     for cell in panel.rows.values():
-        prepare, epoch = preparation(scene, cell), scene.mean(cell, "epoch_s")
+        prepare, epoch = preparation(scene.group.done(cell)), scene.mean(cell, "epoch_s")
         if cell != base and prepare is not None and epoch is not None:
-            costs[cell.label] = Cost(prepare, epoch.mean)
+            costs[cell.label] = Cost(prepare.mean, epoch.mean)
     return costs if len(costs) > 1 else {}
 
 
-def preparation(scene: Scene, cell: Cell) -> float | None:
-    """Mean over the preparations, which runs share: equal times to the last digit are one preparation."""
-    times = set(scene.values(cell, "prepare_s"))
-    return math.fsum(times) / len(times) if times else None
-
-
-def crossings_of(costs: Mapping[str, Cost]) -> dict[str, float]:
-    """Epochs until each loader has cost no more than the baseline, where that happens within ``MOST``."""
-    base, *_ = costs.values()
-    saved = {label: base.epoch_s - cost.epoch_s for label, cost in costs.items()}
-    found = {label: costs[label].prepare_s / seconds for label, seconds in saved.items() if seconds > 0}
-    return {label: epochs for label, epochs in found.items() if epochs <= MOST}
-
-
-def last_epoch(crossings: Iterable[float]) -> int:
-    """Up to where lines are drawn that cross the baseline there."""
-    found = list(crossings)
-    return max(LEAST, math.ceil(BEYOND * max(found))) if found else NONE
-
-
-def breakeven(scene: Scene) -> Figure:
+def breakeven(canvas: Canvas) -> Figure:
     """A row for each dataset and cache: the cumulated time, and its difference from the baseline's."""
+    scene = canvas.scene
     panels = [(panel, costs) for panel in scene.panels if (costs := costs_of(scene, panel))]
-    labels = in_order(scene, (label for _, costs in panels for label in costs))
-    mark = scene.say("as much as the baseline")
-    figure = a_figure(len(panels) * (1.3 + LINE) + LEGEND * (2 + legend_lines([*labels, mark])))
+    labels = scene.ordered(label for _, costs in panels for label in costs)
+    circle = Line2D([], [], markeredgecolor=BLACK, **CROSSING, label=canvas.say(message("as much as the baseline")))
+    figure = a_figure(len(panels) * (1.3 + LINE) + LEGEND * (2 + legend_lines([*labels, label_of(circle)])))
     grid = figure.subplots(len(panels), 2, squeeze=False)
     marked = False
     for (left, right), (panel, costs) in zip(grid, panels, strict=True):
-        crossings = crossings_of(costs)
-        last = last_epoch(crossings.values())
         base, *_ = costs.values()
+        paid = {label: epochs_until(cost.prepare_s, base.epoch_s - cost.epoch_s) for label, cost in costs.items()}
+        crossings = {label: epochs for label, epochs in paid.items() if epochs is not None and epochs <= MOST}
+        last = max(LEAST, math.ceil(BEYOND * max(crossings.values()))) if crossings else NONE
         _lines(scene, left, costs, Cost(0.0, 0.0), last)
         _lines(scene, right, costs, base, last)
         for label, epochs in crossings.items():
@@ -95,20 +75,19 @@ def breakeven(scene: Scene) -> Figure:
             left.plot(epochs, base.after(epochs), markeredgecolor=colour, **CROSSING)
             right.plot(epochs, 0, markeredgecolor=colour, **CROSSING)
         marked |= bool(crossings)
-        left.set_title(title_of(scene, panel, TEXT_WIDTH / 2 - MARGIN), linespacing=LINESPACING)
-        left.set_ylabel(wrapped(scene.say("preparation and training, s"), UNIT))
-        right.set_title(scene.say("difference from the baseline"))
+        left.set_title(canvas.title(panel, TEXT_WIDTH / 2 - MARGIN), linespacing=LINESPACING)
+        left.set_ylabel(wrapped(canvas.say(message("preparation and training, s")), UNIT))
+        right.set_title(canvas.say(message("difference from the baseline")))
         left.set_ylim(bottom=0)
-    figure.supxlabel(scene.say("epochs"), fontsize="medium")
+    figure.supxlabel(canvas.say(message("epochs")), fontsize="medium")
     figure.align_ylabels()
-    circle = Line2D([], [], markeredgecolor=BLACK, **CROSSING, label=mark)
-    loaders_legend(scene, figure, labels, [circle] if marked else [])
+    canvas.loaders_legend(figure, labels, [circle] if marked else [])
     return figure
 
 
 def _lines(scene: Scene, axes: Axes, costs: Mapping[str, Cost], less: Cost, last: int) -> None:
     """Straight lines, each with its marker at a place of its own."""
-    for i, label in enumerate(in_order(scene, costs)):
+    for i, label in enumerate(scene.ordered(costs)):
         epochs = np.array([0, last * (i + 1) / (len(costs) + 1), last])
         seconds = [costs[label].after(n) - less.after(n) for n in epochs]
         axes.plot(epochs, seconds, **CURVE, **scene.looks[label].line, markevery=[1], zorder=3)

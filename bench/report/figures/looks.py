@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 from bench.render.figurestyle import BLACK, BLUE, GREEN, VERMILLION, WINE
 from bench.report.groups import Cell
 
-PURPLE = "#CC79A7"
-SKY = "#56B4E9"
-ORANGE = "#E69F00"
-
-COLOURS = (BLACK, BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, WINE)
-"""Okabe and Ito's without the yellow, which is lost on white, and a wine; the baseline's comes first."""
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
-"""One beside each colour: a figure printed in grey can still be read."""
+KNOWN = ("filesystem", "gpu_mmap", "hdf5", "memory", "mmap", "postgres")
+"""Loaders that have the first colours for good; the colour of any other follows from its name."""
+COLOURS = (
+    *(BLACK, BLUE, VERMILLION, GREEN, "#CC79A7", "#56B4E9", "#E69F00", WINE),
+    *("#332288", "#44AA99", "#999933", "#7A4A1F", "#7F7F7F", "#AA4499", "#4B6A88", "#6B8E00"),
+)
+"""Okabe and Ito's without the yellow, which is lost on white, and a wine; then some of Tol's and others."""
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")  # one beside each colour: a figure printed in grey can still be read
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.4)), (0, (1, 1.2)), (0, (6, 1.4, 1, 1.4)), (0, (3, 1, 1, 1, 1, 1)))
-"""For the options of one loader, where there are more of them than colours."""
+"""For the options of one loader, and for more loaders than there are colours."""
 
 
 class Look(NamedTuple):
-    """Of a loader with its options.
-
-    Attributes:
-        colour: of line and marker.
-        marker: Matplotlib's letter.
-        dashes: Matplotlib's line style.
-        hollow: whether the marker is open.
-    """
+    """Colour, Matplotlib's marker and line style of a loader with its options, and whether the marker is open."""
 
     colour: str
     marker: str
-    dashes: Any = "-"
-    hollow: bool = False
+    dashes: Any
+    hollow: bool
 
     @property
     def line(self) -> dict[str, Any]:
@@ -52,34 +48,44 @@ Looks: TypeAlias = dict[str, Look]
 
 
 def looks(cells: Iterable[Cell], baseline: str) -> Looks:
-    """A look for each label that the cells have.
+    """A look for each label that the cells have, the baseline first.
 
-    Where there are more labels than colours, the colour tells the loader, and dashes and marker tell its options.
+    The colour tells the loader; marker and dashes tell its options. A loader that is alone has a colour for each label.
 
     Args:
         cells: of all groups of a report.
-        baseline: label or loader that comes first.
+        baseline: label or loader that is black.
     """
     loaders = {cell.label: cell.loader for cell in cells}
     labels = sorted(loaders, key=lambda label: (label != baseline, loaders[label] != baseline, _natural(label)))
-    order = list(dict.fromkeys(loaders[label] for label in labels))
-    if len(labels) <= len(COLOURS) or len(order) == 1:
-        return {label: _by_label(place) for place, label in enumerate(labels)}
-    found: Looks = {}
-    for i, loader in enumerate(order):
-        for j, label in enumerate(label for label in labels if loaders[label] == loader):
-            found[label] = _by_loader(i, j)
-    return {label: found[label] for label in labels}
+    places = _places(loaders.values(), loaders.get(baseline, baseline))
+    options: Counter[str] = Counter()
+    made: Looks = {}
+    for label in labels:
+        loader, option = loaders[label], options[loaders[label]]
+        made[label] = _look(places[loader], option) if len(places) > 1 else _look(option)
+        options[loader] += 1
+    return made
 
 
-def _by_label(place: int) -> Look:
-    again, i = divmod(place, len(COLOURS))
-    return Look(COLOURS[i], MARKERS[i], DASHES[again % len(DASHES)], hollow=again > 0)
+def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
+    """A place for each loader: its own, or the next free one where a loader before it has that."""
+    places: dict[str, int] = {}
+    for loader in sorted(set(loaders), key=lambda loader: (loader != baseline, loader not in KNOWN, loader)):
+        own = len(KNOWN) + zlib.crc32(loader.encode(errors="surrogatepass")) % (len(COLOURS) - len(KNOWN))
+        own = 0 if loader == baseline else KNOWN.index(loader) if loader in KNOWN else own
+        free = range(max(own, len(KNOWN)), len(COLOURS))
+        candidates = itertools.chain([own], free, itertools.count(len(KNOWN)))
+        places[loader] = next(place for place in candidates if place not in places.values())
+    return places
 
 
-def _by_loader(loader: int, option: int) -> Look:
-    marker = MARKERS[(loader + option) % len(MARKERS)]
-    return Look(COLOURS[loader % len(COLOURS)], marker, DASHES[option % len(DASHES)], hollow=option > 0)
+def _look(place: int, option: int = 0) -> Look:
+    again, colour = divmod(place, len(COLOURS))
+    hollow = (colour >= len(MARKERS)) != (option > 0)
+    return Look(
+        COLOURS[colour], MARKERS[(place + option) % len(MARKERS)], DASHES[(again + option) % len(DASHES)], hollow
+    )
 
 
 def _natural(label: str) -> list[tuple[int, str]]:

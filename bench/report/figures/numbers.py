@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, ScalarFormatter, StrMethodFormatter
 
-from bench.render.language import number
-from bench.render.table import Language
+from bench.render.language import Language, Number, translated
 
 
 class Numbers(ScalarFormatter):
@@ -25,7 +24,7 @@ class Numbers(ScalarFormatter):
     def __call__(self, x: float, pos: int | None = None) -> str:
         """As many decimals as Matplotlib needs to tell the ticks apart."""
         decimals = len(super().__call__(x, pos).partition(".")[2])
-        return written(x, f",.{decimals}f", self._language)
+        return written(x, decimals, self._language)
 
 
 def localise(figure: Figure, language: Language) -> None:
@@ -39,15 +38,15 @@ def localise(figure: Figure, language: Language) -> None:
                 axis.set_major_formatter(FuncFormatter(lambda x, _: short(x, language)))
 
 
-def written(value: float, format_: str, language: Language) -> str:
+def written(value: float, decimals: int, language: Language) -> str:
     """A number with a typographic minus."""
-    return number(value, format_, language).replace("-", "\N{MINUS SIGN}")
+    return translated(Number(value, f",.{decimals}f"), language).replace("-", "\N{MINUS SIGN}")
 
 
 def short(value: float, language: Language) -> str:
     """A number with the fewest digits that it needs, six at most."""
     decimals = len(f"{value:.6g}".partition(".")[2]) if 1e-4 <= abs(value) < 1e6 or value == 0 else 0
-    return written(value, f",.{decimals}f", language)
+    return written(value, decimals, language)
 
 
 def plain(text: str) -> str:

@@ -1,20 +1,20 @@
-"""Which figures there are to draw, what each is called, and which are left out and why."""
+"""Which figures there are to draw, and what each is called."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from bench.records import Record
 from bench.render.figurestyle import drawn, save, thesis
-from bench.render.table import Language
-from bench.report.figures.kinds import KINDS, Kind, Variant
+from bench.render.language import Language, Text, joined, message
+from bench.report.figures.canvas import Canvas, Variant
+from bench.report.figures.kinds import KINDS, Kind
 from bench.report.figures.looks import looks
 from bench.report.figures.numbers import localise
 from bench.report.figures.scene import Scene, scenes
@@ -24,130 +24,80 @@ from bench.report.tables.flags import UNVERIFIED
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure that can be drawn.
-
-    Attributes:
-        key: its name, fit for a file: ``stages-convnet``, ``2-stages-convnet`` in the second group.
-        kind: ``stages``, ``times``, ``rates``, ``scaling``, ``learning``, ``break-even`` or ``size``.
-        title: a heading.
-        caption: what is shown, in whole sentences.
-        alt: what is to be seen, for who cannot see it.
-        label: LaTeX's, ``fig:stages-convnet``.
-        environment: the machine's title, the same for all figures of a group.
-        language: of all its text.
-        make: draws it; under ``figurestyle.thesis()`` it looks as it should.
-    """
+    """A figure that can be drawn; its key is fit for a file: ``stages-convnet``, ``2-stages-convnet`` in group 2."""
 
     key: str
-    kind: str
-    title: str
-    caption: str
-    alt: str
-    label: str
-    environment: str
-    language: Language
-    make: Callable[[], Figure]
+    kind: Kind
+    scene: Scene
+    variant: Variant
 
-    def figure(self) -> Figure:
-        """The figure itself, its numbers in its language."""
-        made = self.make()
-        localise(made, self.language)
-        return made
+    @property
+    def title(self) -> Text:
+        """A heading."""
+        return joined((self.kind.title, self.scene.name, *self.variant.about), ", ")
 
-    def png(self) -> bytes:
+    @property
+    def caption(self) -> Text:
+        """What is shown and of what, in whole sentences, with what all figures of a scene must say."""
+        scene, variant = self.scene, self.variant
+        about = [scene.name, *variant.about, *scene.conditions(variant.setting), scene.group.title]
+        warnings: list[Text] = [] if scene.group.mixed is None else [scene.group.mixed]
+        if any(map(scene.is_unverified, scene.panels)):
+            unverified = message("the state of the cache is not verified in every run")
+            warnings.append(joined((UNVERIFIED, unverified)))
+        ended = [joined((sentence, "."), "") for sentence in (joined(about, "; "), *warnings)]
+        return joined([self.kind.caption, variant.more, *ended])
+
+    @property
+    def alt(self) -> Text:
+        """What is to be seen, for who cannot see it."""
+        panels = self.scene.panels if self.variant.panel is None else [self.variant.panel]
+        return message(
+            "{title}. Panels: {panels}. Loaders: {loaders}. The tables have the numbers.",
+            title=self.kind.title,
+            panels=joined((joined(self.scene.about(panel), ", ") for panel in panels), "; "),
+            loaders=", ".join(self.scene.labels),
+        )
+
+    def figure(self, language: Language = "en") -> Figure:
+        """The figure itself; under ``figurestyle.thesis()`` it looks as it should."""
+        figure = self.kind.draw(Canvas(self.scene, self.variant, language))
+        localise(figure, language)
+        return figure
+
+    def png(self, language: Language) -> bytes:
         """It as a PNG file."""
         with thesis():
-            return drawn(self.figure(), "png")
+            return drawn(self.figure(language), "png")
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path, language: Language = "en") -> list[Path]:
         """Write it as PDF and PNG into a folder that exists."""
         with thesis():
-            return save(self.figure(), folder, self.key)
+            return save(self.figure(language), folder, self.key)
 
 
-class Plan(NamedTuple):
-    """All figures of a report, and one line for each that is left out."""
-
-    pictures: list[Picture]
-    left_out: list[str]
-
-
-def plan(records: Iterable[Record], baseline: str = "filesystem", language: Language = "en", mix: bool = False) -> Plan:
+def plan(records: Iterable[Record], baseline: str = "filesystem", mix: bool = False) -> list[Picture]:
     """Find what can be drawn; nothing is drawn yet.
 
     Args:
         records: in any order; those of one environment share figures.
         baseline: loader, with or without its options, that the others are compared with.
-        language: of all text.
         mix: records of all environments share figures.
     """
-    found = groups(records, mix, language)
-    look = looks((cell for group in found for cell in group.cells), baseline)
-    made = Plan([], [])
-    for group in found:
-        for scene in scenes(group, look, language, baseline):
-            if not any(group.done(cell) for cell in scene.sweep):
-                made.left_out.append(f"{scene.name or scene.command} ({group.title}): {scene.say('no run ended well')}")
-                continue
-            for kind in KINDS[scene.command]:
-                _add(made, kind, scene)
-            if hidden := scene.hidden():
-                name = ", ".join(filter(None, [scene.name, *hidden]))
-                made.left_out.append(f"{name} ({group.title}): {scene.say('shown in the figures of scaling alone')}")
-    return made
-
-
-def _add(made: Plan, kind: Kind, scene: Scene) -> None:
-    """Add the kind's figures of a scene, or the reason why there are none."""
-    title = ", ".join(filter(None, [scene.say(kind.title), scene.name]))
-    variants = kind.variants(scene)
-    if not variants:
-        made.left_out.append(f"{title} ({scene.group.title}): {scene.say(kind.absent)}")
-    for variant in variants:
-        key = _slug(" ".join([kind.name, scene.key, variant.ending]))
-        key = _unused(key if scene.group.number == 1 else f"{scene.group.number}-{key}", made.pictures)
-        shown = [scene.say(kind.caption), *([variant.more] if variant.more else [])]
-        about = [scene.name, *variant.about, *scene.conditions(variant.free), scene.group.title]
-        made.pictures.append(
-            Picture(
-                key=key,
-                kind=kind.name,
-                title=", ".join([title, *variant.about]),
-                caption=" ".join([*shown, f"{'; '.join(filter(None, about))}.", *_warnings(scene)]),
-                alt=_alt(scene, kind, variant),
-                label=f"fig:{key}",
-                environment=scene.group.title,
-                language=scene.language,
-                make=variant.make,
-            )
-        )
-
-
-def _warnings(scene: Scene) -> list[str]:
-    """What all figures of a scene must say."""
-    found = [] if scene.group.mixed is None else [scene.say(scene.group.mixed[0], **scene.group.mixed[1])]
-    if any(UNVERIFIED in word for panel in scene.panels for word in scene.words_of(panel)[1:]):
-        found.append(f"{UNVERIFIED} {scene.say('the state of the cache is not verified in every run')}")
-    return [f"{warning}." for warning in found]
-
-
-def _alt(scene: Scene, kind: Kind, variant: Variant) -> str:
-    alone = variant.about and not variant.free
-    panels = [variant.about] if alone else [scene.words_of(panel) for panel in scene.panels]
-    return scene.say(
-        "{title}. Panels: {panels}. Loaders: {loaders}. The tables have the numbers.",
-        title=scene.say(kind.title),
-        panels="; ".join(", ".join(words) for words in panels),
-        loaders=", ".join(scene.labels),
-    )
+    made = groups(records, mix)
+    look = looks((cell for group in made for cell in group.cells), baseline)
+    pictures: dict[str, Picture] = {}
+    for scene in (scene for group in made for scene in scenes(group, look, baseline)):
+        for kind in KINDS if any(map(scene.group.done, scene.sweep)) else ():
+            for variant in kind.variants(scene):
+                number = "" if scene.group.number == 1 else scene.group.number
+                name = _slug(f"{number} {kind.name} {scene.key} {variant.ending}")
+                names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+                key = next(key for key in names if key not in pictures)
+                pictures[key] = Picture(key, kind, scene, variant)
+    return list(pictures.values())
 
 
 def _slug(text: str) -> str:
     """Letters, digits and hyphens: a name that LaTeX and every file system take."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace(",", "")).strip("-")
-
-
-def _unused(key: str, pictures: list[Picture]) -> str:
-    """The key, or with a number if another picture has it."""
-    taken = {picture.key for picture in pictures}
-    return next(name for n in itertools.count(1) if (name := key if n == 1 else f"{key}-{n}") not in taken)

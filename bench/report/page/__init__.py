@@ -1,5 +1,5 @@
 """The report as one page that needs no network: tables, figures, a recommendation, and every record behind them."""
 
-from bench.report.page.page import write_html
+from bench.report.page.page import html
 
-__all__ = ["write_html"]
+__all__ = ["html"]

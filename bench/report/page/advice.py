@@ -1,149 +1,180 @@
-"""A recommendation in two sentences, with what it rests on."""
+"""Which loader to take, in two sentences: as far as the comparisons with the baseline show it, and no further."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from bench.render.language import Number, Text, joined, message
+from bench.render.table import Value
+from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell, varying
-from bench.report.page.recommendation import Candidate, Recommendation, recommend
-from bench.report.page.words import Words
+from bench.report.metrics import METRICS
 from bench.report.tables.assemble import setting_name, short
 from bench.report.tables.flags import is_unverified
-from bench.report.tables.part import Digests, Part
+from bench.report.tables.part import Part
+from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
 from bench.stats.intervals import MIN_RUNS, Interval
 
+NOBODY = message("None can be named")
 
-@dataclasses.dataclass(frozen=True)
-class Advice:
-    """What a reader sees of a recommendation.
+
+class Advice(NamedTuple):
+    """A recommendation for one dataset with one model, cache state and the like.
 
     Attributes:
         about: dataset, model, cache state, and the settings that vary beside them.
-        pick: the loaders to take, or that there are none.
-        sentences: two.
         basis: how many rounds and comparisons it rests on, and what could not be compared.
-        is_decided: whether anything was found faster or slower.
-        runs: ids of all runs behind it.
+        is_decided: whether a loader is named because something was found faster or slower than the baseline.
     """
 
-    about: str
-    pick: str
-    sentences: tuple[str, str]
-    basis: str
+    about: Text
+    pick: Text
+    sentences: tuple[Text, Text]
+    basis: Text
     is_decided: bool
     runs: Sequence[str]
 
 
-def advise(part: Part, given: Digests, words: Words) -> list[Advice]:
-    """Sentences for each recommendation of one network and cache state; ``given`` tells who gave which samples."""
-    made = recommend(part, given)
-    names = varying(recommendation.cell for recommendation in made)
-    return [
-        Advice(
-            about=_about(part, r.cell, names),
-            pick=_pick(r, words),
-            sentences=_sentences(r, part.baseline, words),
-            basis=_basis(part, r, words),
-            is_decided=r.outcome in ("winner", "several") or bool(r.slower),
-            runs=r.runs,
+def advise(part: Part) -> list[Advice]:
+    """One recommendation for each dataset of a part, and for each other setting that varies in it.
+
+    Each loader is compared with the baseline, all of the part Holm-corrected together, as in the main table. Of those
+    found faster the one with the shortest mean is named; they are not compared with one another.
+    """
+    tasks = list(dict.fromkeys(cell.task for cell in part.cells))
+    names, (metric, comparisons) = varying(tasks), _comparisons(part)
+    made = []
+    for task in tasks:
+        settings = [joined((setting_name(name), task.setting(name))) for name in names]
+        about = joined((task.dataset, short(part), *settings), ", ")
+        made.append(_advice(part, [cell for cell in part.cells if cell.task == task], about, metric, comparisons))
+    return made
+
+
+def _comparisons(part: Part) -> tuple[str, Mapping[Cell, Comparison]]:
+    """The main table's, of the epoch; with a cold cache the opening counts too, where a format may read everything."""
+    runs = [record for cell in part.cells for record in part.done(cell)]
+    if part.key.cache != "cold" or any(METRICS["total_s"].of(record) is None for record in runs):
+        return "epoch_s", part.comparisons
+    times = {cell: {n: s for n, s in part.by_round(cell, "total_s").items() if s > 0} for cell in part.cells}
+    pairs = {cell: base for cell in part.cells if (base := part.baseline_of(cell)) is not None and base != cell}
+    return "total_s", compare_all({cell: paired_ratio(times[cell], times[base]) for cell, base in pairs.items()})
+
+
+def _advice(
+    part: Part, cells: Sequence[Cell], about: Text, metric: str, comparisons: Mapping[Cell, Comparison]
+) -> Advice:
+    means = {cell: over[0] for cell in cells if (over := METRICS[metric].over(part.done(cell)))}
+    by_mean = sorted(means, key=lambda cell: means[cell].mean)
+    compared = {cell: comparisons[cell] for cell in by_mean if cell in comparisons}
+    tested = {cell: comparison for cell, comparison in compared.items() if comparison.p is not None}
+    faster = [cell for cell, comparison in tested.items() if comparison.verdict == "faster"]
+    base, rounds = part.baseline_of(cells[0]), max((c.ratio.n for c in compared.values()), default=0)
+    name = part.baseline if base is None else base.label
+    pick: Text = NOBODY
+    sentences: tuple[Text, Text]
+    if not means:
+        sentences = message("No loader gave a result."), message("The table says why for each of them.")
+    elif samples := part.digests.listed(cells, lambda cell: cell.label):
+        differ = message("No loader is recommended: they trained on different samples, so their times do not compare.")
+        sentences = differ, message("Samples by their sha256: {samples}.", samples=samples)
+    elif base is None or not tested:
+        few = message(
+            "No loader is recommended: that takes {needed} rounds with {baseline}, and there were {rounds} at most.",
+            needed=MIN_RUNS,
+            baseline=name,
+            rounds=rounds,
         )
-        for r in made
-    ]
-
-
-def _about(part: Part, cell: Cell, names: Sequence[str]) -> str:
-    settings = [f"{setting_name(name, part.language)} {cell.setting(name)}" for name in names]
-    return ", ".join([cell.dataset, short(part), *settings])
-
-
-def _pick(made: Recommendation, words: Words) -> str:
-    if made.outcome in ("winner", "several", "baseline"):
-        return words.listed(_labels(made.best), "or")
-    return words["no_pick"]
-
-
-def _sentences(made: Recommendation, baseline: str, words: Words) -> tuple[str, str]:
-    if made.outcome == "nothing":
-        return words["nothing"], words["nothing_why"]
-    best = made.best[0]
-    if made.outcome == "samples differ":
-        return words["samples differ"], words.fill("samples_differ_by", samples=made.samples)
-    if made.outcome == "alone":
-        first = words.fill("alone", best=best.cell.label)
-        return first, words.fill("alone_cost", cost=_cost(made, words))
-    if made.outcome == "too few runs":
-        first = words.fill(made.outcome, needed=MIN_RUNS, rounds=made.rounds)
-        return first, words.fill("by_mean", best=best.cell.label, cost=_cost(made, words))
-    left = [*made.best, *made.equal]
-    first = words.fill(
-        made.outcome,
-        epochs=_epochs(made, words),
-        best=words.listed(_labels(made.best), "or"),
-        cost=_cost(made, words),
-        left=words.listed(_labels(left), "and"),
-        limit=_limit(made, words),
+        cost = _cost(by_mean[0], metric, means)
+        sentences = few, message("The shortest mean, which may be chance: {cost}.", cost=cost)
+    elif faster:
+        best, pick = faster[0], faster[0].label
+        shortest = message(
+            "On this machine: {best}, since {cost}, {ratio}, the shortest mean of those found faster: {faster}.",
+            best=pick,
+            cost=_cost(best, metric, means),
+            faster=_labels(faster),
+            ratio=_ratio(tested[best].ratio, name),
+        )
+        sentences = shortest, _pays(preparation(part.done(best)), means[base].mean - means[best].mean)
+    else:
+        pick = name
+        none = message(
+            "On this machine: {best}, since {cost}, and no loader was found faster{limit}.",
+            best=pick,
+            cost=_cost(base, metric, means),
+            limit=_limit(tested.values()),
+        )
+        sentences = none, message("Nothing shows that converting the images would pay.")
+    is_decided = pick != NOBODY and any(c.verdict in ("faster", "slower") for c in tested.values())
+    done = [record for cell in cells if cell in means for record in part.done(cell)]
+    holm = message(
+        "{rounds} rounds; {count} loaders compared with {baseline} and not with one another, Holm-corrected.",
+        rounds=rounds,
+        count=len(tested),
+        baseline=name,
     )
-    return first, words["no_need"] if made.outcome == "baseline" else _conversion(made, baseline, words)
-
-
-def _labels(candidates: Sequence[Candidate]) -> list[str]:
-    return [candidate.cell.label for candidate in candidates]
-
-
-def _epochs(made: Recommendation, words: Words) -> str:
-    if made.break_even is None and made.outcome != "baseline":
-        return words["machine"]
-    if made.break_even is None or made.break_even == 1:
-        return words["any_epochs"]
-    return words.fill("from_epochs", count=made.break_even)
-
-
-def _cost(made: Recommendation, words: Words) -> str:
-    """Seconds with their interval, and the ratio to the baseline where there is one."""
-    best = made.best[0]
-    text = words.fill(made.metric.key, loader=best.cell.label, time=words.seconds(best.interval))
-    ratio = made.ratio.ratio if made.ratio else None
-    if ratio is None or ratio.ratio is None or ratio.low is None or ratio.high is None or made.baseline is None:
-        return text
-    low, middle, high = (
-        words.number(value, ",.3f") if math.isfinite(value) else "∞" for value in (ratio.low, ratio.ratio, ratio.high)
+    untested = _labels(cell for cell in by_mean if cell not in tested and cell != base) if tested else ""
+    lost = _labels(cell for cell in cells if cell not in means)
+    unverified = sum(map(is_unverified, done))
+    unshown = message(
+        "In {count} of {total} runs nothing shows the state of the cache.", count=unverified, total=len(done)
     )
-    return f"{text}, {words.fill('times', ratio=middle, low=low, high=high, baseline=made.baseline.cell.label)}"
+    basis = [holm] if tested else []
+    basis += [message("Too few runs to compare: {list}.", list=untested)] if untested else []
+    basis += [message("No result: {list}.", list=lost)] if lost else []
+    basis += [unshown] if unverified else []
+    runs = [record.run_id for record in done]
+    return Advice(about, pick, sentences, joined(basis), is_decided, runs)
 
 
-def _limit(made: Recommendation, words: Words) -> str:
-    """The smallest difference that would most likely have been found, where none was."""
-    if made.detectable is None or not math.isfinite(made.detectable):
+def _cost(cell: Cell, metric: str, means: Mapping[Cell, Interval]) -> Text:
+    """Seconds to three significant digits, with their interval."""
+    mean, digits = means[cell], _digits(means[cell].mean)
+    half = Value(mean.mean, mean.low, mean.high).half_width
+    spread: Text = ""
+    if half is not None:
+        spread = joined((" ± ", Number(half, digits)), "")
+    elif mean.low is not None and mean.high is not None:
+        limits = message("{low} to {high}", low=Number(mean.low, digits), high=Number(mean.high, digits))
+        spread = joined((" [", limits, "]"), "")
+    time = joined((Number(mean.mean, digits), spread, "\N{NO-BREAK SPACE}s"), "")
+    if metric == "epoch_s":
+        return message("an epoch of {loader} takes {time}", loader=cell.label, time=time)
+    return message("a cold epoch of {loader}, with the opening before it, takes {time}", loader=cell.label, time=time)
+
+
+def _ratio(ratio: Ratio, baseline: str) -> Text:
+    sides = {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high}
+    shown = {k: Number(v, ",.3f") if v is not None and math.isfinite(v) else "∞" for k, v in sides.items()}
+    return message("{ratio} times {baseline}'s (95% interval {low} to {high})", baseline=baseline, **shown)
+
+
+def _limit(comparisons: Iterable[Comparison]) -> Text:
+    """The smallest difference that would most likely have been found in each of those where none was."""
+    unseen = [c.detectable for c in comparisons if c.verdict != "slower" and c.detectable is not None]
+    if not unseen or math.isinf(max(unseen)):
         return ""
-    return words.fill("limit", percent=words.number(100 * made.detectable, ",.1f"))
+    percent = Number(100 * max(unseen), ",.1f")
+    return message(", where a difference of {percent}% would most likely have been found", percent=percent)
 
 
-def _conversion(made: Recommendation, baseline: str, words: Words) -> str:
-    best = made.best[0]
-    if made.baseline is None:
-        return words.fill("pays_unknown", missing=words.fill("no_baseline", name=baseline))
-    if best.prepare_s is None or made.break_even is None:
-        return words.fill("pays_unknown", missing=words["no_prepare" if best.prepare_s is None else "no_saving"])
-    return words.fill(
-        "pays_at_once" if made.break_even == 1 else "pays",
-        first=best.cell.label,
-        time=words.seconds(Interval(best.prepare_s, None, None, 1)),
-        count=made.break_even,
-        baseline=made.baseline.cell.label,
-    )
+def _pays(prepare: Interval | None, saved_s: float) -> Text:
+    """After how many epochs converting the images has paid."""
+    epochs = None if prepare is None else epochs_until(prepare.mean, saved_s)
+    if prepare is None or epochs is None:
+        return message("From how many epochs on converting pays is not known.")
+    time = joined((Number(prepare.mean, _digits(prepare.mean)), "s"), "\N{NO-BREAK SPACE}")
+    paid = Number(epochs, ",.1f")
+    return message("Converting the images takes {time} and has paid after {epochs} epochs.", time=time, epochs=paid)
 
 
-def _basis(part: Part, made: Recommendation, words: Words) -> str:
-    """Rounds and comparisons, and what stands against them."""
-    parts = [words.fill("basis", rounds=made.rounds, pairs=made.pairs)] if made.pairs else []
-    lists = {
-        "untested": _labels(made.untested),
-        "lost": [cell.label for cell in made.lost],
-    }
-    parts += [words.fill(name, list=words.listed(labels, "and")) for name, labels in lists.items() if labels]
-    done = [record for candidate in made.candidates for record in part.done(candidate.cell)]
-    if doubtful := sum(map(is_unverified, done)):
-        parts.append(words.fill("unverified", count=doubtful, total=len(done)))
-    return " ".join(parts)
+def _labels(cells: Iterable[Cell]) -> str:
+    return ", ".join(cell.label for cell in cells)
+
+
+def _digits(seconds: float) -> str:
+    """Python's format of three significant digits."""
+    return next((format_ for limit, format_ in ((100, ",.0f"), (10, ",.1f"), (1, ",.2f")) if seconds >= limit), ",.3f")

@@ -1,80 +1,49 @@
-"""The gradient audit's results as tables of the page, read from the CSV files that `bench gradcheck` writes."""
+"""The gradient audit's results as tables of the page, as `bench gradcheck` stored them."""
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.errors import BenchError
-from bench.render.table import Column, Row, Table, Value
-from bench.report.page.words import Words
+from bench.render.language import message
+from bench.render.stored import STORED, loads
+from bench.render.table import Table
+
+_TEXTS = {
+    "audit": (
+        message("Gradients as written"),
+        message(
+            "Every gradient with its verdict, and its worst relative error over all cases: against autograd in "
+            "float64, against central differences, and against autograd in float32."
+        ),
+    ),
+    "parity": (
+        message("Models trained on both sides"),
+        message(
+            "The same models trained by the hand-written gradients and by autograd: the worst relative distance of any "
+            "parameter after any step."
+        ),
+    ),
+    "claims": (message("Claims"), message("What the notes claim, held against computations.")),
+}
+"""Title and caption of each table."""
 
 
-class _Shown(NamedTuple):
-    """One file and the columns taken from it: a number has a format, a text none."""
-
-    name: str
-    columns: Sequence[tuple[str, str]]
-
-
-_FILES = (
-    _Shown("audit", [
-        ("group", ""), ("title", ""), ("form", ""), ("verdict", ""), ("autograd", ".1e"), ("differences", ".1e"),
-        ("float32", ".1e"), ("cases", ",.0f"), ("cause", ""),
-    ]),
-    _Shown("parity", [
-        ("model", ""), ("data", ""), ("steps", ",.0f"), ("worst distance", ".1e"), ("parameter", ""),
-        ("optimum distance", ".1e"), ("kink margin", ".1e"),
-    ]),
-    _Shown("claims", [("statement", ""), ("verdict", ""), ("evidence", "")]),
-)  # fmt: skip
-
-
-def gradient_tables(folder: Path, words: Words) -> list[Table]:
-    """A table for each of the audit's files that the folder holds; none if it holds none.
+def gradient_tables(folder: Path) -> list[Table]:
+    """The tables that the audit left in the folder, headed in the page's language; none if it left none.
 
     Raises:
-        BenchError: a file is not one that the audit writes.
+        BenchError: the file is not one that the audit writes.
     """
-    return [_table(path, shown, words) for shown in _FILES if (path := folder / f"{shown.name}.csv").is_file()]
-
-
-def _table(path: Path, shown: _Shown, words: Words) -> Table:
-    columns = [
-        Column(key=name, heading=name, kind="number" if format_ else "text", format=format_ or ",.0f")
-        for name, format_ in shown.columns
-    ]
+    path = folder / STORED
+    if not path.is_file():
+        return []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.reader(file)
-            places = {name: place for place, name in enumerate(next(lines))}
-            at = [places[column.key] for column in columns]
-            rows = [
-                Row({c.key: _value(line[place], c) for c, place in zip(columns, at, strict=True)}) for line in lines
-            ]
-    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
-        raise BenchError(f"{path} is not a table of `bench gradcheck` ({error!r}); give its --out folder") from error
-    return Table(
-        key=f"gradients-{shown.name}",
-        kind="gradients",
-        title=words[f"gradients_{shown.name}"],
-        caption=words[f"gradients_{shown.name}_caption"],
-        label=f"tab:gradients-{shown.name}",
-        columns=columns,
-        rows=rows,
-        notes=[],
-        environment="",
-        language=words.language,
-    )
-
-
-def _value(text: str, column: Column) -> Value:
-    if column.kind == "text":
-        return Value(text=text)
-    number = float(text) if text else math.nan
-    if not math.isfinite(number):
-        return Value(text="\N{INFINITY}" if text else "")
-    return Value(number=number, text="" if number else "0")
+        stored = [(table, *_TEXTS[table.key]) for table in loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, LookupError) as error:
+        raise BenchError(f"{path} is not of `bench gradcheck` ({error!r}); give its --out folder") from error
+    return [
+        dataclasses.replace(table, key=f"gradients-{table.key}", title=title, caption=caption)
+        for table, title, caption in stored
+    ]

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import json
-import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.records import Record
-from bench.report.groups import Cell, Group
+from bench.render.language import Text, joined
+from bench.report.groups import Group
 
 
 class Embedded(NamedTuple):
-    """A record on the page.
-
-    Attributes:
-        anchor: its HTML id: the run's id, or, where that is no fit name or is taken, one made from it.
-        run_id: as the record says.
-        label: loader with options, dataset and cache; the same for repetitions.
-        started: day and minute.
-        status: "ok", or what went wrong.
-        json: the whole record.
-    """
+    """A record on the page: its HTML id, and what is shown of it; repetitions of a run share their label."""
 
     anchor: str
     run_id: str
-    label: str
+    label: Text
     started: str
     status: str
     json: str
-
-
-class RunSet(NamedTuple):
-    """Records behind at least one number: an HTML id, and the records by label."""
-
-    anchor: str
-    parts: list[tuple[str, list[Embedded]]]
 
 
 class Links:
@@ -46,68 +32,55 @@ class Links:
 
     Attributes:
         records: all records, in the order of groups, cells and rounds; superseded ones last.
-        sets: those that were asked for by `target` so far.
+        sets: those that were asked for by `target` so far, by the ids of their records: an HTML id, and them by label.
     """
 
     def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
-        taken: set[str] = set()
         self.records: list[Embedded] = []
-        self.sets: dict[tuple[str, ...], RunSet] = {}
-        self._by_run: dict[tuple[str, str], list[Embedded]] = {}
-        placed: set[int] = set()
+        self.sets: dict[tuple[str, ...], tuple[str, dict[Text, list[Embedded]]]] = {}
+        self._by_run: dict[tuple[int, str], list[Embedded]] = {}
+        self._taken: set[str] = set()
         for group in made:
             for cell, members in group.cells.items():
+                label = joined((cell.label, cell.dataset, cell.model or "", cell.cache or ""), ", ")
                 for record in members:
-                    embedded = _embedded(record, _label(cell), taken)
-                    self._by_run.setdefault((group.title, record.run_id), []).append(embedded)
-                    self.records.append(embedded)
-                    placed.add(id(record))
+                    self._by_run.setdefault((group.number, record.run_id), []).append(self._embed(record, label))
+        shown = Counter(embedded.json for embedded in self.records)
         for record in records:
-            if id(record) not in placed:
-                self.records.append(_embedded(record, f"{record.loader.name}, {record.config.dataset}", taken))
+            if shown[as_json(record)]:
+                shown[as_json(record)] -= 1
+            else:
+                self._embed(record, f"{record.loader.name}, {record.config.dataset}")
 
-    def target(self, environment: str, runs: Iterable[str]) -> str | None:
+    def target(self, group: int, runs: Iterable[str]) -> str | None:
         """The id that a number from these runs leads to; None where none of them is known.
 
         Args:
-            environment: title of the group that the runs belong to: machines may share the id of a run.
+            group: number of the group that the runs belong to: machines may share the id of a run.
             runs: ids.
         """
-        found = [record for run in dict.fromkeys(runs) for record in self._by_run.get((environment, run), ())]
-        if len(found) < 2:
-            return found[0].anchor if found else None
-        key = tuple(record.anchor for record in found)
+        records = [record for run in dict.fromkeys(runs) for record in self._by_run.get((group, run), ())]
+        if len(records) < 2:
+            return records[0].anchor if records else None
+        key = tuple(record.anchor for record in records)
         if key not in self.sets:
-            parts: dict[str, list[Embedded]] = {}
-            for record in found:
+            parts: dict[Text, list[Embedded]] = {}
+            for record in records:
                 parts.setdefault(record.label, []).append(record)
-            self.sets[key] = RunSet(f"runs-{len(self.sets) + 1}", list(parts.items()))
-        return self.sets[key].anchor
+            self.sets[key] = f"runs-{len(self.sets) + 1}", parts
+        return self.sets[key][0]
 
-
-def _embedded(record: Record, label: str, taken: set[str]) -> Embedded:
-    status = record.status if record.status == "ok" else f"{record.status}: {record.error or ''}"
-    anchor = _anchor(record.run_id, taken)
-    return Embedded(anchor, record.run_id, label, minute(record.started_at), status, as_json(record))
-
-
-def _label(cell: Cell) -> str:
-    return ", ".join(part for part in (cell.label, cell.dataset, cell.model, cell.cache) if part)
-
-
-def _anchor(run_id: str, taken: set[str]) -> str:
-    """A name that no other element of the page has: the page's own are no sixteen hex digits."""
-    name = run_id if re.fullmatch("[0-9a-f]{16}", run_id) else f"record-{_hash(run_id)}"
-    anchor, count = name, 1
-    while anchor in taken:
-        count += 1
-        anchor = f"{name}-{count}"
-    taken.add(anchor)
-    return anchor
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    def _embed(self, record: Record, label: Text) -> Embedded:
+        status = record.status if record.status == "ok" else f"{record.status}: {record.error or ''}"
+        name = record.run_id
+        if not re.fullmatch("[0-9a-f]{16}", name):  # no other element of the page has such a name
+            name = f"record-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+        names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        anchor = next(anchor for anchor in names if anchor not in self._taken)
+        self._taken.add(anchor)
+        embedded = Embedded(anchor, record.run_id, label, minute(record.started_at), status, as_json(record))
+        self.records.append(embedded)
+        return embedded
 
 
 def minute(time: str) -> str:
@@ -123,16 +96,6 @@ def as_json(record: Record) -> str:
 
     A lone half of a surrogate pair, which a JSON file may hold and UTF-8 cannot, stays escaped.
     """
-    text = json.dumps(_finite(record.model_dump()), ensure_ascii=False, indent=1, default=str)
+    whole = json.loads(json.dumps(record.model_dump(), default=str), parse_constant=str)  # "NaN", as in records
+    text = json.dumps(whole, ensure_ascii=False, indent=1)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
-
-
-def _finite(value: Any) -> Any:
-    """As records are written: JSON has no NaN and no infinity, and pydantic reads these names back as numbers."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

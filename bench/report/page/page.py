@@ -1,4 +1,4 @@
-"""Puts the page together and writes it."""
+"""Puts the page together."""
 
 from __future__ import annotations
 
@@ -6,53 +6,44 @@ import base64
 import functools
 import hashlib
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from bench.errors import BenchError
 from bench.records import Foreign, Record
-from bench.render.language import say
-from bench.render.table import Language, Table
-from bench.render.whole import write_whole
+from bench.render.language import Joined, Language, Message, Number, Text, message, translated
+from bench.render.table import Table
 from bench.report.figures import Picture
 from bench.report.groups import Group, groups
-from bench.report.page.advice import Advice, advise
+from bench.report.page.advice import advise
 from bench.report.page.gradients import gradient_tables
 from bench.report.page.grid import grid
 from bench.report.page.links import Links, minute
-from bench.report.page.pictures import Inline, inline
 from bench.report.page.subject import facts
-from bench.report.page.words import Words
 from bench.report.tables import BASELINE
-from bench.report.tables.part import digests, parts
+from bench.report.tables.part import parts
 
-NAMES: dict[Language, str] = {"en": "report.html", "lv": "report-lv.html"}
-FIRST = 6
-"""Recommendations that are shown at once; further ones are folded away."""
-_SCRIPT_WORDS = ("search", "all", "filter", "shown", "ascending", "descending")
-
-
-class _Advice(NamedTuple):
-    """An `Advice` with the id that leads to its runs."""
-
-    about: str
-    pick: str
-    sentences: tuple[str, str]
-    basis: str
-    is_decided: bool
-    href: str | None
+FIRST = 6  # recommendations that are shown at once; further ones are folded away
+SCRIPT_WORDS = {
+    "search": message("Filter rows"),
+    "all": message("all"),
+    "filter": message("Filter of the table {table}", table="{table}"),
+    "shown": message("{shown} of {all} rows", shown="{shown}", all="{all}"),
+    "ascending": message(", by {column}, ascending", column="{column}"),
+    "descending": message(", by {column}, descending", column="{column}"),
+}
+"""What the script says; it fills in what is in braces."""
 
 
-def write_html(
+def html(
     tables: Sequence[Table],
     records: Sequence[Record],
-    pictures: Sequence[Picture],
-    folder: Path,
+    pictures: Sequence[Picture] = (),
     *,
     command: str,
     baseline: str = BASELINE,
@@ -61,14 +52,13 @@ def write_html(
     foreign: Iterable[Foreign] = (),
     drawn: Path | None = None,
     gradients: Path | None = None,
-) -> Path:
-    """Write ``report.html``, in Latvian ``report-lv.html``: one file that loads nothing.
+) -> str:
+    """The report as one page that loads nothing.
 
     Args:
-        tables: those of the records, with the same ``baseline``, ``language`` and ``mix``.
+        tables: those of the records, with the same ``baseline`` and ``mix``.
         records: all that were read, also those that no table shows.
-        pictures: the figures of the same records, in the same language.
-        folder: where to.
+        pictures: the figures of the same records.
         command: what made the page, for its foot.
         baseline: name of the loader that needs no conversion.
         language: of the page.
@@ -78,85 +68,46 @@ def write_html(
         gradients: folder of `bench gradcheck`'s files; what it does not hold is left out.
 
     Raises:
-        BenchError: the folder cannot be written, or a file of the gradient audit is none.
+        BenchError: a file of the gradient audit is none.
     """
-    words = Words(language)
-    audit = gradient_tables(gradients, words) if gradients is not None else []
-    try:
-        text = render(
-            tables,
-            records,
-            list(inline(pictures, drawn)),
-            command=command,
-            baseline=baseline,
-            words=words,
-            mix=mix,
-            foreign=foreign,
-            audit=audit,
-        )
-        path = write_whole(folder / NAMES[language], text)
-    except OSError as error:
-        raise BenchError(f"cannot write the report into {folder}: {error.strerror}; choose another folder") from error
-    return path
-
-
-def render(
-    tables: Sequence[Table],
-    records: Sequence[Record],
-    pictures: Sequence[Inline],
-    *,
-    command: str,
-    baseline: str,
-    words: Words,
-    mix: bool = False,
-    foreign: Iterable[Foreign] = (),
-    audit: Sequence[Table] = (),
-) -> str:
-    """The page's text; what `write_html` writes."""
-    made = groups(records, mix, words.language)
+    audit = gradient_tables(gradients) if gradients is not None else []
+    images = [_inline(picture, drawn, language) for picture in pictures]
+    made = groups(records, mix)
     links = Links(records, made)
-    shown_groups = [_group(group, baseline, links, words) for group in made]
-    shown_tables = [grid(table, links) for table in tables]
-    shown_audit = [grid(table, links) for table in audit]
-    definitions = sorted({pair for table in tables for pair in _definitions(table)}, key=lambda pair: pair[0].lower())
     css, js = _file("page.css"), _file("page.js")
-    text = _template().render(
-        language=words.language,
-        policy=policy(css, js),
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
+    pairs = {(translated(a, language), translated(b, language)) for table in tables for a, b in table.definitions}
+    text = _template(language).render(
+        language=language,
+        hashes={"style": style, "script": script},
         css=Markup(css),  # noqa: S704  (the package's own)
         js=Markup(js),  # noqa: S704
-        words=words,
-        script_words={key: words[key] for key in _SCRIPT_WORDS},
-        lede=_lede(records, words),
-        groups=shown_groups,
+        script_words={key: translated(text, language) for key, text in SCRIPT_WORDS.items()},
+        lede=_lede(records),
+        groups=[_group(group, baseline, links) for group in made],
         FIRST=FIRST,
         foreign=[(item.path.name, item.reason) for item in foreign],
-        tables=shown_tables,
-        figures=pictures,
-        gradients=shown_audit,
-        definitions=definitions,
-        contents=_contents(tables, pictures, audit, bool(definitions), words),
-        records=links.records,
-        sets=list(links.sets.values()),
+        tables=[grid(table, links, language) for table in tables],
+        figures=images,
+        gradients=[grid(table, links, language) for table in audit],
+        definitions=sorted(pairs, key=lambda pair: (pair[0].lower(), pair)),
+        links=links,
         command=command,
     )
     return text.lstrip()
 
 
-def policy(css: str, js: str) -> str:
-    """A Content-Security-Policy that allows this style, this script and inline images, and nothing to be loaded."""
-    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(language: Language) -> jinja2.Template:
+    """The page, whose every text is translated where it is written."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printable
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=functools.partial(_written, language=language),
     )
+    environment.globals["message"] = message
     return environment.from_string(_file("page.html"))
 
 
@@ -164,18 +115,28 @@ def _file(name: str) -> str:
     return files("bench.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _printable(value: Any) -> Any:
-    """Text without what HTML or UTF-8 cannot hold: control characters and halves of surrogate pairs."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", value)
+def _written(value: Any, language: Language) -> Any:
+    """A text in the page's language, without control characters and halves of surrogate pairs, which no page holds."""
+    text = translated(value, language) if isinstance(value, Message | Joined | Number) else value
+    if isinstance(text, Markup) or not isinstance(text, str):
+        return text
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def _lede(records: Sequence[Record], words: Words) -> str:
+def _inline(picture: Picture, drawn: Path | None, language: Language) -> dict[str, Any]:
+    """A figure as the page holds it: drawn now, or as `Picture.save` wrote it into a folder."""
+    data = picture.png(language) if drawn is None else (drawn / f"{picture.key}.png").read_bytes()
+    width, height = struct.unpack(">II", data[16:24])  # of a PNG's first chunk
+    uri = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    return {"picture": picture, "uri": uri, "width": width, "height": height}
+
+
+def _lede(records: Sequence[Record]) -> Text:
     days = sorted(minute(record.started_at)[:10] for record in records) or ["-"]
-    return words.fill(
-        "lede",
-        runs=len(records),
+    return message(
+        "{runs} runs of {loaders} loaders on {datasets} datasets, {first} to {last}. Every number leads to the records "
+        "of the runs that it comes from, at the end of this page.",
+        runs=Number(len(records), ",d"),
         loaders=len({record.loader.name for record in records}),
         datasets=len({record.config.dataset for record in records}),
         first=days[0],
@@ -183,40 +144,7 @@ def _lede(records: Sequence[Record], words: Words) -> str:
     )
 
 
-def _group(group: Group, baseline: str, links: Links, words: Words) -> dict[str, Any]:
-    language = words.language
-    given = digests(group)
-    trained = [part for part in parts(group, baseline, language) if part.key.command == "run"]
-    found = [advice for part in trained for advice in advise(part, given, words)]
-    return {
-        "title": group.title,
-        "advice": [_advice(advice, group.title, links) for advice in found],
-        "more": words.fill("more", count=max(0, len(found) - FIRST)),
-        "facts": facts(group, words),
-        "notes": [say(text, language, **values) for text, values in group.notes],
-    }
-
-
-def _advice(advice: Advice, environment: str, links: Links) -> _Advice:
-    href = links.target(environment, advice.runs)
-    return _Advice(advice.about, advice.pick, advice.sentences, advice.basis, advice.is_decided, href)
-
-
-def _definitions(table: Table) -> list[tuple[str, str]]:
-    return [(column.title, column.definition) for column in table.shown if column.definition]
-
-
-def _contents(
-    tables: Sequence[Table], pictures: Sequence[Inline], audit: Sequence[Table], has_definitions: bool, words: Words
-) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Sections with their ids and titles, and what stands in them."""
-    found = [
-        ("recommendation", []),
-        ("subject", []),
-        ("tables", [(table.key, table.title) for table in tables]),
-        *([("figures", [(picture.key, picture.title) for picture in pictures])] if pictures else []),
-        *([("gradients", [(table.key, table.title) for table in audit])] if audit else []),
-        *([("definitions", [])] if has_definitions else []),
-        ("records", []),
-    ]
-    return [(key, words[key], inner) for key, inner in found]
+def _group(group: Group, baseline: str, links: Links) -> dict[str, Any]:
+    trained = [part for part in parts(group, baseline) if part.key.command == "run"]
+    advice = [(advice, links.target(group.number, advice.runs)) for part in trained for advice in advise(part)]
+    return {"title": group.title, "advice": advice, "facts": facts(group), "notes": group.notes}

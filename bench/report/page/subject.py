@@ -3,134 +3,138 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.environments import part
 from bench.records import Record
+from bench.render.language import Joined, Message, Number, Text, joined, message
 from bench.report.groups import Group
 from bench.report.page.links import minute
-from bench.report.page.words import Words
-
-Fact = tuple[str, str]
 
 
-def facts(group: Group, words: Words) -> list[Fact]:
+def facts(group: Group) -> list[tuple[Text, Text]]:
     """Terms and what to say of each; what no record tells is left out."""
     records = [record for members in group.cells.values() for record in members]
     machine = group.environment
-    found = [
-        ("processor", _listed([machine.get("cpu"), _cores(machine, words)])),
-        ("memory", _gigabytes(machine.get("ram_bytes"))),
-        ("gpu", _gpu(machine)),
-        ("storage", _listed(_inner(machine, "storage").values())),
-        ("system", _listed([machine.get("system"), machine.get("kernel"), _virtual(machine, words)])),
-        ("software", _software(machine)),
-        ("threads", _listed(_distinct(r.environment.get("threads") for r in records))),
-        ("datasets", "; ".join(_distinct(_dataset(r, words) for r in records))),
-        ("training", "; ".join(_distinct(_training(r, words) for r in records))),
-        ("runs", _runs(records, words)),
-        ("cache", _cache(records, words)),
-        ("measured", _dates(records, words)),
-        ("load", _load(records, words)),
-        ("commit", "; ".join(_distinct(_commit(r, words) for r in records))),
+    times = sorted(time for record in records for time in (record.started_at, record.finished_at))
+    terms: list[tuple[Text, Text]] = [
+        (message("Processor"), _listed(machine.get("cpu"), _cores(machine))),
+        (message("Memory"), _gigabytes(machine.get("ram_bytes"))),
+        (message("Accelerator"), _gpu(part(machine, "gpu"))),
+        (message("Storage"), _listed(*part(machine, "storage").values())),
+        (message("System"), _listed(machine.get("system"), machine.get("kernel"), _virtual(machine))),
+        (message("Software"), _versions({"Python": machine.get("python"), **part(machine, "packages")})),
+        (message("Threads of PyTorch"), _listed(*dict.fromkeys(r.environment.get("threads") for r in records))),
+        (message("Datasets"), _distinct(map(_dataset, records))),
+        (message("Training"), _distinct(map(_training, records))),
+        (message("Runs"), _runs(records)),
+        (message("Page cache"), _cache(records)),
+        (message("Measured"), message("{first} to {last}", first=minute(times[0]), last=minute(times[-1]))),
+        (message("Load average before runs"), _load(records)),
+        (message("Commit of the harness"), _distinct(map(_commit, records))),
     ]
-    return [(words[f"fact_{name}"], text) for name, text in found if text]
+    return [(term, text) for term, text in terms if text]
 
 
-def _distinct(values: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
+def _listed(*values: Any) -> Text:
+    """What there is of these, with commas."""
+    known = (value for value in values if value not in (None, ""))
+    return joined((value if isinstance(value, Message | Joined) else str(value) for value in known), ", ")
 
 
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(str(value) for value in values if value not in (None, ""))
-
-
-def _inner(environment: dict[str, Any], key: str) -> dict[str, Any]:
-    found = environment.get(key)
-    return found if isinstance(found, dict) else {}
+def _distinct(texts: Iterable[Text]) -> Text:
+    return joined(dict.fromkeys(texts), "; ")
 
 
 def _gigabytes(size: Any) -> str:
     return f"{size / 1e9:.1f} GB" if isinstance(size, int | float) else ""
 
 
-def _cores(machine: dict[str, Any], words: Words) -> str:
+def _cores(machine: Mapping[str, Any]) -> Text:
     cores, used = machine.get("cores"), machine.get("affinity")
     if cores is None:
         return ""
-    mine = len(used) if isinstance(used, list) else cores
-    return words.fill("cores", cores=cores) if mine == cores else words.fill("cores_used", cores=cores, used=mine)
+    if not isinstance(used, list) or len(used) == cores:
+        return message("{cores} cores", cores=cores)
+    return message("{cores} cores, of which {used} used", cores=cores, used=len(used))
 
 
-def _gpu(machine: dict[str, Any]) -> str:
-    gpu = _inner(machine, "gpu")
-    versions = [f"{name} {gpu[key]}" for name, key in _GPU_VERSIONS if gpu.get(key) is not None]
-    return _listed([gpu.get("name"), _gigabytes(gpu.get("memory_bytes")), *versions])
+def _versions(versions: Mapping[str, Any]) -> Text:
+    return _listed(*(f"{name} {version}" for name, version in versions.items() if version is not None))
 
 
-_GPU_VERSIONS = (("driver", "driver"), ("CUDA", "cuda"), ("cuDNN", "cudnn"))
+def _gpu(gpu: Mapping[str, Any]) -> Text:
+    versions = {name: gpu.get(name.lower()) for name in ("driver", "CUDA", "cuDNN")}
+    return _listed(gpu.get("name"), _gigabytes(gpu.get("memory_bytes")), _versions(versions))
 
 
-def _virtual(machine: dict[str, Any], words: Words) -> str:
-    told = machine.get("virtual")
-    return words["virtual" if told else "not_virtual"] if isinstance(told, bool) else ""
+def _virtual(machine: Mapping[str, Any]) -> Text:
+    known: dict[Any, Text] = {True: message("virtual machine"), False: message("no virtual machine")}
+    return known.get(machine.get("virtual"), "")
 
 
-def _software(machine: dict[str, Any]) -> str:
-    versions = {"Python": machine.get("python"), **_inner(machine, "packages")}
-    return _listed(f"{name} {version}" for name, version in versions.items() if version is not None)
-
-
-def _dataset(record: Record, words: Words) -> str:
-    part = record.dataset
-    if part is None:
+def _dataset(record: Record) -> Text:
+    dataset = record.dataset
+    if dataset is None:
         return ""
-    kind = "synthetic" if part.synthetic else "official" if part.official else "not_official"
-    values = {"name": part.name, "kind": words[kind], "train": part.train, "test": part.test, "classes": part.classes}
-    shape = words["many_sizes"] if part.shape is None else " x ".join(str(extent) for extent in part.shape)
-    return words.fill("dataset", **values, shape=shape)
+    kind = message("official files") if dataset.official else message("not the official files")
+    kind = message("synthetic twin") if dataset.synthetic else kind
+    shape = message("many sizes") if dataset.shape is None else " x ".join(map(str, dataset.shape))
+    counts = {name: Number(getattr(dataset, name), ",d") for name in ("train", "test", "classes")}
+    return message(
+        "{name} ({kind}): {train} training and {test} test images of {shape}, {classes} classes",
+        name=dataset.name,
+        kind=kind,
+        shape=shape,
+        **counts,
+    )
 
 
-def _training(record: Record, words: Words) -> str:
+def _training(record: Record) -> Text:
     config = record.config
     if config.command != "run":
         return ""
-    return words.fill("training", model=config.model, epochs=config.epochs, batch=config.batch_size)
+    epochs, batch = Number(config.epochs, ",d"), Number(config.batch_size, ",d")
+    return message("{model}, {epochs} epochs, batches of {batch}", model=config.model, epochs=epochs, batch=batch)
 
 
-def _runs(records: Sequence[Record], words: Words) -> str:
-    counts = Counter(record.status for record in records)
-    parts = [words.fill(f"runs_{status}", count=counts[status]) for status in counts]
+def _runs(records: Sequence[Record]) -> Text:
+    count = {status: Number(number, ",d") for status, number in Counter(r.status for r in records).items()}
     rounds = {(record.config.seed, record.config.repeat) for record in records}
-    return ", ".join([*parts, words.fill("rounds", count=len(rounds))])
+    parts = [
+        message("{count} ended well", count=count["ok"]) if "ok" in count else "",
+        message("{count} could not run here", count=count["unavailable"]) if "unavailable" in count else "",
+        message("{count} failed", count=count["failed"]) if "failed" in count else "",
+        message("{count} rounds", count=len(rounds)),
+    ]
+    return joined(parts, ", ")
 
 
-def _cache(records: Iterable[Record], words: Words) -> str:
+def _cache(records: Sequence[Record]) -> Text:
     """How many runs wished a state of the page cache, and how many of them could show it."""
-    wished: Counter[str] = Counter()
-    shown: Counter[str] = Counter()
-    for record in records:
-        if record.cache is not None:
-            wished[record.cache.wanted] += 1
-            shown[record.cache.wanted] += record.cache.state == record.cache.wanted
-    return "; ".join(words.fill("cache", state=s, shown=shown[s], wished=wished[s]) for s in wished)
+    wished = Counter(str(record.cache.wanted) for record in records if record.cache)
+    shown = Counter(str(r.cache.wanted) for r in records if r.cache and r.cache.state == r.cache.wanted)
+    texts = (
+        message("{state}: shown for {shown} of {wished} runs", state=state, shown=shown[state], wished=count)
+        for state, count in wished.items()
+    )
+    return joined(texts, "; ")
 
 
-def _dates(records: Iterable[Record], words: Words) -> str:
-    times = [*(r.started_at for r in records), *(r.finished_at for r in records)]
-    return words.fill("dates", first=minute(min(times)), last=minute(max(times)))
-
-
-def _load(records: Iterable[Record], words: Words) -> str:
+def _load(records: Iterable[Record]) -> Text:
     """Of the minute before each run: what else the machine did."""
     loads = [load[0] for r in records if isinstance(load := r.environment.get("load_average"), list) and load]
     numbers = sorted(load for load in loads if isinstance(load, int | float))
-    return words.fill("load", low=f"{numbers[0]:.2f}", high=f"{numbers[-1]:.2f}") if numbers else ""
+    return message("{low} to {high}", low=f"{numbers[0]:.2f}", high=f"{numbers[-1]:.2f}") if numbers else ""
 
 
-def _commit(record: Record, words: Words) -> str:
-    git = _inner(record.environment, "git")
+def _commit(record: Record) -> Text:
+    git = part(record.environment, "git")
     if not git.get("commit"):
         return ""
     commit, clean = str(git["commit"])[:12], git.get("clean")
-    return f"{commit} ({words['clean' if clean else 'changed']})" if isinstance(clean, bool) else commit
+    if not isinstance(clean, bool):
+        return commit
+    state = message("clean tree") if clean else message("tree with uncommitted changes")
+    return joined((commit, joined(("(", state, ")"), "")))

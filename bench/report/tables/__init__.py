@@ -5,48 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.records import Record
-from bench.render.table import Language, Table
+from bench.render.table import Table
 from bench.report.groups import Group, groups
 from bench.report.tables.coldwarm import cold_against_warm
 from bench.report.tables.cost import cost
 from bench.report.tables.main import main
-from bench.report.tables.part import digests, parts
+from bench.report.tables.part import parts
 from bench.report.tables.rates import rates
-from bench.report.tables.simple import resources, setup
-from bench.report.tables.stages import stages
+from bench.report.tables.simple import resources, setup, stages
 from bench.report.tables.statistics import statistics
 
 BASELINE = "filesystem"
 
 
-def tables(
-    records: Iterable[Record], baseline: str = BASELINE, language: Language = "en", mix: bool = False
-) -> list[Table]:
+def tables(records: Iterable[Record], baseline: str = BASELINE, mix: bool = False) -> list[Table]:
     """Make all tables that the records allow.
+
+    For each environment: the main tables, one for each model and state of the cache, cold against warm, the rates, then
+    for each model and state the stages, costs, resources and the rest, and at last the statistics.
 
     Args:
         records: in any order.
         baseline: the loader that the others are compared with, by its name or with its options.
-        language: of all texts.
         mix: put records of different environments into one table, with a warning.
-
-    Returns:
-        For each environment: the main tables, one for each model and state of the cache, cold against warm, the rates,
-        then for each model and state the stages, costs, resources and the rest, and at last the statistics.
     """
-    return [table for group in groups(records, mix, language) for table in _of_group(group, baseline, language)]
+    return [table for group in groups(records, mix) for table in _of_group(group, baseline) if table is not None]
 
 
-def _of_group(group: Group, baseline: str, language: Language) -> Iterator[Table]:
-    made = parts(group, baseline, language)
-    trained = [part for part in made if part.key.command == "run"]
-    given = digests(group)
-    for part in trained:
-        yield main(part, given)
-    yield from cold_against_warm(group, language)
-    yield from rates(group, language)
+def _of_group(group: Group, baseline: str) -> Iterator[Table | None]:
+    every = parts(group, baseline)
+    trained = [part for part in every if part.key.command == "run"]
+    yield from map(main, trained)
+    yield from cold_against_warm(group)
+    yield from rates(group)
     for build in (stages, cost, resources, setup):
-        for part in trained or made:
-            if (table := build(part)) is not None:
-                yield table
-    yield from statistics(group, made, given, language)
+        yield from map(build, trained or every)
+    yield from statistics(group, every)

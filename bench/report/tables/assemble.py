@@ -1,197 +1,182 @@
-"""What all tables share: their first columns, their captions, and columns made from metrics."""
+"""What all tables share: what things are called, their first columns, captions and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.config import RateConfig, RunConfig
 from bench.records import Record
-from bench.render.language import say
-from bench.render.table import Column, Language, Row, Spread, Table, Value
+from bench.render.language import Joined, Text, joined, message
+from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.metrics import METRICS
-from bench.report.tables.cells import over_runs, text
+from bench.report.tables.cells import ids, of_metrics
 from bench.report.tables.part import Part
 
 MODELS = {"convnet": "ConvNet", "resnet18": "ResNet-18", "densenet121": "DenseNet-121", "resnet9": "ResNet-9"}
 SETTINGS = {
-    "batch_size": "batch size",
-    "workers": "workers",
-    "epochs": "epochs",
-    "image_size": "image size",
-    "threads": "threads",
-    "prefetch": "prefetch",
-    "start_method": "start method",
-    "lr": "learning rate",
-    "momentum": "momentum",
-    "weight_decay": "weight decay",
-    "ceiling_steps": "ceiling steps",
-    "rate_batches": "rate batches",
-    "channels_last": "channels last",
-    "amp": "mixed precision",
-    "deterministic": "deterministic",
-    "label_smoothing": "label smoothing",
-    "compile": "compiled",
-    "cuda_graphs": "CUDA graphs",
-    "in_flight": "batches in flight",
-    "batches": "batches",
-    "repeats": "repetitions",
+    "batch_size": message("batch size"),
+    "workers": message("workers"),
+    "epochs": message("epochs"),
+    "image_size": message("image size"),
+    "threads": message("threads"),
+    "prefetch": message("prefetch"),
+    "start_method": message("start method"),
+    "lr": message("learning rate"),
+    "momentum": message("momentum"),
+    "weight_decay": message("weight decay"),
+    "ceiling_steps": message("ceiling steps"),
+    "rate_batches": message("rate batches"),
+    "channels_last": message("channels last"),
+    "amp": message("mixed precision"),
+    "deterministic": message("deterministic"),
+    "label_smoothing": message("label smoothing"),
+    "compile": message("compiled"),
+    "cuda_graphs": message("CUDA graphs"),
+    "in_flight": message("batches in flight"),
+    "batches": message("batches"),
+    "repeats": message("repetitions"),
 }
 """What each setting is called; its name in a configuration stands for one that is not here."""
+UNSEEN = frozenset({"ceiling_steps", "rate_batches"})
+"""Settings that change no epoch."""
 _ALWAYS = ("epochs", "batch_size", "workers", "threads")
-_CACHES = {"warm": "warm cache", "cold": "cold cache", "as-is": "cache as it is"}
+CACHES = {"warm": message("warm cache"), "cold": message("cold cache"), "as-is": message("cache as it is")}
+STATES = {"warm": message("warm"), "cold": message("cold"), "as-is": message("as-is")}
+STATUSES = {"failed": message("failed"), "unavailable": message("unavailable")}
+BASELINE, AGREE, DIFFER = message("baseline"), message("agree"), message("differ")
+VERDICTS = {
+    "slower": message("slower"),
+    "faster": message("faster"),
+    "no difference found": message("no difference found"),
+    "too few runs": message("too few runs"),
+}
+
+DATASET = Column("dataset", message("dataset"), kind="text")
+LOADER = Column("loader", message("loader"), kind="text")
+MODEL = Column("model", message("model"), kind="text")
+CACHE = Column("cache", message("cache"), kind="text")
+RUNS = Column("runs", message("runs"), format=".0f", definition=message("runs that ended well"))
+P = Column("p", "p", format=".4f")
+DETECTABLE = Column(
+    "detectable_pct",
+    message("detectable"),
+    "%",
+    message("smallest slowdown that the comparison finds with a probability of 95%, given the spread observed"),
+    format=".1f",
+)
+VERDICT = Column("verdict", message("verdict"), kind="text")
+REMARK = Column("remark", message("remark"), kind="text")
+FLAGS = Column("flags", message("flags"), kind="text")
 
 
-class Shown(NamedTuple):
-    """How a metric is shown: the unit on the page, and the factor from the raw one."""
-
-    key: str
-    format: str
-    unit: str = ""
-    scale: float = 1.0
-    spread: Spread = ""
-    optional: bool = False
+def setting_name(name: str) -> Text:
+    """What a setting is called."""
+    return SETTINGS.get(name, name)
 
 
-def column(shown: Shown, language: Language) -> Column:
-    """A column of a metric."""
-    metric = METRICS[shown.key]
-    unit = shown.unit or metric.unit
-    return Column(
-        key=shown.key,
-        heading=say(metric.name, language),
-        unit=say(unit, language) if unit else "",
-        definition=say(metric.definition, language),
-        format=shown.format,
-        scale=shown.scale,
-        spread=shown.spread,
-        better=metric.better,
-        optional=shown.optional,
+def first_columns(names: Iterable[str], with_model: bool = False) -> list[Column]:
+    """Model and cache in a table of several, dataset, loader, and these settings."""
+    settings = (Column(name, setting_name(name), kind="text") for name in names)
+    return [*((MODEL, CACHE) if with_model else ()), DATASET, LOADER, *settings]
+
+
+def first_cells(cell: Cell, columns: Iterable[Column]) -> dict[str, Value]:
+    """The values of ``first_columns``."""
+    known: dict[str, Text] = {"dataset": cell.dataset, "loader": cell.label}
+    if cell.model is not None and cell.cache is not None:
+        known |= {"model": MODELS.get(cell.model, cell.model), "cache": STATES[cell.cache]}
+    return {c.key: Value(text=known[c.key] if c.key in known else cell.setting(c.key)) for c in columns}
+
+
+def part_table(
+    part: Part,
+    kind: str,
+    title: Text,
+    caption: Text,
+    columns: Sequence[Column],
+    own: Callable[[Cell], Mapping[str, Value]] = lambda _: {},
+    notes: Sequence[Text] = (),
+    cells: Sequence[Cell] | None = None,
+) -> Table | None:
+    """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
+
+    ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further
+    values of a cell, which go before those of the metrics. Without ``cells``, those that have any metric are shown.
+    """
+    candidates = [cell for cell in part.cells if part.done(cell)] if cells is None else cells
+    values = {cell: of_metrics(columns, part.done(cell)) for cell in candidates}
+    if cells is None:
+        values = {cell: own for cell, own in values.items() if any(not value.is_empty for value in own.values())}
+    if not values:
+        return None
+    first = first_columns(varying(candidates))
+    rows = [row(part, cell, {**first_cells(cell, first), **metrics, **own(cell)}) for cell, metrics in values.items()]
+    key = part.key
+    return table(
+        part.group,
+        (kind, key.model, key.cache),
+        Joined((title, short(part)), ": "),
+        Joined((caption, protocol(part.cells, key.model, key.cache))),
+        [*first, *columns],
+        rows,
+        notes,
     )
 
 
-def setting_name(name: str, language: Language) -> str:
-    """What a setting is called."""
-    return say(SETTINGS[name], language) if name in SETTINGS else name
-
-
-def first_columns(cells: Iterable[Cell], language: Language) -> list[Column]:
-    """Dataset, loader, and the settings in which the cells differ."""
-    named = [("dataset", say("dataset", language)), ("loader", say("loader", language))]
-    named += [(name, setting_name(name, language)) for name in varying(cells)]
-    return [Column(key, heading, kind="text") for key, heading in named]
-
-
-def first_cells(cell: Cell, columns: Sequence[Column]) -> dict[str, Value]:
-    """The values of ``first_columns``."""
-    known = {"dataset": cell.dataset, "loader": cell.label}
-    return {c.key: text(known[c.key] if c.key in known else cell.setting(c.key)) for c in columns}
-
-
-def metric_table(
-    part: Part,
-    kind: str,
-    title: str,
-    caption: str,
-    metrics: Sequence[Shown],
-    more: Sequence[Column] = (),
-    of_more: Callable[[Cell], dict[str, Value]] = lambda _: {},
-    notes: Sequence[str] = (),
-) -> Table | None:
-    """A row a cell, a column a metric, and more columns with what a function gives for them.
-
-    Returns:
-        None if no run has any of the metrics.
-    """
-    cells = [cell for cell in part.cells if part.done(cell)]
-    first = first_columns(cells, part.language)
-    rows = []
-    for cell in cells:
-        found = {shown.key: over_runs(part.done(cell), METRICS[shown.key]) for shown in metrics}
-        if any(not value.is_empty for value in found.values()):
-            rows.append(row(part, cell, {**first_cells(cell, first), **found, **of_more(cell)}))
-    columns = [*first, *(column(shown, part.language) for shown in metrics), *more]
-    return table(part, kind, title, caption, columns, rows, notes) if rows else None
-
-
-def row(part: Part, cell: Cell, cells: Mapping[str, Value]) -> Row:
+def row(part: Part, cell: Cell, values: Mapping[str, Value]) -> Row:
     """A row that stands for all runs of a cell."""
-    runs = tuple(record.run_id for record in part.group.cells[cell])
-    return Row(dict(cells), runs, baseline=part.baseline_of(cell) == cell)
+    return Row(values, ids(part.group.cells[cell]), baseline=part.baseline_of(cell) == cell)
 
 
 def table(
-    part: Part,
-    kind: str,
-    title: str,
-    caption: str,
-    columns: Sequence[Column],
-    rows: Sequence[Row],
-    notes: Sequence[str],
-) -> Table:
-    """A table of a part; title and caption are in the table's language, without model, cache and machine."""
-    key = slug(part.group, kind, part.key.model, part.key.cache)
-    what = protocol(part.cells, part.language, part.key.model, part.key.cache)
-    named = f"{title}: {short(part)}"
-    return finished(part.group, part.language, key, kind, named, f"{caption} {what}", columns, rows, notes)
-
-
-def finished(
     group: Group,
-    language: Language,
-    key: str,
-    kind: str,
-    title: str,
-    caption: str,
+    key: Sequence[str | None],
+    title: Text,
+    caption: Text,
     columns: Sequence[Column],
     rows: Sequence[Row],
-    notes: Sequence[str],
+    notes: Sequence[Text] = (),
 ) -> Table:
-    """A table with the machine in its caption, and a warning if there are several."""
-    mixed = [] if group.mixed is None else [say(group.mixed[0], language, **group.mixed[1])]
+    """A table with the machine in its caption, and a warning if there are several.
+
+    ``key`` is the table's kind, and what tells it from others of its kind.
+    """
+    name = "-".join(part for part in (str(group.number) if group.number > 1 else None, *key) if part)
     return Table(
-        key=key,
-        kind=kind,
+        key=name,
+        kind=str(key[0]),
         title=title,
-        caption=f"{caption} {group.title}.",
-        label=f"tab:{key}",
+        caption=Joined((caption, Joined((group.title, "."), ""))),
+        label=f"tab:{name}",
         columns=columns,
         rows=rows,
-        notes=[*notes, *mixed],
+        notes=[*notes, *([] if group.mixed is None else [group.mixed])],
         environment=group.title,
-        language=language,
+        group=group.number,
     )
 
 
-def slug(group: Group, *parts: str | None) -> str:
-    """A table's key: the first group's has no number."""
-    return "-".join(part for part in (str(group.number) if group.number > 1 else None, *parts) if part)
-
-
-def short(part: Part) -> str:
+def short(part: Part) -> Text:
     """Model and cache, or what the part is otherwise."""
-    if part.key.command == "rate":
-        return say("bench rate", part.language)
-    return ", ".join(_model_and_cache(part.key.model, part.key.cache, part.language))
+    return joined(_model_and_cache(part.key.model, part.key.cache), ", ") or message("bench rate")
 
 
-def protocol(cells: Sequence[Cell], language: Language, model: str | None = None, cache: str | None = None) -> str:
+def protocol(cells: Sequence[Cell], model: str | None = None, cache: str | None = None) -> Joined:
     """In one sentence what the cells have in common: model, cache, and settings that matter or are not the usual."""
     differ = varying(cells)
     names = [*_ALWAYS, *(name for name, _ in cells[0].settings if name not in _ALWAYS)]
-    parts = _model_and_cache(model, cache, language)
+    words = _model_and_cache(model, cache)
     for name in names:
         value = cells[0].setting(name)
         if value and name not in differ and (name in _ALWAYS or value != _usual(cells[0].command, name)):
-            parts.append(f"{setting_name(name, language)} {value}")
-    sentence = ", ".join(parts)
-    return f"{sentence[:1].upper()}{sentence[1:]}."
+            words.append(Joined((setting_name(name), value)))
+    return Joined(tuple(words), ", ", is_sentence=True)
 
 
-def _model_and_cache(model: str | None, cache: str | None, language: Language) -> list[str]:
-    named = [] if model is None else [MODELS.get(model, model)]
-    return named if cache is None else [*named, say(_CACHES[cache], language)]
+def _model_and_cache(model: str | None, cache: str | None) -> list[Text]:
+    named: list[Text] = [] if model is None else [MODELS.get(model, model)]
+    return named if cache is None else [*named, CACHES[cache]]
 
 
 def _usual(command: str, name: str) -> str:
@@ -201,17 +186,12 @@ def _usual(command: str, name: str) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def group_notes(group: Group, language: Language) -> list[str]:
-    """What a reader must know of all records of a group, beside that they are mixed."""
-    return [say(words, language, **values) for words, values in group.remarks]
-
-
-def name_of(cell: Cell) -> str:
-    """A cell in a note."""
-    return f"{cell.dataset}, {cell.label}"
-
-
-def reasons(records: Iterable[Record], language: Language) -> str:
+def reasons(records: Iterable[Record]) -> Text:
     """Why runs gave nothing: ``failed: lost; unavailable: no CUDA device``."""
-    found = {(record.status, record.error or "") for record in records if record.status != "ok"}
-    return "; ".join(f"{say(status, language)}: {error}" for status, error in sorted(found))
+    told = {(record.status, record.error or "") for record in records if record.status != "ok"}
+    return joined((Joined((STATUSES[status], error), ": ") for status, error in sorted(told)), "; ")
+
+
+def because(text: Text, reason: Text) -> Text:
+    """``text (reason)``, or the text alone."""
+    return Joined((text, Joined(("(", reason, ")"), ""))) if reason else text

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.render.language import number, say
-from bench.render.table import Column, Language, Row, Table, Value
+from bench.render.language import Joined, Number, Text, message
+from bench.render.table import Column, Row, Table, Value
 from bench.report.groups import Cell, Group, varying
-from bench.report.metrics import METRICS
-from bench.report.tables import cells
-from bench.report.tables.assemble import MODELS, Shown, column, finished, name_of, protocol, setting_name, slug
+from bench.report.metrics import METRICS, columns
+from bench.report.tables import assemble, cells
 
 _FORMAT = ",.3f"
-_UNSEEN = frozenset({"ceiling_steps", "rate_batches"})
-_ASIDE = _UNSEEN | {"epochs"}
+_ASIDE = assemble.UNSEEN | {"epochs"}
 """Settings in which a cold run may differ from the warm one that it is held against: they change no epoch."""
-_SIDES = {
-    "warm": (
-        Shown("epoch_s", _FORMAT, spread="half"),
-        Shown("total_s", _FORMAT, spread="half"),
-        Shown("read_bytes", ",.1f", "MB", 1e-6),
-    ),
-    "cold": (
-        Shown("open_s", _FORMAT),
-        Shown("first_batch_s", _FORMAT),
-        Shown("epoch_s", _FORMAT, spread="half"),
-        Shown("total_s", _FORMAT, spread="half"),
-        Shown("read_bytes", ",.1f", "MB", 1e-6),
-    ),
+_BOTH = columns("epoch_s", "total_s", "read_bytes")
+SIDES = {
+    "warm": _BOTH,
+    "cold": [*(dataclasses.replace(column, format=_FORMAT) for column in columns("open_s", "first_batch_s")), *_BOTH],
 }
+STALLS = (
+    Column(
+        "prep_stall_s",
+        message("prep stall"),
+        "s",
+        message('warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0'),
+        format=_FORMAT,
+        spread="half",
+        better="lower",
+    ),
+    Column(
+        "fetch_stall_s",
+        message("fetch stall"),
+        "s",
+        message('cold total less warm total, clipped at 0; "< resolution" where its 95% interval holds 0'),
+        format=_FORMAT,
+        spread="half",
+        better="lower",
+    ),
+)
+COLUMNS = [
+    dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
+    for side, metrics in SIDES.items()
+    for one in metrics
+]
 
 
 class Pair(NamedTuple):
@@ -40,107 +54,64 @@ class Pair(NamedTuple):
     cold: Cell | None
 
     @property
-    def named(self) -> Cell:
-        """The side that gives the row its name."""
-        cell = self.warm or self.cold
-        assert cell is not None
-        return cell
+    def cells(self) -> list[Cell]:
+        """Those that there are."""
+        return [cell for cell in self if cell is not None]
 
     def setting(self, name: str) -> str:
         """Of both sides: ``2``, or ``2 / 1`` where warm and cold differ."""
-        return " / ".join(dict.fromkeys(cell.setting(name) for cell in (self.warm, self.cold) if cell is not None))
+        return " / ".join(dict.fromkeys(cell.setting(name) for cell in self.cells))
 
 
-def cold_against_warm(group: Group, language: Language) -> list[Table]:
+def cold_against_warm(group: Group) -> list[Table]:
     """A table for each model that has cold runs."""
     done = [cell for cell in group.cells if cell.command == "run" and group.done(cell)]
-    models = dict.fromkeys(cell.model for cell in done if cell.cache == "cold")
-    return [_table(group, language, str(model), _pairs([c for c in done if c.model == model])) for model in models]
+    models = dict.fromkeys(str(cell.model) for cell in done if cell.cache == "cold")
+    return [_table(group, model, _pairs([c for c in done if c.model == model])) for model in models]
 
 
 def _pairs(done: Sequence[Cell]) -> list[Pair]:
-    warm: dict[Cell, list[Cell | None]] = {}
-    cold: dict[Cell, list[Cell | None]] = {}
+    """Cells that did the same work."""
+    sides: dict[str, dict[Cell, list[Cell | None]]] = {"warm": {}, "cold": {}}
     for cell in done:
-        side = {"warm": warm, "cold": cold}.get(str(cell.cache))
-        if side is not None:
-            side.setdefault(_work(cell), []).append(cell)
+        if cell.cache in sides:
+            sides[cell.cache].setdefault(cell.without(_ASIDE)._replace(cache=None), []).append(cell)
+    warm, cold = sides.values()
     works = dict.fromkeys([*warm, *cold])
     return [Pair(w, c) for work in works for w in warm.get(work, [None]) for c in cold.get(work, [None])]
 
 
-def _work(cell: Cell) -> Cell:
-    """What both sides have in common."""
-    return cell._replace(cache=None, settings=tuple(pair for pair in cell.settings if pair[0] not in _ASIDE))
-
-
-def _table(group: Group, language: Language, model: str, pairs: Sequence[Pair]) -> Table:
-    members = [cell for pair in pairs for cell in pair if cell is not None]
-    shown = [name for name in varying(members) if name not in _UNSEEN]
+def _table(group: Group, model: str, pairs: Sequence[Pair]) -> Table:
+    members = [cell for pair in pairs for cell in pair.cells]
+    shown = [name for name in varying(members) if name not in assemble.UNSEEN]
     names = [name for name in shown if len({pair.setting(name) for pair in pairs}) > 1]
-    first = [
-        Column("dataset", say("dataset", language), kind="text"),
-        Column("loader", say("loader", language), kind="text"),
-        *(Column(name, setting_name(name, language), kind="text") for name in names),
-    ]
-    rows, notes = [], []
+    rows = []
+    notes: list[Text] = []
     for pair in pairs:
-        found, told = _stalls(group, pair, language)
-        known = {"dataset": pair.named.dataset, "loader": pair.named.label}
-        lead = {c.key: cells.text(known[c.key] if c.key in known else pair.setting(c.key)) for c in first}
-        runs = [record.run_id for cell in pair if cell is not None for record in group.cells[cell]]
-        rows.append(Row({**lead, **_sides(group, pair), **found}, tuple(runs)))
+        lead = assemble.first_cells(pair.cells[0], (assemble.DATASET, assemble.LOADER))
+        lead |= {name: Value(text=pair.setting(name)) for name in names}
+        sides = {
+            f"{side}_{key}": value
+            for (side, metrics), cell in zip(SIDES.items(), pair, strict=True)
+            if cell is not None
+            for key, value in cells.of_metrics(metrics, group.done(cell)).items()
+        }
+        stalls, told = _stalls(group, pair)
+        rows.append(Row({**lead, **sides, **stalls}, cells.ids(r for cell in pair.cells for r in group.cells[cell])))
         notes += told
-    caption = say("Means over runs with 95% intervals; stalls are paired by round.", language)
-    return finished(
+    caption = message("Means over runs with 95% intervals; stalls are paired by round.")
+    return assemble.table(
         group,
-        language,
-        slug(group, "cold-warm", model),
-        "cold-warm",
-        f"{say('Cold against warm', language)}: {MODELS.get(model, model)}",
-        f"{caption} {protocol(members, language, model)}",
-        [*first, *_columns(language)],
+        ("cold-warm", model),
+        Joined((message("Cold against warm"), assemble.MODELS.get(model, model)), ": "),
+        Joined((caption, assemble.protocol(members, model))),
+        [*assemble.first_columns(names), *COLUMNS, *STALLS],
         rows,
         notes,
     )
 
 
-def _columns(language: Language) -> Iterator[Column]:
-    for side, metrics in _SIDES.items():
-        for shown in metrics:
-            one = column(shown, language)
-            heading = f"{one.heading}, {say(side, language)}"
-            yield dataclasses.replace(one, key=f"{side}_{one.key}", heading=heading)
-    yield Column(
-        "prep_stall_s",
-        say("prep stall", language),
-        say("s", language),
-        say('warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0', language),
-        format=_FORMAT,
-        spread="half",
-        better="lower",
-    )
-    yield Column(
-        "fetch_stall_s",
-        say("fetch stall", language),
-        say("s", language),
-        say('cold total less warm total, clipped at 0; "< resolution" where its 95% interval holds 0', language),
-        format=_FORMAT,
-        spread="half",
-        better="lower",
-    )
-
-
-def _sides(group: Group, pair: Pair) -> dict[str, Value]:
-    return {
-        f"{side}_{shown.key}": cells.over_runs(group.done(cell), METRICS[shown.key])
-        for side, cell in (("warm", pair.warm), ("cold", pair.cold))
-        if cell is not None
-        for shown in _SIDES[side]
-    }
-
-
-def _stalls(group: Group, pair: Pair, language: Language) -> tuple[dict[str, Value], list[str]]:
+def _stalls(group: Group, pair: Pair) -> tuple[dict[str, Value], list[Text]]:
     """Both stalls, and notes on those that were clipped."""
     prep = fetch = Value()
     if pair.warm is not None:
@@ -148,20 +119,15 @@ def _stalls(group: Group, pair: Pair, language: Language) -> tuple[dict[str, Val
     if pair.warm is not None and pair.cold is not None:
         of = METRICS["total_s"].of
         apart = cells.difference(group.by_round(pair.cold, of), group.by_round(pair.warm, of))
-        fetch = Value() if apart is None else cells.from_interval(apart, _runs(group, pair))
-    found, notes = {}, []
-    names = {"prep_stall_s": say("prep stall", language), "fetch_stall_s": say("fetch stall", language)}
-    for (key, name), value in zip(names.items(), (prep, fetch), strict=True):
-        shown = cells.above_resolution(value, _FORMAT, language)
-        found[key] = cells.clipped(shown) if not shown.text else shown
-        if found[key].mark and value.number is not None:
-            before = number(value.number, _FORMAT, language)
-            filled = {"stall": name, "value": before, "name": name_of(pair.named)}
-            notes.append(f"{cells.CLIPPED} {say('{stall} clipped at 0, from {value} s: {name}', language, **filled)}")
-    return found, notes
-
-
-def _runs(group: Group, pair: Pair) -> list[str]:
-    """Ids of the runs behind a difference."""
-    of = METRICS["total_s"].of
-    return [r.run_id for cell in pair if cell is not None for r in group.done(cell) if of(r) is not None]
+        runs = cells.ids(r for cell in pair.cells for r in group.done(cell) if of(r) is not None)
+        fetch = Value() if apart is None else cells.from_interval(apart, runs)
+    values: dict[str, Value] = {}
+    notes: list[Text] = []
+    for stall, value in zip(STALLS, (prep, fetch), strict=True):
+        values[stall.key] = cells.above_resolution(value, _FORMAT)
+        if value.number is not None and value.number < 0 and not values[stall.key].text:
+            values[stall.key] = dataclasses.replace(value, number=0.0, mark=cells.CLIPPED)
+            before, name = Number(value.number, _FORMAT), pair.cells[0].name
+            told = message("{stall} clipped at 0, from {value} s: {name}", stall=stall.heading, value=before, name=name)
+            notes.append(Joined((cells.CLIPPED, told)))
+    return values, notes

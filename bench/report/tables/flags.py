@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from bench.records import Record
-from bench.render.language import number, say
-from bench.render.table import Language
+from bench.render.language import Message, Number, Text, message
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
-from bench.report.tables.assemble import reasons
-from bench.report.tables.part import Digests, Part
-from bench.report.values import Of
+from bench.report.metrics import METRICS, Of
+from bench.report.tables.assemble import because, reasons
+from bench.report.tables.part import Part
+from bench.report.values import part as part_of
 from bench.stats.intervals import MIN_RUNS, SPREAD_LIMIT, relative_spread
 
 LOAD_LIMIT = 5.0
@@ -25,16 +23,9 @@ GAP_LIMIT = 1.0
 UNVERIFIED, FLAGGED = "†", "‡"
 
 
-def flags(part: Part, cell: Cell, metric: str, digests: Digests) -> list[str]:
-    """Everything to be said against a cell, each in a few words.
-
-    Args:
-        part: of the cell.
-        cell: whose runs are judged.
-        metric: the one whose spread counts.
-        digests: of the group.
-    """
-    return [*_of_numbers(part, cell, metric), *_of_runs(part, cell, digests)]
+def flags(part: Part, cell: Cell, metric: str = "epoch_s") -> list[Text]:
+    """Everything to be said against a cell, each in a few words; ``metric`` is the one whose spread counts."""
+    return [*_of_numbers(part, cell, metric), *_of_runs(part, cell)]
 
 
 def is_unverified(record: Record) -> bool:
@@ -44,71 +35,55 @@ def is_unverified(record: Record) -> bool:
 
 def reasons_unverified(done: Sequence[Record]) -> list[str]:
     """Why the state is not shown, each reason once; one is "" for a run that tells none."""
-    found = (record.cache for record in done if is_unverified(record))
-    return sorted({"" if cache is None else cache.reason or "" for cache in found})
+    caches = (record.cache for record in done if is_unverified(record))
+    return sorted({"" if cache is None else cache.reason or "" for cache in caches})
 
 
-def unverified(done: Sequence[Record], language: Language) -> str:
+def unverified(done: Sequence[Record]) -> Text:
     """How many runs, and why; "" if there are none."""
-    found = [record for record in done if is_unverified(record)]
-    if not found:
+    count = sum(map(is_unverified, done))
+    if not count:
         return ""
-    why = [reason for reason in reasons_unverified(done) if reason]
-    told = say("cache not verified in {count} of {total} runs", language, count=len(found), total=len(done))
-    return f"{told} ({'; '.join(why)})" if why else told
+    told = message("cache not verified in {count} of {total} runs", count=count, total=len(done))
+    return because(told, "; ".join(filter(None, reasons_unverified(done))))
 
 
-def _of_numbers(part: Part, cell: Cell, metric: str) -> Iterator[str]:
+def _of_numbers(part: Part, cell: Cell, metric: str) -> Iterator[Text]:
     """Too few runs, or runs too far apart."""
     values = list(part.by_round(cell, metric).values())
     if part.done(cell) and len(values) < MIN_RUNS:
-        yield say("fewer than {limit} runs", part.language, limit=MIN_RUNS)
+        yield message("fewer than {limit} runs", limit=MIN_RUNS)
     spread = relative_spread(values) if values else None
     if spread is not None and spread >= SPREAD_LIMIT:
-        yield say("spread of {spread}%", part.language, spread=number(100 * spread, ".1f", part.language))
+        yield message("spread of {spread}%", spread=Number(100 * spread, ".1f"))
 
 
-def _of_runs(part: Part, cell: Cell, digests: Digests) -> Iterator[str]:
+def _of_runs(part: Part, cell: Cell) -> Iterator[Text]:
     """What single runs are to be blamed for."""
-    language, done, every = part.language, part.done(cell), part.group.cells[cell]
+    done, every = part.done(cell), part.group.cells[cell]
+    total = len(done)
     if failed := [record for record in every if record.status == "failed"]:
-        told = say("{count} of {total} runs failed", language, count=len(failed), total=len(every))
-        yield f"{told} ({reasons(failed, language)})"
-    if told := unverified(done, language):
-        yield told
-    if cell in digests.differ:
-        yield f"{say('samples differ between loaders', language)} ({', '.join(digests.differ[cell])})"
-    if seen := _above(done, METRICS["gap_pct"].of, GAP_LIMIT, language):
-        yield say("up to {worst}% of an epoch in no part, in {count} of {total} runs", language, **seen)
-    if seen := _above(done, METRICS["stopwatch_pct"].of, GAP_LIMIT, language):
-        yield say("timing took up to {worst}% of an epoch, in {count} of {total} runs", language, **seen)
-    if seen := _above(done, _ceiling_above_epoch, CEILING_LIMIT, language):
-        yield say("ceiling above the epoch by up to {worst}%, in {count} of {total} runs", language, **seen)
-    if seen := _above(done, _worst_share("others_cpu_s"), LOAD_LIMIT, language):
-        yield say("others used up to {worst}% of the cores, in {count} of {total} runs", language, **seen)
-    if seen := _above(done, _worst_share("stolen_cpu_s"), LOAD_LIMIT, language):
-        yield say("the hypervisor kept up to {worst}% of the cores, in {count} of {total} runs", language, **seen)
-    if silent := sorted({reason for record in done if (reason := _silence(record))}):
-        count = sum(bool(_silence(record)) for record in done)
-        told = say(
-            "NVML told nothing, or nothing more, in {count} of {total} runs", language, count=count, total=len(done)
-        )
-        yield f"{told} ({'; '.join(silent)})"
-    if throttled := [record for record in done if _throttling(record)]:
-        why = ", ".join(sorted({reason for record in throttled for reason in _throttling(record)}))
-        told = say("throttled in {count} of {total} runs", language, count=len(throttled), total=len(done))
-        yield f"{told} ({why})"
-    diverged = [r for r in done if any(not math.isfinite(epoch.train_loss) for epoch in r.epochs)]
-    if diverged:
-        yield say("loss not finite in {count} of {total} runs", language, count=len(diverged), total=len(done))
-
-
-def _above(done: Sequence[Record], of: Of, limit: float, language: Language) -> dict[str, Any]:
-    """The worst value and the number of runs above the limit; nothing if there are none."""
-    values = [value for record in done if (value := of(record)) is not None and value > limit]
-    if not values:
-        return {}
-    return {"worst": number(max(values), ".1f", language), "count": len(values), "total": len(done)}
+        told = message("{count} of {total} runs failed", count=len(failed), total=len(every))
+        yield because(told, reasons(failed))
+    if told_unverified := unverified(done):
+        yield told_unverified
+    if cell in part.digests.differ:
+        yield because(message("samples differ between loaders"), ", ".join(part.digests.differ[cell]))
+    for text, of, limit in _LIMITS:
+        above = [value for record in done if (value := of(record)) is not None and value > limit]
+        if above:
+            worst = Number(max(above), ".1f")
+            yield Message(text.text, {"worst": worst, "count": len(above), "total": total})
+    silent = [trouble for record in done if (trouble := part_of(record, "resources.gpu.trouble"))]
+    if silent:
+        told = message("NVML told nothing, or nothing more, in {count} of {total} runs", count=len(silent), total=total)
+        yield because(told, "; ".join(sorted({str(trouble) for trouble in silent})))
+    throttled = [why for record in done if (why := part_of(record, "resources.gpu.throttled"))]
+    if throttled := [why for why in throttled if isinstance(why, dict)]:
+        told = message("throttled in {count} of {total} runs", count=len(throttled), total=total)
+        yield because(told, ", ".join(sorted({str(reason) for why in throttled for reason in why})))
+    if diverged := sum(any(not math.isfinite(epoch.train_loss) for epoch in record.epochs) for record in done):
+        yield message("loss not finite in {count} of {total} runs", count=diverged, total=total)
 
 
 def _ceiling_above_epoch(record: Record) -> float | None:
@@ -134,14 +109,27 @@ def _worst_share(field: str) -> Of:
     return of
 
 
-def _silence(record: Record) -> str:
-    """Why NVML told nothing of the device, or stopped; "" where it did tell."""
-    seen = None if record.resources is None else record.resources.gpu
-    return "" if seen is None else str(seen.get("trouble") or "")
-
-
-def _throttling(record: Record) -> list[str]:
-    """Why the device was slower than asked for, in at least one look."""
-    seen = None if record.resources is None else record.resources.gpu
-    throttled = None if seen is None else seen.get("throttled")
-    return [str(reason) for reason in throttled] if isinstance(throttled, dict) else []
+_LIMITS: tuple[tuple[Message, Of, float], ...] = (
+    (message("up to {worst}% of an epoch in no part, in {count} of {total} runs"), METRICS["gap_pct"].of, GAP_LIMIT),
+    (
+        message("timing took up to {worst}% of an epoch, in {count} of {total} runs"),
+        METRICS["stopwatch_pct"].of,
+        GAP_LIMIT,
+    ),
+    (
+        message("ceiling above the epoch by up to {worst}%, in {count} of {total} runs"),
+        _ceiling_above_epoch,
+        CEILING_LIMIT,
+    ),
+    (
+        message("others used up to {worst}% of the cores, in {count} of {total} runs"),
+        _worst_share("others_cpu_s"),
+        LOAD_LIMIT,
+    ),
+    (
+        message("the hypervisor kept up to {worst}% of the cores, in {count} of {total} runs"),
+        _worst_share("stolen_cpu_s"),
+        LOAD_LIMIT,
+    ),
+)
+"""What a run may not exceed, and what is said of those that do."""

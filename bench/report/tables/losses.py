@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import math
 
-from bench.records import Record
-from bench.render.language import number, say
+from bench.render.language import Message, Number, message
 from bench.report.groups import Cell, Round
 from bench.report.tables.part import Part
 
-_Same = tuple[Cell, Round, str]
-"""What all loaders train on alike, the round, and the samples that were given, by their sha256."""
 
+def loss_notes(part: Part) -> list[Message]:
+    """A note for each task whose loaders' losses may differ, being not deterministic, or do though they should not.
 
-def loss_notes(part: Part) -> list[str]:
-    """A note for each task whose loaders' losses may differ, being not deterministic, or do though they should not."""
-    found: dict[_Same, list[float]] = {}
+    Compared are the last losses of one round, of runs that were given the same samples, by their sha256.
+    """
+    losses: dict[tuple[Cell, Round, str], list[float]] = {}
     for cell in part.cells:
-        task = cell._replace(loader="", options="", workers=0)
-        for record in part.done(cell):
-            if (loss := _last_loss(record)) is not None and record.digest is not None:
-                same = task, part.group.round_of(record), record.digest.combined
-                found.setdefault(same, []).append(loss)
+        for number, record in part.group.runs[cell].items():
+            loss = record.epochs[-1].train_loss if record.epochs else math.nan
+            if record.status == "ok" and record.digest is not None and math.isfinite(loss):
+                losses.setdefault((cell.task._replace(workers=0), number, record.digest.combined), []).append(loss)
     worst: dict[Cell, float] = {}
-    for (task, _, _), losses in found.items():
-        if len(losses) > 1:
-            worst[task] = max(worst.get(task, 0.0), _spread(losses))
-    return [line for task, spread in worst.items() if (line := _line(part, task, spread))]
-
-
-def _last_loss(record: Record) -> float | None:
-    loss = record.epochs[-1].train_loss if record.epochs else None
-    return loss if loss is not None and math.isfinite(loss) else None
+    for (task, _, _), same in losses.items():
+        if len(same) > 1:
+            worst[task] = max(worst.get(task, 0.0), _spread(same))
+    return [note for task, spread in worst.items() if (note := _note(task, spread)) is not None]
 
 
 def _spread(losses: list[float]) -> float:
@@ -40,19 +33,18 @@ def _spread(losses: list[float]) -> float:
     return 100 * (max(losses) - min(losses)) / abs(mean) if mean else 0.0
 
 
-def _line(part: Part, task: Cell, spread: float) -> str:
-    language = part.language
-    told = {"worst": number(spread, ".2g", language), "task": task.dataset}
+def _note(task: Cell, spread: float) -> Message | None:
+    worst = Number(spread, ".2g")
     if task.setting("deterministic") == "false":
-        return say(
+        return message(
             "not deterministic: between loaders the last training loss of one round differs by up to {worst}%: {task}",
-            language,
-            **told,
+            worst=worst,
+            task=task.dataset,
         )
     if not spread:
-        return ""
-    return say(
+        return None
+    return message(
         "deterministic, and yet between loaders the last training loss of one round differs by up to {worst}%: {task}",
-        language,
-        **told,
+        worst=worst,
+        task=task.dataset,
     )

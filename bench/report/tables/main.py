@@ -2,161 +2,130 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
 
-from bench.render.language import number, say
+from bench.render.language import Joined, Number, Text, joined, message
 from bench.render.table import Column, Table, Value
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS
-from bench.report.tables.assemble import (
-    Shown,
-    column,
-    first_cells,
-    first_columns,
-    group_notes,
-    name_of,
-    reasons,
-    row,
-    table,
-)
-from bench.report.tables.cells import from_ratio, over_runs, text
+from bench.report.metrics import METRICS, columns
+from bench.report.tables import assemble, cells
 from bench.report.tables.flags import FLAGGED, UNVERIFIED, flags, reasons_unverified, unverified
 from bench.report.tables.losses import loss_notes
-from bench.report.tables.part import Digests, Part
-from bench.stats.comparison import FAMILY_ALPHA, Comparison
+from bench.report.tables.part import Part
+from bench.stats.comparison import FAMILY_ALPHA
 
-_TIMES = (Shown("epoch_s", ",.3f", spread="half"), Shown("images_per_s", ",.0f"))
-_SCORES = (Shown("accuracy", ".4f"), Shown("macro_f1", ".4f"))
+COLUMNS = (
+    assemble.RUNS,
+    *columns("epoch_s", "images_per_s"),
+    Column(
+        "ratio",
+        message("ratio"),
+        definition=message(
+            "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+            "method"
+        ),
+        spread="limits",
+        better="lower",
+    ),
+    dataclasses.replace(
+        assemble.VERDICT,
+        definition=message(
+            "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
+            "than an interval that misses 1",
+            alpha=Number(FAMILY_ALPHA, "g"),
+        ),
+    ),
+    *columns("accuracy", "macro_f1"),
+    Column(
+        "digest",
+        message("samples"),
+        kind="text",
+        definition=message(
+            "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this "
+            "one's"
+        ),
+    ),
+    assemble.REMARK,
+)
 
 
-def main(part: Part, digests: Digests) -> Table:
+def main(part: Part) -> Table | None:
     """Every cell of the part, those without a run included, with the reason."""
-    language = part.language
-    first = first_columns(part.cells, language)
-    columns = [
-        *first,
-        Column("runs", say("runs", language), format=".0f", definition=say("runs that ended well", language)),
-        *(column(shown, language) for shown in _TIMES),
-        Column(
-            "ratio",
-            say("ratio", language),
-            definition=say(
-                "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
-                "method",
-                language,
-            ),
-            spread="limits",
-            better="lower",
-        ),
-        Column(
-            "verdict",
-            say("verdict", language),
-            kind="text",
-            definition=say(
-                "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
-                "than an interval that misses 1",
-                language,
-                alpha=number(FAMILY_ALPHA, "g", language),
-            ),
-        ),
-        *(column(shown, language) for shown in _SCORES),
-        Column(
-            "digest",
-            say("samples", language),
-            kind="text",
-            definition=say(
-                "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this "
-                "one's",
-                language,
-            ),
-        ),
-        Column("remark", say("remark", language), kind="text"),
-    ]
-    rows = []
-    for cell in part.cells:
-        done = part.done(cell)
-        values = {
-            **first_cells(cell, first),
-            "runs": Value(float(len(done)), runs=tuple(record.run_id for record in done)),
-            **{shown.key: over_runs(done, METRICS[shown.key]) for shown in (*_TIMES, *_SCORES)},
-            **_compared(part, cell),
-            "digest": _samples(cell, digests, part),
-            "remark": text(reasons(part.group.cells[cell], language)),
-        }
-        marks = UNVERIFIED * bool(unverified(done, language)) + FLAGGED * _is_flagged(part, cell, digests)
-        values["epoch_s"] = _marked(values["epoch_s"], marks)
-        rows.append(row(part, cell, values))
-    caption = say("Mean epoch time of each loader, with its 95% t interval over runs.", language)
-    return table(part, "main", say("Epoch time", language), caption, columns, rows, _notes(part, digests))
+    caption = message("Mean epoch time of each loader, with its 95% t interval over runs.")
+    notes = list(_notes(part))
+    return assemble.part_table(
+        part, "main", message("Epoch time"), caption, COLUMNS, lambda cell: _cells(part, cell), notes, part.cells
+    )
+
+
+def _cells(part: Part, cell: Cell) -> dict[str, Value]:
+    done = part.done(cell)
+    marks = UNVERIFIED * bool(unverified(done)) + FLAGGED * _is_flagged(part, cell)
+    return {
+        "runs": cells.counted(done),
+        "epoch_s": dataclasses.replace(cells.over_runs(done, METRICS["epoch_s"]), mark=marks),
+        **_compared(part, cell),
+        "digest": _samples(part, cell),
+        "remark": Value(text=assemble.reasons(part.group.cells[cell])),
+    }
 
 
 def _compared(part: Part, cell: Cell) -> dict[str, Value]:
     """Ratio and verdict; of the baseline, that it is one."""
     base = part.baseline_of(cell)
     if base == cell:
-        return {"verdict": text(say("baseline", part.language))}
+        return {"verdict": Value(text=assemble.BASELINE)}
     comparison = part.comparisons.get(cell)
     if comparison is None or base is None or not part.done(cell):
         return {}
-    runs = [record.run_id for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record)]
-    verdict = text(say(comparison.verdict, part.language), runs)
-    ratio = Value() if comparison.ratio.ratio is None else from_ratio(comparison.ratio, runs)
-    return {"ratio": ratio, "verdict": verdict}
+    runs = cells.ids(record for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record))
+    ratio = Value() if comparison.ratio.ratio is None else cells.from_ratio(comparison.ratio, runs)
+    return {"ratio": ratio, "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs)}
 
 
-def _samples(cell: Cell, digests: Digests, part: Part) -> Value:
-    runs = [record.run_id for record in part.done(cell) if record.digest is not None]
-    if cell in digests.differ:
-        return text(f"{say('differ', part.language)} ({', '.join(digests.differ[cell])})", runs)
-    return text(say("agree", part.language), runs) if cell in digests.agree else Value()
+def _samples(part: Part, cell: Cell) -> Value:
+    runs = cells.ids(record for record in part.done(cell) if record.digest is not None)
+    if cell in part.digests.differ:
+        return Value(text=assemble.because(assemble.DIFFER, ", ".join(part.digests.differ[cell])), runs=runs)
+    return Value(text=assemble.AGREE, runs=runs) if cell in part.digests.agree else Value()
 
 
-def _is_flagged(part: Part, cell: Cell, digests: Digests) -> bool:
+def _is_flagged(part: Part, cell: Cell) -> bool:
     """By anything but the cache, which has a mark of its own."""
-    told = unverified(part.done(cell), part.language)
-    return any(flag != told for flag in flags(part, cell, "epoch_s", digests))
+    return any(flag != unverified(part.done(cell)) for flag in flags(part, cell))
 
 
-def _marked(value: Value, marks: str) -> Value:
-    return Value(value.number, value.low, value.high, value.text, value.mark + marks, value.runs) if marks else value
-
-
-def _notes(part: Part, digests: Digests) -> list[str]:
-    language, notes = part.language, []
-    by_reason: dict[str, list[str]] = {}
+def _notes(part: Part) -> Iterator[Text]:
+    by_reason: dict[str, list[Text]] = {}
     for cell in part.cells:
         for reason in reasons_unverified(part.done(cell)):
-            by_reason.setdefault(reason, []).append(name_of(cell))
+            by_reason.setdefault(reason, []).append(cell.name)
     rows = sum(bool(part.done(cell)) for cell in part.cells)
     for reason, about in by_reason.items():
-        names = say("all rows", language) if len(about) == rows else "; ".join(about)
-        unshown = say("cache not verified", language) + (f" ({reason})" if reason else "")
-        notes.append(f"{UNVERIFIED} {unshown}: {names}")
-    if lonely := [name_of(cell) for cell in part.cells if part.done(cell) and part.baseline_of(cell) is None]:
-        filled = {"baseline": part.baseline, "names": "; ".join(lonely)}
-        notes.append(say("no run of {baseline} to compare with: {names}", language, **filled))
-    if any(_is_flagged(part, cell, digests) for cell in part.cells):
-        notes.append(f"{FLAGGED} {say('flagged; the table of statistics says why', language)}")
-    if names := digests.listed(part.cells, name_of):
-        notes.append(
-            say("samples differ, so these rows do not compare; by their sha256: {names}", language, names=names)
-        )
-    return [*notes, *loss_notes(part), *_detectable(part), *group_notes(part.group, language)]
+        names = message("all rows") if len(about) == rows else joined(about, "; ")
+        yield Joined((UNVERIFIED, Joined((assemble.because(message("cache not verified"), reason), names), ": ")))
+    if lonely := [cell.name for cell in part.cells if part.done(cell) and part.baseline_of(cell) is None]:
+        names = joined(lonely, "; ")
+        yield message("no run of {baseline} to compare with: {names}", baseline=part.baseline, names=names)
+    if any(_is_flagged(part, cell) for cell in part.cells):
+        yield Joined((FLAGGED, message("flagged; the table of statistics says why")))
+    if names := part.digests.listed(part.cells, lambda cell: cell.name):
+        yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=names)
+    yield from loss_notes(part)
+    yield from _detectable(part)
+    yield from part.group.remarks
 
 
-def _detectable(part: Part) -> list[str]:
+def _detectable(part: Part) -> Iterator[Text]:
     """What the comparisons of this table could have found."""
-    judged: list[Comparison] = [c for c in part.comparisons.values() if c.detectable is not None]
-    found = [c.detectable for c in judged if c.detectable is not None and math.isfinite(c.detectable)]
-    if not found:
-        return []
-    low, high = (number(100 * value, ".1f", part.language) for value in (min(found), max(found)))
-    return [
-        say(
+    judged = (comparison.detectable for comparison in part.comparisons.values())
+    known = [100 * value for value in judged if value is not None and math.isfinite(value)]
+    if known:
+        yield message(
             "{count} comparisons; each would most likely (95%) have found a slowdown of {low}% to {high}%, by its runs",
-            part.language,
-            count=len(found),
-            low=low,
-            high=high,
+            count=len(known),
+            low=Number(min(known), ".1f"),
+            high=Number(max(known), ".1f"),
         )
-    ]

@@ -7,8 +7,10 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 from bench.records import Record
-from bench.render.table import Language
+from bench.render.language import Joined, Text, joined
 from bench.report.groups import Cell, Group, Round
 from bench.report.metrics import METRICS
 from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
@@ -31,14 +33,14 @@ class Part:
 
     Attributes:
         baseline: label of the loader to compare with, with or without its options.
-        language: of the tables.
+        digests: who gave which samples, in the whole group.
     """
 
     group: Group
     key: Key
     cells: list[Cell]
     baseline: str
-    language: Language
+    digests: Digests
 
     def done(self, cell: Cell) -> list[Record]:
         """The cell's runs that ended well."""
@@ -50,35 +52,36 @@ class Part:
 
     @functools.cached_property
     def comparisons(self) -> dict[Cell, Comparison]:
-        """The epoch time of each cell against its baseline, judged together; without the baselines themselves."""
+        """The epoch time of each cell against its baseline, judged together; without the baselines themselves.
+
+        Only times above 0 count, as every true time is.
+        """
         ratios: dict[Cell, Ratio] = {}
         for cell in self.cells:
             base = self.baseline_of(cell)
             if base is not None and base != cell:
-                ratios[cell] = _ratio(self.by_round(cell, "epoch_s"), self.by_round(base, "epoch_s"))
+                sides = (self.by_round(side, "epoch_s") for side in (cell, base))
+                ours, theirs = ({n: seconds for n, seconds in side.items() if seconds > 0} for side in sides)
+                ratios[cell] = paired_ratio(ours, theirs)
         return compare_all(ratios)
 
     def baseline_of(self, cell: Cell) -> Cell | None:
-        """The baseline's cell, of the same images and settings; None if there is none."""
-        return self._baselines.get(_apart_from_loader(cell))
+        """The baseline's cell, of the same images and settings; None if there is none.
 
-    @functools.cached_property
-    def _baselines(self) -> dict[Cell, Cell]:
-        """By what a cell is apart from its loader. A loader without options goes before the same with options."""
-        found: dict[Cell, list[Cell]] = {}
-        for cell in self.cells:
-            if self.baseline in (cell.loader, cell.label):
-                found.setdefault(_apart_from_loader(cell), []).append(cell)
-        exact = {key: [c for c in cells if c.label == self.baseline] for key, cells in found.items()}
-        return {key: (exact[key] or cells)[0] for key, cells in found.items() if exact[key] or len(cells) == 1}
+        A loader without options goes before the same with options.
+        """
+        same = [c for c in self.cells if self.baseline in (c.loader, c.label) and c.task == cell.task]
+        exact = [c for c in same if c.label == self.baseline]
+        return exact[0] if exact else same[0] if len(same) == 1 else None
 
 
-def parts(group: Group, baseline: str, language: Language) -> list[Part]:
+def parts(group: Group, baseline: str) -> list[Part]:
     """All parts of a group, in the order of its cells."""
-    found: dict[Key, list[Cell]] = {}
+    cells: dict[Key, list[Cell]] = {}
     for cell in group.cells:
-        found.setdefault(Key(cell.command, cell.model, cell.cache), []).append(cell)
-    return [Part(group, key, cells, baseline, language) for key, cells in found.items()]
+        cells.setdefault(Key(cell.command, cell.model, cell.cache), []).append(cell)
+    given = digests(group)
+    return [Part(group, key, own, baseline, given) for key, own in cells.items()]
 
 
 class Digests(NamedTuple):
@@ -93,13 +96,13 @@ class Digests(NamedTuple):
     agree: frozenset[Cell]
     differ: Mapping[Cell, Sequence[str]]
 
-    def listed(self, cells: Iterable[Cell], name: Callable[[Cell], str]) -> str:
+    def listed(self, cells: Iterable[Cell], name: Callable[[Cell], Text]) -> Text:
         """Which of these cells gave what, ``1a2b3c4d: mmap, hdf5; 5e6f7a8b: memory``; "" where none differs."""
-        names: dict[str, list[str]] = {}
+        names: dict[str, list[Text]] = {}
         for cell in cells:
             for digest in self.differ.get(cell, ()):
                 names.setdefault(digest, []).append(name(cell))
-        return "; ".join(f"{digest}: {', '.join(found)}" for digest, found in names.items())
+        return joined((Joined((digest, joined(own, ", ")), ": ") for digest, own in names.items()), "; ")
 
 
 def digests(group: Group) -> Digests:
@@ -107,31 +110,21 @@ def digests(group: Group) -> Digests:
 
     A cell that has nothing to be compared with is in neither set.
     """
-    given: dict[tuple[str, int], dict[Cell, dict[str, None]]] = {}
-    for cell in group.cells:
-        for record in group.done(cell):
-            if record.digest is not None:
-                cells = given.setdefault((cell.dataset, record.config.seed), {})
-                cells.setdefault(cell, {})[record.digest.combined[:SHOWN]] = None
+    given = pd.DataFrame(
+        [
+            (cell, (cell.dataset, record.config.seed), record.digest.combined[:SHOWN])
+            for cell in group.cells
+            for record in group.done(cell)
+            if record.digest is not None
+        ],
+        columns=["cell", "samples", "digest"],
+    )
     agree: set[Cell] = set()
     differ: dict[Cell, dict[str, None]] = {}
-    for cells in given.values():
-        if len({digest for found in cells.values() for digest in found}) > 1:
-            for cell, found in cells.items():
-                differ.setdefault(cell, {}).update(found)
-        elif len(cells) > 1:
-            agree |= cells.keys()
-    return Digests(frozenset(agree - differ.keys()), {cell: list(found) for cell, found in differ.items()})
-
-
-def _apart_from_loader(cell: Cell) -> Cell:
-    return cell._replace(loader="", options="")
-
-
-def _ratio(ours: Mapping[Round, float], baseline: Mapping[Round, float]) -> Ratio:
-    """Of the rounds that both have and whose times are positive, as every true time is."""
-    return paired_ratio(_positive(ours), _positive(baseline))
-
-
-def _positive(times: Mapping[Round, float]) -> dict[Round, float]:
-    return {number: time for number, time in times.items() if time > 0}
+    for _, same in given.groupby("samples", sort=False):
+        if same["digest"].nunique() > 1:
+            for cell, digest in zip(same["cell"], same["digest"], strict=True):
+                differ.setdefault(cell, {})[digest] = None
+        elif same["cell"].nunique() > 1:
+            agree.update(same["cell"])
+    return Digests(frozenset(agree - differ.keys()), {cell: list(own) for cell, own in differ.items()})
