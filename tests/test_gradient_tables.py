@@ -53,7 +53,7 @@ def rows_of(table: Table) -> list[dict[str, str]]:
 
 
 def texts(table: Table, *keys: str) -> list[list[str]]:
-    return [[row[key].text for key in keys] for row in table.rows]
+    return [[str(row[key].text) for key in keys] for row in table.rows]
 
 
 # What the tables say

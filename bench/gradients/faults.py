@@ -49,17 +49,17 @@ def faults(function: Callable[..., Any]) -> tuple[Fault, ...]:
     code = _plain(function).__code__
     lines, first = inspect.getsourcelines(code)
     source = ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
-    found: list[Fault] = []
+    every: list[Fault] = []
     for place in itertools.count():
         plant = _Plant(place)
         tree = copy.deepcopy(source)
         plant.visit(tree)
         if plant.planted is None:
-            return tuple(found)
+            return tuple(every)
         kind, before, after = plant.planted
         module = compile(ast.fix_missing_locations(tree), code.co_filename, "exec", dont_inherit=True)
         (changed,) = (c for c in module.co_consts if isinstance(c, types.CodeType) and c.co_name == code.co_name)
-        found.append(Fault(kind, before.lineno, _text(before), _text(after), changed))
+        every.append(Fault(kind, before.lineno, _text(before), _text(after), changed))
     raise AssertionError("there is no end of faults")
 
 

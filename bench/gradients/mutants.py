@@ -46,13 +46,8 @@ class Mutant:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Trial:
-    """A case with what autograd says of it, computed once for all faults."""
-
-    inputs: Arrays
-    g: Array
-    expected: Gradients
+_Trial = tuple[Arrays, Array, Gradients]
+"""The inputs of a case, its upstream gradient, and what autograd says, computed once for all faults."""
 
 
 def mutants(entry: Entry) -> Iterator[Mutant]:
@@ -65,11 +60,11 @@ def mutants(entry: Entry) -> Iterator[Mutant]:
         ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry is wrong without
             any fault, so that noticing one means nothing. What the entry's code raises without a fault passes through.
     """
-    trials = []
+    trials: list[_Trial] = []
     for case, g in cases_of(entry):
         value, gradients = autograd(entry, case.inputs, g, torch.device("cpu"))
-        trials.append(_Trial(case.inputs, g, {"value": value, **gradients}))
-    trials.sort(key=lambda trial: sum(np.size(array) for array in trial.inputs.values()))
+        trials.append((case.inputs, g, {"value": value, **gradients}))
+    trials.sort(key=lambda trial: sum(np.size(array) for array in trial[0].values()))
     if already := sorted({name for trial in trials for name in _wrong(entry, trial)}):
         raise ValueError(f"{entry.id}: {', '.join(already)} wrong as it is, so no fault can be noticed")
     for function in entry.targets:
@@ -99,8 +94,9 @@ def _noticed(entry: Entry, trials: list[_Trial]) -> tuple[Literal["value", "erro
 
 
 def _wrong(entry: Entry, trial: _Trial) -> tuple[str, ...]:
-    ours = {**entry.corrected(_copied(trial.inputs), trial.g.copy()), "value": entry.forward(_copied(trial.inputs))}
-    return tuple(name for name, theirs in trial.expected.items() if relative_error(ours[name], theirs) > TOLERANCE)
+    inputs, g, expected = trial
+    ours = {**entry.corrected(_copied(inputs), g.copy()), "value": entry.forward(_copied(inputs))}
+    return tuple(name for name, theirs in expected.items() if relative_error(ours[name], theirs) > TOLERANCE)
 
 
 def _copied(inputs: Arrays) -> dict[str, Array]:

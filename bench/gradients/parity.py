@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
 from bench.gradients.audit import seed_of
-from bench.gradients.entry import Array, Arrays, Gradients, Trainable
+from bench.gradients.entry import Array, Arrays, Entry, Gradients, Trainable
 from bench.gradients.layers import SGD, Variable
 
 TOLERANCE = 1e-9
@@ -57,28 +57,34 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     Raises:
         ValueError: the start or the data do not fit the trainable, or the entry's forward is no loss.
     """
-    rng = np.random.default_rng(seed_of(trainable.entry))
+    entry, rng = trainable.entry, np.random.default_rng(seed_of(trainable.entry))
     start, data = trainable.start(rng), trainable.data()
     _check(trainable, start, data)
-    ours = _NumpySide(trainable, start)
-    theirs = _TorchSide(trainable, start, device or torch.device("cpu"))
+    ours = {name: Variable(start[name]) for name in trainable.parameters}
+    device = device or torch.device("cpu")
+    theirs = {name: torch.tensor(start[name], device=device, requires_grad=True) for name in trainable.parameters}
+    our_sgd = SGD(ours, trainable.rate, trainable.momentum)
+    their_sgd = torch.optim.SGD(theirs.values(), trainable.rate, trainable.momentum)
     worst, margin, steps = dict.fromkeys(trainable.parameters, 0.0), np.inf, 0
     losses: list[tuple[float, float]] = []
     while len(losses) < trainable.epochs and max(worst.values()) <= LOST:
         epoch, sizes = [], []
         for batch, size in _batches(trainable, data, rng):
+            inputs = {**batch, **_values(ours)}
             if trainable.margin is not None:
-                margin = min(margin, trainable.margin({**batch, **ours.values()}))
-            epoch.append((ours.step(batch), theirs.step(batch)))
+                margin = min(margin, trainable.margin(inputs))
+            tensors = {name: torch.tensor(value, device=device) for name, value in batch.items()} | theirs
+            epoch.append((_step(entry, inputs, ours, our_sgd), _torch_step(entry, tensors, their_sgd)))
             sizes.append(size)
-            for name, value in theirs.values().items():
-                worst[name] = max(worst[name], _distance(ours.values()[name], value))
+            for name, leaf in theirs.items():
+                distance = _distance(ours[name].value, leaf.detach().cpu().numpy())
+                worst[name] = max(worst[name], distance)
             if max(worst.values()) > LOST:
                 break
         losses.append(tuple(np.average(epoch, axis=0, weights=sizes).tolist()))
         steps += len(epoch)
     parameter = max(worst, key=worst.__getitem__)
-    trained, optimum = ours.values(), trainable.optimum
+    trained, optimum = _values(ours), trainable.optimum
     parity = Parity(
         trainable=trainable,
         steps=steps,
@@ -93,52 +99,30 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     return dataclasses.replace(parity, faults=tuple(_faults(parity, start)))
 
 
-class _NumpySide:
-    """Variables that the hand-written gradient and our SGD train."""
-
-    def __init__(self, trainable: Trainable, start: Gradients) -> None:
-        self._entry = trainable.entry
-        self._variables = {name: Variable(start[name]) for name in trainable.parameters}
-        self._sgd = SGD(self._variables, trainable.rate, trainable.momentum)
-
-    def values(self) -> Gradients:
-        return {name: np.asarray(variable.value) for name, variable in self._variables.items()}
-
-    def step(self, batch: Arrays) -> float:
-        """Make one update; the loss before it."""
-        inputs = {**batch, **self.values()}
-        loss = self._entry.forward(inputs)
-        if np.shape(loss) != ():
-            raise ValueError(f"{self._entry.id} gives the shape {np.shape(loss)}, which is no loss to descend along")
-        gradients = self._entry.corrected(inputs, np.array(1.0))
-        self._sgd.zero_grad()
-        for name, variable in self._variables.items():
-            variable.grad += gradients[name]
-        self._sgd.step()
-        return float(loss)
+def _values(variables: Mapping[str, Variable]) -> Gradients:
+    return {name: np.asarray(variable.value) for name, variable in variables.items()}
 
 
-class _TorchSide:
-    """Leaf tensors that autograd and PyTorch's SGD train."""
+def _step(entry: Entry, inputs: Arrays, variables: Mapping[str, Variable], sgd: SGD) -> float:
+    """One update of the variables along the hand-written gradient; the loss before it."""
+    loss = entry.forward(inputs)
+    if np.shape(loss) != ():
+        raise ValueError(f"{entry.id} gives the shape {np.shape(loss)}, which is no loss to descend along")
+    gradients = entry.corrected(inputs, np.array(1.0))
+    sgd.zero_grad()
+    for name, variable in variables.items():
+        variable.grad += gradients[name]
+    sgd.step()
+    return float(loss)
 
-    def __init__(self, trainable: Trainable, start: Gradients, device: torch.device) -> None:
-        self._entry, self._device = trainable.entry, device
-        self._leaves = {
-            name: torch.tensor(start[name], device=device, requires_grad=True) for name in trainable.parameters
-        }
-        self._sgd = torch.optim.SGD(self._leaves.values(), trainable.rate, trainable.momentum)
 
-    def values(self) -> Gradients:
-        return {name: leaf.detach().cpu().numpy() for name, leaf in self._leaves.items()}
-
-    def step(self, batch: Arrays) -> float:
-        """Make one update; the loss before it."""
-        tensors = {name: torch.tensor(value, device=self._device) for name, value in batch.items()}
-        loss = self._entry.torch({**tensors, **self._leaves})
-        self._sgd.zero_grad()
-        loss.backward()
-        self._sgd.step()
-        return float(loss.detach())
+def _torch_step(entry: Entry, tensors: dict[str, torch.Tensor], sgd: torch.optim.SGD) -> float:
+    """One update of the leaves among the tensors along autograd's gradient; the loss before it."""
+    loss = entry.torch(tensors)
+    sgd.zero_grad()
+    loss.backward()
+    sgd.step()
+    return float(loss.detach())
 
 
 def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, int]]:

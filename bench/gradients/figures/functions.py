@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.gradients.entry import Array, Arrays, Entry, Verdict, Written
+from bench.gradients.entry import Array, Arrays, Entry, Gradients, Verdict, Written
 from bench.gradients.referees import autograd
 from bench.render.figurestyle import BLACK, BLUE, GREEN, GREY, VERMILLION, WINE, panels, shared_legend
 
@@ -58,27 +58,25 @@ class Curve:
 
 def by_hand(curve: Curve, x: Array, form: Written | None = None) -> tuple[Array, Array]:
     """The function and its derivative at every point of ``x`` [n], as corrected or in a written form."""
-    entry = curve.entry
-    forward = form.forward if form and form.forward else entry.forward
-    gradient = form.gradient if form else entry.corrected
-    values, slopes = [], []
+    forward = form.forward if form and form.forward else curve.entry.forward
+    gradient = form.gradient if form else curve.entry.corrected
     with np.errstate(invalid="ignore"):  # a written form may have 0/0 at a kink, where nothing is drawn then
-        for inputs in map(curve.inputs, x.tolist()):
-            value = forward(inputs)
-            values.append(_first(value))
-            slopes.append(_first(gradient(inputs, np.ones_like(value))[entry.wrt[0]]))
-    return np.array(values), np.array(slopes)
+        return _at(curve, x, lambda inputs, g: (forward(inputs), gradient(inputs, g)))
 
 
 def by_autograd(curve: Curve, x: Array) -> tuple[Array, Array]:
     """The function and its derivative by PyTorch at every point of ``x`` [n]."""
-    values, slopes = [], []
+    return _at(curve, x, lambda inputs, g: autograd(curve.entry, inputs, g, torch.device("cpu")))
+
+
+def _at(curve: Curve, x: Array, of: Callable[[Arrays, Array], tuple[Array, Gradients]]) -> tuple[Array, Array]:
+    """Value and derivative by the number, at every point of ``x`` [n]."""
+    points = []
     for inputs in map(curve.inputs, x.tolist()):
-        g = np.ones_like(curve.entry.forward(inputs))
-        value, gradients = autograd(curve.entry, inputs, g, torch.device("cpu"))
-        values.append(_first(value))
-        slopes.append(_first(gradients[curve.entry.wrt[0]]))
-    return np.array(values), np.array(slopes)
+        value, gradients = of(inputs, np.ones_like(curve.entry.forward(inputs)))
+        points.append((np.ravel(value)[0], np.ravel(gradients[curve.entry.wrt[0]])[0]))
+    values, slopes = np.array(points, dtype=np.float64).reshape(-1, 2).T
+    return values, slopes
 
 
 def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
@@ -105,10 +103,6 @@ def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
     figure.align_ylabels()
     shared_legend(figure, grid, columns=3, order=ORDER)
     return figure
-
-
-def _first(array: Array) -> float:
-    return float(np.ravel(array)[0])
 
 
 def _function(axes: Axes, curve: Curve) -> None:

@@ -41,7 +41,7 @@ def checked(
     An extent of ``shape`` that is ``None`` is free. Nothing is converted silently; either dtype will do by default.
 
     Raises:
-        ValueError: not float32 or float64, empty, not of the wanted shape or dtype, or with NaN or an infinity in it.
+        ValueError: not float32 or float64, empty, of another shape or dtype, or with NaN or an infinity in it.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -51,8 +51,8 @@ def checked(
     if shape is not None and (
         array.ndim != len(shape) or any(w is not None and w != h for w, h in zip(shape, array.shape, strict=True))
     ):
-        wanted = ", ".join("any" if w is None else str(w) for w in shape)
-        raise ValueError(f"{what} must have the shape ({wanted}), not {array.shape}")
+        extents = ", ".join("any" if w is None else str(w) for w in shape)
+        raise ValueError(f"{what} must have the shape ({extents}), not {array.shape}")
     if array.size == 0:
         raise ValueError(f"{what} is empty (shape {array.shape}); give at least one sample")
     if dtype is not None and array.dtype != dtype:
@@ -73,7 +73,7 @@ def number(what: str, value: ArrayLike, *, positive: bool = False) -> float:
     array = np.asarray(value)
     if array.ndim != 0 or array.dtype.kind not in "iuf":
         raise ValueError(f"{what} must be one number, not {value!r}")
-    found = float(array)
-    if not math.isfinite(found) or (positive and found <= 0.0):
-        raise ValueError(f"{what} must be {'positive and ' if positive else ''}finite, not {found}")
-    return found
+    as_float = float(array)
+    if not math.isfinite(as_float) or (positive and as_float <= 0.0):
+        raise ValueError(f"{what} must be {'positive and ' if positive else ''}finite, not {as_float}")
+    return as_float
