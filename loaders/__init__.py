@@ -22,18 +22,29 @@ from loaders.core.options import (
 )
 from loaders.core.payloads import Kind, Payloads, Rows
 from loaders.core.regular import open_regular, read_regular
+from loaders.formats.gpu_mmap.device import HostAccess, host_access
 from loaders.reading.dataset import StoreDataset
 from loaders.reading.stream import BatchStream, cut, epoch_order
 from loaders.registry import BUILT_IN, UnknownLoaderError, load, loader_names
-from loaders.store.checksums import Comparison
+from loaders.store.checksums import Comparison, checksums_name
 from loaders.store.intake import Intake
 from loaders.store.journal import sync_filesystem
-from loaders.store.manifest import Store, StoreInfo, check_files, read_manifest, read_store
+from loaders.store.manifest import (
+    MANIFEST,
+    Store,
+    StoreInfo,
+    check_files,
+    is_empty_folder,
+    is_other_folder,
+    read_manifest,
+    read_store,
+)
 from loaders.store.prepare import prepare_store
 from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo, StoredBlock, between
 
 __all__ = [
     "BUILT_IN",
+    "MANIFEST",
     "BackendError",
     "Batch",
     "BatchRequest",
@@ -48,6 +59,7 @@ __all__ = [
     "DecodingOptions",
     "EncodingOptions",
     "Format",
+    "HostAccess",
     "Indices",
     "Intake",
     "Kind",
@@ -71,9 +83,13 @@ __all__ = [
     "Written",
     "between",
     "check_files",
+    "checksums_name",
     "collate",
     "cut",
     "epoch_order",
+    "host_access",
+    "is_empty_folder",
+    "is_other_folder",
     "load",
     "loader_names",
     "make_loader",

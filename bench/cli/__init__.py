@@ -66,9 +66,8 @@ def _told(error: Exception) -> int:
     unknown = f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where"
     _tell(sentences.ran_out(error) or (str(error) if sentences.is_own(error) else unknown))
     usage: tuple[type[Exception], ...] = (errors.UsageError,)
-    if "loaders.core.errors" in sys.modules:  # else it is none of theirs, and to import them takes PyTorch
-        from loaders import UnknownLoaderError
-        from loaders.core.errors import OptionError
+    if "loaders.registry" in sys.modules:  # else it is none of theirs, and to import them takes PyTorch
+        from loaders import OptionError, UnknownLoaderError
 
         usage += (OptionError, UnknownLoaderError)
     return 2 if isinstance(error, usage) else 1

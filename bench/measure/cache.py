@@ -15,9 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.records import CacheEvidence, CachePart
-from loaders import StoreInfo
-from loaders.store.checksums import checksums_name
-from loaders.store.manifest import MANIFEST
+from loaders import MANIFEST, StoreInfo, checksums_name
 
 COLD_LIMIT = 0.01
 """Largest share of the samples' files that may be in memory where an epoch counts as cold."""

@@ -16,18 +16,19 @@ from bench.measure.gpu.devices import facts
 from bench.run.stores import Progress, silent
 from bench.sources.registry import SOURCES, why_missing
 from loaders import (
+    MANIFEST,
     Comparison,
     LoaderError,
     StoreDataset,
     UnavailableError,
     UnknownLoaderError,
+    is_other_folder,
     load,
     loader_names,
     read_manifest,
     read_store,
 )
 from loaders.images.digests import image_digest, shortened
-from loaders.store.manifest import MANIFEST, is_other_folder
 
 State = Literal["ok", "missing", "damaged"]
 

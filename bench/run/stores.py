@@ -22,12 +22,12 @@ from loaders import (
     StoreDataset,
     StoreError,
     StoreInfo,
+    is_empty_folder,
     load,
     parse_options,
     prepare_store,
     read_store,
 )
-from loaders.store.manifest import is_empty_folder
 
 IMAGE_SIZE = 160
 """Side of the square crops of images of many sizes, where no other is asked for."""

@@ -10,7 +10,7 @@ import pynvml
 import torch
 
 from bench.measure.gpu.nvml_device import SILENT, Device, ask, find, has_slices, slices, started
-from loaders.formats.gpu_mmap.device import host_access
+from loaders import host_access
 
 
 class Fact(NamedTuple):
