@@ -79,6 +79,30 @@ def test_it_is_listed_and_runs(installed: tuple[Environment, Path], tmp_path: Pa
     )
 
 
+def test_rate_environment_advice_and_colours_know_it(installed: tuple[Environment, Path], tmp_path: Path) -> None:
+    """It only declares itself: nothing of the harness names it."""
+    environment, _ = installed
+    folders = ("--data-dir", tmp_path, "--out", tmp_path / "out")
+    said = environment.run("-m", "bench", "rate", "npy", "digits", "--limit", "64", "--repeats", "1", *folders).stdout
+    assert "(npy_loader.plain)" in said
+    (path,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(path.read_text())["environment"]["packages"]["loader-bench-npy"] == "0.1.0"
+    program = (
+        "from pathlib import Path\n"
+        "from types import SimpleNamespace\n"
+        "import torch\n"
+        "from bench.advise.candidates import candidates\n"
+        "from bench.report.figures.looks import looks\n"
+        "from bench.sources.registry import open_source\n"
+        "print(*[each.label for each in candidates(open_source('digits', Path('.')), 1, torch.device('cpu'))])\n"
+        "cells = [SimpleNamespace(label=name, loader=name) for name in ('mmap', 'npy')]\n"
+        "print(*{look.colour for look in looks(cells, 'mmap').values()})\n"
+    )
+    labels, colours = environment.run("-c", program).stdout.splitlines()
+    assert "npy" in labels.split()
+    assert len(colours.split()) == 2
+
+
 def test_this_environment_and_tree_are_untouched(installed: tuple[Environment, Path]) -> None:
     from loaders import loader_names
 

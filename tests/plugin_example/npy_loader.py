@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from loaders import Caps, Format, Indices, Intake, LoaderOptions, Reader, Rows, Store, Written
+from loaders import Caps, Format, Indices, Intake, LoaderOptions, Reader, Rows, Store, StoreDataset, Written
+
+
+@contextlib.contextmanager
+def plain(dataset: StoreDataset, crops: None = None) -> Iterator[Callable[[Indices], tuple[Any, Any]]]:
+    """NumPy alone, for ``bench rate`` to compare with."""
+    images = np.load(dataset.location / f"{dataset.split}.npy", mmap_mode="r")
+    labels = np.load(dataset.location / f"{dataset.split}-labels.npy")
+    yield lambda indices: (np.asarray(images[indices]), labels[indices])
 
 
 class NpyFormat(Format[LoaderOptions]):
     """``<split>.npy`` uint8 ``[n, C, H, W]`` and ``<split>-labels.npy``."""
 
     name = "npy"
+    packages = ("loader-bench-npy",)
     caps = Caps(ragged=False)
+    idiom = plain
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
         """Written rather than mapped: a full disk is then an error and not a dead process."""
