@@ -37,6 +37,7 @@ from loaders import (
     parse_options,
 )
 from loaders.core.format import Caps
+from loaders.core.options import DecodingOptions
 from loaders.formats.gpu_mmap import fill
 from loaders.formats.gpu_mmap.device import Device, HostAccess, host_access, host_view
 from loaders.formats.gpu_mmap.format import GpuMmapFormat, GpuMmapOptions
@@ -155,7 +156,7 @@ def images_of_both_kinds() -> list[Any]:
 def device_crops(dataset: StoreDataset, request: BatchRequest, size: int = SIZE) -> Batch:
     """Crops as a dataset on a CUDA device asks its reader for them."""
     sizes = Store(dataset.location, dataset.info).sizes(dataset.split)
-    return dataset.reader.crops(request, *Decoder(None, sizes, "", "").boxes(request), size)
+    return dataset.reader.crops(request, *Decoder(None, sizes, "", "", DecodingOptions()).boxes(request), size)
 
 
 HOST_CASES = [

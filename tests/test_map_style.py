@@ -72,9 +72,9 @@ ITEMS: list[tuple[Any, str]] = [
     ((IMAGE.ravel(), 0), "is uint8 (144,), not uint8 of three dimensions"),
     ((None, 0), "is object (), not uint8"),
     (([[1], [1, 2]], 0), "cannot be read (ValueError: "),
-    (fails(KeyError("cat")), "cannot be read (KeyError: 'cat'); mend it or leave it out"),
-    (fails(OSError("two\nlines")), "cannot be read (OSError: two lines); mend it"),
-    (fails(LoaderError("of another store")), "cannot be read (LoaderError: of another store); mend it"),
+    (fails(KeyError("cat")), "cannot be read (KeyError: 'cat'); fix it or leave it out"),
+    (fails(OSError("two\nlines")), "cannot be read (OSError: two lines); fix it"),
+    (fails(LoaderError("of another store")), "cannot be read (LoaderError: of another store); fix it"),
 ]
 
 

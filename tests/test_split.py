@@ -132,7 +132,7 @@ def test_an_empty_split() -> None:
 def test_a_wrong_shape_type_or_number_of_labels() -> None:
     split = Blocks(random_images(6), [4, 2])
     split.shape = (2, 5, 3)
-    with pytest.raises(LoaderError, match=r"\(4, 2, 3, 5\) with 4 labels where uint8 \(2, 5, 3\) was announced"):
+    with pytest.raises(LoaderError, match=r"\(4, 2, 3, 5\) with 4 labels instead of the announced uint8 \(2, 5, 3\)"):
         info_of(split)
     split = Blocks(random_images(6), [4, 2])
     split.images = split.images.astype(np.float32)

@@ -127,7 +127,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("thesis")
     with pytest.raises(StoreError, match="choose a --store-dir that is a folder"):
         prepare(tmp_path / "file" / "store")
-    with pytest.raises(StoreError, match=r"file is there and is not a store; remove it or choose another"):
+    with pytest.raises(StoreError, match=r"file exists and is not a store; remove it or choose another"):
         prepare(tmp_path / "file")
     with pytest.raises(StoreError, match=r"cannot read .*: Not a directory"):
         open_store(MMAP, tmp_path / "file", "train").open()
@@ -138,7 +138,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis").write_text("thesis")
-    with pytest.raises(StoreError, match="is there and is not a store"):
+    with pytest.raises(StoreError, match="exists and is not a store"):
         prepare(tmp_path / "documents")
     assert (tmp_path / "documents" / "thesis").read_text() == "thesis"
     (tmp_path / "empty").mkdir()
@@ -209,7 +209,7 @@ def test_a_disk_that_breaks_while_the_store_is_read(tmp_path: Path) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).unlink()
     (tmp_path / "store" / MANIFEST).mkdir()
-    with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; mend that or remove"):
+    with pytest.raises(StoreError, match=r"cannot read .*: Is a directory; fix that or remove"):
         open_store(MMAP, tmp_path / "store", "train").open()
 
 
@@ -256,7 +256,7 @@ def test_a_pipe_in_place_of_the_manifest(tmp_path: Path) -> None:
     prepare(tmp_path / "store")
     (tmp_path / "store" / MANIFEST).unlink()
     os.mkfifo(tmp_path / "store" / MANIFEST)
-    with pytest.raises(StoreError, match="it is not a regular file; mend that or remove"):
+    with pytest.raises(StoreError, match="it is not a regular file; fix that or remove"):
         open_store(MMAP, tmp_path / "store", "train").open()
 
 
@@ -340,7 +340,7 @@ def test_what_may_not_be_read_is_named(closed: str, mode: int) -> None:
             if mode == 0o111 and closed in (".", "store"):  # may be entered, not listed
                 assert open_store(MMAP, folder / "store", "train").open().info.samples == 54
                 return
-            with pytest.raises(StoreError, match="Permission denied; mend that or remove"):
+            with pytest.raises(StoreError, match="Permission denied; fix that or remove"):
                 open_store(MMAP, folder / "store", "train").open()
             with pytest.raises(StoreError, match="choose a --store-dir that you may write"):
                 prepare(folder / "store")

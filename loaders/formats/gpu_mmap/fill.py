@@ -38,8 +38,7 @@ def decode_into(
         indices = np.arange(start, stop)
         files = Payloads(arrays.slices(indices).__getitem__, kind=Kind.JPEG)
         if ragged:
-            images = decoder.whole(files, indices)
-            pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+            pixels = torch.from_numpy(np.concatenate(decoder.each(files, indices, np.ravel)))
         else:
             pixels = decoder.batch(files, BatchRequest(indices), None).reshape(-1)
         target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)

@@ -89,7 +89,7 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
                 target.copy_(host_view(map_bytes(path)))
             elif target is not None:
                 subject = f"of the {split} split in {store.location}"
-                decoder = Decoder(info.shape, sizes, subject, store.remedy, self.options.threads)
+                decoder = Decoder(info.shape, sizes, subject, store.remedy, self.options)
                 with contextlib.closing(decoder):
                     decode_into(target, lengths, arrays, decoder, ragged=sizes is not None)
             reader: DeviceReader
