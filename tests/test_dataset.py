@@ -281,7 +281,7 @@ def test_labels_that_nobody_gives_or_that_are_no_class(told: tuple[StoreDataset,
     with pytest.raises(StoreError, match=r"label of sample 5 of the train split in .* is 99, outside 0\.\.6"):
         dataset.batch([4, 5])
     reader.payloads = False
-    with pytest.raises(LoaderFaultError, match="loader mmap returned no labels; this is a fault of the loader"):
+    with pytest.raises(LoaderFaultError, match="loader mmap gave no labels; this is a fault of the loader"):
         dataset.batch([4])
     dataset.close()
 

@@ -142,8 +142,8 @@ def check_batch(batch: Batch, count: int, shape: tuple[int, int, int], device: s
     right = (torch.uint8, (count, *shape), torch.int64, (count,), device, device)
     if (images.dtype, images.shape, labels.dtype, labels.shape, images.device.type, labels.device.type) != right:
         raise LoaderFaultError(
-            f"loader {loader} returned images {_described(images)} and labels {_described(labels)} instead of {count} "
-            f"images uint8 {list(shape)} and their int64 labels on {device}"
+            f"loader {loader} gave images {_described(images)} and labels {_described(labels)} where {count} "
+            f"images uint8 {list(shape)} and their int64 labels on {device} were due"
         )
 
 

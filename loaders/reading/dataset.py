@@ -170,7 +170,7 @@ class StoreDataset(Dataset[Sample]):
                     images = _tensor(fetched.images)
                 else:
                     raise LoaderFaultError(
-                        f"loader {self.name} returned a {type(fetched).__name__}, not Rows or Payloads"
+                        f"loader {self.name} gave a {type(fetched).__name__} where Rows or Payloads were due"
                     )
                 batch = Batch(images, self._labels(handle.reader, fetched, array))
         except Exception as error:
@@ -185,7 +185,7 @@ class StoreDataset(Dataset[Sample]):
         if reader.labels is not None:
             return torch.from_numpy(reader.labels.take(indices))
         if fetched.labels is None:
-            raise LoaderFaultError(f"loader {self.name} returned no labels; this is a fault of the loader")
+            raise LoaderFaultError(f"loader {self.name} gave no labels; this is a fault of the loader")
         if isinstance(fetched.labels, np.ndarray) and fetched.labels.dtype == np.int64:
             check_labels(fetched.labels, len(self.info.dataset.classes), self.split, self.location, indices)
         return _tensor(fetched.labels)
