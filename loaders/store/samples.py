@@ -111,8 +111,8 @@ class SplitInfo(BaseModel):
 
     ``pixels_sha256`` is the sha256 of the sha256 of each image's contiguous bytes, ``labels_sha256`` that of the labels
     as little-endian int64. For images of many sizes ``shape`` is None, ``pixels`` the sum of heights times widths, and
-    an image's hash that of its height and width, as little-endian int32, and its pixels ``[H, W, 3]``. ``skipped`` names
-    files that could not be decoded.
+    an image's hash that of its height and width, as little-endian int32, and its pixels ``[H, W, 3]``. ``skipped``
+    names files that could not be decoded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -46,10 +46,8 @@ def host_access(index: int) -> HostAccess:
     if code := driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), index):
         raise BackendError(f"the CUDA driver gave error {code} when asked for device {index}")
     # A driver that does not know an attribute returns an error.
-    answers = [
-        not driver.cuDeviceGetAttribute(ctypes.byref(value), a, device) and value.value == 1 for a in _ATTRIBUTES
-    ]
-    return HostAccess(*answers)
+    ask = driver.cuDeviceGetAttribute
+    return HostAccess(*[not ask(ctypes.byref(value), each, device) and value.value == 1 for each in _ATTRIBUTES])
 
 
 class Device:

@@ -53,8 +53,8 @@ class Hdf5Options(EncodingOptions):
     def cache_bytes(self) -> int:
         """Size of the chunk cache in bytes.
 
-        HDF5 reads an image directly from an uncompressed chunk that does not fit its cache, which is faster than reading
-        the whole chunk. Nor does it help to keep a chunk of one image, which an epoch reads once.
+        HDF5 reads an image directly from an uncompressed chunk that does not fit its cache, which is faster than
+        reading the whole chunk. Nor does it help to keep a chunk of one image, which an epoch reads once.
         """
         if self.cache_mb is not None:
             return self.cache_mb << 20
