@@ -77,6 +77,8 @@ class StoreDataset(Dataset[Sample]):
             size: side of the square crops in pixels, of images of many sizes, for requests without a size.
         """
         self.format = format_
+        self.name: str = format_.name
+        self.options: LoaderOptions = format_.options
         self.location = Path(location).absolute()
         self.split = split
         self.size = size
@@ -86,20 +88,9 @@ class StoreDataset(Dataset[Sample]):
         self._first = True  # whether the open handle has not read a batch yet
 
     @property
-    def name(self) -> str:
-        """The loader's name."""
-        return self.format.name
-
-    @property
     def caps(self) -> Caps:
         """What the format can do."""
         return self.format.caps
-
-    @property
-    def options(self) -> LoaderOptions:
-        """The loader's options."""
-        options: LoaderOptions = self.format.options
-        return options
 
     @property
     def info(self) -> StoreInfo:

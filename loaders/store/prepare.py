@@ -91,9 +91,7 @@ def prepare_store(
             if intake.shape is None:
                 checked.append(write_sizes(intake.sizes(written.pixels_as), writer.folder, name))
             checked.append(write_checksums(intake.checksums(), writer.folder, name))
-        return writer.commit(
-            format_.name, dataset, format_.options.stored(), infos, written._replace(checked=checked), journal
-        )
+        return writer.commit(format_, dataset, infos, written._replace(checked=checked), journal)
 
 
 def _written(format_: Format[Any], intakes: Mapping[str, Intake], folder: Path) -> Written:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.core.errors import LoaderError, LoaderFaultError, StoreError
-from loaders.core.format import Written
+from loaders.core.format import Format, Written
 from loaders.store.journal import Journal, sync_filesystem
 from loaders.store.manifest import FORMAT_VERSION, StoreInfo, is_other_folder, write_manifest
 from loaders.store.samples import DatasetInfo, SplitInfo
@@ -84,23 +84,22 @@ class StoreWriter:
 
     def commit(
         self,
-        loader: str,
+        format_: Format[Any],
         dataset: DatasetInfo,
-        options: dict[str, Any],
         splits: dict[str, SplitInfo],
         written: Written,
         journal: Journal,
     ) -> StoreInfo:
         """Make the folder durable, write its manifest and rename it to its location."""
         journal.close()
-        self._check_written(loader, written)
+        self._check_written(format_.name, written)
         sync_filesystem(self.folder)
         size, allocated = folder_bytes(self.folder)
         info = StoreInfo(
             format_version=FORMAT_VERSION,
-            loader=loader,
+            loader=format_.name,
             dataset=dataset,
-            options=options,
+            options=format_.options.stored(),
             splits=splits,
             files={name: (self.folder / name).stat().st_size for name in written.checked},
             data_files=None if written.data is None else list(written.data),
