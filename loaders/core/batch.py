@@ -18,15 +18,10 @@ _greatest = np.maximum.reduce
 
 
 class Batch(NamedTuple):
-    """Images and labels that the receiver owns.
+    """Images and labels that the receiver owns."""
 
-    Attributes:
-        images: uint8 ``[B, C, H, W]``, in contiguous or in channels-last memory.
-        labels: int64 ``[B]``.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: torch.Tensor  # uint8 [B, C, H, W], in contiguous or channels-last memory
+    labels: torch.Tensor  # int64 [B]
 
 
 class Sample(NamedTuple):
@@ -40,23 +35,14 @@ class BatchRequest(NamedTuple):
     """A batch sampler may yield it instead of a list of indices.
 
     It needs no Python code per sample, and carries what a random crop at read time needs into worker processes.
-
-    Attributes:
-        indices: int64 ``[B]``.
-        seed: the run's seed.
-        epoch: number of the epoch, from 0.
-        size: side of the square crops in pixels; None: the dataset's.
-        train: whether the crops are random (training) or central (evaluation).
-        checksums: return the checksum of each whole image instead of the images, uint8 ``[B, 8]``; see
-            `loaders.store.checksums`.
     """
 
-    indices: Indices
-    seed: int = 0
-    epoch: int = 0
-    size: int | None = None
-    train: bool = False
-    checksums: bool = False
+    indices: Indices  # int64 [B]
+    seed: int = 0  # of the run
+    epoch: int = 0  # its number, from 0
+    size: int | None = None  # side of the square crops in pixels; None: the dataset's
+    train: bool = False  # random crops rather than central ones
+    checksums: bool = False  # return uint8 [B, 8] instead of images: see loaders.store.checksums
 
 
 def _join_batches(items: Sequence[Batch], **_: Any) -> Batch:

@@ -22,40 +22,23 @@ MANIFEST = "store.json"
 
 
 class StoreInfo(BaseModel):
-    """The manifest of a store.
-
-    Attributes:
-        format_version: version of the layout; another one is refused.
-        loader: name of the loader that wrote it.
-        dataset: which images it holds.
-        options: the options that shaped it.
-        splits: count, shape and hashes of each split.
-        files: size in bytes of each file that is checked on opening, by path within the store.
-        data_files: files that hold the samples, by path within the store; None: all files.
-        elsewhere_bytes: size in bytes of data outside the folder, as in the user's database server.
-        bytes: total size in bytes of all files and of data outside the folder.
-        allocated_bytes: the space that they occupy on disk.
-        prepare_s: seconds from the first sample read to the store durable on disk; of resumed work, without what was
-            lost.
-        attempts: number of attempts; more than 1 if the preparation was interrupted and resumed.
-        checksum: sha256 of all of the above: a changed mean or class list would silently change the losses.
-    """
+    """The manifest of a store. Paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int
-    loader: str
+    format_version: int  # of the layout; other versions are refused
+    loader: str  # name of the loader that wrote it
     dataset: DatasetInfo
-    options: dict[str, Any]
+    options: dict[str, Any]  # the store options
     splits: dict[str, SplitInfo]
-    files: dict[str, int]
-    data_files: list[str] | None = None
-    elsewhere_bytes: int = 0
-    bytes: int
-    allocated_bytes: int
-    prepare_s: float
-    attempts: int = 1
-    checksum: str = ""
+    files: dict[str, int]  # size in bytes of each file that is checked on opening, by path
+    data_files: list[str] | None = None  # paths of files that hold samples; None: all files
+    elsewhere_bytes: int = 0  # size in bytes of data outside the folder, as in the user's database server
+    bytes: int  # total size in bytes of all files and of data outside the folder
+    allocated_bytes: int  # the space that they occupy on disk
+    prepare_s: float  # seconds from the first sample to the durable store; of resumed work, without what was lost
+    attempts: int = 1  # more than 1 if the preparation was interrupted and resumed
+    checksum: str = ""  # sha256 of the above: a changed mean or class list would silently change the losses
 
     @property
     def samples(self) -> int:
