@@ -30,6 +30,6 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path) -> bytes:
-    """The whole of a file; errors as of `open_regular`."""
+    """The content of a file; errors as of `open_regular`."""
     with open_regular(path) as file:
         return file.read()

@@ -28,14 +28,9 @@ def shared_bytes(*sizes: int) -> int:
 
 
 def check_room(needed: int, folder: Path = SHARED_MEMORY) -> None:
-    """Check before the workers start that the shared memory has room for all batches that may wait at once.
+    """Raise BackendError unless the shared memory has ``needed`` bytes, for all batches that may wait at once.
 
-    Args:
-        needed: their size in bytes.
-        folder: the shared memory; without this folder nothing is checked.
-
-    Raises:
-        BackendError: there is less.
+    Without the folder nothing is checked.
     """
     if not folder.exists():
         return

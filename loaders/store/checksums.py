@@ -47,13 +47,7 @@ class Comparison:
         self._first = ""
 
     def add(self, indices: Indices, pixels: NDArray[np.uint64], labels: NDArray[np.int64]) -> None:
-        """Compare delivered samples.
-
-        Args:
-            indices: of the requested samples, ``[B]``.
-            pixels: shortened `image_digest` of each delivered image, ``[B]``.
-            labels: the delivered labels, ``[B]``.
-        """
+        """Compare delivered samples, ``[B]`` each; ``pixels`` are the shortened `image_digest` of the images."""
         truth = self._truth[indices]
         wrong = np.flatnonzero((truth["pixels"] != pixels) | (truth["label"] != labels))
         if len(wrong) and not self._wrong:

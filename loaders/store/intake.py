@@ -84,9 +84,8 @@ class Intake:
     def checkpoint(self, save: Callable[[], State]) -> None:
         """Let an interrupted preparation resume within this split. Only for files that the core itself writes.
 
-        Args:
-            save: called between two blocks, of this split or a later one: hands over everything of this split to the
-                operating system, and returns the ``state`` for resuming from here.
+        ``save`` is called between two blocks, of this split or a later one. It hands over everything of this split to
+        the operating system, and returns the ``state`` for resuming from here.
         """
 
         def past() -> Past:
@@ -138,11 +137,7 @@ class Intake:
         return self._info
 
     def sizes(self, pixels_as: Kind) -> Iterator[NDArray[np.int32]]:
-        """Height, width and kind of each stored sample of many sizes, int32 ``[k, 3]`` at a time.
-
-        Args:
-            pixels_as: kind of the samples that the store does not keep as the source's files.
-        """
+        """Height, width and kind of each sample, int32 ``[k, 3]`` at a time; ``pixels_as``: kind without own files."""
         for rows in self._rows.chunks():
             kinds = rows["kind"] if self.keeps_files else np.full(len(rows), pixels_as, np.int32)
             yield np.stack([rows["height"], rows["width"], kinds], axis=1)

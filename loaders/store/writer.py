@@ -52,11 +52,8 @@ class StoreWriter:
     def writing(self, identity: str = "", *, anew: bool = False) -> Iterator[Journal]:
         """Hold the lock and yield the journal of the work in ``folder``, new or that of an earlier attempt.
 
-        The folder is removed unless ``commit`` is reached or there is a checkpoint.
-
-        Args:
-            identity: identifies the work; "": never resume.
-            anew: do not resume.
+        The folder is removed unless ``commit`` is reached or there is a checkpoint. ``identity`` identifies the work;
+        without it, or with ``anew``, nothing is resumed.
         """
         with _disk_errors(self.location):
             self.location.parent.mkdir(parents=True, exist_ok=True)

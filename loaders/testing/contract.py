@@ -26,8 +26,7 @@ from loaders import BatchRequest, StoreError, UnavailableError, load
 from loaders.testing.cases import Breaking, Case, Interruption, Prepared, assert_same, beside, die, in_fork, interrupt
 from loaders.testing.samples import SIZE, make_splits
 
-Condition = Callable[[Case, Sequence[Case]], bool]
-"""Whether a test applies to a case of all cases."""
+Condition = Callable[[Case], bool]
 
 
 def only(applies: Condition) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -40,20 +39,11 @@ def only(applies: Condition) -> Callable[[Callable[..., None]], Callable[..., No
     return mark
 
 
-def _thorough(case: Case, _: Sequence[Case]) -> bool:
-    return case.thorough
-
-
-def _in_workers(case: Case, _: Sequence[Case]) -> bool:
+def _in_workers(case: Case) -> bool:
     try:
         return case.thorough and load(case.loader).caps.max_workers != 0
     except UnavailableError:  # the store's fixture skips with this reason
         return case.thorough
-
-
-def _in_workers_once(case: Case, cases: Sequence[Case]) -> bool:
-    """Spawned processes take seconds to start, and only need a format that can be pickled: once per loader."""
-    return _in_workers(case, cases) and case == next(each for each in cases if each.loader == case.loader)
 
 
 _stores: dict[str, Prepared] = {}
@@ -72,8 +62,8 @@ class FormatContract:
 
     @classmethod
     def _cases_of(cls, test: Any) -> list[Case]:
-        applies: Condition = getattr(test, "applies", lambda *_: True)
-        return [case for case in cls.cases if applies(case, cls.cases)]
+        applies: Condition = getattr(test, "applies", lambda _: True)
+        return [case for case in cls.cases if applies(case)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One item for each case that a test applies to."""
@@ -130,7 +120,7 @@ class FormatContract:
             assert np.allclose(described.mean, exact.mean(axis=0))
             assert np.allclose(described.std, exact.std(axis=0))
 
-    @only(lambda case, _: case.ragged)
+    @only(lambda case: case.ragged)
     def test_random_crops(self, store: Prepared) -> None:
         """Crops depend on seed, epoch and index alone."""
         indices, samples = [5, 40, 5, 0], store.samples["train"]
@@ -161,14 +151,23 @@ class FormatContract:
             list(pool.map(read, range(20)))
 
     @only(_in_workers)
-    def test_forked_workers_give_the_same_batches(self, store: Prepared) -> None:
-        """Even if the parent has the store open."""
-        _compare_workers(store, "fork")
-
-    @only(_in_workers_once)
-    def test_spawned_workers_give_the_same_batches(self, store: Prepared) -> None:
-        """A spawned process opens the store itself."""
-        _compare_workers(store, "spawn")
+    def test_workers_give_the_same_batches(self, case: Case, store: Prepared) -> None:
+        """Forked ones, even if the parent has the store open; spawned ones start slowly: once per loader."""
+        order = np.random.default_rng(0).permutation(41)
+        requests = [BatchRequest(order[i : i + 8]) for i in range(0, 41, 8)]
+        first = next(each for each in self.cases if each.loader == case.loader)
+        for method, count in {"fork": 2, "spawn": 1}.items() if case == first else [("fork", 2)]:
+            with store.open() as dataset:
+                dataset.batch([0])
+                workers: Any = DataLoader(
+                    dataset,
+                    batch_sampler=requests,  # type: ignore[arg-type]
+                    num_workers=count,
+                    multiprocessing_context=method,
+                )
+                for request, batch in zip(requests, workers, strict=True):
+                    assert_same(batch, store.samples["train"].expect(request.indices.tolist()))
+                assert_same(dataset.batch([1, 2]), store.samples["train"].expect([1, 2]))
 
     @only(_in_workers)
     def test_survives_a_fork(self, store: Prepared) -> None:
@@ -186,7 +185,7 @@ class FormatContract:
             assert in_fork(dataset.close) == 0
             assert_same(dataset.batch([5, 6]), expected)
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_can_be_pickled(self, store: Prepared) -> None:
         """Closed or open; the copy opens the store itself."""
         expected = store.samples["train"].expect([2, 0])
@@ -196,7 +195,7 @@ class FormatContract:
             assert_same(dataset.batch([2, 0]), expected)
             assert_same(again.batch([2, 0]), expected)
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_two_splits_at_once(self, store: Prepared) -> None:
         """Both splits are open; one is closed and reopened."""
         with store.open("train") as train, store.open("test") as test:
@@ -207,7 +206,7 @@ class FormatContract:
                 train.close()
                 train.close()
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_prepares_anew(self, copy: Prepared) -> None:
         """A second preparation gives the same splits, and other samples replace the old ones."""
         first = copy.open().info
@@ -218,7 +217,7 @@ class FormatContract:
             assert_same(dataset.batch(list(range(9))), other["train"].expect(list(range(9))))
         assert beside(copy.location) == []
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_an_interrupted_prepare_leaves_nothing(self, new: Prepared) -> None:
         """An earlier store stays."""
         breaking = {**new.samples, "test": Breaking(new.samples["train"], interrupt)}
@@ -232,7 +231,7 @@ class FormatContract:
         with new.open() as dataset:
             assert_same(dataset.batch([0, 40]), new.samples["train"].expect([0, 40]))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_a_killed_prepare_leaves_nothing_accepted(self, new: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next one, resumed or not, gives the same store as an uninterrupted one."""
         monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
@@ -247,7 +246,7 @@ class FormatContract:
                 everything = list(range(len(samples)))
                 assert_same(dataset.batch(everything), samples.expect(everything))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_refuses_a_store_cut_short(self, copy: Prepared) -> None:
         """Each checked file: shorter by a byte, and missing."""
         files = copy.open().info.files
@@ -268,7 +267,7 @@ class FormatContract:
         with copy.open() as dataset:
             assert_same(dataset.batch([0]), copy.samples["train"].expect([0]))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_reading_changes_nothing(self, copy: Prepared) -> None:
         """Not a byte of a file with samples."""
 
@@ -280,19 +279,3 @@ class FormatContract:
         with copy.open() as dataset:
             dataset.batch(list(range(41)))
         assert content() == before
-
-
-def _compare_workers(store: Prepared, method: str) -> None:
-    order = np.random.default_rng(0).permutation(41)
-    requests = [BatchRequest(order[i : i + 8]) for i in range(0, 41, 8)]
-    with store.open() as dataset:
-        dataset.batch([0])
-        loader: Any = DataLoader(
-            dataset,
-            batch_sampler=requests,  # type: ignore[arg-type]
-            num_workers=2 if method == "fork" else 1,
-            multiprocessing_context=method,
-        )
-        for request, batch in zip(requests, loader, strict=True):
-            assert_same(batch, store.samples["train"].expect(request.indices.tolist()))
-        assert_same(dataset.batch([1, 2]), store.samples["train"].expect([1, 2]))
