@@ -93,6 +93,7 @@ class Journal:
         self._file = notes / "note.json"
         self._life = contextlib.ExitStack()
         self._past_of: dict[str, Callable[[], Past]] = {}
+        self.past: Mapping[str, Past] = {}
         self._begin()
         try:
             checkpoint = _Checkpoint.model_validate_json(read_regular(self._file))
@@ -102,7 +103,7 @@ class Journal:
             self.past, self.attempts, self._spent = checkpoint.splits, checkpoint.attempts + 1, checkpoint.spent_s
 
     def _begin(self) -> None:
-        self.past: Mapping[str, Past] = {}
+        self.past = {}
         self.attempts, self._spent = 1, 0.0
         self._past_of.clear()
         self._begun = self._last = time.perf_counter()
