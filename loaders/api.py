@@ -1,10 +1,10 @@
-"""The short way for one's own programs: prepare any PyTorch dataset, open a store, loop over its batches."""
+"""The public API: prepare any PyTorch dataset, open a store, loop over its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -36,39 +36,39 @@ def prepare(
 ) -> StoreInfo:
     """Write a store of any map-style dataset of (image, label), such as torchvision's own.
 
-    An image is a PIL image, a uint8 tensor ``[C, H, W]`` or a uint8 array ``[H, W, C]``; a label the number of
-    a class. A transform to floats would be undone: store the pixels, and normalise on the device.
+    An image is a PIL image, a uint8 tensor ``[C, H, W]`` or a uint8 array ``[H, W, C]``; a label is the number of
+    a class. Store pixels, not transformed floats, and normalise on the device.
 
     Args:
-        data: the dataset, whose split is then called "train", or datasets by the names of their splits: letters,
-            digits, ``_`` and ``-``, 40 at most.
-        loader: the format's name; see ``loader_names``.
+        data: one dataset, whose split is called "train", or datasets by split name: at most 40 letters, digits, ``_``
+            and ``-``.
+        loader: name of the format; see ``loader_names``.
         path: folder of the store; replaced when the new store is complete.
-        name: what the manifest calls the data.
-        classes: their names or number; None: the datasets' attribute ``classes``, as torchvision's have it.
-        ragged: whether the images have many sizes; None: as a sample of them has.
-        workers: processes that read the dataset.
+        name: name of the data in the manifest.
+        classes: their names or number; None: the datasets' attribute ``classes``, as in torchvision.
+        ragged: whether the images have many sizes; None: decided by a sample of them.
+        workers: number of processes that read the dataset.
         progress: called with the number of samples done since the last call.
-        fingerprint: identifies the data, such as a path with a date or a checksum; with it, a preparation that was
-            killed goes on where it was, and without it begins anew.
+        fingerprint: identifies the data, such as a path with a date or a checksum; with it, an interrupted preparation
+            resumes from its last checkpoint, and without it starts from the beginning.
         options: of the loader.
 
     Raises:
-        OptionError: names, classes or a dataset that cannot be used.
-        LoaderError: a sample that cannot be read or stored, by its index; a full disk.
+        OptionError: unusable names, classes or dataset.
+        LoaderError: a sample, named by its index, that cannot be read or stored; a full disk.
 
     Example:
         >>> from torchvision.datasets import ImageFolder  # doctest: +SKIP
         >>> prepare(ImageFolder("photos/train"), "mmap", "stores/photos")  # doctest: +SKIP
     """
-    given = dict(data) if isinstance(data, Mapping) else {"train": data}
-    if not given:
+    datasets = dict(data) if isinstance(data, Mapping) else {"train": data}
+    if not datasets:
         raise OptionError("there is no split to prepare; give a dataset, or datasets by name")
-    check_split_names(given)
+    check_split_names(datasets)
     if not isinstance(workers, int) or workers < 0:
         raise OptionError(f"workers must be at least 0, not {workers!r}")
-    names = class_names(given, classes)
-    samples = [Samples(split, dataset, len(names)) for split, dataset in given.items()]
+    names = class_names(datasets, classes)
+    samples = [Samples(split, dataset, len(names)) for split, dataset in datasets.items()]
     if ragged is None:
         ragged = len({shape for each in samples for shape in each.shapes()}) > 1
     splits = {each.split: MapSplit(each, ragged, workers) for each in samples}
@@ -77,60 +77,57 @@ def prepare(
 
 
 def open_dataset(path: Path | str, split: str = "train", *, size: int | None = None, **options: Any) -> StoreDataset:
-    """Open a split of a store, whatever loader wrote it: a ``Dataset`` for any ``DataLoader``, sampler or trainer.
+    """Open a split of a store of any loader: a ``Dataset`` for any ``DataLoader``, sampler or trainer.
 
     Args:
         path: folder of the store.
-        split: its name.
-        size: side of the square crops, of images of many sizes.
-        options: of the loader, as far as they are for reading.
+        split: name of the split.
+        size: side of the square crops in pixels, of images of many sizes.
+        options: read options of the loader.
 
     Raises:
-        LoaderError: no store, or one that is damaged.
+        LoaderError: there is no store, or it is damaged.
     """
     info = read_manifest(Path(path))
     return StoreDataset(load(info.loader).configured({**info.options, **options}), path, split, size=size)
 
 
+@dataclass
 class Batches:
-    """Batches of a dataset, made by `make_loader`. Iterating gives one epoch and goes on to the next.
+    """Batches of a dataset, from `make_loader`. Each iteration gives one epoch, then the next.
 
     Attributes:
         epoch: number of the next epoch; order and crops depend on it. May be set.
     """
 
-    def __init__(
-        self, dataset: StoreDataset, stream: BatchStream, batch_size: int, train: bool, seed: int, drop_last: bool
-    ) -> None:
-        """Use `make_loader`."""
-        self.dataset = dataset
-        self.epoch = 0
-        self._stream, self._batch_size, self._train, self._seed = stream, batch_size, train, seed
-        self._drop_last = drop_last
+    dataset: StoreDataset
+    stream: BatchStream
+    batch_size: int
+    train: bool
+    seed: int
+    drop_last: bool
+    epoch: int = 0
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.dataset), self._batch_size)
-        return whole + bool(rest and not self._drop_last)
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch
+        epoch, count = self.epoch, len(self.dataset)
         self.epoch += 1
-        count = len(self.dataset)
-        order = epoch_order(count, self._seed, epoch) if self._train else np.arange(count)
-        batches = cut(order, self._batch_size)[: len(self)]
-        return self._stream.epoch(batches, seed=self._seed, epoch=epoch, train=self._train)
+        order = epoch_order(count, self.seed, epoch) if self.train else np.arange(count)
+        batches = cut(order, self.batch_size)[: len(self)]
+        return self.stream.epoch(batches, seed=self.seed, epoch=epoch, train=self.train)
 
     def close(self) -> None:
         """End worker processes and threads."""
-        self._stream.close()
+        self.stream.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self.stream.__exit__(*error)
 
 
 def make_loader(
@@ -146,31 +143,25 @@ def make_loader(
     pin_memory: bool = False,
     drop_last: bool = False,
 ) -> Batches:
-    """The fast path: whole batches, in this process unless there are workers, with no Python per sample.
+    """The fast path: whole batches without Python code per sample, in this process unless there are workers.
 
     Args:
         dataset: from `open_dataset`.
         batch_size: samples per batch.
-        train: in a new random order each epoch and, of images of many sizes, with random crops; else in order.
+        train: a new random order each epoch and random crops; else in order, with central crops.
         seed: of order and crops.
-        size: side of the square crops; None: the dataset's own.
-        workers: worker processes; 0 reads in this process.
+        size: side of the square crops in pixels; None: the dataset's.
+        workers: number of worker processes; 0 reads in this process.
         prefetch: batches read ahead, by a thread or by each worker.
-        start_method: how workers start.
-        pin_memory: let the workers' batches lie in page-locked memory.
-        drop_last: leave out a last batch that is not full.
+        start_method: how workers are started.
+        pin_memory: copy the workers' batches into page-locked memory.
+        drop_last: skip a last batch that is not full.
 
     Raises:
-        OptionError: more workers than the loader takes, or no batch.
+        OptionError: more workers than the loader takes, or an empty batch.
     """
     if batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, not {batch_size}")
-    stream = BatchStream(
-        dataset,
-        workers=workers,
-        start_method=start_method,
-        prefetch=prefetch,
-        pin_memory=pin_memory,
-        size=size or dataset.size,
-    )
+    how: Any = {"workers": workers, "prefetch": prefetch, "start_method": start_method, "pin_memory": pin_memory}
+    stream = BatchStream(dataset, size=size or dataset.size, **how)
     return Batches(dataset, stream, batch_size, train, seed, drop_last)

@@ -1,4 +1,4 @@
-"""Formats by name, imported only when asked for; other packages add theirs by an entry point."""
+"""Formats by name, imported on first use; other packages add theirs by an entry point."""
 
 from __future__ import annotations
 
@@ -67,28 +67,28 @@ def load(name: str) -> type[Format[Any]]:
     else:
         raise UnknownLoaderError(f"no loader is called {name!r}; there are: {', '.join(loader_names())}")
     try:
-        found = EntryPoint(name, target, ENTRY_POINT_GROUP).load()
+        format_ = EntryPoint(name, target, ENTRY_POINT_GROUP).load()
     except ModuleNotFoundError as error:
         if plugin is not None and error.name:
             install = _install(plugin, error.name) or install
         raise UnavailableError(f"loader {name} needs {error.name or error}, which is missing: {install}") from error
-    except (Exception, SystemExit) as error:  # a plug-in may fail in any way, and must not take the others with it
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way, which must not affect the others
         raise UnavailableError(
             f"loader {name} cannot be imported ({type(error).__name__}: {error}): {install}"
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Format)):
+    if not (isinstance(format_, type) and issubclass(format_, Format)):
         raise UnavailableError(f"loader {name}: {target} is not a subclass of loaders.Format")
-    if lacking := sorted({*found.__abstractmethods__, *({"name"} - set(dir(found)))}):
+    if lacking := sorted({*format_.__abstractmethods__, *({"name"} - set(dir(format_)))}):
         raise UnavailableError(f"loader {name}: {target} lacks {', '.join(lacking)}; its author must add that")
-    return found
+    return format_
 
 
 def _install(plugin: EntryPoint, missing: str) -> str | None:
-    """How to install a module that a plug-in lacks; None where it is the plug-in's own."""
+    """How to install a missing module of a plug-in; None if it is the plug-in's own."""
     top = missing.partition(".")[0]
     if top == plugin.module.partition(".")[0]:
         return None
-    if top in sys.modules or find_spec(top) is not None:  # there, but without this part
+    if top in sys.modules or find_spec(top) is not None:  # installed, but without this part
         return f"pip install --upgrade {top}"
     for requirement in (plugin.dist.requires or []) if plugin.dist else []:
         named = re.match(r"[\w.-]+", requirement)

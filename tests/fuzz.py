@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from loaders import BatchRequest, DecodeError, Kind, Payloads
+from loaders import BatchRequest, DecodeError, DecodingOptions, Kind, Payloads
+from loaders.formats.filesystem import FilesystemOptions
 from loaders.images.codecs import Codec, ImageDecoder, Library
 from loaders.images.crops import random_boxes, resize_into
 from loaders.images.decode import Decoder
@@ -158,9 +159,9 @@ def _read(file: bytes, kind: Kind, stored: NDArray[np.uint8], wanted: NDArray[np
     ways = [(library, scaled) for library in LIBRARIES for scaled in (False, True) if not (library == "pil" and scaled)]
     found = False
     for library, scaled in ways:
-        with contextlib.closing(Decoder(None, sizes, "of it", "mend it", 1, scaled=scaled, library=library)) as reader:
+        with contextlib.closing(Decoder(None, sizes, "of it", "mend it", _options(library, scaled))) as reader:
             try:
-                (image,) = reader.whole(payloads, request.indices)
+                (image,) = reader.each(payloads, request.indices, np.array)
                 crop = reader.batch(payloads, request, SIZE)[0].permute(1, 2, 0).numpy()
             except DecodeError as error:
                 _check_sentence(error)
@@ -175,6 +176,12 @@ def _read(file: bytes, kind: Kind, stored: NDArray[np.uint8], wanted: NDArray[np
         if wanted is not None and not scaled and not np.array_equal(crop, _crop(wanted)):
             raise FaultError(f"{kind.name} by {library}: another crop than Pillow's pixels give")
     return found
+
+
+def _options(library: Library, scaled: bool) -> DecodingOptions:
+    return (
+        FilesystemOptions(threads=1, decoder="pil") if library == "pil" else DecodingOptions(threads=1, scaled=scaled)
+    )
 
 
 def _crop(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

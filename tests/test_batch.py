@@ -26,10 +26,10 @@ def test_indices_are_those_of_a_list(length: int, indices: list[int]) -> None:
         with pytest.raises(IndexError, match=f"out of range for {length} samples"):
             as_indices(indices, length)
     else:
-        found = as_indices(indices, length)
-        assert found.dtype == np.int64
-        assert found.flags.c_contiguous
-        assert found.tolist() == expected
+        result = as_indices(indices, length)
+        assert result.dtype == np.int64
+        assert result.flags.c_contiguous
+        assert result.tolist() == expected
 
 
 @given(st.sampled_from(INTEGERS), st.lists(st.integers(0, 127), max_size=6), st.booleans())
@@ -39,30 +39,23 @@ def test_every_integer_type_and_byte_order(dtype: type[Any], indices: list[int],
     assert as_indices(array[::-1], 128).tolist() == indices[::-1]
 
 
-@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
-def test_an_unsigned_index_does_not_wrap(value: int) -> None:
-    with pytest.raises(IndexError, match=str(value)):
-        as_indices(np.array([0, value], np.uint64), 5)
+def test_invalid_indices() -> None:
+    for value in (2**63, 2**64 - 1):  # an unsigned index must not wrap
+        with pytest.raises(IndexError, match=str(value)):
+            as_indices(np.array([0, value], np.uint64), 5)
+    others: list[Any] = [[0.0], ["1"], [True], [None], [1 + 0j], np.zeros((1, 1), int), np.int64(3), [[]], b"12"]
+    for bad in (*others, torch.tensor(1)):
+        with pytest.raises(TypeError, match="indices must be"):
+            as_indices(bad, 5)
 
 
-@pytest.mark.parametrize(
-    "bad", [[0.0], ["1"], [True], [None], [1 + 0j], np.zeros((1, 1), int), np.int64(3), [[]], b"12", torch.tensor(1)]
-)
-def test_what_is_no_flat_sequence_of_integers(bad: Any) -> None:
-    with pytest.raises(TypeError, match="indices must be"):
-        as_indices(bad, 5)
-
-
-@pytest.mark.parametrize("empty", [[], (), np.array([]), torch.tensor([]), range(0)], ids=repr)
-def test_nothing_is_a_batch_too(empty: Any) -> None:
-    found = as_indices(empty, 0)
-    assert (found.dtype, found.shape) == (np.dtype(np.int64), (0,))
-
-
-def test_tensors_ranges_and_requests() -> None:
+def test_tensors_ranges_requests_and_empty_sequences() -> None:
     assert as_indices(torch.tensor([2, -1], dtype=torch.int32), 5).tolist() == [2, 4]
     assert as_indices(range(4, 0, -2), 5).tolist() == [4, 2]
     assert as_indices(BatchRequest(np.array([-5, 0])), 5).tolist() == [0, 0]
+    for empty in ([], (), np.array([]), torch.tensor([]), range(0)):
+        result = as_indices(empty, 0)
+        assert (result.dtype, result.shape) == (np.dtype(np.int64), (0,)), empty
 
 
 def a_batch(seed: int, count: int) -> Batch:
@@ -72,32 +65,25 @@ def a_batch(seed: int, count: int) -> Batch:
 
 
 @pytest.mark.parametrize("join", [collate, default_collate])
-def test_batches_are_joined_in_order(join: Any) -> None:
+def test_batches_are_joined_and_samples_stacked(join: Any) -> None:
     first, second = a_batch(1, 3), a_batch(2, 2)
     joined = join([first, second])
     assert isinstance(joined, Batch)
     assert torch.equal(joined.images, torch.cat([first.images, second.images]))
     assert joined.labels.tolist() == [10, 11, 12, 20, 21]
-    alone = join([first])
-    assert alone.images.data_ptr() == first.images.data_ptr()  # not copied
-
-
-@pytest.mark.parametrize("join", [collate, default_collate])
-def test_samples_become_a_batch(join: Any) -> None:
-    images, labels = a_batch(1, 3)
-    made = join([Sample(image, int(label)) for image, label in zip(images, labels, strict=True)])
-    assert isinstance(made, Batch)
-    assert torch.equal(made.images, images)
-    assert torch.equal(made.labels, labels)
-    assert made.labels.dtype == torch.int64
+    assert join([first]).images.data_ptr() == first.images.data_ptr()  # not copied
+    stacked = join([Sample(image, int(label)) for image, label in zip(*first, strict=True)])
+    assert isinstance(stacked, Batch)
+    assert torch.equal(stacked.images, first.images)
+    assert torch.equal(stacked.labels, first.labels)
+    assert stacked.labels.dtype == torch.int64
 
 
 def test_other_types_are_left_to_pytorch() -> None:
     items = [{"x": 1, "y": torch.zeros(2)}, {"x": 2, "y": torch.ones(2)}]
-    found, expected = collate(items), default_collate(items)
-    assert found.keys() == expected.keys()
-    assert torch.equal(found["x"], expected["x"])
-    assert torch.equal(found["y"], expected["y"])
+    result, expected = collate(items), default_collate(items)
+    assert result.keys() == expected.keys()
+    assert all(torch.equal(result[key], expected[key]) for key in expected)
 
 
 def test_without_pytorch_s_hook_registration_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

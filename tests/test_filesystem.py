@@ -146,7 +146,7 @@ def test_a_strange_index(tmp_path: Path, content: str) -> None:
         write_manifest(info.model_copy(update={"files": {**info.files, path.name: path.stat().st_size}}), location)
     with pytest.raises(
         StoreError,
-        match=r"(not the index of the train images; |No such file or directory; mend that or )remove .*prepare it",
+        match=r"(not the index of the train images; |No such file or directory; fix that or )remove .*prepare it",
     ):
         opened(location).batch([0])
 

@@ -29,6 +29,7 @@ from loaders import (
     Batch,
     BatchRequest,
     DecodeError,
+    DecodingOptions,
     OptionError,
     StoreDataset,
     StoreError,
@@ -155,7 +156,7 @@ def images_of_both_kinds() -> list[Any]:
 def device_crops(dataset: StoreDataset, request: BatchRequest, size: int = SIZE) -> Batch:
     """Crops as a dataset on a CUDA device asks its reader for them."""
     sizes = Store(dataset.location, dataset.info).sizes(dataset.split)
-    return dataset.reader.crops(request, *Decoder(None, sizes, "", "").boxes(request), size)
+    return dataset.reader.crops(request, *Decoder(None, sizes, "", "", DecodingOptions()).boxes(request), size)
 
 
 HOST_CASES = [

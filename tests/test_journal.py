@@ -204,12 +204,12 @@ def test_checkpoints_are_taken_so_often_and_no_more(tmp_path: Path, monkeypatch:
     journal = Journal(tmp_path, tmp_path / "notes", "1")
     journal.rows("train")
     journal.describe("train", lambda: Past(taken=1, state={"file": 2}))
-    journal.note_if_due()
+    journal.checkpoint_if_due()
     assert not journal.resumable
     assert synced == []
     time.sleep(0.25)
-    journal.note_if_due()
-    journal.note_if_due()
+    journal.checkpoint_if_due()
+    journal.checkpoint_if_due()
     assert synced == [tmp_path]
     journal.close()
     again = Journal(tmp_path, tmp_path / "notes", "1")

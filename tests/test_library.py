@@ -129,14 +129,15 @@ def test_what_cannot_be_stored_is_a_sentence(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*/*")) == []
 
 
-@pytest.mark.parametrize("split", ["..", ".", "a/b", "/root", "", 3, None, "x" * 300, "tr\nain", "train.labels", "ž"])
-def test_a_split_s_name_cannot_lead_out_of_the_store(split: Any, tmp_path: Path) -> None:
+def test_a_split_s_name_cannot_lead_out_of_the_store(tmp_path: Path) -> None:
     data = Pictures(list(ARRAYS), LABELS)
-    with pytest.raises(OptionError) as caught:
-        loaders.prepare({"train": data, split: data}, "mmap", tmp_path / "in" / "store")
-    assert "cannot name a split; give 1 to 40 of" in str(caught.value)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
-    assert list(tmp_path.iterdir()) == []
+    names: list[Any] = ["..", ".", "a/b", "/root", "", 3, None, "x" * 300, "tr\nain", "train.labels", "ž"]
+    for name in names:
+        with pytest.raises(OptionError) as caught:
+            loaders.prepare({"train": data, name: data}, "mmap", tmp_path / "in" / "store")
+        assert "cannot name a split; give 1 to 40 of" in str(caught.value)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+        assert list(tmp_path.iterdir()) == [], name
 
 
 @pytest.fixture(scope="module")

@@ -40,9 +40,8 @@ def test_text_becomes_typed_values() -> None:
     assert parse_options(Some, {}, "some") == Some()
 
 
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
+def test_a_mistake_is_one_sentence() -> None:
+    for options, sentence in (
         ({"chunks": "1"}, "loader some has no option 'chunks'; it has: chunk, encoding, level, threads"),
         ({"chunk": "0"}, "option 'chunk' of loader some: input should be greater than or equal to 1"),
         (
@@ -52,16 +51,10 @@ def test_text_becomes_typed_values() -> None:
         ({"level": "Low"}, "option 'level' of loader some: input should be 'low' or 'high'"),
         ({"encoding": "png"}, "option 'encoding' of loader some: input should be 'raw' or 'jpeg'"),
         ({"chunk": "101", "level": "high"}, "loader some: level=high needs chunk=100 or less"),
-    ],
-    ids=str,
-)
-def test_a_mistake_is_one_sentence(given: dict[str, str], sentence: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        parse_options(Some, given, "some")
-    assert str(caught.value) == sentence
-
-
-def test_a_loader_without_options_says_so() -> None:
+    ):
+        with pytest.raises(OptionError) as caught:
+            parse_options(Some, options, "some")
+        assert str(caught.value) == sentence
     with pytest.raises(OptionError, match="it has: none"):
         parse_options(LoaderOptions, {"a": "1"}, "plain")
 
@@ -85,12 +78,12 @@ def test_an_undeclared_option_is_found() -> None:
         Forgotten().stored()
 
 
-@pytest.mark.parametrize("name", loader_names())
-def test_every_loader_declares_and_describes_its_options(name: str) -> None:
-    model = load(name).Options
-    model().stored()
-    assert all(field.description for field in model.model_fields.values())
-    assert not any(field.is_required() for field in model.model_fields.values())
+def test_every_loader_declares_and_describes_its_options() -> None:
+    for name in loader_names():
+        model = load(name).Options
+        model().stored()
+        assert all(field.description for field in model.model_fields.values()), name
+        assert not any(field.is_required() for field in model.model_fields.values()), name
 
 
 def test_a_dataset_refuses_another_loader_s_options() -> None:

@@ -57,9 +57,8 @@ def test_a_size_is_compared_before_anything_is_decoded() -> None:
         open_image(png_of_size(encoded(smooth(), "PNG"), 9000, 8000), (44, 60))
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
+def test_plain_words() -> None:
+    cases: list[tuple[Exception, str]] = [
         (
             UnidentifiedImageError("cannot identify image file <_io.BytesIO object at 0x7f>"),
             "not an image that Pillow knows",
@@ -68,12 +67,8 @@ def test_a_size_is_compared_before_anything_is_decoded() -> None:
         (KeyError(6), "KeyError 6"),
         (EOFError(), "EOFError"),
         (struct.error("unpack requires a buffer of 4 bytes"), "unpack requires a buffer of 4 bytes"),
-    ],
-)
-def test_plain_words(error: Exception, words: str) -> None:
-    assert reason(error) == words
-
-
-def test_a_lack_of_memory_is_not_the_file_s_fault() -> None:
+    ]
+    for error, words in cases:
+        assert reason(error) == words
     with pytest.raises(MemoryError):
         reason(MemoryError())

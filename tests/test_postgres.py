@@ -205,7 +205,7 @@ def test_a_lost_server_is_one_sentence_that_names_the_log(embedded: Stored) -> N
             BackendError, match=r"^cannot (read table bench\.train_|connect to the PostgreSQL server)[^\n]*; [^\n]*$"
         ) as caught:
             dataset.batch([0])
-        assert f"look into its log {location / 'server.log'}" in str(caught.value)
+        assert f"read its log {location / 'server.log'}" in str(caught.value)
     dataset.close()
     assert "immediate shutdown" in (location / "server.log").read_text()
     assert_same(dataset.batch([5]), splits["train"].expect([5]))  # a new server

@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,8 +137,9 @@ print(json.dumps([len(dataset), opened, memory("RssAnon") - own]))
 """
 
 
-def test_ten_million_images_take_little_memory(tmp_path: Path) -> None:
-    location, count, side = tmp_path / "store", 10_000_000, 16
+def test_two_million_images_take_little_memory(tmp_path: Path) -> None:
+    """Their labels, sizes and offsets alone have 56 MB, of which only the labels may be read on opening."""
+    location, count, side = tmp_path / "store", 2_000_000, 16
     samples = RaggedSamples(2, "raw", seed=1)
     found = load("mmap")
     store_samples(found, {"train": samples}, location, dataset=INFO)
@@ -157,8 +158,8 @@ def test_ten_million_images_take_little_memory(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _HUGE, str(location)], capture_output=True, text=True, check=True)
     length, opened, drawn = json.loads(done.stdout)
     assert length == count
-    assert opened < 200e6
-    assert drawn < 200e6
+    assert opened < 40e6
+    assert drawn < 40e6
 
 
 def stored_in(location: Path, files: dict[str, bytes], loader: str = "mmap", **options: Any) -> list[tuple[int, int]]:
@@ -225,10 +226,14 @@ WAYS = [{}, {"scaled": True}, {"decoder": "pil"}]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-@pytest.mark.parametrize("name", ["jpeg_420", "jpeg_grey", "jpeg_turned_6", "png_RGB", "webp_lossy", "bmp_RGB"])
 def test_another_picture_in_the_place_of_one_is_refused_before_it_is_decoded(
-    tmp_path: Path, name: str, way: dict[str, Any]
+    tmp_path: Path, way: dict[str, Any]
 ) -> None:
+    for name in ("jpeg_420", "jpeg_grey", "jpeg_turned_6", "png_RGB", "webp_lossy", "bmp_RGB"):
+        refuse_another_picture(tmp_path, name, way)
+
+
+def refuse_another_picture(tmp_path: Path, name: str, way: dict[str, Any]) -> None:
     file = picture_files()[name]
     found = load("filesystem")
     samples = RaggedSamples(1)
@@ -279,9 +284,12 @@ def test_pillow_decodes_what_is_said_to_be_decoded_by_it(tmp_path: Path) -> None
                 assert (dataset.whole([0])[0][0] == by_pillow(kinds["jpeg_jfif_0"])).all()
 
 
-@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-def test_both_decoders_give_the_same_pixels(tmp_path: Path, encoding: Literal["jpeg", "raw"]) -> None:
-    samples = RaggedSamples(41, encoding, seed=5)
+def test_both_decoders_give_the_same_pixels(tmp_path: Path) -> None:
+    both_decoders_give_the_same_pixels(tmp_path / "jpeg", RaggedSamples(41, "jpeg", seed=5))
+    both_decoders_give_the_same_pixels(tmp_path / "raw", RaggedSamples(41, "raw", seed=5))
+
+
+def both_decoders_give_the_same_pixels(tmp_path: Path, samples: RaggedSamples) -> None:
     found = load("filesystem")
     store_samples(found, {"train": samples}, tmp_path / "store", dataset=INFO)
     request = BatchRequest(np.arange(41), 3, 1, SIZE, train=True)

@@ -37,7 +37,7 @@ class Huge:
 def test_refused_after_the_first_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(space, "PROBE", 1 << 20)
     huge = Huge()
-    with pytest.raises(StoreError, match=r"will take about [\d,.]+ GB more and its disk has [\d,.]+ [GM]B free; free"):
+    with pytest.raises(StoreError, match=r"will need about [\d,.]+ GB more and its disk has [\d,.]+ [GM]B free; free"):
         store_samples(load(name), {"train": huge}, tmp_path / "store")
     assert huge.taken < 2 * (1 << 20) / 576
     assert {path.name for path in tmp_path.iterdir()} <= {".store.lock"}

@@ -118,13 +118,10 @@ def test_a_split_is_read_to_its_end_and_once() -> None:
             next(taken.blocks())
 
 
-@pytest.mark.parametrize("announced", [0, 5, 7])
-def test_a_wrong_count(announced: int) -> None:
-    with pytest.raises(LoaderError, match=f"announced {announced} train samples and gave 6"):
-        info_of(Blocks(random_images(6), [4, 2], announced))
-
-
-def test_an_empty_split() -> None:
+def test_a_wrong_count() -> None:
+    for announced in (0, 5, 7):
+        with pytest.raises(LoaderError, match=f"announced {announced} train samples and gave 6"):
+            info_of(Blocks(random_images(6), [4, 2], announced))
     with pytest.raises(LoaderError, match="the source has no train samples"):
         info_of(Blocks(random_images(0), [0]))
 
@@ -132,7 +129,7 @@ def test_an_empty_split() -> None:
 def test_a_wrong_shape_type_or_number_of_labels() -> None:
     split = Blocks(random_images(6), [4, 2])
     split.shape = (2, 5, 3)
-    with pytest.raises(LoaderError, match=r"\(4, 2, 3, 5\) with 4 labels where uint8 \(2, 5, 3\) was announced"):
+    with pytest.raises(LoaderError, match=r"\(4, 2, 3, 5\) with 4 labels instead of the announced uint8 \(2, 5, 3\)"):
         info_of(split)
     split = Blocks(random_images(6), [4, 2])
     split.images = split.images.astype(np.float32)
@@ -144,12 +141,12 @@ def test_a_wrong_shape_type_or_number_of_labels() -> None:
         info_of(split)
 
 
-@pytest.mark.parametrize("label", [-1, 4, 2**40])
-def test_a_label_that_is_no_class(label: int) -> None:
-    split = Blocks(random_images(6), [4, 2])
-    split.labels[5] = label
-    with pytest.raises(LoaderError, match=r"a label outside 0\.\.3 between samples 4 and 5 of the train split"):
-        info_of(split)
+def test_a_label_that_is_no_class() -> None:
+    for label in (-1, 4, 2**40):
+        split = Blocks(random_images(6), [4, 2])
+        split.labels[5] = label
+        with pytest.raises(LoaderError, match=r"a label outside 0\.\.3 between samples 4 and 5 of the train split"):
+            info_of(split)
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
@@ -177,10 +174,10 @@ def test_a_limited_split_of_files_keeps_names_and_bytes() -> None:
     assert [int(label) for block in blocks for label in block.labels] == whole.labels[chosen].tolist()
 
 
-@pytest.mark.parametrize("limit", [0, -3])
-def test_a_limit_below_one(limit: int) -> None:
-    with pytest.raises(UsageError, match=f"--limit must be at least 1, not {limit}"):
-        LimitedSplit(Samples(5, (1, 2, 2)), limit)
+def test_a_limit_below_one() -> None:
+    for limit in (0, -3):
+        with pytest.raises(UsageError, match=f"--limit must be at least 1, not {limit}"):
+            LimitedSplit(Samples(5, (1, 2, 2)), limit)
 
 
 @given(st.text(max_size=60) | st.sampled_from(["..", "a/b", "x\0y", "a" * 41, "-a", "a.b"]))
@@ -202,9 +199,8 @@ def test_names_of_splits_that_a_disk_may_confuse() -> None:
         check_split_names(["Train", "test", "train"])
 
 
-@pytest.mark.parametrize("loader", ["filesystem", "mmap", "hdf5"])
-def test_no_format_takes_a_name_that_leads_out_of_its_store(loader: str, tmp_path: Path) -> None:
+def test_a_name_that_leads_out_of_a_store_is_refused(tmp_path: Path) -> None:
     about = DatasetInfo(name="x", official=False, synthetic=False, classes=("a", "b", "c", "d"))
     with pytest.raises(OptionError, match=r"'\.\.' cannot name a split"):
-        store_samples(load(loader), {"..": Blocks(random_images(4), [4])}, tmp_path / "in" / "store", dataset=about)
+        store_samples(load("mmap"), {"..": Blocks(random_images(4), [4])}, tmp_path / "in" / "store", dataset=about)
     assert list(tmp_path.iterdir()) == []

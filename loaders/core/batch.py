@@ -18,15 +18,10 @@ _greatest = np.maximum.reduce
 
 
 class Batch(NamedTuple):
-    """Images and labels that the receiver owns.
+    """Images and labels that the receiver owns."""
 
-    Attributes:
-        images: uint8 ``[B, C, H, W]``, in contiguous or in channels-last memory.
-        labels: int64 ``[B]``.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: torch.Tensor  # uint8 [B, C, H, W], in contiguous or channels-last memory
+    labels: torch.Tensor  # int64 [B]
 
 
 class Sample(NamedTuple):
@@ -37,36 +32,17 @@ class Sample(NamedTuple):
 
 
 class BatchRequest(NamedTuple):
-    """What a batch sampler may yield instead of a list of indices.
+    """A batch sampler may yield it instead of a list of indices.
 
-    It costs no Python per sample, and carries what a random crop at read time needs into worker processes.
-
-    Attributes:
-        indices: int64 ``[B]``.
-        seed: the run's seed.
-        epoch: number of the epoch, from 0.
-        size: side of the square crop wanted in pixels, or None for the stored size.
-        train: whether the crop is random (training) or central (evaluation).
-        checksums: give, in place of the images, the checksum of each whole one, uint8 ``[B, 8]``; see
-            `loaders.store.checksums`.
+    It needs no Python code per sample, and carries what a random crop at read time needs into worker processes.
     """
 
-    indices: Indices
-    seed: int = 0
-    epoch: int = 0
-    size: int | None = None
-    train: bool = False
-    checksums: bool = False
-
-
-def collate(items: Sequence[Any]) -> Any:
-    """Join what a dataset returned into one batch; other types go to PyTorch's ``default_collate``."""
-    first = items[0]
-    if isinstance(first, Batch):
-        return _join_batches(items)
-    if isinstance(first, Sample):
-        return _stack_samples(items)
-    return default_collate(list(items))
+    indices: Indices  # int64 [B]
+    seed: int = 0  # of the run
+    epoch: int = 0  # its number, from 0
+    size: int | None = None  # side of the square crops in pixels; None: the dataset's
+    train: bool = False  # random crops rather than central ones
+    checksums: bool = False  # return uint8 [B, 8] instead of images: see loaders.store.checksums
 
 
 def _join_batches(items: Sequence[Batch], **_: Any) -> Batch:
@@ -80,34 +56,43 @@ def _stack_samples(items: Sequence[Sample], **_: Any) -> Batch:
     return Batch(torch.stack([s.image for s in items]), labels)
 
 
+_COLLATE: dict[Any, Callable[..., Any]] = {Batch: _join_batches, Sample: _stack_samples}
+
+
+def collate(items: Sequence[Any]) -> Any:
+    """Join what a dataset returned into one batch; other types go to PyTorch's ``default_collate``."""
+    return _COLLATE.get(type(items[0]), default_collate)(list(items))
+
+
 def register_collation() -> bool:
-    """Teach PyTorch's ``default_collate`` our types, so that no ``collate_fn`` need be passed.
+    """Add our types to PyTorch's ``default_collate``, so that no ``collate_fn`` is needed.
 
     Returns:
-        False where this PyTorch has no such hook; then pass ``collate_fn=loaders.collate``.
+        False if this PyTorch has no such hook; then pass ``collate_fn=loaders.collate``.
     """
     try:
         from torch.utils.data._utils.collate import default_collate_fn_map
     except ImportError:
         return False
-    hooks: dict[Any, Callable[..., Any]] = default_collate_fn_map
-    hooks[Batch] = _join_batches
-    hooks[Sample] = _stack_samples
+    default_collate_fn_map.update(_COLLATE)
     return True
 
 
+register_collation()
+
+
 def as_indices(indices: Any, length: int) -> Indices:
-    """Turn a list, array, tensor or ``BatchRequest`` into int64 indices within ``[0, length)``.
+    """A list, array, tensor or ``BatchRequest`` as int64 indices within ``[0, length)``.
 
     Negative indices count from the end, as in a list.
 
     Raises:
         IndexError: an index is outside ``[-length, length)``.
-        TypeError: something that is not a flat sequence of integers.
+        TypeError: not a flat sequence of integers.
     """
     if isinstance(indices, BatchRequest):
         indices = indices.indices
-    # What the harness itself gives takes two microseconds: read as unsigned, a negative index is a huge one.
+    # The benchmark's own indices take two microseconds: read as unsigned, a negative index is a huge one.
     if (
         type(indices) is np.ndarray
         and indices.dtype == np.int64
@@ -134,17 +119,10 @@ def as_indices(indices: Any, length: int) -> Indices:
 
 
 def check_batch(batch: Batch, count: int, shape: tuple[int, int, int], device: str, loader: str) -> None:
-    """See that a batch has the type and shape that everybody relies on.
-
-    Args:
-        batch: what the loader gave.
-        count: samples asked for.
-        shape: ``(C, H, W)`` of each image.
-        device: type of the loader's device.
-        loader: its name.
+    """Check type, shape and device of a loader's batch of ``count`` images of ``shape``, ``(C, H, W)``.
 
     Raises:
-        LoaderFaultError: it has not.
+        LoaderFaultError: one of them is wrong.
     """
     images, labels = batch
     right = (torch.uint8, (count, *shape), torch.int64, (count,), device, device)
@@ -162,23 +140,17 @@ def _described(tensor: torch.Tensor) -> str:
 def check_labels(
     labels: NDArray[np.int64], classes: int, split: str, store: Path, indices: NDArray[np.int64] | None = None
 ) -> None:
-    """See that labels read from a store are of its classes: another one would end the training or the device.
+    """Check labels read from a store, int64 ``[B]`` with any strides: a wrong one may crash training or the device.
 
-    Args:
-        labels: int64 ``[B]``, in any strides.
-        classes: number of classes.
-        split: name of the split.
-        store: its folder.
-        indices: of the samples, ``[B]``; None: these are all of them.
+    ``indices`` are those of the samples, ``[B]``; None: all samples of the split.
 
     Raises:
-        StoreError: one is not.
+        StoreError: a label is outside the classes.
     """
     # Read as unsigned, a negative label is a huge one.
     if len(labels) and int(labels.view(np.uint64).max()) >= classes:
-        place = int(np.argmax(labels.view(np.uint64)))
+        i = int(np.argmax(labels.view(np.uint64)))
         raise StoreError(
-            f"the label of sample {place if indices is None else indices[place]} of the {split} split in {store} is "
-            f"{labels[place]}, outside "
-            f"0..{classes - 1}: the store is damaged; remove it and prepare it again"
+            f"the label of sample {i if indices is None else indices[i]} of the {split} split in {store} is "
+            f"{labels[i]}, outside 0..{classes - 1}: the store is damaged; remove it and prepare it again"
         )

@@ -1,4 +1,4 @@
-"""Errors a user can act on: one sentence that names the mistake and the remedy."""
+"""Errors that a user can act on: one sentence that names the mistake and the remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 class LoaderError(Exception):
-    """Anything wrong with a loader, its store or its backend that the user can mend."""
+    """Anything wrong with a loader, its store or its backend that the user can fix."""
 
 
 class OptionError(LoaderError):
@@ -32,7 +32,7 @@ class DecodeError(LoaderError):
 
 
 class BackendError(LoaderError):
-    """A server that cannot be started, reached or used, or that was lost on the way."""
+    """A server or worker process that cannot be started, reached or used, or that was lost."""
 
 
 class LoaderFaultError(LoaderError):
@@ -40,17 +40,17 @@ class LoaderFaultError(LoaderError):
 
 
 _PASSING = (LoaderError, MemoryError, torch.OutOfMemoryError)
-"""Errors that say themselves what is wrong."""
+"""Errors whose own message says what is wrong."""
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """The process ran out of something; the store is not to blame."""
 
 
 @contextlib.contextmanager
 def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
-    """Name the loader and what it was doing in whatever it raises; errors of ours pass.
+    """Name the loader and what it was doing in any exception that it raises; a `LoaderError` passes unchanged.
 
     Raises:
-        StoreError: the system refused a file.
+        StoreError: the operating system refused a file.
         LoaderFaultError: anything else.
     """
     try:
@@ -60,8 +60,8 @@ def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
 
 
 def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoReturn:
-    """The same for an error that was caught: a context manager would cost a batch a microsecond."""
-    # PyTorch notices a dead worker by a signal, and a failed kernel late: both in whatever is just being done.
+    """The same for a caught exception: a context manager would cost a microsecond per batch."""
+    # PyTorch notices a dead worker by a signal, and a failed kernel late: both are raised in unrelated code.
     if isinstance(error, _PASSING) or "DataLoader worker" in str(error) or "CUDA error" in str(error):
         raise error
     if isinstance(error, OSError) and error.errno is not None:
@@ -71,8 +71,7 @@ def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoRe
         if isinstance(file, bytes):
             file = file.decode(errors="replace")
         raise StoreError(
-            f"loader {loader} failed {doing}: {file}: {error.strerror}; mend that or remove {store} and prepare it "
-            "again"
+            f"loader {loader} failed {doing}: {file}: {error.strerror}; fix that or remove {store} and prepare it again"
         ) from error
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     raise LoaderFaultError(

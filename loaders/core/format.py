@@ -22,43 +22,27 @@ if TYPE_CHECKING:  # the contract is the lowest layer: it names what the layers 
 
 O_co = TypeVar("O_co", bound=LoaderOptions, covariant=True)
 Idiom = Callable[[Any, Any], AbstractContextManager[Callable[[Indices], tuple[Any, Any]]]]
-"""``idiom(dataset, crops)`` opens the store by plain means and gives a function from indices to images and labels."""
+"""``idiom(dataset, crops)`` opens a store by plain means and yields a function from indices to images and labels."""
 
 
 class Caps(NamedTuple):
-    """What a format can do.
+    """What a format can do."""
 
-    Attributes:
-        ragged: it keeps images of many sizes.
-        access: ``random``: any sample at any time; ``sequential``: only in an order of its own.
-        exact: it gives the very pixels that were prepared.
-        device: where its batches come out.
-        fork_safe: a process that has a split open may fork. Otherwise it is closed before workers start.
-        max_workers: most worker processes that may read it; None: any number.
-    """
-
-    ragged: bool = True
-    access: Literal["random", "sequential"] = "random"
-    exact: bool = True
-    device: Literal["cpu", "cuda"] = "cpu"
-    fork_safe: bool = True
-    max_workers: int | None = None
+    ragged: bool = True  # store images of many sizes
+    access: Literal["random", "sequential"] = "random"  # sequential: samples only in the format's own order
+    exact: bool = True  # return exactly the pixels that were prepared
+    device: Literal["cpu", "cuda"] = "cpu"  # of its batches
+    fork_safe: bool = True  # stay open in a process that forks; else it is closed before workers start
+    max_workers: int | None = None  # most worker processes that may read it; None: any number
 
 
 class Written(NamedTuple):
-    """What a format wrote.
+    """What a format wrote."""
 
-    Attributes:
-        checked: paths within the folder of the files whose sizes are checked on each opening.
-        data: paths within the folder of the files that hold the samples; None: all files do.
-        elsewhere_bytes: size of what lies outside the folder, as in a database server.
-        pixels_as: what it keeps of a sample that it did not get as a file.
-    """
-
-    checked: Sequence[str]
-    data: Sequence[str] | None = None
-    elsewhere_bytes: int = 0
-    pixels_as: Kind = Kind.PIXELS
+    checked: Sequence[str]  # paths within the folder of files whose sizes are checked on each opening
+    data: Sequence[str] | None = None  # paths within the folder of files that hold samples; None: all files
+    elsewhere_bytes: int = 0  # size in bytes of data outside the folder, as in a database server
+    pixels_as: Kind = Kind.PIXELS  # how samples are stored that are not kept as the source's files
 
 
 Read = Literal["process", "thread", "workers"]
@@ -66,70 +50,57 @@ Read = Literal["process", "thread", "workers"]
 
 
 class Candidate(NamedTuple):
-    """Options that ``bench advise`` tries.
-
-    Attributes:
-        options: of the format.
-        reads: ways of reading that are worth a try, in this order.
-        ragged_reads: further ones for images of many sizes, which are cropped.
-        needs: ``files``: the source has image files; ``memory`` or ``device``: all decoded pixels fit there.
-    """
+    """Options that ``bench advise`` tries."""
 
     options: Mapping[str, Any] = {}
-    reads: Sequence[Read] = ("process", "thread")
-    ragged_reads: Sequence[Read] = ()
+    reads: Sequence[Read] = ("process", "thread")  # ways of reading that are worth a try, in this order
+    ragged_reads: Sequence[Read] = ()  # further ones for images of many sizes, which are cropped
     needs: Literal["files", "memory", "device"] | None = None
+    """The source has image files; or all decoded pixels fit into the memory, or that of the device."""
 
 
 class Reader(abc.ABC):
     """One process's handle on one split: opened, used and closed in the same process.
 
-    Of all readers in a process, only one is opened, closed or told of a fork at a time.
+    ``__init__``, ``close`` and ``after_fork`` of all readers in a process are never called at the same time.
     """
 
     labels: NDArray[np.int64] | None = None
-    """All labels, int64 ``[n]``, where the format has them at hand: checked once, and looked up for each batch."""
+    """All labels, int64 ``[n]``, if the format has them in memory: checked once, and looked up for each batch."""
     way: str | None = None
-    """Which of several ways to its data it took; None where there is only one."""
+    """The name of the method by which it reads its data; None if there is only one."""
 
     @abc.abstractmethod
     def fetch(self, indices: Indices) -> Rows | Payloads:
-        """Read samples in the order asked, duplicates included. Several threads may call it.
-
-        Args:
-            indices: int64 ``[B]`` within the split.
-        """
+        """Read samples, int64 ``[B]`` within the split, in this order, with duplicates. Threads may call it at once."""
 
     def crops(self, request: BatchRequest, sizes: NDArray[np.int64], boxes: NDArray[np.int64], size: int) -> Batch:
-        """Square crops of images of many sizes, made on the device by a format whose batches come out there.
+        """Square crops of images of many sizes, for a format whose batches are on a device.
 
-        Args:
-            request: which samples.
-            sizes: height, width and `Kind` of each, ``[B, 3]``.
-            boxes: top, left, height and width of each crop, ``[B, 4]``.
-            size: side of the crops in pixels.
+        ``sizes``, ``[B, 3]``, are height, width and `Kind` of each image; ``boxes``, ``[B, 4]``, top, left, height and
+        width of each crop; ``size`` is the side of the result in pixels.
         """
         raise NotImplementedError
 
     def read_bytes(self) -> int | None:
-        """Bytes that a server outside the store has read so far because its cache lacked them; None: not counted."""
+        """Bytes that a server outside the store has read so far from outside its cache; None: not counted."""
         return None
 
     def after_fork(self) -> None:  # noqa: B027 - most formats have nothing to do
-        """Called in a forked child for the handle that it inherited, which is never used or closed there.
+        """Called in a forked child for an inherited handle, which is never used or closed there.
 
-        For libraries that count handles per process and would take this one for open.
+        For libraries that count open handles per process.
         """
 
-    def close(self) -> None:  # noqa: B027 - a map ends with the last reference to it
+    def close(self) -> None:  # noqa: B027 - a memory map ends with its last reference
         """Release what was opened."""
 
 
 class Format(abc.ABC, Generic[O_co]):
-    """A storage format with its options. The core does everything that all formats share.
+    """A storage format with its options.
 
-    That is: processes, forks and pickling, locks, checking of indices, labels and files, decoding, cropping, resuming
-    an interrupted preparation, and naming the format in whatever it raises.
+    The core handles processes, forks, pickling and locks, checks indices, labels and files, decodes and crops, resumes
+    interrupted preparations, and names the format in its errors.
     """
 
     name: ClassVar[str]
@@ -137,7 +108,7 @@ class Format(abc.ABC, Generic[O_co]):
     Options: ClassVar[type[LoaderOptions]] = LoaderOptions
     """Its options, each a ``store_option`` or a ``read_option``."""
     packages: ClassVar[Sequence[str]] = ()
-    """Distributions that it needs; their versions stand in a record."""
+    """Distributions that it needs; a record has their versions."""
     caps: ClassVar[Caps] = Caps()
     idiom: ClassVar[Idiom | None] = None
     """The fastest plain way to read the same store, which ``bench rate`` compares with."""
@@ -151,7 +122,7 @@ class Format(abc.ABC, Generic[O_co]):
     @final
     @classmethod
     def configured(cls, options: LoaderOptions | Mapping[str, Any] | None = None) -> Self:
-        """The format with options that were given as text, as typed values or as an instance.
+        """The format with options as text, as typed values or as an instance.
 
         Raises:
             OptionError: an unknown name or a bad value.
@@ -168,7 +139,7 @@ class Format(abc.ABC, Generic[O_co]):
 
     @abc.abstractmethod
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
-        """Write all splits into an empty folder, taking every block of each split exactly once, in order."""
+        """Write all splits to an empty folder, taking every block of each split exactly once, in order."""
 
     @abc.abstractmethod
     def open(self, store: Store, split: str) -> Reader:
@@ -176,7 +147,7 @@ class Format(abc.ABC, Generic[O_co]):
 
     @final
     def reason_unavailable(self) -> str | None:
-        """The same as ``unavailable``; an exception is a reason, too, so that a plug-in cannot stop the others."""
+        """As ``unavailable``, with an exception as a reason too, so that one plug-in cannot stop the others."""
         try:
             return self.unavailable()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Loader options: typed, closed, and each marked as shaping the store or only its reading."""
+"""Loader options: typed, and each declared to shape the store or only its reading; unknown ones are errors."""
 
 from __future__ import annotations
 
@@ -19,19 +19,27 @@ class LoaderOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def stored(self) -> dict[str, Any]:
-        """The options that decide what is on disk; two datasets equal in these share a store."""
-        return {name: getattr(self, name) for name in type(self).model_fields if _shapes_store(type(self), name)}
+        """The store options: datasets that are equal in these share a store."""
+        values = {}
+        for name, field in type(self).model_fields.items():
+            if not isinstance(field.json_schema_extra, dict):
+                raise LoaderFaultError(
+                    f"{type(self).__qualname__}.{name} must be declared with store_option or read_option"
+                )
+            if field.json_schema_extra["store"]:
+                values[name] = getattr(self, name)
+        return values
 
     def keeps_files(self, source: Encoding) -> bool:  # noqa: ARG002
-        """Whether the store keeps the files of a source with this encoding rather than their pixels."""
+        """Whether the store keeps the files of a source with this encoding rather than pixels."""
         return False
 
     def public(self) -> dict[str, Any]:
-        """All options as they may stand in a record: no secrets."""
+        """All options as a record may contain them: no secrets."""
         return self.model_dump(mode="json")
 
     def private(self) -> list[str]:
-        """What must not stand in a record even within an error message: hosts, users, passwords."""
+        """Texts that a record must not contain even in an error message: hosts, users, passwords."""
         return []
 
 
@@ -46,7 +54,7 @@ def read_option(default: Any, **kwargs: Any) -> Any:
 
 
 class DecodingOptions(LoaderOptions):
-    """Options of a format that keeps what must be decoded or cropped."""
+    """Options of a format whose samples are decoded or cropped."""
 
     threads: int = read_option(0, ge=0, le=1024, description="decoding threads; 0: one per core")
     scaled: bool = read_option(
@@ -55,28 +63,28 @@ class DecodingOptions(LoaderOptions):
 
     @property
     def library(self) -> Literal["fast", "pil"]:
-        """What decodes images on the host."""
+        """The library that decodes images on the host."""
         return "fast"
 
 
 class EncodingOptions(DecodingOptions):
-    """Options of a format that keeps pixels, or the source's own files."""
+    """Options of a format that stores pixels or the source's own files."""
 
     encoding: Encoding = store_option("raw", description="raw: decoded pixels; jpeg: the source's own JPEG bytes")
 
     def keeps_files(self, source: Encoding) -> bool:  # noqa: ARG002
-        """As ``encoding`` says."""
+        """Whether ``encoding`` is jpeg."""
         return self.encoding == "jpeg"
 
 
-def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
+def parse_options(model: type[O], values: Mapping[str, Any], loader: str) -> O:
     """Build options from text or typed values.
 
     Raises:
         OptionError: unknown name or bad value, with what is allowed.
     """
     try:
-        return model.model_validate(dict(given))
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "options"
@@ -87,10 +95,3 @@ def parse_options(model: type[O], given: Mapping[str, Any], loader: str) -> O:
         if not first["loc"]:
             raise OptionError(f"loader {loader}: {message}") from None
         raise OptionError(f"option {name!r} of loader {loader}: {message[0].lower()}{message[1:]}") from None
-
-
-def _shapes_store(model: type[LoaderOptions], name: str) -> bool:
-    extra = model.model_fields[name].json_schema_extra
-    if not isinstance(extra, dict) or "store" not in extra:
-        raise LoaderFaultError(f"{model.__qualname__}.{name} must be declared with store_option or read_option")
-    return bool(extra["store"])

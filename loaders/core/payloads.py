@@ -1,4 +1,4 @@
-"""What a format gives for a batch: rows of pixels, or the bytes that it keeps of each sample."""
+"""What a format returns for a batch: rows of pixels, or the stored bytes of each sample."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 Buffer: TypeAlias = Any
-"""Bytes: ``bytes``, a ``memoryview`` or a flat uint8 array. Python 3.11 has no type for what has a buffer."""
+"""``bytes``, a ``memoryview`` or a flat uint8 array. Python 3.11 has no type for buffers."""
 
 
 class Kind(IntEnum):
-    """What the bytes of a stored sample are, and so how they become pixels."""
+    """What the bytes of a stored sample are, and so how they are decoded."""
 
     PIXELS = 0
     """Decoded uint8 pixels: ``[C, H, W]`` of a split of one size, ``[H, W, 3]`` of many sizes."""
@@ -29,28 +29,16 @@ class Kind(IntEnum):
 
 
 class Rows(NamedTuple):
-    """Samples of one size as pixels.
+    """Samples of one size as pixels, in fresh memory: arrays, or tensors on the format's device."""
 
-    Attributes:
-        images: uint8 ``[B, C, H, W]`` in fresh memory: an array, or a tensor on the format's device.
-        labels: int64 ``[B]`` in fresh memory; None where the reader has ``labels``.
-    """
-
-    images: NDArray[np.uint8] | torch.Tensor
-    labels: NDArray[np.int64] | torch.Tensor | None = None
+    images: NDArray[np.uint8] | torch.Tensor  # [B, C, H, W]
+    labels: NDArray[np.int64] | torch.Tensor | None = None  # [B]; None if the reader has labels
 
 
 class Payloads(NamedTuple):
-    """Samples as the bytes that are kept of each.
+    """Samples as the stored bytes of each."""
 
-    Attributes:
-        get: gives the bytes of the i-th sample of the batch; several threads call it.
-        labels: int64 ``[B]``; None where the reader has ``labels``.
-        kind: what the bytes are in a split of one size. The kinds of a split of many sizes stand in the store.
-        name: what to call the i-th sample in an error message; None: its index, split and store.
-    """
-
-    get: Callable[[int], Buffer]
-    labels: NDArray[np.int64] | None = None
-    kind: Kind = Kind.PIXELS
-    name: Callable[[int], str] | None = None
+    get: Callable[[int], Buffer]  # the bytes of the i-th sample of the batch; several threads call it
+    labels: NDArray[np.int64] | None = None  # [B]; None if the reader has labels
+    kind: Kind = Kind.PIXELS  # in a split of one size; for many sizes the store has each sample's kind
+    name: Callable[[int], str] | None = None  # of the i-th sample in error messages; None: index, split and store

@@ -1,4 +1,4 @@
-"""Opens regular files alone: a named pipe in their place would be waited for without end."""
+"""Opens regular files only: opening a named pipe would wait forever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_regular(path: Path) -> BufferedReader:
     Raises:
         OSError: it cannot be opened, or is no regular file; ``strerror`` says which.
     """
-    # Without O_NONBLOCK, opening a pipe waits for somebody who writes. To a regular file it makes no difference.
+    # Without O_NONBLOCK, opening a pipe waits for a writer. For a regular file it makes no difference.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -30,6 +30,6 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path) -> bytes:
-    """The whole of a file; errors as of `open_regular`."""
+    """The content of a file; errors as of `open_regular`."""
     with open_regular(path) as file:
         return file.read()

@@ -1,4 +1,4 @@
-"""One image file per sample in a folder per class, as the sources come and most programs read them."""
+"""One image file per sample in a folder per class: the form that most programs read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUFFIX: dict[Codec, str] = {"png": "png", "jpeg": "jpg"}
 
 
 def image_name(label: int, index: int, codec: Codec) -> str:
-    """Path of an image within its split's folder; sorted names keep the order of labels and of samples."""
+    """Path of an image within its split's folder; sorted paths are in order of label, then of sample."""
     return f"{label:04d}/{index:08d}.{SUFFIX[codec]}"
 
 
@@ -42,19 +42,19 @@ class FilesystemOptions(DecodingOptions):
     """Options of the filesystem loader."""
 
     compression: int = store_option(
-        6, ge=0, le=9, description="zlib level of PNG files, 6 being customary; JPEG originals are kept as they are"
+        6, ge=0, le=9, description="zlib level of PNG files, usually 6; JPEG originals are kept unchanged"
     )
     decoder: Library = read_option(
-        "fast", description="fast: simplejpeg and libspng; pil: Pillow, what most programs use"
+        "fast", description="fast: simplejpeg and libspng; pil: Pillow, as most programs use"
     )
 
     @property
     def library(self) -> Library:
-        """As the option says."""
+        """The option ``decoder``."""
         return self.decoder
 
     def keeps_files(self, source: Encoding) -> bool:
-        """The source's own files, where there are any."""
+        """Whether the source has JPEG files."""
         return source == "jpeg"
 
     @model_validator(mode="after")
@@ -82,7 +82,7 @@ class FilesystemFormat(Format[FilesystemOptions]):
                 f"image files hold 1 or 3 channels, not the {channels} of the {split.name} split; use another loader"
             )
         codec: Codec = "jpeg" if split.keeps_files else "png"
-        root, name, first = folder / split.name, index_name(split.name, codec), 0
+        root, name = folder / split.name, index_name(split.name, codec)
         root.mkdir()
         with (folder / name).open("wb") as index:
             for block in split.blocks():
@@ -90,14 +90,13 @@ class FilesystemFormat(Format[FilesystemOptions]):
                 for label in set(block.labels.tolist()):
                     (root / image_name(label, 0, codec)).parent.mkdir(exist_ok=True)
 
-                def write(part: range, block: StoredBlock = block, first: int = first, rows: Any = rows) -> None:
+                def write(part: range, block: StoredBlock = block, rows: Any = rows) -> None:
                     for i in part:
-                        path = root / image_name(int(block.labels[i]), first + i, codec)
+                        path = root / image_name(int(block.labels[i]), split.stored + i, codec)
                         rows[i, 1] = path.write_bytes(block.files[i] if block.files else self._png(block.hwc(i)))
 
                 spread(write, len(rows))
                 index.write(rows.astype("<i8", copy=False).tobytes())
-                first += len(rows)
         return name
 
     def _png(self, image: NDArray[np.uint8]) -> bytes:
@@ -107,10 +106,10 @@ class FilesystemFormat(Format[FilesystemOptions]):
         """Open the folder and map the index."""
         codec: Codec = "png" if index_name(split, "png") in store.info.files else "jpeg"
         path = store.location / index_name(split, codec)
-        data = map_bytes(path)
-        if data.size != 16 * store.info.splits[split].count:
+        index = map_bytes(path)
+        if len(index) != 16 * store.info.splits[split].count:
             raise StoreError(f"{path} is not the index of the {split} images; {store.remedy}")
-        return _FilesReader(store.location / split, codec, integers(data).reshape(-1, 2), store.remedy)
+        return _FilesReader(store.location / split, codec, integers(index).reshape(-1, 2), store.remedy)
 
 
 class _FilesReader(Reader):
@@ -118,37 +117,35 @@ class _FilesReader(Reader):
 
     def __init__(self, folder: Path, codec: Codec, index: NDArray[np.int64], remedy: str) -> None:
         self._folder, self._codec, self._remedy = folder, codec, remedy
-        self._index = index  # mapped: only the rows that are asked for are read
+        self._index = index  # mapped: only requested rows are read
         self.labels = index[:, 0]
-        # Names are looked up from here: shorter ones, and never those of a store that took this one's place.
+        # File names relative to it are shorter, and never those of a store that replaced this one.
         self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def fetch(self, indices: Indices) -> Payloads:
-        """Files, each read when it is asked for, so that one thread reads while another decodes."""
-        rows, samples = self._index.take(indices, axis=0).tolist(), indices.tolist()
-
-        def name(i: int) -> str:
-            return image_name(rows[i][0], samples[i], self._codec)
+        """Files, each read when it is decoded, so that one thread reads while another decodes."""
+        rows = self._index.take(indices, axis=0).tolist()
+        names = [image_name(row[0], i, self._codec) for row, i in zip(rows, indices.tolist(), strict=True)]
 
         def get(i: int) -> bytes:
             size = rows[i][1]
             try:
-                file = os.open(name(i), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
+                file = os.open(names[i], os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._descriptor)
                 try:
                     data = os.read(file, max(size, 0) + 1)
                 finally:
                     os.close(file)
             except OSError as error:
-                error.filename = str(self._folder / name(i))
+                error.filename = str(self._folder / names[i])
                 raise
             if len(data) != size:
                 length = f"{len(data)}" if len(data) < size else "more"
-                raise StoreError(f"{self._folder / name(i)} has {length} bytes instead of {size}; {self._remedy}")
+                raise StoreError(f"{self._folder / names[i]} has {length} bytes instead of {size}; {self._remedy}")
             return data
 
         kind = Kind.JPEG if self._codec == "jpeg" else Kind.PNG
-        return Payloads(get, kind=kind, name=lambda i: str(self._folder / name(i)))
+        return Payloads(get, kind=kind, name=lambda i: str(self._folder / names[i]))
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Close the folder."""
         os.close(self._descriptor)

@@ -20,14 +20,14 @@ from loaders.store.manifest import Store
 
 _LABELS = b"labels"
 _GROWTH = 1 << 40
-"""Address space that a database may grow to; its file is only as large as what is in it."""
+"""Address space that a database may use; its file is only as large as its content."""
 
 
 class LmdbOptions(EncodingOptions):
     """Options of the LMDB loader."""
 
     readahead: bool = read_option(
-        False, description="let the system read around what is missing, which helps if all fits into memory"
+        False, description="let the system read ahead around missing pages, which helps if all fits into memory"
     )
 
 
@@ -48,7 +48,7 @@ class LmdbFormat(Format[LmdbOptions]):
         try:
             for split in splits.values():
                 self._write_split(split, folder / split.name)
-        except lmdb.DiskError as error:  # which names no number, but that of a full disk is the one to expect
+        except lmdb.DiskError as error:  # it has no errno; the usual cause is a full disk
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         return Written([f"{name}/data.mdb" for name in splits])
 
@@ -65,15 +65,15 @@ class LmdbFormat(Format[LmdbOptions]):
             with env.begin(write=True) as transaction:
                 transaction.put(_LABELS, np.concatenate(labels).astype("<i8").tobytes())
             env.sync(True)
-        (folder / "lock.mdb").unlink()  # belongs to whoever has it open
+        (folder / "lock.mdb").unlink()  # only for processes that have it open
 
     def open(self, store: Store, split: str) -> Reader:
-        """Map the database, read-only and without a lock file: nobody writes to a store."""
+        """Map the database, read-only and without a lock file: a store never changes."""
         return _LmdbReader(store, split, self.options)
 
 
 _open: dict[Path, tuple[lmdb.Environment, int]] = {}
-"""Databases that this process has open, with the number of their readers: LMDB opens each only once per process."""
+"""Open databases with their number of readers: LMDB may open each only once per process."""
 
 
 class _LmdbReader(Reader):
@@ -106,7 +106,7 @@ class _LmdbReader(Reader):
         return [value for _, value in pairs if value is not None]
 
     def after_fork(self) -> None:
-        """Close the inherited database, which would count as open in this process."""
+        """Close the inherited database, which LMDB would count as open in this process."""
         if _open.get(self._path, (None, 0))[0] is self.env:
             del _open[self._path]
         self.env.close()

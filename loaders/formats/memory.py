@@ -1,4 +1,4 @@
-"""The split as an array in RAM: the baseline that nothing can beat on the CPU."""
+"""The split as an array in RAM: the baseline, and the fastest format on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loaders.store.manifest import Store
 
 
 class MemoryFormat(Format[EncodingOptions]):
-    """All bytes are read when the split is opened; a batch is one gather."""
+    """All bytes are read on opening; a batch is one gather."""
 
     name = "memory"
     Options = EncodingOptions

@@ -20,8 +20,8 @@ class MmapOptions(EncodingOptions):
 
     readahead: Literal["auto", "on", "off"] = read_option(
         "auto",
-        description="on: the system reads around what is missing; off: a batch's own pages alone, all at once; "
-        "auto: on where the split fits half of the free memory",
+        description="on: the system reads ahead around missing pages; off: only a batch's own pages, all at once; "
+        "auto: on if the split fits half of the free memory",
     )
 
 
@@ -46,7 +46,7 @@ class MmapFormat(Format[MmapOptions]):
         return ArraysReader(open_arrays(store, split, encoding, scattered=self._scattered(path)), encoding)
 
     def _scattered(self, path: Path) -> bool:
-        """What is read around a sample helps only if it is still there when its turn comes."""
+        """Pages that are read ahead help only if they are still in memory when they are needed."""
         if self.options.readahead != "auto":
             return self.options.readahead == "off"
         return path.stat().st_size > psutil.virtual_memory().available // 2

@@ -44,7 +44,7 @@ class SqliteFormat(Format[SqliteOptions]):
     candidates = (Candidate(), Candidate({"encoding": "jpeg"}, needs="files"))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
-        """One transaction per block; without a journal, since a store that is not complete does not count."""
+        """One transaction per block, without a journal, since an unfinished store is never read."""
         connection = sqlite3.connect(folder / FILE, isolation_level=None)
         try:
             connection.execute(f"PRAGMA page_size = {self.options.page_size}")
@@ -73,7 +73,7 @@ class SqliteFormat(Format[SqliteOptions]):
 
 
 class _SqliteReader(Reader):
-    """Reads the rows of a batch by one query, on a connection of the calling thread's own."""
+    """Reads the rows of a batch by one query, on one connection per thread."""
 
     def __init__(self, store: Store, split: str, options: SqliteOptions) -> None:
         self._path, self._remedy = store.location / FILE, store.remedy
@@ -82,7 +82,7 @@ class _SqliteReader(Reader):
         self._query = f"SELECT id, label, image FROM {quoted(split)} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
         self._own = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self.fetch(np.zeros(1, np.int64))  # what is damaged is found when it is opened
+        self.fetch(np.zeros(1, np.int64))  # to detect damage on opening
 
     def _connection(self) -> sqlite3.Connection:
         if not hasattr(self._own, "connection"):
@@ -94,7 +94,7 @@ class _SqliteReader(Reader):
         return connection
 
     def fetch(self, indices: Indices) -> Payloads:
-        """The rows come once each and in any order, and are put where they were asked."""
+        """Each row is returned once and in any order, and put in the requested order."""
         keys = indices.tolist()
         try:
             rows = {row[0]: row for row in self._connection().execute(self._query, (json.dumps(keys),))}

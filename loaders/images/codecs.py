@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import imagecodecs
@@ -23,21 +22,18 @@ _Into = Callable[[Buffer, NDArray[np.uint8], Callable[[int], str], int], None]
 
 
 class ImageDecoder:
-    """Decoding threads, the caller's among them. Pixels are those of libjpeg's accurate DCT and fancy upsampling.
+    """Decodes on threads, the caller's included. Pixels are those of libjpeg's accurate DCT and fancy upsampling.
 
-    ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the quickest that we measured; both release the
-    GIL. ``pil`` is Pillow, which most programs use; it gives the same pixels, and decodes JPEG files that simplejpeg
-    refuses. No decoder makes more pixels than there is room for.
+    ``fast`` is simplejpeg for JPEG and imagecodecs' libspng for PNG, the fastest that we measured; both release the
+    GIL. ``pil`` is Pillow, the most common choice; it gives the same pixels, and decodes JPEG files that simplejpeg
+    refuses. No decoder produces more pixels than the memory has room for.
     """
 
     def __init__(self, threads: int = 0, library: Library = "fast", *, checked: bool = False) -> None:
-        """Start no thread yet.
+        """Start no thread yet. With 0 threads there is one per usable core.
 
-        Args:
-            threads: how many decode at the same time; 0: one per usable core.
-            library: what decodes.
-            checked: the files were decoded without this when they were stored, so that CMYK images need not be looked
-                for, which takes a tenth of the time.
+        ``checked``: the files were decoded without it when they were stored, so there are no CMYK images; not checking
+        for them saves a tenth of the time.
         """
         self.spread = Spread(threads)
         self._into: dict[Codec, _Into] = {"jpeg": pil_into, "png": pil_into}
@@ -52,14 +48,10 @@ class ImageDecoder:
         name: Callable[[int], str],
         codec: Codec = "jpeg",
     ) -> torch.Tensor:
-        """Get and decode image files of one size, so that one thread reads while another decodes.
+        """Read and decode ``count`` image files of one ``shape``, ``(C, H, W)``.
 
-        Args:
-            get: gives the file of an image in ``[0, count)``; called in the decoding threads.
-            count: how many images.
-            shape: ``(C, H, W)`` that each must have.
-            name: what to call an image in an error message.
-            codec: the files' format.
+        ``get`` returns the i-th file; it is called in the decoding threads, so that one thread reads while another
+        decodes. ``name`` returns the i-th image's name for an error message.
 
         Returns:
             uint8 ``[B, C, H, W]`` in channels-last memory, which is the decoders' own layout.
@@ -85,9 +77,7 @@ class ImageDecoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -98,7 +88,7 @@ def _unchecked_jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[i
         raise
     except Exception:  # as below
         space = ""
-    if space in ("CMYK", "YCCK"):  # would be converted without a word, and differently by each library
+    if space in ("CMYK", "YCCK"):  # would be converted silently, and differently by each library
         raise DecodeError(f"{name(i)} is a {space} image, neither colour nor grey; convert it to RGB")
     _jpeg_into(data, out, name, i)
 
@@ -108,7 +98,7 @@ def _jpeg_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str],
         decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
     except MemoryError:
         raise
-    except Exception:  # also what libjpeg only warns of, samplings without a name, an image too large: Pillow decides
+    except Exception:  # also libjpeg's warnings, unnamed samplings, an image too large: Pillow decides
         pil_into(data, out, name, i, ("JPEG",))
         return
     if decoded.shape != out.shape:
@@ -122,7 +112,7 @@ def _png_into(data: Buffer, out: NDArray[np.uint8], name: Callable[[int], str], 
     except ValueError:  # the header's size or channels do not fit; nothing was decoded
         height, width, channels = out.shape
         raise DecodeError(f"{name(i)} is not a PNG image of {width}x{height} pixels and {channels} channels") from None
-    except Exception as error:  # its own, or whatever a binding raises
+    except Exception as error:  # its own, or any type from a binding
         raise DecodeError(f"{name(i)} is not a readable PNG image ({reason(error)})") from None
 
 
@@ -133,17 +123,10 @@ def pil_into(
     i: int,
     formats: tuple[str, ...] | None = None,
 ) -> None:
-    """Decode by Pillow into memory of the image's size.
-
-    Args:
-        data: a whole file.
-        out: uint8 ``[H, W, C]``; is filled.
-        name: what to call the i-th image in an error message.
-        i: which one it is.
-        formats: those of Pillow to try; None: all.
+    """Decode a whole file by Pillow into ``out``, uint8 ``[H, W, C]``; ``formats`` are Pillow's names, None for all.
 
     Raises:
-        DecodeError: not an image of this shape, neither colour nor grey, or not readable.
+        DecodeError: not an image of this shape, neither colour nor grey, or not readable; the message has ``name(i)``.
     """
     mode = "L" if out.shape[2] == 1 else "RGB"
     try:
@@ -154,9 +137,9 @@ def pil_into(
             elif image.size != (out.shape[1], out.shape[0]):
                 unfit = _other_size(image.width, image.height, out)
             else:
-                image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as in the other library
+                image.draft(mode, None)  # grey from a colour JPEG is its luma plane, as with simplejpeg
                 out[:] = np.asarray(image.convert(mode)).reshape(out.shape)
-    except Exception as error:  # Pillow and its plug-ins raise whatever they like
+    except Exception as error:  # Pillow and its plug-ins raise any type
         kind = f"{formats[0]} image" if formats else "image"
         raise DecodeError(f"{name(i)} is not a readable {kind} ({reason(error)})") from None
     if unfit:

@@ -1,4 +1,4 @@
-"""Square crops of images of many sizes: where they lie, drawn from (seed, epoch, index), and how they are resized."""
+"""Square crops of images of many sizes: their boxes, drawn from (seed, epoch, index), and resizing."""
 
 from __future__ import annotations
 
@@ -31,25 +31,20 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def sample_bits(seed: int, epoch: int, indices: Indices) -> NDArray[np.uint64]:
-    """64 random bits for each sample by its own number, so that batch size, order, loader and workers do not matter."""
+    """64 random bits per sample from its own index, so that batch size, order, loader and workers do not matter."""
     key = mix(mix(np.array([seed], np.uint64)) + np.uint64(epoch))
     return mix(indices.astype(np.uint64) + key)
 
 
 def random_boxes(sizes: NDArray[np.int64], seed: int, epoch: int, indices: Indices) -> Boxes:
-    """Where a random resized crop lies: area and ratio are drawn until the box fits, ten times at most.
+    """Random resized crops: area and ratio are drawn until the box fits, at most ten times.
 
     As torchvision's ``RandomResizedCrop`` with its defaults, from other random numbers. A box that never fits becomes
-    the largest central one within the ratios.
-
-    Args:
-        sizes: ``[n, 2]``, height and width of each image.
-        seed: the run's seed.
-        epoch: number of the epoch.
-        indices: ``[n]``, each sample's own number.
+    the largest central one within the ratios. ``sizes``, ``[n, 2]``, are height and width of each image; ``indices``,
+    ``[n]``, those of the samples.
     """
     height, width = sizes[:, :1].astype(np.float64), sizes[:, 1:].astype(np.float64)
-    # Four uniform numbers for each attempt, in a stream of their own: the flip is drawn from the bits themselves.
+    # Four uniform numbers per attempt, in a separate stream: flips are drawn from the bits themselves.
     counters = np.arange(1, 4 * ATTEMPTS + 1, dtype=np.uint64)
     bits = mix(sample_bits(seed, epoch, indices)[:, None] + counters)
     uniform = ((bits >> np.uint64(11)) * 2.0**-53).reshape(len(indices), ATTEMPTS, 4)
@@ -72,26 +67,20 @@ def _widest_boxes(sizes: NDArray[np.int64]) -> Boxes:
 
 
 def central_boxes(sizes: NDArray[np.int64]) -> Boxes:
-    """The central square of `CENTRE` of the short side: the same as resizing that side first and then cropping.
-
-    Args:
-        sizes: ``[n, 2]``, height and width of each image.
-    """
+    """The central square of `CENTRE` of the short side, as if that side were resized first; ``sizes`` as above."""
     side = np.maximum(1, np.rint(sizes.min(axis=1) * CENTRE).astype(np.int64))
     return np.stack([(sizes[:, 0] - side) // 2, (sizes[:, 1] - side) // 2, side, side], axis=1)
 
 
 def resize_into(pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """Resize by PyTorch's antialiased bilinear filter on bytes, the one that torchvision uses for tensors.
+    """Resize uint8 ``[h, w, 3]`` of any strides into contiguous uint8 ``[H, W, 3]``.
 
-    Args:
-        pixels: uint8 ``[h, w, 3]``; any strides.
-        out: uint8 ``[H, W, 3]``, contiguous; is filled.
+    By PyTorch's antialiased bilinear filter on bytes, which torchvision uses for tensors.
     """
     if pixels.shape == out.shape:
         out[:] = pixels
         return
-    if not (pixels.flags.c_contiguous and pixels.flags.writeable):  # PyTorch takes no read-only memory
+    if not (pixels.flags.c_contiguous and pixels.flags.writeable):  # PyTorch does not accept read-only memory
         pixels = pixels.copy()
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
     resized = torch.nn.functional.interpolate(image, size=out.shape[:2], mode="bilinear", antialias=True)

@@ -1,4 +1,4 @@
-"""The one way from what a format keeps of samples to pixels: a batch of one size, square crops, or whole images."""
+"""Decodes what a format keeps of samples into pixels: a batch of one size, square crops, or whole images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from loaders.core.batch import BatchRequest, Indices
 from loaders.core.errors import DecodeError, StoreError
+from loaders.core.options import DecodingOptions
 from loaders.core.payloads import Buffer, Kind, Payloads
-from loaders.images.codecs import Codec, ImageDecoder, Library
+from loaders.images.codecs import Codec, ImageDecoder
 from loaders.images.crops import central_boxes, random_boxes, resize_into
-from loaders.images.digests import checksums_of, image_digest, shortened
 from loaders.images.headers import jpeg_size, png_size, require
 from loaders.images.kinds import picture_of_size
 from loaders.images.pillow import reason
@@ -27,7 +27,7 @@ _Image = NDArray[np.uint8]
 
 
 class Decoder:
-    """Makes pixels of the payloads of one split, on threads."""
+    """Decodes the payloads of one split on threads."""
 
     def __init__(
         self,
@@ -35,32 +35,27 @@ class Decoder:
         sizes: NDArray[np.int32] | None,
         subject: str,
         remedy: str,
-        threads: int = 0,
-        *,
-        scaled: bool = False,
-        library: Library = "fast",
+        options: DecodingOptions,
     ) -> None:
         """Start no thread yet.
 
         Args:
             shape: ``(C, H, W)`` of each image; None if they have many sizes.
-            sizes: of images of many sizes height, width and `Kind`, ``[n, 3]``.
+            sizes: height, width and `Kind` of images of many sizes, ``[n, 3]``.
             subject: "of the train split in …", for error messages.
             remedy: what to do about damaged samples, for error messages.
-            threads: how many decode; 0: one per usable core.
-            scaled: decode JPEG files only as fine as a crop needs; not with ``pil``.
-            library: what decodes JPEG and PNG files; the pixels are the same.
+            options: number of threads, library, and whether JPEG files are decoded at a scale.
         """
         self._shape, self._sizes = shape, sizes
         self._subject, self._remedy = subject, remedy
-        self._scaled, self._library = scaled, library
-        self._files = ImageDecoder(threads, library, checked=True)
+        self._options = options
+        self._files = ImageDecoder(options.threads, options.library, checked=True)
 
     def batch(self, payloads: Payloads, request: BatchRequest, size: int | None) -> torch.Tensor:
-        """A batch of images of one size as they are, of many sizes as square crops of ``size`` pixels.
+        """Images of one size as they are, or of many sizes as square crops of ``size`` pixels.
 
         Returns:
-            uint8 ``[B, C, H, W]``; what is decoded in channels-last memory.
+            uint8 ``[B, C, H, W]``; decoded images in channels-last memory.
 
         Raises:
             DecodeError, StoreError: bytes that are not the image that was stored.
@@ -81,10 +76,10 @@ class Decoder:
     def _stacked(self, parts: list[Buffer], shape: tuple[int, int, int], name: Callable[[int], str]) -> torch.Tensor:
         # A bytearray is filled by one copy and may be written to by the receiver.
         pixels = np.frombuffer(bytearray().join(parts), np.uint8)
-        if pixels.size != len(parts) * int(np.prod(shape)):
-            lengths = [len(part) for part in parts]
-            i = next(i for i, length in enumerate(lengths) if length != int(np.prod(shape)))
-            raise StoreError(f"{name(i)} has {lengths[i]} bytes instead of {int(np.prod(shape))}; {self._remedy}")
+        expected = int(np.prod(shape))
+        if pixels.size != len(parts) * expected:
+            i, length = next((i, len(part)) for i, part in enumerate(parts) if len(part) != expected)
+            raise StoreError(f"{name(i)} has {length} bytes instead of {expected}; {self._remedy}")
         return torch.from_numpy(pixels.reshape(len(parts), *shape))
 
     def _crops(self, payloads: Payloads, request: BatchRequest, size: int) -> torch.Tensor:
@@ -102,7 +97,7 @@ class Decoder:
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def boxes(self, request: BatchRequest) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the crops of images of many sizes lie: random ones for training, else the central ones.
+        """Random crops for training, else central ones.
 
         Returns:
             int64 ``[B, 3]``, height, width and `Kind` of each image, and int64 ``[B, 4]``, top, left, height and width
@@ -114,23 +109,11 @@ class Decoder:
             return sizes, random_boxes(sizes[:, :2], request.seed, request.epoch, request.indices)
         return sizes, central_boxes(sizes[:, :2])
 
-    def whole(self, payloads: Payloads, indices: Indices) -> list[_Image]:
-        """The images as they are, uint8 ``[H, W, C]`` each and contiguous."""
-        if self._shape is not None:
+    def each(self, payloads: Payloads, indices: Indices, make: Callable[[_Image], Any]) -> list[Any]:
+        """The result of a function for each whole image, uint8 ``[H, W, C]``."""
+        if self._sizes is None:
             images = self.batch(payloads, BatchRequest(indices), None)
-            return list(images.permute(0, 2, 3, 1).contiguous().numpy())
-        return self._each(payloads, indices, np.array)
-
-    def checksums(self, payloads: Payloads, indices: Indices) -> NDArray[np.uint64]:
-        """The shortened digest of each whole image."""
-        if self._shape is not None:
-            return checksums_of(self.batch(payloads, BatchRequest(indices), None).contiguous().numpy())
-        digests = self._each(payloads, indices, lambda image: image_digest(np.ascontiguousarray(image), ragged=True))
-        return shortened(np.frombuffer(bytearray().join(digests), np.uint8).reshape(-1, 32))
-
-    def _each(self, payloads: Payloads, indices: Indices, make: Callable[[_Image], Any]) -> list[Any]:
-        """What is made of each whole image of many sizes."""
-        assert self._sizes is not None
+            return [make(image) for image in images.permute(0, 2, 3, 1).numpy()]
         rows, results = self._sizes[indices].tolist(), [None] * len(indices)
 
         def work(part: range) -> None:
@@ -143,7 +126,7 @@ class Decoder:
     def _decode(
         self, data: Buffer, row: list[int], index: int, box: list[int] | None = None, size: int = 0
     ) -> tuple[_Image, list[int]]:
-        """An image, and where the box lies in it, which was decoded at a scale."""
+        """An image, and the position of the box in it, which differs if it was decoded at a scale."""
         height, width, kind = row
         box = box or [0, 0, height, width]
         try:
@@ -152,17 +135,17 @@ class Decoder:
                 if pixels.size != 3 * height * width:
                     raise DecodeError(f"it has {pixels.size} bytes instead of {3 * height * width}")
                 return pixels.reshape(height, width, 3), box
-            if kind == Kind.FILE or self._library == "pil":
+            if kind == Kind.FILE or self._options.library == "pil":
                 return picture_of_size(data, (height, width), plain=kind != Kind.FILE), box
             if kind == Kind.PNG:
                 require(png_size(data), height, width)
-                png: Any = data  # its annotation knows fewer kinds of buffers than it takes
+                png: Any = data  # its annotation names fewer kinds of buffers than it takes
                 return imagecodecs.spng_decode(png), box
             require(jpeg_size(data), height, width)
-            if self._scaled and size:
+            if self._options.scaled and size:
                 return _decode_scaled(data, (height, width), box, size)
             return simplejpeg.decode_jpeg(data, colorspace="RGB"), box
-        except Exception as error:  # decoders raise whatever they like
+        except Exception as error:  # decoders raise any type
             raise DecodeError(
                 f"image {index} {self._subject} cannot be read: {reason(error)}; {self._remedy}"
             ) from None
@@ -175,7 +158,7 @@ class Decoder:
 def _decode_scaled(data: Buffer, whole: tuple[int, int], box: list[int], size: int) -> tuple[_Image, list[int]]:
     """Decode at the smallest of libjpeg's scales at which the box has at least `size` pixels a side.
 
-    Only what `jpeg_size` knows may come here: of another frame libjpeg would write beyond the result.
+    Only for files with a `jpeg_size`: for other frames libjpeg would write beyond the result.
     """
     eighths = min(_DCT, -(-_DCT * size // min(box[2], box[3])))
     least = [-(-side * eighths // _DCT) for side in whole]

@@ -1,4 +1,4 @@
-"""The hash of one image, and the part of it that a store keeps of each sample."""
+"""The hash of one image, and its first bytes, which a store keeps for each sample."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from numpy.typing import NDArray
 
 
 def image_digest(image: NDArray[np.uint8], *, ragged: bool) -> bytes:
-    """The sha256 of an image's bytes, after its height and width if images have many sizes.
-
-    Args:
-        image: uint8, contiguous; ``[C, H, W]``, or ``[H, W, 3]`` if ragged.
-        ragged: whether the images of the split have many sizes.
-    """
+    """The sha256 of a contiguous uint8 image: ``[C, H, W]``, or if ragged height, width and ``[H, W, 3]``."""
     digest = hashlib.sha256(np.array(image.shape[:2], "<i4").data if ragged else b"")
     digest.update(image.data)
     return digest.digest()

@@ -1,8 +1,8 @@
-"""Sizes as the headers of JPEG and PNG files tell them, read before anything is decoded.
+"""Reads the size of an image from the header of a JPEG or PNG file, before it is decoded.
 
-The walk over a JPEG file is that of libjpeg, but for what libjpeg puts up with: wherever it would skip bytes or warn,
-or where a frame is not coded by DCT, no size is given. libjpeg-turbo 3.1.2 writes beyond the memory of a scaled result
-if the frame is lossless (SOF3), so only what is certain here may be decoded at a scale.
+JPEG markers are followed as in libjpeg. Where libjpeg would skip bytes or warn, or if a frame is not coded by DCT, the
+size is unknown. libjpeg-turbo 3.1.2 writes beyond the memory of a scaled result if the frame is lossless (SOF3), so
+only files of known size may be decoded at a scale.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ from loaders.core.errors import DecodeError
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Baseline, extended and progressive DCT with Huffman codes."""
 _SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-"""What may stand before the frame: tables, restart interval, comments, applications' data; each tells its length."""
+"""Segments with a length before the frame: tables, restart interval, comments, application data."""
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _RGB8 = b"\x08\x02"
 
 
 def jpeg_size(data: Any) -> tuple[int, int] | None:
-    """Height and width of a JPEG file of 8 bits, grey or of three components, coded by DCT; None: not surely one.
-
-    Args:
-        data: a whole file, any buffer of bytes.
-    """
+    """Height and width of a whole JPEG file of 8 bits, one or three components, coded by DCT; None: not certain."""
     view = memoryview(data)
     end = len(view)
     if end < 4 or view[0] != 0xFF or view[1] != 0xD8:
@@ -33,7 +29,7 @@ def jpeg_size(data: Any) -> tuple[int, int] | None:
     at = 2
     while at + 4 <= end and view[at] == 0xFF:
         marker = view[at + 1]
-        if marker == 0xFF:  # a byte that fills up
+        if marker == 0xFF:  # padding
             at += 1
             continue
         length = view[at + 2] << 8 | view[at + 3]
@@ -54,11 +50,7 @@ def _frame(view: memoryview, at: int, length: int) -> tuple[int, int] | None:
 
 
 def png_size(data: Any) -> tuple[int, int] | None:
-    """Height and width of a PNG file of 8-bit RGB, such as a store's own; None: not one.
-
-    Args:
-        data: a whole file, any buffer of bytes.
-    """
+    """Height and width of a whole PNG file of 8-bit RGB, such as a store's own; None: another file."""
     header = bytes(data[:26])
     if header[:16] != _PNG or header[24:] != _RGB8:
         return None
@@ -66,18 +58,9 @@ def png_size(data: Any) -> tuple[int, int] | None:
     return height, width
 
 
-def require(found: tuple[int, int] | None, height: int, width: int) -> None:
-    """Refuse a file of another size than was stored.
-
-    Args:
-        found: what its header says.
-        height: in pixels, of what was stored.
-        width: likewise.
-
-    Raises:
-        DecodeError: it is another one, or none.
-    """
-    if found is None:
+def require(size: tuple[int, int] | None, height: int, width: int) -> None:
+    """Raise DecodeError unless the size in a header is that of the stored image, in pixels."""
+    if size is None:
         raise DecodeError("its header is not that of the image that was stored")
-    if found != (height, width):
-        raise DecodeError(f"it is {found[1]}x{found[0]} pixels instead of {width}x{height}")
+    if size != (height, width):
+        raise DecodeError(f"it is {size[1]}x{size[0]} pixels instead of {width}x{height}")

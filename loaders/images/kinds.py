@@ -1,8 +1,8 @@
-"""Any picture file as RGB pixels, by one rule for all formats.
+"""Decodes any image file to RGB pixels by one rule for all formats.
 
-The rule: of a file with several frames the first; turned as its EXIF orientation says, if it has one that can be read;
-grey, palette, CMYK and other colours as Pillow's ``convert("RGB")`` gives them, which is what torchvision's
-``ImageFolder`` trains on; of 16-bit channels the upper byte; transparency is dropped, so that a hidden colour shows.
+The rule: the first frame; turned by its EXIF orientation, if that can be read; grey, palette, CMYK and other colours by
+Pillow's ``convert("RGB")``, as in torchvision's ``ImageFolder``; the upper byte of 16-bit channels; transparency is
+dropped, so that hidden colours are shown.
 """
 
 from __future__ import annotations
@@ -30,45 +30,32 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-"""Pillow's modes of grey images of 16 bits; some versions open them as 32-bit integers, of the same values."""
+"""Pillow's modes of 16-bit grey images; some versions open them as 32-bit integers with the same values."""
 
 
 def decode_picture(data: Buffer, name: str) -> tuple[NDArray[np.uint8], Kind]:
-    """Decode any picture by the module's rule.
-
-    Args:
-        data: a whole file.
-        name: what to call it in an error message.
-
-    Returns:
-        uint8 ``[H, W, 3]``, and the kind of file.
+    """Decode a whole file by the module's rule to uint8 ``[H, W, 3]``, and tell its kind.
 
     Raises:
-        DecodeError: not a picture that Pillow reads, a damaged one, or one of more than Pillow's limit of pixels.
+        DecodeError: Pillow cannot read it, it is damaged, or it exceeds Pillow's limit of pixels; named by ``name``.
     """
     try:
         with open_image(data) as image:
             if _is_plain(image, data) and (pixels := _fast(data)) is not None:
                 return pixels, Kind.JPEG
             return _by_rule(image), Kind.FILE
-    except Exception as error:  # Pillow and its plug-ins raise whatever they like
+    except Exception as error:  # Pillow and its plug-ins raise any type
         raise DecodeError(f"{name} is not a readable picture ({reason(error)})") from None
 
 
 def picture_of_size(data: Buffer, size: tuple[int, int], *, plain: bool) -> NDArray[np.uint8]:
-    """Decode a file that was stored, by Pillow. Its size is compared before its pixels are decoded.
+    """Decode a whole stored file by Pillow to uint8 ``[H, W, 3]``; its height and width are compared first.
 
-    Args:
-        data: a whole file.
-        size: height and width of its pixels.
-        plain: it was stored as `Kind.JPEG` or `Kind.PNG`, of which nothing but the pixels need be looked at.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
+    ``plain``: it was stored as `Kind.JPEG` or `Kind.PNG`, to which the rule adds nothing.
 
     Raises:
         DecodeError: another size.
-        Exception: whatever Pillow raises; see `loaders.images.pillow.reason`.
+        Exception: any type from Pillow; see `loaders.images.pillow.reason`.
     """
     with open_image(data, size) as image:
         pixels = np.asarray(image.convert("RGB")) if plain else _by_rule(image)
@@ -78,39 +65,39 @@ def picture_of_size(data: Buffer, size: tuple[int, int], *, plain: bool) -> NDAr
 
 
 def _is_plain(image: Image.Image, data: Buffer) -> bool:
-    """Whether the fast decoder may be asked for it."""
+    """Whether the fast decoder may decode it."""
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
         return False
     return jpeg_size(data) == (image.height, image.width) and _turn(image) is None
 
 
 def _fast(data: Any) -> NDArray[np.uint8] | None:
-    """None for what the fast decoder refuses: also what libjpeg only warns of, and samplings that have no name."""
+    """None for files that the fast decoder refuses: also those with libjpeg's warnings, and with unnamed samplings."""
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
     except MemoryError:
         raise
-    except Exception:  # a ValueError or a KeyError; Pillow decides, whatever it is
+    except Exception:  # a ValueError or a KeyError; Pillow decides
         return None
     return pixels
 
 
 def _by_rule(image: Image.Image) -> NDArray[np.uint8]:
-    told = image.size
+    width, height = image.size
     image.load()  # some formats have their EXIF at the end
-    if sorted(image.size) != sorted(told):
-        raise DecodeError(f"its header tells {told[0]}x{told[1]} pixels, and it has {image.width}x{image.height}")
+    if sorted(image.size) != sorted((width, height)):
+        raise DecodeError(f"its header tells {width}x{height} pixels, and it has {image.width}x{image.height}")
     turn = _turn(image)
     return _rgb(image if turn is None else image.transpose(turn))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes it upright. The EXIF data is left as it is: much of it could not be written back."""
+    """The operation that makes it upright."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION))
     except MemoryError:
         raise
-    except Exception:  # EXIF data that Pillow cannot read turns nothing, and leaves the pixels as good as any
+    except Exception:  # EXIF data that Pillow cannot read is ignored
         return None
 
 

@@ -1,4 +1,4 @@
-"""Pillow kept in hand: its limit of pixels is an error, its warnings are silent, what decoders raise becomes words."""
+"""Opens images by Pillow with its pixel limit as an error and its warnings silenced, and explains its exceptions."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
 def open_image(data: Any, size: tuple[int, int] | None = None, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Read the header of an image file. Pixels are decoded when they are asked for.
+    """Read the header of a whole image file. Pixels are decoded on access.
 
     Args:
-        data: a whole file, any buffer of bytes.
-        size: height and width that it must have, in any order, for it may have to be turned; None: any size with no
-            more pixels than Pillow thinks safe.
-        formats: those of Pillow to try; None: all.
+        data: any buffer of bytes.
+        size: required height and width, in either order because of EXIF turns; None: any size within Pillow's limit.
+        formats: Pillow's names of the formats to try; None: all.
 
     Raises:
         DecodeError: another size, or too many pixels.
-        Exception: whatever Pillow raises; see `reason`.
+        Exception: any type from Pillow; see `reason`.
     """
     _silence()
     image = Image.open(io.BytesIO(data), formats=formats)
@@ -43,12 +42,9 @@ def open_image(data: Any, size: tuple[int, int] | None = None, formats: tuple[st
 
 
 def reason(error: Exception) -> str:
-    """Why a decoder refused a file, in words for the sentence that names the file.
+    """Why a decoder failed, for a message that names the file; a MemoryError is raised again.
 
-    Decoders raise whatever they like, so that their callers catch every ``Exception`` and ask here.
-
-    Raises:
-        MemoryError: it was one, which is not the file's fault.
+    Decoders raise any type of exception, so their callers catch ``Exception``.
     """
     if isinstance(error, MemoryError):
         raise error
@@ -61,10 +57,10 @@ def reason(error: Exception) -> str:
 
 
 def _silence() -> None:
-    """What Pillow warns of names no file, and whether a file is taken is decided by its pixels alone.
+    """Ignore Pillow's warnings, which name no file: the pixels alone decide whether a file is accepted.
 
-    The filter is the process's and stays: `warnings.catch_warnings` would change it for all threads and put an old one
-    back under those that still decode. It is put in front again where something else was put there.
+    The filter is global and stays: `warnings.catch_warnings` would change it for all threads and restore an old one
+    while others still decode. It is moved to the front again if another filter was added.
     """
     if not warnings.filters or warnings.filters[0] != _SILENT:
         warnings.filterwarnings("ignore", module=_MODULES)

@@ -1,4 +1,4 @@
-"""Threads that share out a batch's samples, the caller's among them."""
+"""Threads that share the samples of a batch, the caller's included."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _SLICES_PER_THREAD = 4
 
 
 def default_threads() -> int:
-    """As many threads as this process may use cores, shared out among DataLoader workers."""
+    """The number of cores that this process may use, divided among DataLoader workers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     worker = torch.utils.data.get_worker_info()
     return max(1, cores // worker.num_workers) if worker is not None else cores
 
 
 class Spread:
-    """Does something for each of many samples on a few threads. None starts before the first use."""
+    """Runs a function for many samples on a few threads, which start at the first call."""
 
     def __init__(self, threads: int = 0) -> None:
-        """Args: threads: how many work at the same time; 0: one per usable core."""
+        """Args: threads: their number; 0: one per usable core."""
         self.threads = threads or default_threads()
         self._pool = ThreadPoolExecutor(self.threads - 1, "decode") if self.threads > 1 else None
 
     def __call__(self, run: Callable[[range], None], count: int) -> None:
-        """Call ``run`` for all of ``range(count)``, in slices that threads take as they become free.
+        """Call ``run`` for all of ``range(count)``, in slices that threads take when they are free.
 
-        Equal shares would make a batch wait for the thread whose core is busy with something else. The first error
-        ends it, once all threads have stopped.
+        With equal shares a batch would wait for a thread whose core is busy. The first error is raised once all threads
+        have stopped.
         """
         if self._pool is None or count < 2:
             run(range(count))
@@ -43,7 +43,7 @@ class Spread:
             while True:
                 try:
                     part = slices.popleft()
-                except IndexError:  # asking first whether any is left would race
+                except IndexError:  # testing first whether any is left would race
                     return
                 run(part)
 
@@ -53,9 +53,8 @@ class Spread:
         finally:
             slices.clear()
             failures = [helper.exception() for helper in helpers if not helper.cancel()]
-        for failure in failures:
-            if failure is not None:
-                raise failure
+        for failure in filter(None, failures):
+            raise failure
 
     def close(self) -> None:
         """End the threads."""

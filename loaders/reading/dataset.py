@@ -1,11 +1,11 @@
-"""The dataset over a store: one process's handle, batches of pixels and labels, and whole images."""
+"""The dataset over a store: batches of pixels and labels, whole images, and one open handle per process."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self, final
 
 import numpy as np
@@ -21,24 +21,21 @@ from loaders.core.batch import (
     as_indices,
     check_batch,
     check_labels,
-    register_collation,
 )
 from loaders.core.errors import LoaderFaultError, OptionError, StoreError, UnavailableError, blamed, raise_blamed
 from loaders.core.format import Caps, Format, Reader
 from loaders.core.options import DecodingOptions, LoaderOptions
 from loaders.core.payloads import Payloads, Rows
 from loaders.images.decode import Decoder
-from loaders.images.digests import checksums_of
+from loaders.images.digests import image_digest, shortened
 from loaders.store.manifest import Store, StoreInfo, check_files, read_store
 from loaders.store.samples import SplitInfo
 
-register_collation()
-
-# Opening and closing are rare: one lock for all datasets, so that formats need none; made anew in a forked child,
-# where its holder may not exist.
+# Opening and closing are rare: one lock for all datasets, so that formats need none. A forked child creates its own,
+# because the thread that holds the lock may not exist there.
 _opening = threading.RLock()
-# Handles that came across a fork. They belong to the parent and must be neither used nor finalised here: closing
-# an inherited database connection, for one, would end the parent's session.
+# Handles inherited through a fork. They belong to the parent and must be neither used nor finalised here: closing
+# an inherited database connection, for example, would end the parent's session.
 _inherited: list[Any] = []
 
 
@@ -71,28 +68,24 @@ class StoreDataset(Dataset[Sample]):
     """
 
     def __init__(self, format_: Format[Any], location: Path | str, split: str, *, size: int | None = None) -> None:
-        """Name a split of a store. Opens nothing.
+        """Open nothing yet.
 
         Args:
-            format_: the format with its options; those that shaped the store must be the store's.
+            format_: the format with its options; its store options must equal those of the store.
             location: folder of the store.
-            split: ``"train"`` or ``"test"``.
-            size: side in pixels of the square crops that a store of images of many sizes gives, where a request does
-                not say it.
+            split: name of the split.
+            size: side of the square crops in pixels, of images of many sizes, for requests without a size.
         """
         self.format = format_
+        self.name: str = format_.name
+        self.options: LoaderOptions = format_.options
         self.location = Path(location).absolute()
         self.split = split
         self.size = size
         self._info: StoreInfo | None = None
         self._handle: _Handle | None = None
         self._count = 0  # samples, known once a handle is open
-        self._first = True  # whether no batch has been read by the handle that is open
-
-    @property
-    def name(self) -> str:
-        """The loader's name."""
-        return self.format.name
+        self._first = True  # whether the open handle has not read a batch yet
 
     @property
     def caps(self) -> Caps:
@@ -100,14 +93,8 @@ class StoreDataset(Dataset[Sample]):
         return self.format.caps
 
     @property
-    def options(self) -> LoaderOptions:
-        """The loader's options."""
-        options: LoaderOptions = self.format.options
-        return options
-
-    @property
     def info(self) -> StoreInfo:
-        """The store's manifest; the first use checks that the store is whole.
+        """The store's manifest; the first access checks that the store is complete.
 
         Raises:
             StoreError: the store cannot be used.
@@ -131,11 +118,11 @@ class StoreDataset(Dataset[Sample]):
 
     @property
     def reader(self) -> Reader:
-        """What the format opened in this process; opened if need be."""
+        """This process's reader; opened on first use."""
         return self._opened().reader
 
     def open(self) -> Self:
-        """Open the store in this process now rather than at the first read; LoaderError where that cannot be."""
+        """Open the store in this process now rather than at the first read; raises LoaderError if that fails."""
         self._opened()
         return self
 
@@ -145,22 +132,21 @@ class StoreDataset(Dataset[Sample]):
     def batch(self, indices: Any) -> Batch:
         """One batch; order and duplicates are kept, negative indices count from the end.
 
-        Images of many sizes come as square crops: the central ones, or random ones where a ``BatchRequest`` is for
-        training.
+        Images of many sizes are returned as square crops: random if a ``BatchRequest`` is for training, else central.
 
         Args:
             indices: a list, int array or tensor, or a ``BatchRequest``.
 
         Raises:
             IndexError: an index out of range.
-            OptionError: nobody said how large the crops shall be.
+            OptionError: the crops have no size.
             LoaderError: the store is damaged or its backend was lost.
         """
         handle = self._opened()
         array = as_indices(indices, self._count)
         request = indices._replace(indices=array) if isinstance(indices, BatchRequest) else BatchRequest(array)
         if request.checksums:
-            return self._checksums(handle, array)
+            return self._checksums(array, ragged=handle.shape is None)
         size = request.size or self.size
         if handle.shape is None and size is None:
             raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
@@ -186,7 +172,7 @@ class StoreDataset(Dataset[Sample]):
         return batch
 
     def _labels(self, reader: Reader, fetched: Rows | Payloads, indices: Indices) -> torch.Tensor:
-        """Labels of a batch: looked up among those that were checked on opening, or checked now."""
+        """Labels of a batch: from those that were checked on opening, or checked now."""
         if reader.labels is not None:
             return torch.from_numpy(reader.labels.take(indices))
         if fetched.labels is None:
@@ -195,27 +181,31 @@ class StoreDataset(Dataset[Sample]):
             check_labels(fetched.labels, len(self.info.dataset.classes), self.split, self.location, indices)
         return _tensor(fetched.labels)
 
-    def _checksums(self, handle: _Handle, indices: Indices) -> Batch:
-        """Checksums of whole images in the place of these, uint8 ``[B, 8]``."""
-        with blamed(self.name, _reading(indices, self.split), self.location):
-            fetched = handle.reader.fetch(indices)
-            if isinstance(fetched, Payloads):
-                sums = handle.decoder.checksums(fetched, indices)
-            else:
-                sums = checksums_of(_tensor(fetched.images).cpu().contiguous().numpy())
-            labels = self._labels(handle.reader, fetched, indices)
+    def _checksums(self, indices: Indices, *, ragged: bool) -> Batch:
+        """Checksums in place of whole images, uint8 ``[B, 8]``."""
+
+        def digest(image: NDArray[np.uint8]) -> bytes:
+            return image_digest(np.ascontiguousarray(image if ragged else image.transpose(2, 0, 1)), ragged=ragged)
+
+        digests, labels = self._each(indices, digest)
+        sums = shortened(np.frombuffer(bytearray().join(digests), np.uint8).reshape(-1, 32))
         return Batch(torch.from_numpy(sums.view(np.uint8).reshape(-1, 8)), labels)
 
     def whole(self, indices: Any) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
         """Whole images, uint8 ``[H, W, C]`` each and contiguous, and labels, int64 ``[B]``; errors as of ``batch``."""
+        images, labels = self._each(indices, lambda image: np.array(image, order="C"))
+        return images, labels.cpu().numpy()
+
+    def _each(self, indices: Any, make: Callable[[NDArray[np.uint8]], Any]) -> tuple[list[Any], torch.Tensor]:
+        """The result of a function for each whole image, uint8 ``[H, W, C]``, and the labels."""
         handle = self._opened()
         array = as_indices(indices, self._count)
         with blamed(self.name, _reading(array, self.split), self.location):
             fetched = handle.reader.fetch(array)
-            labels = self._labels(handle.reader, fetched, array).cpu().numpy()
+            labels = self._labels(handle.reader, fetched, array)
             if isinstance(fetched, Payloads):
-                return handle.decoder.whole(fetched, array), labels
-            return list(_tensor(fetched.images).cpu().permute(0, 2, 3, 1).contiguous().numpy()), labels
+                return handle.decoder.each(fetched, array, make), labels
+            return [make(image) for image in _tensor(fetched.images).cpu().permute(0, 2, 3, 1).numpy()], labels
 
     def __getitems__(self, indices: Any) -> list[Batch]:
         """PyTorch's fetcher calls this with a whole batch of indices."""
@@ -229,11 +219,9 @@ class StoreDataset(Dataset[Sample]):
     def close(self) -> None:
         """Release this process's handle. May be called twice; a later read opens again."""
         with _opening:
+            self._leave_inherited()
             handle, self._handle = self._handle, None
             if handle is None:
-                return
-            if handle.process != os.getpid():
-                self._leave(handle)
                 return
             handle.decoder.close()
             with blamed(self.name, "closing its store", self.location):
@@ -242,33 +230,32 @@ class StoreDataset(Dataset[Sample]):
     def __enter__(self) -> Self:
         return self.open()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
 
-    def _leave(self, handle: _Handle) -> None:
-        """Set aside a handle that came across a fork."""
-        _inherited.append(handle)
-        with blamed(self.name, "leaving its store after a fork", self.location):
-            handle.reader.after_fork()
+    def _leave_inherited(self) -> None:
+        """Set aside a handle that was inherited through a fork."""
+        handle = self._handle
+        if handle is not None and handle.process != os.getpid():
+            self._handle = None
+            _inherited.append(handle)
+            with blamed(self.name, "leaving its store after a fork", self.location):
+                handle.reader.after_fork()
 
     def _opened(self) -> _Handle:
-        """This process's handle; opened if need be."""
+        """This process's handle; opened on first use."""
         handle = self._handle
         if handle is not None and handle.process == os.getpid():
             return handle
         with _opening:
-            if self._handle is not None and self._handle.process != os.getpid():
-                inherited, self._handle = self._handle, None
-                self._leave(inherited)
+            self._leave_inherited()
             if self._handle is None:
                 self._handle, self._first = self._open(), True
                 try:
-                    # Once more: touching a map of a file that was cut meanwhile would end the process.
+                    # Again: accessing a map of a file that was truncated in between would kill the process.
                     check_files(self.location, self.info)
                     if (labels := self._handle.reader.labels) is not None:
                         check_labels(labels, len(self.info.dataset.classes), self.split, self.location)
@@ -285,20 +272,13 @@ class StoreDataset(Dataset[Sample]):
         store = Store(self.location, self.info)
         options = self.options if isinstance(self.options, DecodingOptions) else DecodingOptions()
         if options.scaled and split.shape is not None:
-            raise OptionError(f"scaled=true is for images of many sizes; those of {self.location} have one")
-        decoder = Decoder(
-            split.shape,
-            store.sizes(self.split),
-            f"of the {self.split} split in {self.location}",
-            store.remedy,
-            options.threads,
-            scaled=options.scaled,
-            library=options.library,
-        )
+            raise OptionError(f"scaled=true is for images of many sizes; those of {self.location} have one size")
+        subject = f"of the {self.split} split in {self.location}"
+        decoder = Decoder(split.shape, store.sizes(self.split), subject, store.remedy, options)
         try:
             return _Handle(os.getpid(), self.format.open(store, self.split), decoder, split.shape)
         except Exception as error:
-            check_files(self.location, self.info)  # a file that was cut meanwhile is no fault of the loader
+            check_files(self.location, self.info)  # a file that was truncated in between is no fault of the loader
             raise_blamed(error, self.name, "opening its store", self.location)
 
 

@@ -1,4 +1,4 @@
-"""Any map-style PyTorch dataset of (image, label) as a source of a store; errors name the sample."""
+"""Reads any map-style PyTorch dataset of (image, label) as a source; errors name the sample."""
 
 from __future__ import annotations
 
@@ -21,18 +21,13 @@ _MOST_CLASSES = 1_000_000
 
 
 class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
-    """A dataset's samples as uint8 ``[H, W, C]`` and the number of a class, each of them checked."""
+    """A dataset's samples as uint8 ``[H, W, C]`` and class number, each checked."""
 
     def __init__(self, split: str, dataset: Dataset[Any], classes: int) -> None:
-        """Ask for the length alone.
-
-        Args:
-            split: the split's name, for messages.
-            dataset: of (image, label), with a length.
-            classes: how many there are.
+        """Read nothing yet but the length of a dataset of (image, label).
 
         Raises:
-            OptionError: a dataset that does not say its length.
+            OptionError: the dataset has no length.
         """
         self.split, self._dataset, self._classes = split, dataset, classes
         kind = type(dataset).__name__
@@ -40,7 +35,7 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
             raise OptionError(f"{kind} of the {split} split has no length; give a map-style dataset")
         try:
             self._length = len(dataset)
-        except Exception as error:  # whatever somebody's dataset raises
+        except Exception as error:  # a user's dataset may raise any type
             raise OptionError(
                 f"{kind} of the {split} split does not say its length ({_one_line(error)}); give a map-style dataset"
             ) from error
@@ -52,15 +47,15 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
         """One sample.
 
         Raises:
-            LoaderError: one that the dataset does not give, or that is no pair of an image and the number of a class.
+            LoaderError: the dataset cannot return it, or it is not an image and the number of a class.
         """
         where = f"sample {index} of the {self.split} split"
         try:
             item = self._dataset[index]
             pair = isinstance(item, tuple | list) and len(item) == 2
             pixels, label = (_pixels(item[0]), _plain(item[1])) if pair else (None, None)
-        except Exception as error:  # whatever somebody's dataset, or a picture that is decoded only now, raises
-            raise LoaderError(f"{where} cannot be read ({_one_line(error)}); mend it or leave it out") from error
+        except Exception as error:  # a user's dataset, or decoding an image only now, may raise any type
+            raise LoaderError(f"{where} cannot be read ({_one_line(error)}); fix it or leave it out") from error
         if pixels is None:
             raise LoaderError(f"{where} is {_shown(item)}, not (image, label); give a dataset of such pairs")
         if pixels.dtype != np.uint8 or pixels.ndim != 3:
@@ -69,7 +64,7 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
                 "transforms that make floats, and normalise batches instead"
             )
         if not pixels.size:
-            raise LoaderError(f"the image of {where} has no pixels, {pixels.shape}; mend it or leave it out")
+            raise LoaderError(f"the image of {where} has no pixels, {pixels.shape}; fix it or leave it out")
         if not isinstance(label, int):
             raise LoaderError(
                 f"the label of {where} is {_shown(label)}, no integer; give the number of its class (of one-hot "
@@ -77,23 +72,23 @@ class Samples(Dataset[tuple[NDArray[np.uint8], int]]):
             )
         if not 0 <= label < self._classes:
             raise LoaderError(
-                f"the label of {where} is {label}, outside 0..{self._classes - 1}; mend it, or give classes=… as many "
-                "as there are"
+                f"the label of {where} is {label}, outside 0..{self._classes - 1}; fix it, or give all classes by "
+                "classes=…"
             )
         return pixels, label
 
     def shapes(self) -> set[tuple[int, ...]]:
-        """``(H, W, C)`` of a few images spread over the dataset."""
+        """``(H, W, C)`` of some images spread over the dataset."""
         return {self[i][0].shape for i in sorted({i * len(self) // _PROBES for i in range(_PROBES)}) if len(self)}
 
 
 class MapSplit:
-    """A map-style dataset as a split to be stored."""
+    """A map-style dataset as a source's split."""
 
     encoding: Literal["raw", "jpeg"] = "raw"
 
     def __init__(self, samples: Samples, ragged: bool, workers: int) -> None:
-        """Args: workers are processes that read it; none is started yet."""
+        """Args: workers: number of processes that read it; none is started yet."""
         self._samples, self._workers = samples, workers
         self.shape: tuple[int, int, int] | None = None
         if not ragged and len(samples):
@@ -104,16 +99,12 @@ class MapSplit:
         return len(self._samples)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Blocks of 64 samples, read by worker processes if there are any.
-
-        Raises:
-            LoaderError: a sample that cannot be stored.
-        """
-        chosen = range(start, len(self) if stop is None else stop)
+        """Blocks of 64 samples; LoaderError for a sample that cannot be stored."""
+        indices = range(start, len(self) if stop is None else stop)
         reader: DataLoader[Any] = DataLoader(
-            Subset(self._samples, chosen),
+            Subset(self._samples, indices),
             batch_size=_BLOCK,
-            num_workers=self._workers if len(chosen) > _BLOCK else 0,
+            num_workers=self._workers if len(indices) > _BLOCK else 0,
             collate_fn=list,
             worker_init_fn=begin_worker,
         )
@@ -143,10 +134,10 @@ class MapSplit:
 
 
 def class_names(datasets: Mapping[str, Dataset[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
-    """Names of the classes, as they are given or as the datasets' attributes ``classes`` say.
+    """Names of the classes, from the argument or from the datasets' attribute ``classes``.
 
     Raises:
-        OptionError: nobody says them, the splits' datasets disagree, or there are none.
+        OptionError: neither exists, the splits' datasets disagree, or there is no class.
     """
     if classes is not None:
         return _names(classes)
@@ -154,13 +145,13 @@ def class_names(datasets: Mapping[str, Dataset[Any]], classes: Sequence[str] | i
         split: _names(own) for split, each in datasets.items() if (own := getattr(each, "classes", None)) is not None
     }
     if not names:
-        raise OptionError("the dataset does not say its classes; give classes=… as names or as their number")
+        raise OptionError("the dataset does not say its classes; give classes=… as names or as a number")
     first = next(iter(names))
     for split, other in names.items():
         if other != names[first]:
             raise OptionError(
-                f"the {first} and {split} splits have other classes, or in another order, so that one label has two "
-                "meanings; give both the same classes, or say classes=… if the labels do agree"
+                f"the {first} and {split} splits have different classes, or in another order, so that labels differ in "
+                "meaning; give both the same classes, or classes=… if the labels agree"
             )
     return names[first]
 
@@ -181,7 +172,7 @@ def _names(classes: Any) -> tuple[str, ...]:
 
 
 def _pixels(image: Any) -> NDArray[Any]:
-    """An image as ``[H, W, C]``; what is none is left for the caller to refuse."""
+    """An image as ``[H, W, C]``; anything else is returned for the caller to reject."""
     if isinstance(image, Image.Image):
         pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     elif isinstance(image, torch.Tensor):
@@ -200,7 +191,7 @@ def _plain(label: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value in a few words of one line."""
+    """A short description of a value, on one line."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
     if value is None or isinstance(value, str | bytes | bool | int | float):

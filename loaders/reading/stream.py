@@ -1,17 +1,15 @@
-"""A dataset's batches in a given order: in this process, ahead by a thread, or by worker processes."""
+"""Reads a dataset's batches in a given order: in this process, ahead on a thread, or in worker processes."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import queue
-import threading
+from collections import deque
 from collections.abc import Generator, Iterator
-from types import TracebackType
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from loaders.core.batch import Batch, BatchRequest, Indices, collate
 from loaders.core.errors import OptionError
@@ -31,23 +29,10 @@ def cut(order: Indices, batch_size: int) -> list[Indices]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-class _Requests(Sampler[BatchRequest]):
-    """What the DataLoader asks for; the requests of the coming epoch are put in from outside."""
-
-    def __init__(self) -> None:
-        self.requests: list[BatchRequest] = []
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        return iter(self.requests)
-
-    def __len__(self) -> int:
-        return len(self.requests)
-
-
 class BatchStream:
     """Delivers a dataset's batches in a given order.
 
-    With 0 workers the dataset is read in this process, past the DataLoader; with ``prefetch`` a thread reads that many
+    With 0 workers the dataset is read in this process without a DataLoader; with ``prefetch`` a thread reads that many
     batches ahead. Nothing is read outside an epoch.
     """
 
@@ -64,27 +49,25 @@ class BatchStream:
         """Start nothing yet.
 
         Args:
-            dataset: what is read.
-            workers: DataLoader worker processes; 0 reads in this process.
-            start_method: how these start.
+            dataset: the dataset to read.
+            workers: number of DataLoader worker processes; 0 reads in this process.
+            start_method: how they are started.
             prefetch: batches read ahead, by a thread or by each worker.
-            pin_memory: let the workers' batches lie in page-locked memory.
-            size: side of the square crops, of a store of images of many sizes.
+            pin_memory: copy the workers' batches into page-locked memory.
+            size: side of the square crops in pixels, of images of many sizes.
         """
         most = dataset.caps.max_workers
         if most is not None and workers > most:
             raise OptionError(f"loader {dataset.name} takes at most {most} workers, not {workers}; lower --workers")
-        self._dataset = dataset
-        self._prefetch = prefetch
-        self._size = size
-        self._requests = _Requests()
+        self._dataset, self._prefetch, self._size = dataset, prefetch, size
+        self._requests: list[BatchRequest] = []  # of the current epoch; the DataLoader reads this very list
         self._reading: Generator[Batch, None, None] | None = None
         self._loader: DataLoader[Any] | None = None
-        self._room = 0  # bytes of shared memory that were there
+        self._room = 0  # bytes of shared memory that were available
         if workers:
             self._loader = DataLoader(
                 dataset,
-                batch_sampler=self._requests,  # type: ignore[arg-type]  # PyTorch's stub knows only lists
+                batch_sampler=self._requests,  # type: ignore[arg-type]  # PyTorch's stub knows only lists of int
                 num_workers=workers,
                 prefetch_factor=prefetch or 2,
                 persistent_workers=True,
@@ -95,7 +78,7 @@ class BatchStream:
             )
 
     def epoch(self, batches: list[Indices], *, seed: int = 0, epoch: int = 0, train: bool = False) -> Iterator[Batch]:
-        """Read these batches, in this order, and nothing else.
+        """Read these batches in this order.
 
         Raises:
             BackendError: a worker process died, or the shared memory has no room for the workers' batches.
@@ -104,12 +87,12 @@ class BatchStream:
         return self._read([BatchRequest(b, seed, epoch, self._size, train) for b in batches])
 
     def checksums(self, batches: list[Indices]) -> Iterator[Batch]:
-        """The same, with the checksum of each whole image in its place, uint8 ``[B, 8]``, made where it is read."""
+        """The same, with a checksum of each whole image in its place, uint8 ``[B, 8]``, computed where it is read."""
         return self._read([BatchRequest(b, checksums=True) for b in batches])
 
     def _read(self, requests: list[BatchRequest]) -> Iterator[Batch]:
         if self._loader is not None:
-            self._requests.requests = requests
+            self._requests[:] = requests
             self._check_room(requests, self._loader)
             if not self._dataset.caps.fork_safe:
                 self._dataset.close()
@@ -123,10 +106,10 @@ class BatchStream:
         shape, size = self._dataset.split_info.shape, self._size or self._dataset.size
         if shape is None:
             if size is None:
-                return  # the first read says that
+                return  # the first read raises an error
             shape = (3, size, size)
         count = max((len(request.indices) for request in requests), default=0)
-        # All that the workers may read ahead, the one that has just come, and the one that is still being used.
+        # What the workers may read ahead, the batch that was just received, and the one that is still in use.
         at_once = min(len(requests), loader.num_workers * (loader.prefetch_factor or 1) + 2)
         needed = at_once * shared_bytes(count * math.prod(shape), count * 8)
         needed += (loader.num_workers + 2) << 14  # what PyTorch keeps there itself: locks, a page each
@@ -135,7 +118,7 @@ class BatchStream:
             self._room = needed
 
     def worker_pids(self) -> list[int]:
-        """Process ids of the workers; none before the first batch is asked for."""
+        """Process ids of the workers; none before the first batch is requested."""
         iterator = None if self._loader is None else self._loader._iterator
         return [] if iterator is None else [worker.pid for worker in iterator._workers]  # type: ignore[attr-defined]
 
@@ -148,58 +131,29 @@ class BatchStream:
             self._loader = None
             if iterator is not None:
                 try:
-                    iterator._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch ends them only on collection
+                    iterator._shutdown_workers()  # type: ignore[attr-defined]  # else only on garbage collection
                 except RuntimeError as error:
-                    # A worker that was killed is noticed by a signal, here while the others are waited for; they are
-                    # ended all the same, and whoever was reading has been told.
+                    # PyTorch reports a killed worker here again while it waits for the others; they end nevertheless.
                     if not is_lost_worker(error):
                         raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         self.close()
-        # PyTorch notices a dead worker by a signal, and raises in whatever the main thread is just doing.
+        # PyTorch notices a dead worker by a signal, and raises in whatever the main thread executes.
         if error is not None and is_lost_worker(error):
             raise lost_worker(error) from error
 
 
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 def _ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
-    """Read ahead on a thread, at most ``depth`` batches; ends the thread when the reader stops early."""
-    slots: queue.Queue[Batch | _Failure | None] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def put(item: Batch | _Failure | None) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                slots.put(item, timeout=0.1)
-                return
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                put(batch)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(_Failure(error))
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
+    """Read at most ``depth`` batches ahead on a thread, which ends with this generator."""
+    thread = ThreadPoolExecutor(1, "prefetch")
     try:
-        while (item := slots.get()) is not None:
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item
+        waiting = deque(thread.submit(next, batches, None) for _ in range(depth))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, batches, None))
+            yield batch
     finally:
-        stop.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)

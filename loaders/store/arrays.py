@@ -1,4 +1,4 @@
-"""A split as flat files: pixels, or bytes of each sample with offsets, and labels; writing them can be resumed."""
+"""Splits as flat files of pixels or payloads, offsets and labels: resumable writing, and reading by memory map."""
 
 from __future__ import annotations
 
@@ -22,18 +22,15 @@ from loaders.store.manifest import Store
 
 
 def data_name(split: str, encoding: Encoding) -> str:
-    """The file with a split's samples."""
+    """Name of the file with a split's samples."""
     return f"{split}.{'pixels' if encoding == 'raw' else 'jpeg'}"
 
 
 def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
-    """Write splits as little-endian flat files.
+    """Write splits as little-endian flat files; returns their names.
 
     ``<split>.pixels`` uint8 ``[n, C, H, W]``, or, all samples end to end, ``<split>.jpeg`` (files) or
     ``<split>.pixels`` (``[H, W, 3]`` each), with ``<split>.offsets`` int64 ``[n + 1]``; and ``<split>.labels`` int64.
-
-    Returns:
-        The names of the files.
     """
     written = []
     for split in splits.values():
@@ -59,59 +56,45 @@ def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _appended(split: Intake, folder: Path, names: list[str]) -> Iterator[list[BinaryIO]]:
-    """Files open for appending, cut back to where a checkpoint was taken.
+    """Files open for appending, cut to the lengths of the checkpoint.
 
     Raises:
-        StaleError: a file is missing, or shorter than the checkpoint says.
+        StaleError: a file is missing, or shorter than in the checkpoint.
     """
     with contextlib.ExitStack() as life:
-        files: list[BinaryIO] = []
+        files: dict[str, BinaryIO] = {}
         for name in names:
-            try:
-                file = life.enter_context((folder / name).open("r+b" if split.state else "wb"))
-            except FileNotFoundError:
-                if split.state:
-                    raise StaleError(name) from None
-                raise
-            files.append(file)
-            if split.state:
-                if file.seek(0, 2) < split.state[name]:
-                    raise StaleError(name)
-                file.truncate(split.state[name])
-                file.seek(split.state[name])
+            path, length = folder / name, split.state.get(name, 0)
+            if split.state and not (path.exists() and path.stat().st_size >= length):
+                raise StaleError(name)
+            files[name] = life.enter_context(path.open("r+b" if split.state else "wb"))
+            files[name].truncate(length)
+            files[name].seek(length)
         lengths: dict[str, int] = {}
 
         def save() -> dict[str, int]:
-            for name, file in zip(names, files, strict=True):
+            for name, file in files.items():
                 if not file.closed:
                     file.flush()
                     lengths[name] = file.tell()
             return lengths
 
         split.checkpoint(save)
-        yield files
+        yield list(files.values())
         save()
 
 
 class Arrays(NamedTuple):
-    """The files of one split as arrays over their own pages: read-only, filled on first touch.
+    """The files of one split as read-only arrays: rows in ``pixels``, or payloads with ``offsets``."""
 
-    Attributes:
-        labels: int64 ``[n]``.
-        pixels: uint8 ``[n, C, H, W]``, or None where samples are kept one by one.
-        payloads: uint8 ``[bytes]``, all samples end to end, or None.
-        offsets: int64 ``[n + 1]``, where each begins, or None.
-        ahead: to be asked for samples before they are read, or None.
-    """
-
-    labels: NDArray[np.int64]
-    pixels: NDArray[np.uint8] | None
-    payloads: NDArray[np.uint8] | None = None
-    offsets: NDArray[np.int64] | None = None
-    ahead: Ahead | None = None
+    labels: NDArray[np.int64]  # [n]
+    pixels: NDArray[np.uint8] | None  # [n, C, H, W]
+    payloads: NDArray[np.uint8] | None = None  # [bytes], all samples end to end
+    offsets: NDArray[np.int64] | None = None  # [n + 1], the start of each
+    ahead: Ahead | None = None  # requests pages before they are read
 
     def slices(self, indices: Indices) -> list[NDArray[np.uint8]]:
-        """The bytes of samples that are kept one by one, as slices of the map."""
+        """The bytes of each sample, as slices of the payloads."""
         assert self.payloads is not None and self.offsets is not None
         begins, ends = self.offsets[indices], self.offsets[indices + 1]
         if self.ahead is not None:
@@ -128,29 +111,29 @@ class ArraysReader(Reader):
         self._kind = Kind.JPEG if encoding == "jpeg" else Kind.PIXELS
 
     def fetch(self, indices: Indices) -> Rows | Payloads:
-        """Rows in fresh memory, or slices of the map, whose pages are touched when they are decoded."""
+        """Rows in fresh memory, or slices of the payloads, which are read when they are decoded."""
         pixels, ahead = self._arrays.pixels, self._arrays.ahead
         if pixels is None:
             return Payloads(self._arrays.slices(indices).__getitem__, kind=self._kind)
         if ahead is not None:
             each = pixels[0].nbytes
             ahead(indices * each, (indices + 1) * each)
-        # The array's own method: np.take costs a microsecond more, of some thirty for a batch.
+        # np.take would cost another microsecond, of about thirty per batch.
         return Rows(pixels.take(indices, axis=0))
 
 
 class Ahead:
-    """A file mapped for random reading: no neighbours are read, and a batch's pages are asked for at once.
+    """A file mapped for random reading: without readahead, and requesting all pages of a batch at once.
 
-    Otherwise the system reads as much around each page that is missing as suits a file that is read from end to end,
-    which may be megabytes for an image of a few kilobytes; and page by page, each would be waited for. Asking costs as
-    much as gathering does, so it is left alone while no page has had to be waited for.
+    The system's readahead suits sequential reading and may read megabytes for an image of a few kilobytes; without it
+    each page would be waited for in turn. A request costs as much as the gather, so there is none while no page had to
+    be waited for.
     """
 
     _BATCHES = 8
 
     def __init__(self, path: Path) -> None:
-        """Map it; it must not be empty."""
+        """Map a file that is not empty."""
         with path.open("rb") as file:
             self._mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         self._mapped.madvise(mmap.MADV_RANDOM)
@@ -158,8 +141,8 @@ class Ahead:
         self._left, self._waited = self._BATCHES, 0
 
     def __call__(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-        """Let the system begin to read these parts of the file, if pages have been missing lately."""
-        waited = resource.getrusage(resource.RUSAGE_SELF).ru_majflt  # of all threads: others decode
+        """Let the system start reading these parts of the file, if pages had to be waited for recently."""
+        waited = resource.getrusage(resource.RUSAGE_SELF).ru_majflt  # of all threads, since others decode
         if waited > self._waited:
             self._left, self._waited = self._BATCHES, waited
         if self._left == 0:
@@ -173,9 +156,9 @@ class Ahead:
 def open_arrays(
     store: Store, split: str, encoding: Encoding, *, resident: bool = False, scattered: bool = False
 ) -> Arrays:
-    """Map one split's files, or read them into memory if ``resident``; ``scattered``: read nothing around samples."""
+    """Map one split's files, or read them into memory if ``resident``; ``scattered``: without readahead."""
     info, folder = store.info.splits[split], store.location
-    read = _read_bytes if resident else map_bytes
+    read = (lambda path: np.fromfile(path, np.uint8)) if resident else map_bytes
     labels = integers(read(folder / f"{split}.labels"))
     path = folder / data_name(split, encoding)
     ahead = Ahead(path) if scattered and path.stat().st_size else None
@@ -190,15 +173,8 @@ def integers(data: NDArray[np.uint8]) -> NDArray[np.int64]:
     return data.view("<i8").astype(np.int64, copy=False)
 
 
-def _read_bytes(path: Path) -> NDArray[np.uint8]:
-    return np.fromfile(path, np.uint8)
-
-
 def map_bytes(path: Path) -> NDArray[np.uint8]:
-    """A file's bytes as a read-only array.
-
-    A plain ndarray over the map: indexing an ``np.memmap`` object costs three times as much.
-    """
+    """A file's bytes as a read-only ndarray; indexing an ``np.memmap`` object would cost three times as much."""
     if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.empty(0, np.uint8)
     return np.asarray(np.memmap(path, np.uint8, mode="r"))

@@ -1,4 +1,4 @@
-"""What each sample was when it was prepared, so that what a loader delivers can be held against it."""
+"""Checksums of all samples as they were prepared, to compare with those that a loader delivers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ROW = np.dtype([("pixels", "<u8"), ("label", "<i4")])
 
 
 def checksums_name(split: str) -> str:
-    """The file of a split: of each sample eight bytes of its `image_digest` and its label, little-endian int32."""
+    """Name of a split's file: for each sample eight bytes of its `image_digest` and its label, little-endian int32."""
     return f"{split}.checksums"
 
 
 def write_checksums(parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.int64]]], folder: Path, split: str) -> str:
-    """Write it from checksums and labels, some samples at a time; gives its name."""
+    """Write the file from checksums and labels of consecutive samples; returns its name."""
     with (folder / checksums_name(split)).open("wb") as file:
         for pixels, labels in parts:
             rows = np.empty(len(pixels), _ROW)
@@ -30,18 +30,13 @@ def write_checksums(parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.int64]]
 
 
 class Comparison:
-    """Holds samples that a loader delivered against those that were prepared."""
+    """Compares delivered samples with the prepared ones."""
 
     def __init__(self, location: Path, split: str, count: int) -> None:
-        """Map what was prepared.
-
-        Args:
-            location: folder of the store.
-            split: name of the split.
-            count: its samples.
+        """Map the checksums of a split of ``count`` samples, in the store at ``location``.
 
         Raises:
-            StoreError: the file is not that of the split.
+            StoreError: the file belongs to another split.
         """
         path = location / checksums_name(split)
         if path.stat().st_size != _ROW.itemsize * count:
@@ -52,13 +47,7 @@ class Comparison:
         self._first = ""
 
     def add(self, indices: Indices, pixels: NDArray[np.uint64], labels: NDArray[np.int64]) -> None:
-        """Compare some samples.
-
-        Args:
-            indices: which were asked for, ``[B]``.
-            pixels: `image_digest` of each that came, shortened, ``[B]``.
-            labels: their labels, ``[B]``.
-        """
+        """Compare delivered samples, ``[B]`` each; ``pixels`` are the shortened `image_digest` of the images."""
         truth = self._truth[indices]
         wrong = np.flatnonzero((truth["pixels"] != pixels) | (truth["label"] != labels))
         if len(wrong) and not self._wrong:
@@ -68,9 +57,8 @@ class Comparison:
         self._wrong += len(wrong)
 
     def _describe(self, index: int, pixels: np.uint64, label: int) -> str:
-        wanted = int(self._truth["label"][index])
         if self._truth["pixels"][index] == pixels:
-            return f"sample {index}, whose label is {label} instead of {wanted}"
+            return f"sample {index}, whose label is {label} instead of {self._truth['label'][index]}"
         others = np.flatnonzero(self._truth["pixels"] == pixels)
         if not len(others):
             return f"sample {index}, whose pixels differ"
@@ -79,7 +67,7 @@ class Comparison:
         return f"sample {index}, whose pixels are those of sample {others[0]}"
 
     def verdict(self) -> str | None:
-        """What is wrong, for an error message; None where every sample is as it was prepared."""
+        """What is wrong, for an error message; None if all samples are as they were prepared."""
         if not self._wrong:
             return None
         return (

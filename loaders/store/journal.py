@@ -29,34 +29,23 @@ State = Mapping[str, int]
 
 
 class StaleError(Exception):
-    """The files do not agree with the checkpoint; the preparation begins anew."""
+    """The files do not agree with the checkpoint; the preparation starts again from the beginning."""
 
 
 class Past(BaseModel):
-    """How far one split was.
-
-    Attributes:
-        taken: samples taken from the source.
-        stored: how many of them were stored and not skipped.
-        skipped: names of the others.
-        counts: how often each value occurs in each channel.
-        pixels: sum of all images' heights times widths.
-        state: lengths of the split's files.
-    """
+    """The progress of one split."""
 
     model_config = ConfigDict(extra="forbid")
 
-    taken: int = 0
-    stored: int = 0
-    skipped: list[str] = []
-    counts: list[list[int]] = []
-    pixels: int = 0
-    state: dict[str, int] = {}
+    taken: int = 0  # samples taken from the source
+    stored: int = 0  # of these, samples stored and not skipped
+    skipped: list[str] = []  # names of the others
+    counts: list[list[int]] = []  # how often each value occurs in each channel
+    pixels: int = 0  # sum of all images' heights times widths
+    state: dict[str, int] = {}  # lengths of the split's files
 
 
-class _Note(BaseModel):
-    """A checkpoint as it lies on disk."""
-
+class _Checkpoint(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     identity: str
@@ -66,20 +55,20 @@ class _Note(BaseModel):
 
 
 class RowFile:
-    """Rows of `ROW`, appended in a file and read again in chunks, so that memory stays bounded."""
+    """Rows of `ROW`, appended to a file and read back in chunks, so that memory stays bounded."""
 
     def __init__(self, file: BinaryIO, count: int) -> None:
-        """Args: count: rows that the file keeps; what follows them is cut off."""
+        """Args: count: number of rows to keep; later ones are cut off."""
         self._file = file
         file.truncate(count * ROW.itemsize)
 
     def append(self, rows: NDArray[np.void]) -> None:
-        """Add some at the end."""
+        """Add rows at the end."""
         self._file.seek(0, os.SEEK_END)
         self._file.write(rows.tobytes())
 
     def flush(self) -> None:
-        """Hand over to the operating system."""
+        """Hand all rows over to the operating system."""
         self._file.flush()
 
     def chunks(self) -> Iterator[NDArray[np.void]]:
@@ -93,82 +82,84 @@ class Journal:
     """The checkpoints of one preparation, in a folder beside that of the unfinished store."""
 
     def __init__(self, folder: Path, notes: Path, identity: str) -> None:
-        """Read what an earlier attempt left.
+        """Read the checkpoint of an earlier attempt.
 
         Args:
             folder: of the unfinished store.
             notes: folder of the checkpoints.
-            identity: what is prepared from what; checkpoints of anything else do not count.
+            identity: identifies the work; checkpoints of other work are ignored. "": no checkpoints.
         """
         self._folder, self._notes, self._identity = folder, notes, identity
+        self._file = notes / "note.json"
         self._life = contextlib.ExitStack()
         self._past_of: dict[str, Callable[[], Past]] = {}
         self.past: Mapping[str, Past] = {}
         self._begin()
         try:
-            note = _Note.model_validate_json(read_regular(notes / "note.json"))
+            checkpoint = _Checkpoint.model_validate_json(read_regular(self._file))
         except (OSError, ValidationError):
-            return  # none, what a crash of the machine left of one, or no file: the work begins anew
-        if note.identity == identity:
-            self.past, self.attempts, self._spent = note.splits, note.attempts + 1, note.spent_s
+            return  # none, one that a crash of the machine damaged, or no file: the work starts from the beginning
+        if identity and checkpoint.identity == identity and self._has_rows(checkpoint.splits):
+            self.past, self.attempts, self._spent = checkpoint.splits, checkpoint.attempts + 1, checkpoint.spent_s
 
     def _begin(self) -> None:
         self.past = {}
         self.attempts, self._spent = 1, 0.0
         self._past_of.clear()
-        self._begun = self._noted = time.perf_counter()
+        self._begun = self._last = time.perf_counter()
+
+    def _has_rows(self, splits: Mapping[str, Past]) -> bool:
+        return all(
+            (path := self._notes / f"{name}.rows").exists() and path.stat().st_size >= past.stored * ROW.itemsize
+            for name, past in splits.items()
+        )
 
     @property
     def resumable(self) -> bool:
         """Whether there is a checkpoint."""
-        return (self._notes / "note.json").exists()
+        return self._file.exists()
 
     def spent(self) -> float:
         """Seconds of work that are in the store, those of earlier attempts included."""
         return self._spent + time.perf_counter() - self._begun
 
     def restart(self) -> None:
-        """Forget all checkpoints and empty the store's folder."""
+        """Delete all checkpoints and empty the store's folder."""
         self.remove()
         for entry in self._folder.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         self._begin()
 
     def rows(self, split: str) -> RowFile:
-        """The rows of a split, as many as the checkpoint has."""
+        """The rows of a split, cut to those of the checkpoint."""
         self._notes.mkdir(exist_ok=True)
         path = self._notes / f"{split}.rows"
         path.touch()
         return RowFile(self._life.enter_context(path.open("r+b")), self.past[split].stored if split in self.past else 0)
 
-    def whole(self) -> bool:
-        """Whether all rows are there that the checkpoint has."""
-        return all(
-            (path := self._notes / f"{name}.rows").exists() and path.stat().st_size >= past.stored * ROW.itemsize
-            for name, past in self.past.items()
-        )
-
     def describe(self, split: str, past: Callable[[], Past]) -> None:
-        """Let a split be part of this and all later checkpoints."""
+        """Include a split in this and all later checkpoints."""
         self._past_of[split] = past
 
-    def note_if_due(self) -> None:
+    def checkpoint_if_due(self) -> None:
         """Write a checkpoint if the last one is `INTERVAL` old. The files that it describes are made durable first."""
-        if self._past_of and time.perf_counter() - self._noted >= INTERVAL:
+        if self._identity and self._past_of and time.perf_counter() - self._last >= INTERVAL:
             splits = {**self.past, **{name: past() for name, past in self._past_of.items()}}
-            note = _Note(identity=self._identity, spent_s=self.spent(), attempts=self.attempts, splits=splits)
+            checkpoint = _Checkpoint(
+                identity=self._identity, spent_s=self.spent(), attempts=self.attempts, splits=splits
+            )
             sync_filesystem(self._folder)
             partial = self._notes / "note.partial"
-            partial.write_text(note.model_dump_json(), encoding="utf-8")
-            partial.replace(self._notes / "note.json")
-            self._noted = time.perf_counter()
+            partial.write_text(checkpoint.model_dump_json(), encoding="utf-8")
+            partial.replace(self._file)
+            self._last = time.perf_counter()
 
     def close(self) -> None:
         """Close the files of rows."""
         self._life.close()
 
     def remove(self) -> None:
-        """Remove the checkpoints: the store is complete, or is given up."""
+        """Remove all checkpoints."""
         self.close()
         shutil.rmtree(self._notes, ignore_errors=True)
 

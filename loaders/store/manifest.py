@@ -1,4 +1,4 @@
-"""The manifest of a store: what it says, and how a store that is damaged, foreign or changed is recognised."""
+"""The manifest of a store, and the checks that detect a store that is damaged, foreign or changed."""
 
 from __future__ import annotations
 
@@ -22,40 +22,23 @@ MANIFEST = "store.json"
 
 
 class StoreInfo(BaseModel):
-    """The manifest of a store.
-
-    Attributes:
-        format_version: version of the layout; another one is refused.
-        loader: name of the loader that wrote it.
-        dataset: which images it holds.
-        options: the options that shaped it.
-        splits: count, shape and hashes of each split.
-        files: size in bytes of each file that is checked on opening, by path within the store.
-        data_files: files that hold the samples, by path within the store; ``None`` if all of them do.
-        elsewhere_bytes: size of what lies outside the folder, as in a database server of the user's.
-        bytes: sum of all files' sizes, and of what lies outside the folder.
-        allocated_bytes: what they occupy on disk, slack included.
-        prepare_s: seconds from the first sample read to the store durable on disk; of several attempts, those in which
-            what was kept was done.
-        attempts: how often the preparation was begun; more than 1 if it was killed and went on.
-        checksum: sha256 of all of the above: a changed mean or class list would train to other losses in silence.
-    """
+    """The manifest of a store. Paths are relative to its folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int
-    loader: str
+    format_version: int  # of the layout; other versions are refused
+    loader: str  # name of the loader that wrote it
     dataset: DatasetInfo
-    options: dict[str, Any]
+    options: dict[str, Any]  # the store options
     splits: dict[str, SplitInfo]
-    files: dict[str, int]
-    data_files: list[str] | None = None
-    elsewhere_bytes: int = 0
-    bytes: int
-    allocated_bytes: int
-    prepare_s: float
-    attempts: int = 1
-    checksum: str = ""
+    files: dict[str, int]  # size in bytes of each file that is checked on opening, by path
+    data_files: list[str] | None = None  # paths of files that hold samples; None: all files
+    elsewhere_bytes: int = 0  # size in bytes of data outside the folder, as in the user's database server
+    bytes: int  # total size in bytes of all files and of data outside the folder
+    allocated_bytes: int  # the space that they occupy on disk
+    prepare_s: float  # seconds from the first sample to the durable store; of resumed work, without what was lost
+    attempts: int = 1  # more than 1 if the preparation was interrupted and resumed
+    checksum: str = ""  # sha256 of the above: a changed mean or class list would silently change the losses
 
     @property
     def samples(self) -> int:
@@ -69,15 +52,10 @@ class StoreInfo(BaseModel):
 
 
 class Store(NamedTuple):
-    """A store that has been checked, as a format opens it.
+    """A store that has been checked, as a format opens it."""
 
-    Attributes:
-        location: its folder, an absolute path.
-        info: its manifest.
-    """
-
-    location: Path
-    info: StoreInfo
+    location: Path  # its folder, absolute
+    info: StoreInfo  # its manifest
 
     @property
     def remedy(self) -> str:
@@ -100,7 +78,7 @@ class Store(NamedTuple):
 
 
 def write_manifest(info: StoreInfo, folder: Path) -> StoreInfo:
-    """Write the manifest of a store to the disk; gives it with its checksum."""
+    """Write the manifest of a store durably; returns it with its checksum."""
     signed = info.signed()
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(signed.model_dump_json(indent=1))
@@ -113,7 +91,7 @@ def read_manifest(location: Path) -> StoreInfo:
     """Read the manifest alone.
 
     Raises:
-        StoreError: nothing there, no store, or a manifest that is damaged, changed or of another version.
+        StoreError: there is no store, or its manifest is damaged, changed or of another version.
     """
     path = location / MANIFEST
     again = f"remove {location} and prepare it again"
@@ -124,7 +102,7 @@ def read_manifest(location: Path) -> StoreInfo:
             raise StoreError(f"{location} is no store, it has no {MANIFEST}; remove it and prepare it again") from None
         raise StoreError(f"no prepared store at {location}; run `bench prepare` first") from None
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}; mend that or {again}") from None
+        raise StoreError(f"cannot read {path}: {error.strerror}; fix that or {again}") from None
     except ValidationError:
         raise StoreError(f"{path} is not a manifest of format version {FORMAT_VERSION}; {again}") from None
     if info.format_version != FORMAT_VERSION:
@@ -137,25 +115,25 @@ def read_manifest(location: Path) -> StoreInfo:
 
 
 def is_empty_folder(location: Path) -> bool:
-    """Whether a folder is there in which nothing is."""
+    """Whether a folder exists and is empty."""
     try:
         with os.scandir(location) as entries:
             return next(entries, None) is None
-    except OSError:  # whoever reads or writes there says why
+    except OSError:  # reported when it is read or written
         return False
 
 
 def is_other_folder(location: Path) -> bool:
-    """Whether a folder is there that is not empty and has no manifest."""
-    # os.path: a folder that may not be looked into is another one, rather than an error.
+    """Whether a folder exists, is not empty and has no manifest."""
+    # os.path: a folder without permission counts as another one, rather than as an error.
     return os.path.isdir(location) and not os.path.lexists(location / MANIFEST) and not is_empty_folder(location)  # noqa: PTH112
 
 
 def read_store(location: Path, loader: str) -> StoreInfo:
-    """Read the manifest and check that every file it names is whole.
+    """Read the manifest and check that every file it names is complete.
 
     Raises:
-        StoreError: nothing there, or a store that is incomplete, damaged, foreign or of another version.
+        StoreError: there is no store, or it is incomplete, damaged, foreign or of another version.
     """
     info = read_manifest(location)
     if info.loader != loader:
@@ -165,19 +143,18 @@ def read_store(location: Path, loader: str) -> StoreInfo:
 
 
 def check_files(location: Path, info: StoreInfo) -> None:
-    """See that every file that a manifest names is there, and those that are checked have their size.
+    """Check that every file in a manifest exists, and that those in ``files`` have their size.
 
     Raises:
-        StoreError: one is not, or cannot be looked at.
+        StoreError: a file is missing, has another size, or cannot be accessed.
     """
     again = f"remove {location} and prepare it again"
     for name in {**info.files, **dict.fromkeys(info.data_files or ())}:
-        size = info.files.get(name)
         try:
-            found = (location / name).stat().st_size
+            size = (location / name).stat().st_size
         except FileNotFoundError:
             raise StoreError(f"{location / name} is missing from its store; {again}") from None
         except OSError as error:
-            raise StoreError(f"cannot read {location / name}: {error.strerror}; mend that or {again}") from None
-        if found != (size if name in info.files else found):
-            raise StoreError(f"{location / name} has {found} bytes instead of {size}; {again}")
+            raise StoreError(f"cannot read {location / name}: {error.strerror}; fix that or {again}") from None
+        if size != (expected := info.files.get(name, size)):
+            raise StoreError(f"{location / name} has {size} bytes instead of {expected}; {again}")

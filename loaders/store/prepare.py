@@ -1,4 +1,4 @@
-"""Prepares a store: refuses what cannot work, resumes what was begun, lets the format write, describes and commits."""
+"""Prepares a store: checks the request, resumes unfinished work, lets the format write, and commits the result."""
 
 from __future__ import annotations
 
@@ -30,24 +30,23 @@ def prepare_store(
     on_corrupt: OnCorrupt = "fail",
     anew: bool = False,
 ) -> StoreInfo:
-    """Write a store of all splits, or leave what was there untouched.
+    """Write a store of all splits; if that fails, an earlier store stays unchanged.
 
-    Data that the dataset's ``fingerprint`` identifies is not prepared twice: an interrupted preparation resumes from
-    its last checkpoint, if the format writes files that have one.
+    If the dataset has a ``fingerprint``, an interrupted preparation resumes from its last checkpoint, for formats whose
+    files have one.
 
     Args:
         format_: the format with its options.
         splits: the source's splits by name.
         location: folder of the store; replaced when the new store is complete.
-        dataset: what the images are; kept in the manifest.
+        dataset: describes the images; part of the manifest.
         progress: called with the number of samples done since the last call.
-        on_corrupt: whether an image of many sizes that cannot be decoded ends it, or is left out and named in the
-            manifest.
+        on_corrupt: whether an undecodable image of many sizes is an error, or is skipped and named in the manifest.
         anew: do not resume.
 
     Raises:
-        LoaderError: a bad sample, a disk that is full, would be too small or is read-only, a lost server, another
-            process at the same store.
+        LoaderError: a bad sample, a disk that is full, too small or read-only, a lost server, or another process that
+            is preparing the same store.
     """
     check_split_names(splits)
     if any(format_.options.keeps_files("raw") and split.encoding == "raw" for split in splits.values()):
@@ -92,13 +91,11 @@ def prepare_store(
             if intake.shape is None:
                 checked.append(write_sizes(intake.sizes(written.pixels_as), writer.folder, name))
             checked.append(write_checksums(intake.checksums(), writer.folder, name))
-        return writer.commit(
-            format_.name, dataset, format_.options.stored(), infos, written._replace(checked=checked), journal
-        )
+        return writer.commit(format_, dataset, infos, written._replace(checked=checked), journal)
 
 
 def _written(format_: Format[Any], intakes: Mapping[str, Intake], folder: Path) -> Written:
-    """Let the format write, and blame it for what neither the source nor the disk is to blame for."""
+    """Let the format write, and name it in errors that neither the source nor the disk caused."""
     try:
         written: object = format_.write(intakes, folder)
     except StaleError:
@@ -113,7 +110,7 @@ def _written(format_: Format[Any], intakes: Mapping[str, Intake], folder: Path) 
 
 
 def _identity(format_: Format[Any], splits: Mapping[str, Split], dataset: DatasetInfo) -> str:
-    """Identifies what is prepared from what, so that it may be resumed; empty where nothing identifies the data."""
+    """Identifies the work, so that it can be resumed; empty if the dataset has no fingerprint."""
     if not dataset.fingerprint:
         return ""
     lengths = {name: [len(split), split.encoding, split.shape] for name, split in splits.items()}

@@ -1,4 +1,4 @@
-"""What a source hands to ``prepare``: splits that stream blocks of samples, and what is said of them."""
+"""What a source gives to ``prepare``: splits that stream blocks of samples, and their descriptions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from loaders.core.payloads import Buffer
 OnCorrupt = Literal["fail", "skip"]
 Progress = Callable[[int], None]
 """Called with the number of samples done since the last call."""
-# Splits name files, folders and tables. A dot would let `a.labels` be one split's folder and another one's file, and
-# PostgreSQL cuts what is longer, with its token, than 63 bytes.
+# Splits name files, folders and tables. With dots, `a.labels` could be one split's folder and another one's file;
+# PostgreSQL truncates names, with their token, to 63 bytes.
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
 
 
 def check_split_names(names: Iterable[Any]) -> None:
-    """Refuse what cannot name files in every store and on every disk.
+    """Check that names can be file names in every store and on every disk.
 
     Raises:
-        OptionError: a name that is no short plain word, or two that differ in case alone.
+        OptionError: a name is not a short plain word, or two differ in case alone.
     """
     taken: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not _SPLIT_NAME.fullmatch(name):
-            shown = repr(name)
             raise OptionError(
-                f"{shown if len(shown) <= 50 else shown[:49] + '…'} cannot name a split; give 1 to 40 of A to Z, "
+                f"{repr(name)[:50]} cannot name a split; give 1 to 40 of A to Z, "
                 "a to z, 0 to 9, _ and -, not beginning with -"
             )
         other = taken.setdefault(name.casefold(), name)
@@ -41,35 +40,27 @@ def check_split_names(names: Iterable[Any]) -> None:
 
 
 class Block(NamedTuple):
-    """Some consecutive samples as the source has them: pixels or image files, one of the two.
+    """Consecutive samples of a source, either as pixels or as image files."""
 
-    Attributes:
-        images: uint8 ``[n, C, H, W]``, or None where the source has files or images of many sizes.
-        files: the original encoded bytes of each image, or None where the source has pixels.
-        labels: int64 ``[n]``.
-        names: how the source calls each file, for error messages; empty where it has no names.
-        pictures: of a ragged split without files, uint8 ``[H, W, 3]`` each.
-    """
+    images: NDArray[np.uint8] | None  # [n, C, H, W], of one size
+    files: Sequence[bytes] | None  # the original encoded bytes of each image
+    labels: NDArray[np.int64]  # [n]
+    names: Sequence[str] = ()  # the source's name of each file, for error messages
+    pictures: Sequence[NDArray[np.uint8]] = ()  # [H, W, 3] each, of many sizes
 
-    images: NDArray[np.uint8] | None
-    files: Sequence[bytes] | None
-    labels: NDArray[np.int64]
-    names: Sequence[str] = ()
-    pictures: Sequence[NDArray[np.uint8]] = ()
-
-    def part(self, wanted: Sequence[int] | NDArray[np.int64]) -> Block:
+    def part(self, indices: Sequence[int] | NDArray[np.int64]) -> Block:
         """Some of its samples."""
         return Block(
-            None if self.images is None else self.images[wanted],
-            None if self.files is None else [self.files[i] for i in wanted],
-            self.labels[wanted],
-            [self.names[i] for i in wanted] if self.names else (),
-            [self.pictures[i] for i in wanted] if self.pictures else (),
+            None if self.images is None else self.images[indices],
+            None if self.files is None else [self.files[i] for i in indices],
+            self.labels[indices],
+            [self.names[i] for i in indices] if self.names else (),
+            [self.pictures[i] for i in indices] if self.pictures else (),
         )
 
 
 def between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[Block]:
-    """Of all samples those from `start` up to `stop`, for a source that cannot begin in the middle."""
+    """The samples from `start` up to `stop`, for a source that must be read from its beginning."""
     last = 0
     for block in blocks:
         first, last = last, last + len(block.labels)
@@ -82,7 +73,7 @@ def between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[B
 
 
 class Split(Protocol):
-    """One split of a dataset, streamed; never wholly in memory."""
+    """One split of a dataset, streamed; never completely in memory."""
 
     @property
     def encoding(self) -> Literal["raw", "jpeg"]:
@@ -97,41 +88,31 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """The samples from `start` up to `stop` in their fixed order, all by default; each call starts anew."""
+        """The samples from `start` up to `stop` in their fixed order, by default all; each call starts again."""
         ...
 
 
 class DatasetInfo(BaseModel):
-    """Which images a store holds.
-
-    Attributes:
-        name: the dataset's name.
-        official: the checksums are those of the official release, in full.
-        synthetic: a twin made by ``bench fetch --synthetic``.
-        classes: class names by label.
-        limit: most samples taken of each split, or None.
-        fingerprint: identifies the source's files, so that a changed source is noticed.
-        resize: short side in pixels that larger images were given before they were stored, or None.
-    """
+    """Which images a store holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    official: bool
-    synthetic: bool
-    classes: tuple[str, ...]
-    limit: int | None = None
-    fingerprint: str = ""
-    resize: int | None = None
+    official: bool  # all checksums are those of the official release
+    synthetic: bool  # a twin made by bench fetch --synthetic
+    classes: tuple[str, ...]  # names by label
+    limit: int | None = None  # most samples taken of each split
+    fingerprint: str = ""  # identifies the source's files, to detect changes
+    resize: int | None = None  # short side in pixels that larger images were resized to
 
 
 class SplitInfo(BaseModel):
-    """What one stored split holds. The mean and standard deviation are per channel, of pixels in [0, 1].
+    """Describes one stored split. The mean and standard deviation are per channel, of pixels in [0, 1].
 
     ``pixels_sha256`` is the sha256 of the sha256 of each image's contiguous bytes, ``labels_sha256`` that of the labels
-    as little-endian int64. Of a ragged split, ``shape`` is None and ``pixels`` the sum of all images' heights times
-    widths; an image's hash is then of its height and width, as little-endian int32, and its pixels ``[H, W, 3]``.
-    ``skipped`` names the files that could not be decoded and were left out by wish.
+    as little-endian int64. For images of many sizes ``shape`` is None, ``pixels`` the sum of heights times widths, and
+    an image's hash that of its height and width, as little-endian int32, and its pixels ``[H, W, 3]``. ``skipped``
+    names files that could not be decoded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -154,23 +135,16 @@ class SplitInfo(BaseModel):
 
 
 class StoredBlock(NamedTuple):
-    """A block on its way to a store, checked and decoded.
+    """A block of samples to be stored, checked and decoded."""
 
-    Attributes:
-        images: uint8 ``[n, C, H, W]``; empty if the images have many sizes.
-        labels: int64 ``[n]``.
-        files: of each sample the source's own file, where the store keeps files.
-        pictures: of images of many sizes, uint8 ``[H, W, 3]`` each.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    files: Sequence[bytes] | None = None
-    pictures: Sequence[NDArray[np.uint8]] = ()
+    images: NDArray[np.uint8]  # [n, C, H, W]; empty if they have many sizes
+    labels: NDArray[np.int64]  # [n]
+    files: Sequence[bytes] | None = None  # the source's own files, if the store keeps them
+    pictures: Sequence[NDArray[np.uint8]] = ()  # [H, W, 3] each, of many sizes
 
     @property
     def payloads(self) -> Sequence[Buffer]:
-        """The bytes to keep of each sample: its file, or its pixels."""
+        """The bytes to store of each sample: its file, or its pixels."""
         if self.files is not None:
             return self.files
         return [image.reshape(-1).data for image in (self.pictures or self.images)]

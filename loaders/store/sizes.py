@@ -1,4 +1,4 @@
-"""The file that describes the images of a split of many sizes: height, width and `Kind` of each."""
+"""The file with height, width and `Kind` of each image of a split of many sizes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 
 def sizes_name(split: str) -> str:
-    """The file of a split: little-endian int32 ``[n, 3]``."""
+    """Name of a split's file: little-endian int32 ``[n, 3]``."""
     return f"{split}.sizes"
 
 
 def write_sizes(parts: Iterable[NDArray[np.int32]], folder: Path, split: str) -> str:
-    """Write it from parts, ``[k, 3]`` each; gives its name."""
+    """Write the file from parts, ``[k, 3]`` each; returns its name."""
     with (folder / sizes_name(split)).open("wb") as file:
         for part in parts:
             file.write(part.astype("<i4", copy=False).tobytes())
@@ -23,5 +23,5 @@ def write_sizes(parts: Iterable[NDArray[np.int32]], folder: Path, split: str) ->
 
 
 def map_sizes(location: Path, split: str) -> NDArray[np.int32]:
-    """What it says, mapped: of ten million images only those that are asked for are read."""
+    """The file as a memory map: of ten million images only the requested ones are read."""
     return np.asarray(np.memmap(location / sizes_name(split), "<i4", mode="r").reshape(-1, 3))

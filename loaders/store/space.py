@@ -1,4 +1,4 @@
-"""Stops a preparation early if its store will not fit the disk, judging by what the first samples took."""
+"""Stops a preparation early if its store will not fit the disk, estimated from its first samples."""
 
 from __future__ import annotations
 
@@ -16,33 +16,30 @@ class SpaceCheck:
     """Measures the folder after its first block and after `PROBE` bytes more, and extrapolates to all samples."""
 
     def __init__(self, location: Path, folder: Path, samples: int) -> None:
-        """Args: samples: how many are still to be written, of all splits."""
+        """Args: samples: number still to be written, of all splits."""
         self._location, self._folder, self._left = location, folder, samples
         self._start: int | None = None  # size of the folder after the first block
-        self._seen = self._bytes = 0
-        self._done = False
+        self._measured = self._bytes = 0
 
     def add(self, samples: int, size: int) -> None:
         """Count a block that was written.
 
         Raises:
-            StoreError: what is still to be written will not fit the disk.
+            StoreError: the remaining samples will not fit the disk.
         """
         self._left -= samples
-        if self._done:
-            return
-        if self._start is None:  # what a format writes at its start says nothing of its samples
+        if self._start is None:  # what a format writes before its first samples does not count
             self._start = folder_bytes(self._folder)[1]
-            return
-        self._seen, self._bytes = self._seen + samples, self._bytes + size
-        if self._bytes >= PROBE:
-            self._done = True
-            needed = int((folder_bytes(self._folder)[1] - self._start) / self._seen * self._left)
+        elif self._bytes < PROBE:
+            self._measured, self._bytes = self._measured + samples, self._bytes + size
+            if self._bytes < PROBE:
+                return
+            needed = int((folder_bytes(self._folder)[1] - self._start) / self._measured * self._left)
             free = shutil.disk_usage(self._folder).free
             if needed > free:
                 raise StoreError(
-                    f"the store {self._location} will take about {in_words(needed)} more and its disk has "
-                    f"{in_words(free)} free; free some space, choose another --store-dir, or keep less (--limit, "
+                    f"the store {self._location} will need about {in_words(needed)} more and its disk has "
+                    f"{in_words(free)} free; free some space, choose another --store-dir, or store less (--limit, "
                     "--resize)"
                 )
 

@@ -1,4 +1,4 @@
-"""A store on disk: how it appears all at once, or not at all."""
+"""Writes a store to disk so that it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.core.errors import LoaderError, LoaderFaultError, StoreError
-from loaders.core.format import Written
+from loaders.core.format import Format, Written
 from loaders.store.journal import Journal, sync_filesystem
 from loaders.store.manifest import FORMAT_VERSION, StoreInfo, is_other_folder, write_manifest
 from loaders.store.samples import DatasetInfo, SplitInfo
@@ -31,14 +31,14 @@ REMEDIES = {
     errno.ENAMETOOLONG: "choose a --store-dir with a shorter path",
     errno.EIO: "check the disk or choose another --store-dir",
 }
-"""What to do about what a disk refuses while a store is written."""
+"""What to do about an error of the disk while a store is written."""
 
 
 class StoreWriter:
-    """Builds a store beside its final location and renames it when it is complete.
+    """Writes a store to a temporary folder next to its location and renames it when it is complete.
 
-    A lock keeps a second writer out. What an interrupted writer left is resumed if there is a checkpoint of the same
-    work, and else removed. An earlier store stays readable until the new one takes its place.
+    A lock keeps a second writer out. An unfinished store is resumed if there is a checkpoint of the same work, else
+    removed. An earlier store stays readable until it is replaced.
     """
 
     def __init__(self, location: Path) -> None:
@@ -50,13 +50,10 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def writing(self, identity: str = "", *, anew: bool = False) -> Iterator[Journal]:
-        """Hold the lock and give the checkpoints of the work in ``folder``, new or those of an earlier attempt.
+        """Hold the lock and yield the journal of the work in ``folder``, new or that of an earlier attempt.
 
-        The folder is removed again unless ``commit`` is reached or there is a checkpoint.
-
-        Args:
-            identity: what is prepared from what; "": never to be resumed.
-            anew: do not resume.
+        The folder is removed unless ``commit`` is reached or there is a checkpoint. ``identity`` identifies the work;
+        without it, or with ``anew``, nothing is resumed.
         """
         with _disk_errors(self.location):
             self.location.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +61,7 @@ class StoreWriter:
                 self._restore_old()
                 self._refuse_what_is_no_store()
                 journal = Journal(self.folder, self._notes, identity)
-                if anew or not (identity and journal.past and journal.whole() and self.folder.exists()):
+                if anew or not (journal.past and self.folder.exists()):
                     journal.remove()
                     remove_tree(self.folder)
                     self.folder.mkdir()
@@ -73,34 +70,33 @@ class StoreWriter:
                     with _disk_errors(self.location):
                         yield journal
                 except LoaderError as error:
-                    if identity and journal.resumable and not anew:
+                    if journal.resumable and not anew:
                         error.args = (f"{error}; the same command resumes from the last checkpoint",)
                     raise
                 finally:
                     journal.close()
-                    if not (identity and journal.resumable):
+                    if not journal.resumable:
                         journal.remove()
                         shutil.rmtree(self.folder, ignore_errors=True)
 
     def commit(
         self,
-        loader: str,
+        format_: Format[Any],
         dataset: DatasetInfo,
-        options: dict[str, Any],
         splits: dict[str, SplitInfo],
         written: Written,
         journal: Journal,
     ) -> StoreInfo:
-        """Make the folder durable, write its manifest and put it in its place."""
+        """Make the folder durable, write its manifest and rename it to its location."""
         journal.close()
-        self._check_written(loader, written)
+        self._check_written(format_.name, written)
         sync_filesystem(self.folder)
         size, allocated = folder_bytes(self.folder)
         info = StoreInfo(
             format_version=FORMAT_VERSION,
-            loader=loader,
+            loader=format_.name,
             dataset=dataset,
-            options=options,
+            options=format_.options.stored(),
             splits=splits,
             files={name: (self.folder / name).stat().st_size for name in written.checked},
             data_files=None if written.data is None else list(written.data),
@@ -125,7 +121,7 @@ class StoreWriter:
         return info
 
     def _check_written(self, loader: str, written: Written) -> None:
-        """What a loader says it wrote must be files of the store."""
+        """The files that a loader reports must be files of the store."""
         for name in {*written.checked, *(written.data or ())}:
             path = self.folder / name
             if not (path.is_file() and path.resolve().is_relative_to(self.folder.resolve())):
@@ -133,7 +129,7 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        if self._lock.exists() and not self._lock.is_file():  # to open a pipe would wait for a reader
+        if self._lock.exists() and not self._lock.is_file():  # opening a pipe would wait for a reader
             raise StoreError(f"{self._lock} is not a regular file; remove it")
         with self._lock.open("ab") as lock:
             try:
@@ -145,28 +141,25 @@ class StoreWriter:
             yield
 
     def _restore_old(self) -> None:
-        """Undo what a writer did that was killed at its end; the lock proves that it is dead."""
+        """Undo the renaming by a writer that was killed at its end; the lock proves that it has ended."""
         if self._old.exists():
             if self.location.exists():
                 shutil.rmtree(self._old)
-            else:  # killed between the two renames: the old store is still whole
+            else:  # killed between the two renames: the old store is still complete
                 self._old.rename(self.location)
 
     def _refuse_what_is_no_store(self) -> None:
-        """What is replaced is deleted: it must be a store, or nothing."""
-        if self.location.is_dir():
-            if not is_other_folder(self.location):
-                return
-        elif not os.path.lexists(self.location):
-            return
-        raise StoreError(
-            f"{self.location} is there and is not a store; remove it or choose another --store-dir, "
-            "since preparing would delete it"
-        )
+        """A store replaces, and so deletes, only a store."""
+        is_folder = self.location.is_dir()
+        if is_other_folder(self.location) or (os.path.lexists(self.location) and not is_folder):
+            raise StoreError(
+                f"{self.location} exists and is not a store; remove it or choose another --store-dir, "
+                "since preparing would delete it"
+            )
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder in which a helper process of a killed writer, such as a server, may still be ending."""
+    """Remove a folder that a helper process of a killed writer, such as a server, may still be writing to."""
     end = time.monotonic() + 30
     while folder.exists():
         try:
@@ -178,14 +171,14 @@ def remove_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _disk_errors(location: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one sentence; other errors pass."""
+    """Turn errors of the disk into one sentence; other errors pass."""
     try:
         yield
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
         remedy = REMEDIES[error.errno]
-        # The system's own words: HDF5, for one, puts a page of its internals into the message.
+        # The system's own message: HDF5, for example, adds a page of its internals.
         raise StoreError(f"cannot write the store {location}: {os.strerror(error.errno)}; {remedy}") from error
 
 

@@ -1,9 +1,8 @@
-"""Tests that every format must pass, for a package of one's own: subclass `FormatContract` with its cases."""
+"""Tests that every format must pass, also in other packages: subclass `FormatContract` with its cases."""
 
-from loaders.testing.contract import (
+from loaders.testing.cases import (
     Breaking,
     Case,
-    FormatContract,
     Interruption,
     Prepared,
     assert_same,
@@ -12,6 +11,7 @@ from loaders.testing.contract import (
     in_fork,
     interrupt,
 )
+from loaders.testing.contract import FormatContract
 from loaders.testing.samples import (
     CLASSES,
     INFO,

@@ -1,4 +1,4 @@
-"""What every format must do. A package of its own brings its cases; everything else is here.
+"""The contract of a format as tests. A package of its own only brings its cases.
 
 Example::
 
@@ -13,143 +13,24 @@ import os
 import pickle
 import shutil
 import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
 from torch.utils.data import DataLoader
 
-from loaders import (
-    Batch,
-    BatchRequest,
-    Block,
-    DatasetInfo,
-    Format,
-    StoreDataset,
-    StoreError,
-    StoreInfo,
-    UnavailableError,
-    load,
-    prepare_store,
-)
-from loaders.testing.samples import INFO, SIZE, SourceKind, make_splits
+from loaders import BatchRequest, StoreError, UnavailableError, load
+from loaders.testing.cases import Breaking, Case, Interruption, Prepared, assert_same, beside, die, in_fork, interrupt
+from loaders.testing.samples import SIZE, make_splits
 
-
-class Case(NamedTuple):
-    """A format, its options and the kind of source it is prepared from.
-
-    Attributes:
-        loader: registered name.
-        options: as given on a command line.
-        source: whether the source has pixels or files, of one size or of many.
-        thorough: also what does not depend on the options: forks, workers, interrupted preparations, damage.
-    """
-
-    loader: str
-    options: Mapping[str, Any] = {}
-    source: SourceKind = "raw"
-    thorough: bool = False
-
-    def __str__(self) -> str:
-        return "-".join([self.loader, self.source, *(f"{k}={v}" for k, v in self.options.items())])
-
-    @property
-    def ragged(self) -> bool:
-        """Whether the images have many sizes."""
-        return self.source.startswith("ragged")
-
-
-class Prepared(NamedTuple):
-    """A store and what it must hold."""
-
-    format: Format[Any]
-    location: Path
-    samples: dict[str, Any]
-
-    def open(self, split: str = "train") -> StoreDataset:
-        """A dataset over the store."""
-        ragged = self.samples["train"].shape is None
-        return StoreDataset(self.format, self.location, split, size=SIZE if ragged else None)
-
-    def prepare(self, samples: Mapping[str, Any] | None = None, dataset: DatasetInfo = INFO) -> StoreInfo:
-        """Prepare it."""
-        return prepare_store(self.format, samples or self.samples, self.location, dataset=dataset)
-
-
-def assert_same(batch: Batch, expected: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """A batch is as expected in type, shape and every byte; if not, say in what it differs."""
-    images, labels = batch.images.cpu(), batch.labels.cpu()
-    assert images.dtype == torch.uint8, f"images are {images.dtype}, not uint8"
-    assert labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64"
-    assert images.shape == expected[0].shape, f"images are {tuple(images.shape)}, not {tuple(expected[0].shape)}"
-    assert labels.tolist() == expected[1].tolist(), "the labels, or their order, are others"
-    wrong = [i for i, (mine, other) in enumerate(zip(images, expected[0], strict=True)) if not torch.equal(mine, other)]
-    assert not wrong, f"the pixels of samples {wrong} of the batch are others"
-
-
-class Breaking:
-    """A split that does something drastic after its second block."""
-
-    def __init__(self, samples: Any, act: Callable[[], None]) -> None:
-        self._samples, self._act = samples, act
-        self.encoding, self.shape = samples.encoding, samples.shape
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Those of the samples."""
-        for number, block in enumerate(self._samples.blocks(start, stop)):
-            if number == 2:
-                self._act()
-            yield block
-
-
-class Interruption(BaseException):
-    """Stands for Ctrl-C, without pytest's own handling of it."""
-
-
-def interrupt() -> None:
-    """Raise it."""
-    raise Interruption
-
-
-def die() -> None:
-    """End this process as ``kill -9`` does."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_fork(work: Callable[[], object]) -> int:
-    """Run in a forked child; its exit status, 0 if nothing was raised."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def beside(location: Path) -> list[str]:
-    """What a preparation left next to its store, apart from the lock file."""
-    return [p.name for p in location.parent.iterdir() if p.name != location.name and not p.name.endswith(".lock")]
-
-
-Condition = Callable[[Case, Sequence[Case]], bool]
-"""Whether a test applies to a case, one of several."""
+Condition = Callable[[Case], bool]
 
 
 def only(applies: Condition) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Collect a test only for the cases that it applies to."""
+    """Collect a test only for cases that it applies to."""
 
     def mark(test: Callable[..., None]) -> Callable[..., None]:
         test.applies = applies  # type: ignore[attr-defined]
@@ -158,40 +39,31 @@ def only(applies: Condition) -> Callable[[Callable[..., None]], Callable[..., No
     return mark
 
 
-def _thorough(case: Case, _: Sequence[Case]) -> bool:
-    return case.thorough
-
-
-def _in_workers(case: Case, _: Sequence[Case]) -> bool:
+def _in_workers(case: Case) -> bool:
     try:
         return case.thorough and load(case.loader).caps.max_workers != 0
     except UnavailableError:  # the store's fixture skips with this reason
         return case.thorough
 
 
-def _in_workers_once(case: Case, cases: Sequence[Case]) -> bool:
-    """Spawned processes take seconds to start, and what they need of a format is that it can be pickled."""
-    return _in_workers(case, cases) and case == next(each for each in cases if each.loader == case.loader)
-
-
 _stores: dict[str, Prepared] = {}
 
 
 class FormatContract:
-    """Subclass with ``cases``."""
+    """Subclass it with ``cases``."""
 
     cases: ClassVar[Sequence[Case]]
 
     def __init_subclass__(cls) -> None:
-        """Leave out the tests that apply to no case, which pytest would show as skipped."""
+        """Remove the tests that apply to no case, which pytest would show as skipped."""
         for name in dir(cls):
             if name.startswith("test_") and not cls._cases_of(getattr(cls, name)):
                 setattr(cls, name, None)
 
     @classmethod
     def _cases_of(cls, test: Any) -> list[Case]:
-        applies: Condition = getattr(test, "applies", lambda *_: True)
-        return [case for case in cls.cases if applies(case, cls.cases)]
+        applies: Condition = getattr(test, "applies", lambda _: True)
+        return [case for case in cls.cases if applies(case)]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One item for each case that a test applies to."""
@@ -227,7 +99,7 @@ class FormatContract:
         return store._replace(location=tmp_path / "new" / "store")
 
     def test_gives_the_samples_of_the_source(self, store: Prepared) -> None:
-        """Batches and whole images of both splits, and what the manifest says of them."""
+        """Batches and whole images of both splits, and their description in the manifest."""
         for split, samples in store.samples.items():
             everything = list(range(len(samples)))
             with store.open(split) as dataset:
@@ -248,14 +120,8 @@ class FormatContract:
             assert np.allclose(described.mean, exact.mean(axis=0))
             assert np.allclose(described.std, exact.std(axis=0))
 
-    def test_keeps_order_and_duplicates(self, store: Prepared) -> None:
-        """For every list of indices that Python would take."""
-        with store.open() as dataset:
-            for indices in ([0], [5, 5, 5], [7, 3, 3, 40, 0, 7], list(range(40, -1, -1)), [-1, -41, 0], []):
-                assert_same(dataset.batch(indices), store.samples["train"].expect(indices))
-
-    @only(lambda case, _: case.ragged)
-    def test_random_crops_are_drawn_for_each_sample(self, store: Prepared) -> None:
+    @only(lambda case: case.ragged)
+    def test_random_crops(self, store: Prepared) -> None:
         """Crops depend on seed, epoch and index alone."""
         indices, samples = [5, 40, 5, 0], store.samples["train"]
         with store.open() as dataset:
@@ -264,14 +130,15 @@ class FormatContract:
                 assert_same(dataset.batch(request), samples.expect(indices, seed, epoch, True, size))
                 assert_same(dataset.batch(request._replace(train=False)), samples.expect(indices, size=size))
 
-    def test_a_batch_is_the_caller_s_own(self, store: Prepared) -> None:
-        """Writing to it changes neither the store nor a later batch."""
+    def test_order_duplicates_and_memory(self, store: Prepared) -> None:
+        """Any list of indices; writing to a batch changes neither the store nor a later batch."""
         for _ in range(2):
             with store.open() as dataset:
-                batch = dataset.batch([1, 2, 3])
-                batch.images.fill_(7)
-                batch.labels.fill_(-1)
-                assert_same(dataset.batch([1, 2, 3]), store.samples["train"].expect([1, 2, 3]))
+                for indices in ([0], [5, 5, 5], [7, 3, 3, 40, 0, 7], list(range(40, -1, -1)), [-1, -41, 0], []):
+                    batch = dataset.batch(indices)
+                    assert_same(batch, store.samples["train"].expect(indices))
+                    batch.images.fill_(7)
+                    batch.labels.fill_(-1)
 
     def test_threads_read_together(self, store: Prepared) -> None:
         """Several threads share one dataset."""
@@ -284,18 +151,27 @@ class FormatContract:
             list(pool.map(read, range(20)))
 
     @only(_in_workers)
-    def test_forked_workers_give_the_same_batches(self, store: Prepared) -> None:
-        """While the handle is open in the parent."""
-        _compare_workers(store, "fork")
-
-    @only(_in_workers_once)
-    def test_spawned_workers_give_the_same_batches(self, store: Prepared) -> None:
-        """A process that shares nothing opens the store itself."""
-        _compare_workers(store, "spawn")
+    def test_workers_give_the_same_batches(self, case: Case, store: Prepared) -> None:
+        """Forked ones, even if the parent has the store open; spawned ones start slowly: once per loader."""
+        order = np.random.default_rng(0).permutation(41)
+        requests = [BatchRequest(order[i : i + 8]) for i in range(0, 41, 8)]
+        first = next(each for each in self.cases if each.loader == case.loader)
+        for method, count in {"fork": 2, "spawn": 1}.items() if case == first else [("fork", 2)]:
+            with store.open() as dataset:
+                dataset.batch([0])
+                workers: Any = DataLoader(
+                    dataset,
+                    batch_sampler=requests,  # type: ignore[arg-type]
+                    num_workers=count,
+                    multiprocessing_context=method,
+                )
+                for request, batch in zip(requests, workers, strict=True):
+                    assert_same(batch, store.samples["train"].expect(request.indices.tolist()))
+                assert_same(dataset.batch([1, 2]), store.samples["train"].expect([1, 2]))
 
     @only(_in_workers)
     def test_survives_a_fork(self, store: Prepared) -> None:
-        """Parent and child go on reading, whoever closes first."""
+        """Parent and child can both read, whichever closes first."""
         expected = store.samples["train"].expect([5, 6])
         with store.open() as dataset:
             assert_same(dataset.batch([5, 6]), expected)
@@ -309,7 +185,7 @@ class FormatContract:
             assert in_fork(dataset.close) == 0
             assert_same(dataset.batch([5, 6]), expected)
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_can_be_pickled(self, store: Prepared) -> None:
         """Closed or open; the copy opens the store itself."""
         expected = store.samples["train"].expect([2, 0])
@@ -319,9 +195,9 @@ class FormatContract:
             assert_same(dataset.batch([2, 0]), expected)
             assert_same(again.batch([2, 0]), expected)
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_two_splits_at_once(self, store: Prepared) -> None:
-        """Both splits are open; one is closed and opened again."""
+        """Both splits are open; one is closed and reopened."""
         with store.open("train") as train, store.open("test") as test:
             for _ in range(2):
                 for index in (0, 5, 12):
@@ -330,9 +206,9 @@ class FormatContract:
                 train.close()
                 train.close()
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_prepares_anew(self, copy: Prepared) -> None:
-        """A second preparation gives the same splits, and other samples take the place of the old ones."""
+        """A second preparation gives the same splits, and other samples replace the old ones."""
         first = copy.open().info
         assert copy.prepare().splits == first.splits
         other = {name: samples.again(9, seed=9) for name, samples in copy.samples.items()}
@@ -341,9 +217,9 @@ class FormatContract:
             assert_same(dataset.batch(list(range(9))), other["train"].expect(list(range(9))))
         assert beside(copy.location) == []
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_an_interrupted_prepare_leaves_nothing(self, new: Prepared) -> None:
-        """And an earlier store stays."""
+        """An earlier store stays."""
         breaking = {**new.samples, "test": Breaking(new.samples["train"], interrupt)}
         with pytest.raises(Interruption):
             new.prepare(breaking)
@@ -355,12 +231,12 @@ class FormatContract:
         with new.open() as dataset:
             assert_same(dataset.batch([0, 40]), new.samples["train"].expect([0, 40]))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_a_killed_prepare_leaves_nothing_accepted(self, new: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-        """And the next one, resumed or begun anew, gives the store as if nothing had happened."""
+        """The next one, resumed or not, gives the same store as an uninterrupted one."""
         monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
         breaking = {"train": Breaking(new.samples["train"], die), "test": new.samples["test"]}
-        # A new interpreter would take seconds; a fork dies just as dead.
+        # A fork: a new interpreter would take seconds.
         assert in_fork(lambda: new.prepare(breaking)) == -signal.SIGKILL
         assert not new.location.exists()
         new.prepare()
@@ -370,9 +246,9 @@ class FormatContract:
                 everything = list(range(len(samples)))
                 assert_same(dataset.batch(everything), samples.expect(everything))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_refuses_a_store_cut_short(self, copy: Prepared) -> None:
-        """Every file that is checked: shorter by a byte, and missing."""
+        """Each checked file: shorter by a byte, and missing."""
         files = copy.open().info.files
         assert files
         for name, size in files.items():
@@ -391,9 +267,9 @@ class FormatContract:
         with copy.open() as dataset:
             assert_same(dataset.batch([0]), copy.samples["train"].expect([0]))
 
-    @only(_thorough)
+    @only(lambda case: case.thorough)
     def test_reading_changes_nothing(self, copy: Prepared) -> None:
-        """Neither the size nor the bytes of a file that holds samples."""
+        """Not a byte of a file with samples."""
 
         def content() -> dict[str, bytes]:
             info = copy.open().info
@@ -403,19 +279,3 @@ class FormatContract:
         with copy.open() as dataset:
             dataset.batch(list(range(41)))
         assert content() == before
-
-
-def _compare_workers(store: Prepared, method: str) -> None:
-    order = np.random.default_rng(0).permutation(41)
-    requests = [BatchRequest(order[i : i + 8]) for i in range(0, 41, 8)]
-    with store.open() as dataset:
-        dataset.batch([0])
-        loader: Any = DataLoader(
-            dataset,
-            batch_sampler=requests,  # type: ignore[arg-type]
-            num_workers=2 if method == "fork" else 1,
-            multiprocessing_context=method,
-        )
-        for request, batch in zip(requests, loader, strict=True):
-            assert_same(batch, store.samples["train"].expect(request.indices.tolist()))
-        assert_same(dataset.batch([1, 2]), store.samples["train"].expect([1, 2]))

@@ -1,4 +1,4 @@
-"""Square crops of images of many sizes, made where their pixels are: the bytes that `crops.resize_into` gives.
+"""Square crops of images of many sizes, made where their pixels are, with the bytes of `crops.resize_into`.
 
 PyTorch resizes bytes on the CPU by a triangle filter in whole numbers (``aten/src/ATen/native/cpu/UpSampleKernel.cpp``,
 ``_compute_index_ranges_int16_weights``; the SIMD kernels beside it do the same arithmetic): weights are computed in
@@ -41,16 +41,16 @@ def taps(lengths: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
-    """The filter for rows of these lengths, int64 ``[n]``; ``count`` weights, as `taps` gives it for the longest."""
+    """The filter for rows of these lengths, int64 ``[n]``, with ``count`` weights: the `taps` of the longest."""
     device = lengths.device
-    # By a tensor, since a device may multiply by the reciprocal of a plain number, which rounds otherwise.
+    # Divided by a tensor: a device may multiply by the reciprocal of a plain number, which rounds differently.
     scale = (lengths.double() / torch.full_like(lengths, size).double()).unsqueeze(1)
     support = scale.clamp(min=1.0)
     inverse = support.reciprocal()
     centre = scale * (torch.arange(size, dtype=torch.float64, device=device) + 0.5)
     first = (centre - support + 0.5).long().clamp_(min=0)
     end = torch.minimum((centre + support + 0.5).long(), lengths.unsqueeze(1))
-    most = 2 * support.ceil().long() + 1  # as many as PyTorch has memory for; rounding may ask for one more
+    most = 2 * support.ceil().long() + 1  # as many as PyTorch allocates; rounding may need one more
     within = torch.minimum(end - first, most)
     tap = torch.arange(count, device=device).view(-1, 1, 1)
     weights = 1.0 - (((tap + first) - centre + 0.5) * inverse).abs()
@@ -60,7 +60,7 @@ def triangle(lengths: torch.Tensor, size: int, count: int) -> Filter:
         total += each
     weights /= total
     greatest = weights.amax(dim=(0, 2)).unsqueeze(1)
-    # Powers of two by shifting: those of a device's floating-point library need not be exact.
+    # Powers of two by shifts: a device's floating-point library may not be exact.
     one = torch.ones((), dtype=torch.int64, device=device)
     bits = ((greatest * (one << torch.arange(1, _MOST_BITS + 1, device=device)) + 0.5).long() < 2**15).sum(dim=1)
     return Filter(first, (weights * (one << bits).unsqueeze(1) + 0.5).int(), bits.int())
@@ -77,8 +77,8 @@ def device_crops(
     """Resize a box of each image.
 
     Args:
-        pixels: uint8, flat: images ``[H, W, 3]`` end to end, on any device, filled up to whole words of eight bytes.
-        offsets: ``[B]``, where each image begins.
+        pixels: uint8, flat: images ``[H, W, 3]`` end to end, on any device, padded to whole words of eight bytes.
+        offsets: ``[B]``, the start of each image.
         widths: ``[B]``, W of each.
         boxes: ``[B, 4]``, top, left, height and width, within the images: this is not checked.
         size: side of the crops in pixels.
@@ -93,7 +93,7 @@ def device_crops(
     top, left, heights, crop_widths = boxes.T
     starts = offsets + 3 * (top * widths + left)
     counts = taps(boxes[:, 2:].max(axis=1), size)
-    # Images that shrink alike go together: all of a slice take as many steps as the one that shrinks most.
+    # Images with similar scales are grouped: all of a slice take as many steps as the one that shrinks most.
     alike = np.ceil(np.log2(counts - 1))
     order = np.argsort(alike, kind="stable")
     costs = heights * (3 * size + _PER_ROW) + 2 * size * counts * 2 * _PER_WEIGHT + size * size * _PER_RESIZED
@@ -105,10 +105,10 @@ def device_crops(
     ]
     heights = heights[order]
     first_rows = np.concatenate([np.cumsum(heights[part]) - heights[part] for part in parts])
-    # Eight bytes to a word, of which a row may begin at the last of one.
+    # Eight bytes to a word; a row may begin at the last byte of one.
     slots = (3 * crop_widths + 7 + 7) // 8
     of_images = np.stack([starts, 3 * widths, slots, crop_widths])[:, order]
-    # All that the host knows goes over in one copy, and no step waits for the device to say how large it is.
+    # All numbers from the host are sent in one copy, and no step waits for the device to report a size.
     known = np.concatenate([order[None], first_rows[None], of_images, heights[None]])
     sent = send(known, pixels.device)
     words = pixels.view(torch.int64)
@@ -130,7 +130,7 @@ def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, si
     both = triangle(torch.cat([width, height]), size, count)
     image = torch.repeat_interleave(torch.arange(n, device=device), height, output_size=rows)
     begin = start[image] + (torch.arange(rows, device=device) - first_row[image]) * stride[image]
-    # A few rows more, which only weights of 0 meet.
+    # Some rows more, which only weights of 0 apply to.
     across = torch.zeros((rows + count, size, 3), dtype=torch.uint8, device=device)
     step = max(1, limit // (int(slots.max()) * _PER_WORD + size * (_PER_RESIZED + 4 * count)))
     edges = np.minimum(np.arange(0, rows + step, step), rows)
@@ -148,26 +148,26 @@ def _slice(words: torch.Tensor, known: NDArray[np.int64], sent: torch.Tensor, si
 def _pack(
     words: torch.Tensor, begin: torch.Tensor, slot: torch.Tensor, total: int, slack: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows end to end in fresh memory as three bytes from each byte on, ``[bytes, 3]``, and where each row begins.
+    """Rows end to end in fresh memory as overlapping triples of bytes, ``[bytes, 3]``, and the start of each row.
 
-    Each word is read once here and each pixel several times later: they may lie in the host's memory, behind a slow
-    bus that carries whole words of a row as well as it can, and single bytes badly.
+    Each word is read once here and each pixel several times later: they may be in the host's memory, behind a slow bus
+    that is fast for whole words of a row, and slow for single bytes.
     """
-    places = slot.cumsum(0) - slot
-    index = torch.repeat_interleave((begin >> 3) - places, slot, output_size=total)
+    starts = slot.cumsum(0) - slot
+    index = torch.repeat_interleave((begin >> 3) - starts, slot, output_size=total)
     index += torch.arange(total, device=words.device)
-    index.clamp_(max=len(words) - 1)  # a row's last word may be one that it does not need
+    index.clamp_(max=len(words) - 1)  # a row's last word may be unused
     packed = torch.zeros(total + slack, dtype=torch.int64, device=words.device)
     torch.index_select(words, 0, index, out=packed[:total])
-    return packed.view(torch.uint8).as_strided((8 * len(packed) - 2, 3), (1, 1)), 8 * places + (begin & 7)
+    return packed.view(torch.uint8).as_strided((8 * len(packed) - 2, 3), (1, 1)), 8 * starts + (begin & 7)
 
 
 def _weigh(
     source: torch.Tensor, by: Filter, rows: slice | torch.Tensor, start: torch.Tensor, step: int
 ) -> torch.Tensor:
-    """Weighted sums by the filters of these rows, whose items begin at ``start`` and lie ``step`` apart.
+    """Weighted sums by the filters of these rows, whose items start at ``start`` with a distance of ``step``.
 
-    Gives uint8 ``[n, size, *item]`` of a source ``[items, *item]``.
+    Returns uint8 ``[n, size, *item]`` of a source ``[items, *item]``.
     """
     first, item = by.first[rows] * step + start.unsqueeze(1), source.shape[1:]
     ones = (1,) * len(item)

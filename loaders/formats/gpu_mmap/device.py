@@ -1,4 +1,4 @@
-"""What ``gpu_mmap`` needs of a CUDA device, in one place where a test can put another."""
+"""The operations on a CUDA device that ``gpu_mmap`` needs, in a class that tests can replace."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ATTRIBUTES = (88, 99, 91, 113)
 
 
 class HostAccess(NamedTuple):
-    """What a device says of reading the host's memory."""
+    """How a device can read the host's memory."""
 
-    pageable: bool  # kernels read any of it as it is (PAGEABLE_MEMORY_ACCESS)
+    pageable: bool  # kernels can read all of it (PAGEABLE_MEMORY_ACCESS)
     registration: bool  # it can be registered (HOST_REGISTER_SUPPORTED)
-    same_address: bool  # then kernels find it at the host's address (CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM)
-    read_only: bool  # what may only be read can be registered, too (READ_ONLY_HOST_REGISTER_SUPPORTED)
+    same_address: bool  # kernels then use the host's address (CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM)
+    read_only: bool  # read-only memory can be registered (READ_ONLY_HOST_REGISTER_SUPPORTED)
 
     def lacking(self, mode: str) -> str | None:
-        """Why there is no way for ``mode`` at all, or None."""
+        """Why ``mode`` is impossible, or None."""
         reads = self.registration and self.same_address
         if mode == "cuda" or reads or (mode == "mapped" and self.pageable):
             return None
@@ -36,7 +36,7 @@ class HostAccess(NamedTuple):
 
 
 def host_access(index: int) -> HostAccess:
-    """What a device says; unlike a question to PyTorch, this one takes none of its memory for a context.
+    """Ask the driver; unlike PyTorch, this uses none of the device's memory for a context.
 
     Raises:
         BackendError: there is no such device.
@@ -45,27 +45,27 @@ def host_access(index: int) -> HostAccess:
     device, value = ctypes.c_int(), ctypes.c_int()
     if code := driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), index):
         raise BackendError(f"the CUDA driver gave error {code} when asked for device {index}")
-    # A driver that does not know an attribute gives an error instead.
-    asked = [not driver.cuDeviceGetAttribute(ctypes.byref(value), a, device) and value.value == 1 for a in _ATTRIBUTES]
-    return HostAccess(*asked)
+    # A driver that does not know an attribute returns an error.
+    ask = driver.cuDeviceGetAttribute
+    return HostAccess(*[not ask(ctypes.byref(value), each, device) and value.value == 1 for each in _ATTRIBUTES])
 
 
 class Device:
     """The current CUDA device.
 
-    Memory is registered by the driver itself: what it refuses it forgets, while an error of the CUDA runtime stays
-    there for PyTorch to raise at its next check, and PyTorch has no call that takes it away.
+    Memory is registered by the driver: an error of the CUDA runtime would stay until PyTorch raises it at its next
+    check, and PyTorch has no call to clear it.
     """
 
     def __init__(self) -> None:
         self.where = torch.device("cuda", torch.cuda.current_device())
 
     def free(self) -> int:
-        """Bytes of its memory that are free."""
+        """Free bytes of its memory."""
         return int(torch.cuda.mem_get_info(self.where)[0])
 
     def access(self) -> HostAccess:
-        """What it says of reading the host's memory."""
+        """How it can read the host's memory."""
         return host_access(self.where.index)
 
     def register(self, pointer: int, size: int, flags: int) -> int:
@@ -78,27 +78,26 @@ class Device:
 
     def _driven(self, name: str, pointer: int, *arguments: ctypes.c_size_t | ctypes.c_uint) -> int:
         with torch.cuda.device(self.where):
-            torch.cuda.mem_get_info()  # makes the device's context that of this thread, by which the driver goes
+            torch.cuda.mem_get_info()  # makes the device's context current in this thread, as the driver requires
             return int(getattr(ctypes.CDLL(_DRIVER), name)(ctypes.c_void_p(pointer), *arguments))
 
     def view(self, array: NDArray[np.uint8]) -> torch.Tensor:
-        """Memory that it can read as its tensor.
+        """Memory that it can read as one of its tensors.
 
-        PyTorch trusts a device that is named with its index. Else it would ask CUDA whose memory that is, and refuse
-        what nobody registered.
+        PyTorch trusts a device with an index. Else it would ask CUDA about the memory, and reject unregistered memory.
         """
         return torch.as_tensor(_View(array, "__cuda_array_interface__"), device=self.where)
 
     def synchronize(self) -> None:
-        """Wait for all that it was given to do."""
+        """Wait for all of its work."""
         torch.cuda.synchronize(self.where)
 
 
 def send(numbers: NDArray[np.int64], where: torch.device) -> torch.Tensor:
-    """What the host knows of a batch, fresh from NumPy, on the device; nobody waits for it there.
+    """Numbers of a batch on the device, copied without waiting.
 
-    A copy from pageable memory would wait for all that the device was given to do, the network's whole last step among
-    it. One from page-locked memory does not, and PyTorch gives that memory to nobody else before the copy is done.
+    A copy from pageable memory would wait for all earlier work of the device, including the network's last step. One
+    from page-locked memory does not, and PyTorch does not reuse that memory before the copy is done.
     """
     tensor = torch.from_numpy(numbers)
     return tensor if where.type == "cpu" else tensor.pin_memory().to(where, non_blocking=True)
@@ -115,5 +114,5 @@ class _View:
 
 
 def host_view(array: NDArray[np.uint8]) -> torch.Tensor:
-    """Memory as a tensor that nobody may write to: PyTorch knows no read-only memory, and would warn."""
+    """Memory as a tensor that must not be written to; PyTorch would warn of read-only memory."""
     return torch.from_numpy(np.asarray(_View(array, "__array_interface__")))

@@ -1,4 +1,4 @@
-"""Brings a split's pixels to where the device gathers them from, a piece at a time."""
+"""Decodes a split piece by piece into the memory that the device gathers from, and checks that it fits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from loaders.images.decode import Decoder
 from loaders.store.arrays import Arrays
 
 PIECE = 64 * 2**20
-"""Bytes of a piece: the host's memory beyond the split itself."""
+"""Bytes of a piece, which the host needs in addition to the split."""
 
 
 def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, int]]:
-    """Consecutive samples, from and to, of ``sizes[i]`` bytes each, at most ``most`` bytes but at least one sample."""
+    """Ranges of consecutive samples of ``sizes[i]`` bytes, each at most ``most`` bytes but at least one sample."""
     ends = np.cumsum(sizes)
     start = 0
     while start < len(ends):
@@ -32,25 +32,20 @@ def pieces(sizes: NDArray[np.int64], most: int = PIECE) -> Iterator[tuple[int, i
 def decode_into(
     target: torch.Tensor, lengths: NDArray[np.int64], arrays: Arrays, decoder: Decoder, *, ragged: bool
 ) -> None:
-    """Decode all files of a split into flat uint8 memory, of which the i-th image's pixels take ``lengths[i]``."""
+    """Decode all files of a split into flat uint8 memory, ``lengths[i]`` bytes for the i-th image."""
     ends = np.cumsum(lengths)
     for start, stop in pieces(lengths, PIECE):
         indices = np.arange(start, stop)
         files = Payloads(arrays.slices(indices).__getitem__, kind=Kind.JPEG)
         if ragged:
-            images = decoder.whole(files, indices)
-            pixels = torch.from_numpy(np.concatenate([image.reshape(-1) for image in images]))
+            pixels = torch.from_numpy(np.concatenate(decoder.each(files, indices, np.ravel)))
         else:
             pixels = decoder.batch(files, BatchRequest(indices), None).reshape(-1)
         target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)
 
 
 def check_room(needed: int, free: int, where: str, instead: str) -> None:
-    """Refuse before allocating.
-
-    Raises:
-        BackendError: the split does not fit.
-    """
+    """Raise BackendError before allocating if the split does not fit."""
     if needed > free:
         raise BackendError(
             f"the split needs {needed / 1e9:.2f} GB and {where} has {free / 1e9:.2f} GB free; use {instead}"
@@ -58,7 +53,7 @@ def check_room(needed: int, free: int, where: str, instead: str) -> None:
 
 
 def remedy(mode: str, encoding: str) -> str:
-    """What to use where a split does not fit."""
+    """What to use if a split does not fit."""
     others = {"cuda": ("pinned", "mapped"), "pinned": ("mapped",)}.get(mode, ())
     options = [f"--option mode={other}" for other in others if (other, encoding) != ("mapped", "jpeg")]
     return f"{', '.join(options)} or --limit" if options else "--limit"

@@ -45,7 +45,7 @@ class GpuMmapOptions(EncodingOptions):
 
 
 class GpuMmapFormat(Format[GpuMmapOptions]):
-    """Batches come out on the CUDA device that is current when it is opened; the host does no work on pixels."""
+    """Batches are on the CUDA device that is current on opening; the host does no work on pixels."""
 
     name = "gpu_mmap"
     caps = Caps(device="cuda", fork_safe=False, max_workers=0)
@@ -53,18 +53,18 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
     candidates = (Candidate(reads=("process",), needs="device"),)
 
     def unavailable(self) -> str | None:
-        """Needs a CUDA device; in modes that read the host's memory, one that can."""
+        """Needs a CUDA device; for modes that read the host's memory, one that can."""
         if torch.version.cuda is None:
             return "this PyTorch is built without CUDA; install a CUDA build"
         if not torch.cuda.is_available():
             return "no CUDA device"
-        # Whoever only asks may go on to fork, or leave the device to others: PyTorch must not begin to use it.
+        # The caller may fork later, or not use the device: PyTorch must not initialise it.
         index = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
         return None if self.options.mode == "cuda" else host_access(index).lacking(self.options.mode)
 
     @classmethod
     def device(cls) -> Device:
-        """The device that it uses."""
+        """The device to use."""
         return Device()
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
@@ -72,7 +72,7 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
         return Written(write_arrays(splits, folder))
 
     def open(self, store: Store, split: str) -> DeviceReader:
-        """Bring all pixels to where the device reads them."""
+        """Bring all pixels to memory that the device reads."""
         info, encoding, device = store.info.splits[split], self.options.encoding, self.device()
         arrays, sizes = open_arrays(store, split, encoding), store.sizes(split)
         check_labels(arrays.labels, len(store.info.dataset.classes), split, store.location)
@@ -83,13 +83,13 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
             if encoding == "raw":
                 _check_offsets(arrays, lengths, store, split)
         path, needed = store.location / data_name(split, "raw"), int(lengths.sum())
-        with contextlib.ExitStack() as life:  # whatever fails, what was taken until then is given back
+        with contextlib.ExitStack() as life:  # releases everything if opening fails
             pixels, target, way = self._memory(device, path, needed, life)
             if target is not None and encoding == "raw":
                 target.copy_(host_view(map_bytes(path)))
             elif target is not None:
                 subject = f"of the {split} split in {store.location}"
-                decoder = Decoder(info.shape, sizes, subject, store.remedy, self.options.threads)
+                decoder = Decoder(info.shape, sizes, subject, store.remedy, self.options)
                 with contextlib.closing(decoder):
                     decode_into(target, lengths, arrays, decoder, ragged=sizes is not None)
             reader: DeviceReader
@@ -103,9 +103,9 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
     def _memory(
         self, device: Device, path: Path, needed: int, life: contextlib.ExitStack
     ) -> tuple[torch.Tensor, torch.Tensor | None, Way | None]:
-        """Memory for so many bytes that the device reads, and the same as it is to be filled; or the file's own pages.
+        """Memory that the device reads, and the same memory for filling it, or None for the file's own pages.
 
-        Flat uint8; the first is filled up to whole words of eight bytes.
+        Flat uint8; the first is padded to whole words of eight bytes.
         """
         mode, instead = self.options.mode, remedy(self.options.mode, self.options.encoding)
         if mode == "mapped":
@@ -119,17 +119,13 @@ class GpuMmapFormat(Format[GpuMmapOptions]):
         life.callback(device.synchronize)
         try:
             pixels = torch.empty(-(-needed // 8) * 8, dtype=torch.uint8, device=device.where)
-        except torch.OutOfMemoryError:  # what is free need not be so in one piece
+        except torch.OutOfMemoryError:  # free memory may be fragmented
             raise BackendError(f"the device has no {needed / 1e9:.2f} GB in one piece; use {instead}") from None
         return pixels, pixels[:needed], None
 
 
 def _check_offsets(arrays: Arrays, lengths: NDArray[np.int64], store: Store, split: str) -> None:
-    """See that pixels lie end to end as their sizes say: a device that reads beyond them ends the process.
-
-    Raises:
-        StoreError: they lie otherwise.
-    """
+    """Raise StoreError unless the offsets agree with the sizes: reads beyond the pixels would kill the process."""
     assert arrays.offsets is not None and arrays.payloads is not None
     stored, subject = np.diff(arrays.offsets), f"of the {split} split in {store.location}"
     if len(stored) != len(lengths) or arrays.offsets[0] != 0 or arrays.offsets[-1] != len(arrays.payloads):
@@ -139,5 +135,5 @@ def _check_offsets(arrays: Arrays, lengths: NDArray[np.int64], store: Store, spl
 
 
 def _whole_words(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same memory with what is left of its last eight bytes: it begins with a page, and pages are there whole."""
+    """The same memory extended to whole words of eight bytes: it starts with a page, and pages are complete."""
     return np.lib.stride_tricks.as_strided(array, (-(-len(array) // 8) * 8,))

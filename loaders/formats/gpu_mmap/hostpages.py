@@ -1,4 +1,4 @@
-"""Host memory that the device reads in place: the pages of a file, or plain memory, registered with CUDA."""
+"""Host memory that the device reads directly: the pages of a file, or memory that is registered with CUDA."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from loaders.store.arrays import map_bytes
 _MAPPED, _READ_ONLY = 0x02, 0x08
 
 Way = Literal["pageable", "registered", "tmpfs"]
-"""How the pages of a file are read: as they are, once they are registered, or those of a copy in tmpfs."""
+"""How the pages of a file are read: directly, after registration, or from a copy in tmpfs."""
 
 
 def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[NDArray[np.uint8], Way]:
-    """Let the device read the pages of a file that is not empty, by the first way that works.
+    """Let the device read the pages of a file that is not empty, in the first way that works.
 
     Raises:
-        UnavailableError: none does.
+        UnavailableError: none works.
     """
     access, size, free = device.access(), path.stat().st_size, psutil.virtual_memory().available
     if access.pageable:
@@ -50,14 +50,14 @@ def file_pages(path: Path, device: Device, life: contextlib.ExitStack) -> tuple[
 
 
 def locked_memory(size: int, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8]:
-    """Allocate and register `size` bytes, at least 1: PyTorch's own pinned memory comes in powers of two.
+    """Allocate and register `size` bytes, at least 1: PyTorch's own pinned memory has sizes of powers of two.
 
     Raises:
-        BackendError: there is no such memory, or the platform does not let it be locked.
+        BackendError: the memory cannot be allocated or locked.
     """
     page = mmap.PAGESIZE
     try:
-        room = np.empty(-(-size // page) * page + page, np.uint8)  # whole pages that no other memory shares
+        room = np.empty(-(-size // page) * page + page, np.uint8)  # whole pages, not shared with other memory
     except MemoryError:
         raise BackendError(
             f"this machine has no {size / 1e9:.2f} GB of memory left; use --option mode=cuda or --limit"
@@ -75,7 +75,7 @@ def locked_memory(size: int, device: Device, life: contextlib.ExitStack) -> NDAr
 def _own_pages(path: Path, access: HostAccess, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8] | str:
     """A file's own pages, or why they cannot be registered.
 
-    Where only writable memory can be, the kernel must agree, too: since Linux 6.5 it does for tmpfs alone.
+    If the device needs writable memory, so does the kernel: since Linux 6.5 it allows that for tmpfs alone.
     """
     try:
         pages = np.asarray(np.memmap(path, np.uint8, mode="r" if access.read_only else "r+"))
@@ -85,7 +85,7 @@ def _own_pages(path: Path, access: HostAccess, device: Device, life: contextlib.
 
 
 def _pages_of_a_copy(path: Path, _: HostAccess, device: Device, life: contextlib.ExitStack) -> NDArray[np.uint8] | str:
-    """The pages of a copy in tmpfs without a name, which goes with the map; or why they cannot be registered."""
+    """The pages of an unnamed copy in tmpfs, which ends with the map; or why they cannot be registered."""
     file = os.memfd_create(path.name)
     try:
         os.truncate(file, path.stat().st_size)
@@ -102,7 +102,7 @@ def _register(
     life: contextlib.ExitStack,
     fill: Callable[[], None] = lambda: None,
 ) -> str:
-    """Lock memory; gives why it was refused, or nothing. One page is tried before minutes are spent on all."""
+    """Lock memory; returns the reason of a failure, or "". One page is tried before all, which may take minutes."""
     pointer, page = array.ctypes.data, min(array.nbytes, mmap.PAGESIZE)
     code = device.register(pointer, page, flags) or device.unregister(pointer)
     if not code:
@@ -111,7 +111,7 @@ def _register(
     if code:
         return f"cuMemHostRegister(flags {flags:#x}) gave error {code}"
     life.callback(_unregister, array, device)
-    life.callback(device.synchronize)  # before that: a gather still under way must not lose its pages
+    life.callback(device.synchronize)  # before that: an unfinished gather still needs the pages
     return ""
 
 
@@ -122,4 +122,4 @@ def _unregister(array: NDArray[np.uint8], device: Device) -> None:
 
 _Attempt = Callable[[Path, HostAccess, Device, contextlib.ExitStack], NDArray[np.uint8] | str]
 ATTEMPTS: dict[Way, _Attempt] = {"registered": _own_pages, "tmpfs": _pages_of_a_copy}
-"""Tried in this order; each gives the pages or why they cannot be had."""
+"""Tried in this order; each returns the pages, or why it failed."""

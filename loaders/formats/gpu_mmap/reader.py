@@ -1,4 +1,4 @@
-"""Makes batches of pixels where a device reaches them: whole rows of images of one size, or crops of images of many."""
+"""Makes batches from pixels that a device can read: rows of images of one size, or crops of images of many sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from loaders.store.arrays import Arrays
 
 
 class DeviceReader(Reader):
-    """Pixels that one device can reach."""
+    """Pixels that one device can read."""
 
     life = contextlib.ExitStack()
     """Releases the memory that the device reads."""
@@ -31,11 +31,11 @@ class DeviceReader(Reader):
 class RowsReader(DeviceReader):
     """Images of one size, gathered on the device.
 
-    Rows are moved as the widest words that divide them: byte-wise reads over the bus would waste most of it.
+    Rows are read in the widest words that divide them: single bytes would waste most of the bus's bandwidth.
     """
 
     def __init__(self, pixels: torch.Tensor, labels: NDArray[np.int64]) -> None:
-        """Args: pixels is uint8 ``[n, C, H, W]``, contiguous; labels ``[n]``, which the host looks up."""
+        """Args: pixels: uint8 ``[n, C, H, W]``, contiguous; labels: ``[n]``, in the host's memory."""
         self._shape = pixels.shape[1:]
         self._words = pixels.view(len(pixels), -1).view(widest_word(math.prod(self._shape)))
         self._labels = labels
@@ -50,10 +50,10 @@ class RowsReader(DeviceReader):
 
 
 class CropsReader(DeviceReader):
-    """Images of many sizes, end to end, cropped on the device; whole images come from the store's files."""
+    """Images of many sizes, end to end, cropped on the device; whole images are read from the store's files."""
 
     def __init__(self, pixels: torch.Tensor, arrays: Arrays, offsets: NDArray[np.int64], limit: int) -> None:
-        """Args: pixels and limit as `device_crops` takes them; offsets ``[n]``, where each image begins."""
+        """Args: pixels and limit as in `device_crops`; offsets: ``[n]``, the start of each image."""
         self._pixels, self._arrays, self._offsets, self._limit = pixels, arrays, offsets, limit
         self._labels = arrays.labels.copy()
 
@@ -62,7 +62,7 @@ class CropsReader(DeviceReader):
         return Payloads(self._arrays.slices(indices).__getitem__, self._labels.take(indices))
 
     def crops(self, request: BatchRequest, sizes: NDArray[np.int64], boxes: NDArray[np.int64], size: int) -> Batch:
-        """A fresh batch of square crops, the bytes that `loaders.images.crops.resize_into` gives."""
+        """A fresh batch of square crops, with the bytes of `loaders.images.crops.resize_into`."""
         offsets = self._offsets[request.indices]
         images = device_crops(self._pixels, offsets, sizes[:, 1], boxes, size, self._limit)
         return Batch(images, send(self._labels.take(request.indices), images.device))

@@ -34,11 +34,11 @@ class Hdf5Format(Format[Hdf5Options]):
     candidates = (Candidate(), Candidate({"encoding": "jpeg"}, reads=("process",), needs="files"))
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
-        """Write one file. What is kept one by one is gathered first: a contiguous dataset must know its size."""
+        """Write one file. Payloads are gathered first: a contiguous dataset must know its size."""
         options = self.options
         rows = options.chunk_rows if options.layout == "chunked" else None
         if any(split.shape is None for split in splits.values()) and (rows is not None or options.element == "pixel"):
-            raise OptionError("images of many sizes are stored end to end; leave layout and element out")
+            raise OptionError("images of many sizes are stored end to end; omit layout and element")
         chunk = max(_chunk_bytes(rows, split.shape or (0,)) for split in splits.values())
         if chunk >= 1 << 32:
             raise OptionError(f"chunk_rows={rows} makes chunks of {chunk >> 20} MiB; use fewer, HDF5 allows 4095 MiB")
@@ -56,7 +56,7 @@ class Hdf5Format(Format[Hdf5Options]):
         return Written([FILE])
 
     def open(self, store: Store, split: str) -> Reader:
-        """Open the file, and see that it holds what the manifest says."""
+        """Open the file, and check that it agrees with the manifest."""
         path = store.location / FILE
         try:
             file = io.open_file(path)
@@ -77,23 +77,22 @@ class Hdf5Format(Format[Hdf5Options]):
         if info.shape is None or options.encoding == "jpeg":
             data = io.open_dataset(file, f"{split}/{'jpeg' if options.encoding == 'jpeg' else 'images'}")
             offsets = io.map_integers(file, f"{split}/offsets", path)
-            whole = offsets.shape == (info.count + 1,) and data.shape == (int(offsets[-1]),)
-            whole = whole and bool(np.all(offsets[:-1] <= offsets[1:]))
+            fits = offsets.shape == (info.count + 1,) and data.shape == (int(offsets[-1]),)
+            fits = fits and bool(np.all(offsets[:-1] <= offsets[1:]))
         else:
             cache = options.cache_bytes()
             data = io.open_dataset(file, f"{split}/images", cache, _chunk_bytes(options.chunk_rows, info.shape))
-            whole = (*data.shape, *data.dtype.shape) == (info.count, *info.shape)
-        if not whole or labels.shape != (info.count,) or data.dtype.base != np.uint8:
+            fits = (*data.shape, *data.dtype.shape) == (info.count, *info.shape)
+        if not fits or labels.shape != (info.count,) or data.dtype.base != np.uint8:
             raise StoreError(f"{path} does not hold the {split} split of its manifest; {store.remedy}")
         if options.access == "mapped":
-            pixels = io.map_dataset(
-                data, path, (info.count, *info.shape) if offsets is None and info.shape else data.shape
-            )
-            arrays = Arrays(labels, pixels) if offsets is None else Arrays(labels, None, pixels, offsets)
+            if offsets is not None:
+                arrays = Arrays(labels, None, io.map_dataset(data, path, data.shape), offsets)
+            else:
+                arrays = Arrays(labels, io.map_dataset(data, path, (info.count, *info.fixed_shape)))
             return ArraysReader(arrays, options.encoding)
-        read: io.Read
         if offsets is not None:
-            read = io.read_union(data, offsets)
+            read: io.Read = io.read_union(data, offsets)
         elif options.element == "image":
             read = io.read_elements(data, info.fixed_shape)
         else:

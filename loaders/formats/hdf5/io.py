@@ -1,4 +1,4 @@
-"""How the HDF5 loader writes a split into a group and finds the fastest way to read it back."""
+"""Writes splits to HDF5 groups, and reads them in the fastest way for each layout."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from loaders.store.arrays import data_name, integers
 from loaders.store.intake import Intake
 
 Read = Callable[[Indices], NDArray[np.uint8] | list[NDArray[np.uint8]]]
-"""Gives images ``[B, C, H, W]``, or a list of the bytes of each, in the order asked and in fresh memory."""
+"""Returns images ``[B, C, H, W]``, or a list of the bytes of each, in the requested order and fresh memory."""
 Check = Callable[[], None]
 
-_LIBRARY = ("v110", "v110")  # finds a chunk in an array rather than in a tree; HDF5 1.10 and later can read it
+_LIBRARY = ("v110", "v110")  # indexes chunks by an array rather than a tree; HDF5 1.10 and later can read it
 _MOST_SLOTS = 1_000_003
 _COPY_BYTES = 16 << 20
 
 
 class _Sink(FileIO):
-    """A file for h5py to write, which keeps its first failure to itself.
+    """A file for h5py to write, which hides its first error from HDF5.
 
-    HDF5 cannot cope with a full disk: it fails to write what it still holds, fails again when it is told to close,
-    and crashes the process later. So it is told that all is well, and we raise the error in its place.
+    On a full disk HDF5 fails to write its buffers, fails again on closing, and crashes the process later. So writes
+    always succeed for HDF5, and `check` raises the error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,40 +60,30 @@ class _Sink(FileIO):
             return self.tell()
 
     def check(self) -> None:
-        """Raise what went wrong, if anything did."""
+        """Raise the first error, if there was one."""
         if self._error is not None:
             raise self._error
 
 
 @contextlib.contextmanager
 def create_file(path: Path, chunk_bytes: int) -> Iterator[tuple[h5py.File, Check]]:
-    """A new file whose chunks, filled by several writes each, are compressed only once.
+    """Yield a new file, and a function to call regularly: it raises ``OSError`` if the disk had an error.
 
-    Yields:
-        The file, and what to call now and then: it raises ``OSError`` if the disk refused something.
+    The cache holds a whole chunk, so that chunks that are filled by several writes are compressed only once.
     """
     with _Sink(path) as sink:
         try:
             with h5py.File(sink, "w", libver=_LIBRARY, rdcc_nbytes=(1 << 20) + chunk_bytes) as file:
                 yield file, sink.check
         finally:
-            sink.check()  # also in place of what HDF5 makes of it
+            sink.check()  # also instead of HDF5's own error
 
 
 def write_images(
     group: h5py.Group, split: Intake, check: Check, element: str, chunk_rows: int | None, compression: str
 ) -> None:
-    """Write ``images`` and ``labels``.
-
-    Args:
-        group: where to.
-        split: what.
-        check: called after each block.
-        element: ``image`` makes every image one element of an array datatype, ``pixel`` every byte.
-        chunk_rows: images in a chunk, or None for contiguous pixels.
-        compression: of the chunks: none, lzf or gzip.
-    """
-    # An image is either one element of the datatype or three more dimensions of the dataset.
+    """Write ``images`` and ``labels``; ``check`` is called after each block, ``chunk_rows`` None is contiguous."""
+    # An image is either one element of an array datatype or three more dimensions of the dataset.
     whole = element == "image"
     inner = () if whole else split.fixed_shape
     datatype: Any = np.dtype((np.uint8, split.fixed_shape)) if whole else np.dtype("u1")
@@ -115,15 +105,10 @@ def write_images(
 
 
 def write_payloads(group: h5py.Group, split: str, check: Check, spool: Path, encoding: Encoding) -> None:
-    """Write ``jpeg``, all files end to end, or so ``images`` of many sizes, ``offsets`` of each and ``labels``.
+    """Write ``jpeg`` files or ``images`` of many sizes end to end, ``offsets`` and ``labels``, from `write_arrays`.
 
-    Args:
-        group: where to.
-        split: name of what is written.
-        check: called after each part.
-        spool: a folder with what `write_arrays` made of the split; its files are removed. A contiguous dataset must
-            know its size when it is made, and a half-written HDF5 file cannot be resumed.
-        encoding: what is kept of each sample.
+    Its files are in the folder ``spool``: a contiguous dataset must know its size when it is created, and a
+    half-written HDF5 file cannot be resumed. ``check`` is called after each part.
     """
     source = spool / data_name(split, encoding)
     size = source.stat().st_size
@@ -139,23 +124,23 @@ def write_payloads(group: h5py.Group, split: str, check: Check, spool: Path, enc
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open for reading in a way that suits images in random order."""
+    """Open for reading images in random order."""
     access = h5p.create(h5p.FILE_ACCESS)
-    # Nobody writes: a store appears complete. As h5py's locking=False, which every open of the file must agree on.
+    # A store never changes. Equals h5py's locking=False, which must be the same for every open of the file.
     access.set_file_locking(False, False)
-    access.set_fclose_degree(h5f.CLOSE_STRONG)  # h5py's own choice, and likewise to be agreed on
-    # HDF5 would fill its sieve, 64 KB, for every image: five times as slow for 3 KB of CIFAR-10.
+    access.set_fclose_degree(h5f.CLOSE_STRONG)  # as in h5py, and also the same for every open
+    # HDF5 would fill its sieve buffer, 64 KB, for every image: five times as slow for 3 KB of CIFAR-10.
     access.set_sieve_buf_size(0)
     return h5py.File(h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access))
 
 
 def open_dataset(file: h5py.File, name: str, cache_bytes: int = 0, chunk_bytes: int = 1) -> h5py.Dataset:
-    """A dataset with a chunk cache of its own; ``KeyError`` where there is none of that name."""
+    """A dataset with its own chunk cache; ``KeyError`` if there is no such dataset."""
     access = h5p.create(h5p.DATASET_ACCESS)
-    # HDF5 advises a prime number of slots, a hundred for each chunk; a chunk's slot holds that chunk alone.
+    # HDF5 recommends a prime number of slots, about a hundred per chunk.
     slots = min(_MOST_SLOTS, _prime(100 * (cache_bytes // chunk_bytes) + 1))
     access.set_chunk_cache(slots, cache_bytes, 0.0)
-    # Where nothing can change, h5py asks for shape and type once rather than at each read.
+    # If it is read-only, h5py asks for shape and type once rather than at each read.
     return h5py.Dataset(h5d.open(file.id, name.encode(), access), readonly=True)
 
 
@@ -166,7 +151,7 @@ def _prime(least: int) -> int:
 
 
 def refusal(path: Path, error: Exception, again: str) -> StoreError:
-    """One sentence for what HDF5 refuses to read, or does not find."""
+    """One sentence for what HDF5 cannot read or find."""
     reason = str(error.args[-1]).partition("\n")[0].strip()
     if isinstance(error, PermissionError):
         return StoreError(f"cannot read {path}: {reason}; make it readable")
@@ -176,7 +161,7 @@ def refusal(path: Path, error: Exception, again: str) -> StoreError:
 
 
 def _who_has_it(path: Path, again: str) -> str:
-    """HDF5 marks a file that is open for writing, and a program that is killed leaves the mark but not its lock."""
+    """HDF5 marks a file that is open for writing; a killed program leaves the mark but not its lock."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -186,13 +171,13 @@ def _who_has_it(path: Path, again: str) -> str:
 
 
 def read_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Read:
-    """One read of one point per image: HDF5 keeps the order, and puts each where it belongs."""
+    """One read of one point per image, which HDF5 returns in the requested order."""
     identifier, datatype = images.id, images.id.get_type()
 
     def read(indices: Indices) -> NDArray[np.uint8]:
         out = np.empty((len(indices), *shape), np.uint8)
         if len(indices):
-            space = identifier.get_space()  # made anew, since several threads may read
+            space = identifier.get_space()  # a new one, since several threads may read
             space.select_elements(indices.reshape(-1, 1))
             identifier.read(h5s.create_simple((len(indices),)), space, out, datatype)
         return out
@@ -201,34 +186,34 @@ def read_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Read:
 
 
 def read_sorted(images: h5py.Dataset) -> Read:
-    """One fancy index, which must be sorted and without duplicates, and what puts them back."""
+    """One fancy index, which must be sorted and without duplicates; the result is put back in order."""
 
     def read(indices: Indices) -> NDArray[np.uint8]:
-        unique, places = np.unique(indices, return_inverse=True)
-        found: NDArray[np.uint8] = np.take(images[unique], places, axis=0)
-        return found
+        unique, inverse = np.unique(indices, return_inverse=True)
+        pixels: NDArray[np.uint8] = np.take(images[unique], inverse, axis=0)
+        return pixels
 
     return read
 
 
 def read_rows(images: h5py.Dataset) -> Read:
-    """One read per image: with chunks a fancy index is twenty times slower. Sorted, so that chunks are read once."""
+    """One read per image, sorted so that chunks are read once: a fancy index of chunks is twenty times slower."""
 
     def read(indices: Indices) -> NDArray[np.uint8]:
         out = np.empty((len(indices), *images.shape[1:]), np.uint8)
-        for place in np.argsort(indices).tolist():
-            out[place] = images[int(indices[place])]
+        for i in np.argsort(indices).tolist():
+            out[i] = images[int(indices[i])]
         return out
 
     return read
 
 
 def read_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Read:
-    """One read of the union of all files' bytes, which come in the order of the file: h5py's ``d[a:b]`` is slower."""
+    """One read of all files' bytes as a union of slabs, in the file's order: h5py's ``d[a:b]`` is slower."""
     identifier, datatype = jpeg.id, jpeg.id.get_type()
 
     def read(indices: Indices) -> list[NDArray[np.uint8]]:
-        unique, places = np.unique(indices, return_inverse=True)
+        unique, inverse = np.unique(indices, return_inverse=True)
         begins, sizes = offsets[unique], offsets[unique + 1] - offsets[unique]
         ends = np.cumsum(sizes)
         gathered = np.empty(int(sizes.sum()), np.uint8)
@@ -238,18 +223,14 @@ def read_union(jpeg: h5py.Dataset, offsets: NDArray[np.int64]) -> Read:
                 space.select_hyperslab((begin,), (size,), op=join)
                 join = h5s.SELECT_OR
             identifier.read(h5s.create_simple(gathered.shape), space, gathered, datatype)
-        found = [gathered[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
-        return [found[place] for place in places.tolist()]
+        files = [gathered[end - size : end] for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        return [files[i] for i in inverse.tolist()]
 
     return read
 
 
 def map_integers(file: h5py.File, name: str, path: Path) -> NDArray[np.int64]:
-    """A contiguous dataset of int64, mapped: of many millions only those that are asked for are read.
-
-    Raises:
-        OSError, KeyError: there is no such dataset.
-    """
+    """A contiguous dataset of int64 as a memory map; OSError or KeyError if there is no such dataset."""
     dataset = open_dataset(file, name)
     if dataset.dtype != np.dtype("<i8") or dataset.ndim != 1:
         raise OSError(f"{name} is not a row of integers")
@@ -257,16 +238,15 @@ def map_integers(file: h5py.File, name: str, path: Path) -> NDArray[np.int64]:
 
 
 def map_dataset(dataset: h5py.Dataset, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A contiguous dataset's own bytes in the file, as a read-only array that outlives the dataset.
+    """A contiguous dataset's bytes in the file, as a read-only array that outlives the dataset.
 
     Raises:
-        OSError: the bytes are not in the file in one piece.
+        OSError: the bytes are not contiguous in the file.
     """
     size = int(np.prod(shape))
     if size == 0:
         return np.empty(shape, np.uint8)
     offset: Any = dataset.id.get_offset()
     if offset is None or offset + size > path.stat().st_size:
-        raise OSError(f"{dataset.name} does not lie in the file in one piece")
-    # A plain array: indexing an np.memmap object costs three times as much.
+        raise OSError(f"{dataset.name} is not contiguous in the file")
     return np.asarray(np.memmap(path, np.uint8, mode="r", offset=offset, shape=shape))

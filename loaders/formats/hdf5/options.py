@@ -1,4 +1,4 @@
-"""How an HDF5 file is laid out, and how it is read."""
+"""Options of the HDF5 loader: the layout of the file, and how it is read."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Hdf5Options(EncodingOptions):
         return self
 
     def cache_bytes(self) -> int:
-        """Size of the chunk cache.
+        """Size of the chunk cache in bytes.
 
-        Uncompressed, HDF5 reads an image straight out of a chunk that does not fit its cache, which is faster than
-        reading all of the chunk. Nor is a chunk of one image worth keeping: an epoch reads it once.
+        HDF5 reads an image directly from an uncompressed chunk that does not fit its cache, which is faster than
+        reading the whole chunk. Nor does it help to keep a chunk of one image, which an epoch reads once.
         """
         if self.cache_mb is not None:
             return self.cache_mb << 20

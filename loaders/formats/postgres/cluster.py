@@ -1,4 +1,4 @@
-"""A store's PostgreSQL data directory: how it is made and with which settings a server runs on it."""
+"""Creates a store's PostgreSQL data directory, and gives the command that runs a server on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DATA = "pgdata"
 USER = "bench"
 PASSWORD = "password"  # noqa: S105 - the name of a file
 _LONGEST_DATA_PATH = 960  # of PostgreSQL's 1023 bytes, some are for the names of its files
-# After a crash the server does not restart: it may wait for ever if it is told to end meanwhile.
+# After a crash the server must not restart: if it is stopped meanwhile it may wait forever.
 _SETTINGS = (
     "recovery_init_sync_method=syncfs full_page_writes=off synchronous_commit=off wal_level=minimal max_wal_senders=0 "
     "min_wal_size=2MB checkpoint_timeout=1d bgwriter_lru_maxpages=0 restart_after_crash=off max_connections=200 "
@@ -24,7 +24,7 @@ _SETTINGS = (
 
 
 def check_path(store: Path) -> None:
-    """Refuse a path that is too long for PostgreSQL, by a `StoreError`."""
+    """Raise StoreError if the path is too long for PostgreSQL."""
     length = len(os.fsencode(store / DATA))
     if length > _LONGEST_DATA_PATH:
         raise StoreError(
@@ -34,11 +34,7 @@ def check_path(store: Path) -> None:
 
 
 def initialise(store: Path, programs: Programs) -> None:
-    """Make the data directory of a store that has a password.
-
-    Raises:
-        BackendError: ``initdb`` failed.
-    """
+    """Create the data directory of a store that has a password file; BackendError if ``initdb`` failed."""
     data, password, identity = store / DATA, store / PASSWORD, programs.identity
     data.mkdir(0o700)
     if identity["kind"] == "switch":
@@ -53,11 +49,11 @@ def initialise(store: Path, programs: Programs) -> None:
         ],
     )
     if done.returncode != 0:
-        raise BackendError(f"cannot make the PostgreSQL server of {store}: initdb failed: {last_lines(done.stdout)}")
+        raise BackendError(f"cannot create the PostgreSQL server of {store}: initdb failed: {last_lines(done.stdout)}")
 
 
 def server_command(store: Path, programs: Programs, cache_bytes: int, *, loading: bool) -> list[str]:
-    """The command that starts a server, for loading tables or for reading them alone."""
+    """The command that starts a server, for loading tables or for reading only."""
     settings = [
         *_SETTINGS.split(),
         f"shared_buffers={max(cache_bytes, 16 << 20) >> 13}",

@@ -1,4 +1,4 @@
-"""Connects to PostgreSQL, and says what to do about each way in which it fails."""
+"""Connects to PostgreSQL, and gives a remedy for each of its errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from loaders.core.errors import BackendError
 
 Connection: TypeAlias = psycopg.Connection[Any]
-OWN_LOG = "check that the server is running and look into the server's own log, then try again"
-_LET_IN = "correct user and password in the dsn, or let the user in by the server's pg_hba.conf"
+OWN_LOG = "check that the server is running and read the server's own log, then try again"
+_ACCESS = "correct user and password in the dsn, or let the user in by the server's pg_hba.conf"
 _DIRECT = "name the server itself in the dsn, not a pooler that shares sessions"
 _AGAIN = "prepare the store again"
 REMEDIES = {
@@ -19,8 +19,8 @@ REMEDIES = {
     "25P03": "set idle_in_transaction_session_timeout to 0 for the user (ALTER ROLE … SET …)",
     "25P04": "set transaction_timeout to 0 for the user (ALTER ROLE … SET …)",
     "26000": _DIRECT,
-    "28000": _LET_IN,
-    "28P01": _LET_IN,
+    "28000": _ACCESS,
+    "28P01": _ACCESS,
     "3D000": "correct dbname in the dsn",
     "40001": "raise max_standby_streaming_delay on the standby, or read from the primary",
     "40P01": "end the other sessions that use the tables, and try again",
@@ -41,7 +41,7 @@ REMEDIES = {
     "XX002": f"the server's index is damaged: check its disk and {_AGAIN}",
 }
 """What to do about an SQLSTATE."""
-# The server gives no SQLSTATE with a refused connection: remedies by words of its message, the first that fits.
+# A refused connection has no SQLSTATE: remedies by words of its message, the first that matches.
 _REFUSALS = (
     (("too many", "connection slots"), REMEDIES["53300"]),
     (("starting up", "shutting down", "in recovery mode", "accepting connections"), REMEDIES["57P03"]),
@@ -53,11 +53,7 @@ _REFUSALS = (
 
 
 def connect(conninfo: str, remedy: str = "check that it is running and that host and port are right") -> Connection:
-    """Connect to a server; ``remedy`` is for an error that has none of its own.
-
-    Raises:
-        BackendError: it cannot be reached or refuses.
-    """
+    """Connect to a server, or raise BackendError; ``remedy`` is for errors without a specific one."""
     try:
         return psycopg.connect(conninfo, autocommit=True)
     except psycopg.Error as error:
@@ -69,11 +65,11 @@ def connect(conninfo: str, remedy: str = "check that it is running and that host
 
 
 def backend_error(doing: str, error: psycopg.Error, remedy: str = OWN_LOG) -> BackendError:
-    """A failed statement as one sentence; ``remedy`` is for an error that has none of its own."""
+    """A failed statement as one sentence; ``remedy`` is for errors without a specific one."""
     return BackendError(f"{doing}: {_first_line(error)}; {REMEDIES.get(error.sqlstate or '', remedy)}")
 
 
 def _first_line(error: psycopg.Error) -> str:
-    """The first line of libpq's message, which says where and why."""
+    """The first line of libpq's message, which says what failed and why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].removeprefix("connection failed: ") if lines else "no reason given"

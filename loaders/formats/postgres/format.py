@@ -1,4 +1,4 @@
-"""PostgreSQL: one image a row, one query a batch; on a server of its own or on the user's."""
+"""PostgreSQL: one row per image, one query per batch; on the store's own server or on the user's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from loaders.store.manifest import Store
 
 
 class PostgresFormat(Format[PostgresOptions]):
-    """A table a split, with the sample's index as primary key."""
+    """One table per split, with the sample's index as primary key."""
 
     name = "postgres"
     packages = ("psycopg",)
@@ -36,7 +36,7 @@ class PostgresFormat(Format[PostgresOptions]):
         return programs if isinstance(programs, str) else None
 
     def write(self, splits: Mapping[str, Intake], folder: Path) -> Written:
-        """Load the tables into the user's server, or into one that is made for the store."""
+        """Load the tables into the user's server, or into a new one of the store."""
         if self.options.server == "dsn":
             with connect(self.options.conninfo()) as connection:
                 tables = write_tables(connection, splits, folder, self.options.storage)
@@ -44,14 +44,14 @@ class PostgresFormat(Format[PostgresOptions]):
         try:
             rows, indexes = self._write_embedded(splits, folder)
         except BackendError as error:
-            # The server says it in many ways, or dies of it; to the user it is the disk of the store like any other.
+            # The server reports a full disk in many ways, or crashes; for the user it is the disk of the store.
             if "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 20:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
             raise
         return Written([TABLES, f"{DATA}/PG_VERSION", f"{DATA}/global/pg_control", *rows, *indexes], data=rows)
 
     def _write_embedded(self, splits: Mapping[str, Intake], folder: Path) -> tuple[list[str], list[str]]:
-        """Gives the files of rows, and those of indexes."""
+        """Returns the files of rows, and those of indexes."""
         server = EmbeddedServer.create(folder)
         complete = False
         try:

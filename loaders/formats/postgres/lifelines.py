@@ -1,4 +1,4 @@
-"""Lifelines: sockets by which a supervisor knows that this process is alive."""
+"""Lifelines: sockets by which a supervisor detects that this process has ended."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 from loaders.formats.postgres.programs import SUPERVISOR
 from loaders.formats.postgres.supervisor import PREFIX, remove_runtime
 
-# A forked child closes its copies, which would keep the server alive when its parent is killed.
+# A forked child closes its copies, which would keep the server running after its parent was killed.
 _lifelines: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-_spawned: set[int] = set()  # process ids of supervisors that this process started and that still run
+_spawned: set[int] = set()  # process ids of running supervisors that this process started
 
 
 def _drop_inherited() -> None:
@@ -32,7 +32,7 @@ os.register_at_fork(after_in_child=_drop_inherited)
 
 
 def join(lock: Path) -> socket.socket | None:
-    """A lifeline to a running supervisor, or None if there is none at the moment."""
+    """A lifeline to a running supervisor, or None if there is none."""
     lifeline = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     _lifelines.add(lifeline)
     try:
@@ -44,7 +44,7 @@ def join(lock: Path) -> socket.socket | None:
 
 
 def spawn(config: dict[str, Any], lock: Path) -> socket.socket | None:
-    """A lifeline to a new supervisor in a session of its own, out of reach of Ctrl-C; None if another has the lock."""
+    """A lifeline to a new supervisor in its own session, so that Ctrl-C does not reach it; None if one is running."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -76,10 +76,10 @@ def spawn(config: dict[str, Any], lock: Path) -> socket.socket | None:
 def _remove_dead_runtimes(bases: set[Path]) -> None:
     """Remove the runtime directories of this user whose supervisor was killed."""
     for path in (path for base in bases for path in base.glob(f"{PREFIX}*")):
-        with contextlib.suppress(OSError):  # of another user, in use, or gone meanwhile
+        with contextlib.suppress(OSError):  # of another user, in use, or removed in between
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
-                if time.time() - os.fstat(descriptor).st_mtime > 1:  # one that has just been made is not locked yet
+                if time.time() - os.fstat(descriptor).st_mtime > 1:  # a new one may not be locked yet
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     remove_runtime(str(path))
             finally:
@@ -87,11 +87,7 @@ def _remove_dead_runtimes(bases: set[Path]) -> None:
 
 
 def line(lifeline: socket.socket, patience: float) -> bytes:
-    """The next line that the supervisor says; empty if it has ended.
-
-    Raises:
-        TimeoutError: neither happens within so many seconds.
-    """
+    """The supervisor's next line, empty if it has ended; TimeoutError after ``patience`` seconds."""
     lifeline.settimeout(patience)
     with contextlib.suppress(ConnectionResetError), lifeline.makefile("rb") as file:
         return file.readline()
@@ -99,15 +95,15 @@ def line(lifeline: socket.socket, patience: float) -> bytes:
 
 
 def close(lifeline: socket.socket) -> None:
-    """Tell the supervisor that this process does not need the server any more."""
+    """Tell the supervisor that this process no longer needs the server."""
     lifeline.close()
     reap()
 
 
 def reap(ending: int | None = None) -> None:
-    """Collect the exit status of this process's supervisors that have ended, and wait for one that is about to."""
+    """Collect the exit status of supervisors that have ended, and wait for the one that is ending."""
     for child in list(_spawned):
-        with contextlib.suppress(ChildProcessError):  # somebody else has collected it
+        with contextlib.suppress(ChildProcessError):  # already collected elsewhere
             if os.waitpid(child, 0 if child == ending else os.WNOHANG)[0] == 0:
                 continue
         _spawned.discard(child)

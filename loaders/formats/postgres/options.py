@@ -1,4 +1,4 @@
-"""Options of PostgreSQL: how rows are stored, and on which server."""
+"""Options of the PostgreSQL loader: storage of rows, and the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DSN_VARIABLE = "BENCH_POSTGRES_DSN"
 
 
 class PostgresOptions(EncodingOptions):
-    """Options of the PostgreSQL loader. The dsn is a secret: it stands in no manifest, record or message."""
+    """Options of the PostgreSQL loader. The dsn is a secret: it is in no manifest, record or message."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -63,16 +63,16 @@ class PostgresOptions(EncodingOptions):
         return self
 
     def public(self) -> dict[str, Any]:
-        """All options, of the dsn only whether there is one."""
+        """All options; of the dsn only whether there is one."""
         return {**super().public(), "dsn": "given" if self.dsn else None}
 
     def private(self) -> list[str]:
-        """What the dsn names."""
+        """Names and password in the dsn."""
         parameters = self._parameters()
         return [str(parameters[key]) for key in ("host", "hostaddr", "user", "password", "dbname") if key in parameters]
 
     def conninfo(self) -> str:
-        """How to connect to the user's server, where there is one."""
+        """Connection string of the user's server."""
         defaults = {"connect_timeout": "10", "application_name": "loader-bench"}
         return make_conninfo("", **{**defaults, **self._parameters()})
 

@@ -1,4 +1,4 @@
-"""Finds PostgreSQL's programs, and an identity under which they run on this machine."""
+"""Finds PostgreSQL's programs, and a user identity that can run them on this machine."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Programs(NamedTuple):
     """PostgreSQL's programs of one version."""
 
     folder: Path  # with postgres and initdb
-    major: int  # version; a data directory can be opened by its own only
-    identity: Identity  # under which they run here
+    major: int  # version; a data directory can only be opened by the version that created it
+    identity: Identity  # that can run them here
 
 
 def find_programs() -> Programs | str:
-    """The package's programs, else those in ``$PG_BINDIR``, else the system's; or why none can be used."""
+    """The package's programs, those in ``$PG_BINDIR`` or the system's; or why none can be used."""
     if not sys.platform.startswith("linux"):
         return f"the embedded server needs Linux, not {sys.platform}; give a server of your own with dsn=…"
     if not sys.executable:
@@ -50,11 +50,7 @@ def find_programs() -> Programs | str:
 
 
 def programs_for(data: Path) -> Programs:
-    """The programs that can open an existing data directory.
-
-    Raises:
-        StoreError: it needs another version, or another user.
-    """
+    """The programs that can open a data directory; StoreError if it needs another version or user."""
     again = "prepare the store again"
     try:
         major = int((data / "PG_VERSION").read_text(encoding="ascii"))
@@ -77,7 +73,7 @@ def programs_for(data: Path) -> Programs:
 
 
 def run_as(identity: Identity, command: list[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one of the programs; it ends when this process ends. Its output and errors are in ``stdout``."""
+    """Run a program that ends with this process. Its output and errors are in ``stdout``."""
     config = {"run": command, "identity": identity, "parent": os.getpid()}
     return subprocess.run(
         [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
@@ -94,17 +90,17 @@ def run_as(identity: Identity, command: list[str], timeout: float | None = None)
 
 @functools.cache
 def _tried(folder: Path) -> Programs | str:
-    """The programs in a folder, if they run under one of the identities; else what they said."""
+    """The programs in a folder if one of the identities can run them, else their error message."""
     output = ""
     for identity in _identities():
         output = run_as(identity, [str(folder / "postgres"), "--version"], timeout=60).stdout.strip()
         if version := re.search(r"PostgreSQL\) (\d+)", output):
             return Programs(folder, int(version[1]), identity)
-    return output.splitlines()[-1] if output else f"{folder / 'postgres'} says nothing"
+    return output.splitlines()[-1] if output else f"{folder / 'postgres'} prints nothing"
 
 
 def _folders() -> list[Path]:
-    """Folders with both programs, in the order of preference."""
+    """Folders with both programs, in order of preference."""
 
     def newest_first(root: str, pattern: str) -> list[Path]:
         numbers = {folder: re.findall(r"\d+$", folder.parent.name) for folder in Path(root).glob(pattern)}

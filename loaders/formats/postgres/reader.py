@@ -1,4 +1,4 @@
-"""Reads a split's table: one prepared query a batch, in binary, on a connection of the calling thread's own."""
+"""Reads a split's table: one prepared binary query per batch, on a connection that no other thread uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from loaders.store.manifest import Store
 
 _STATEMENT = b"batch"
 _INT4, _INT4_ARRAY = 23, 1007
-# A batch is always some rows by key: without statistics and for any number of keys the index is right.
+# A batch is always rows by key: without statistics and for any number of keys the index is the right plan.
 SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 )
@@ -38,19 +38,19 @@ _BLOCKS_READ = """
 
 
 class ConnectionInfo(NamedTuple):
-    """What another client needs to read the same rows, while the reader is open."""
+    """How another client can read the same rows while the reader is open."""
 
     conninfo: str  # of libpq, password included
     schema: str
     table: str  # with columns id, label and image
-    server_pid: int | None  # None for a server of the user's
+    server_pid: int | None  # None: the user's server
 
 
 class PostgresReader(Reader):
-    """Rows of one table. Each thread that reads at the same time gets a connection of its own."""
+    """Rows of one table. Threads that read at the same time use separate connections."""
 
     def __init__(self, store: Store, split: str, options: PostgresOptions) -> None:
-        """Start or join the store's server, or reach the user's, and check the table."""
+        """Start or join the store's server, or connect to the user's, and check the table."""
         tables, pid = read_tables(store.location), None
         self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class PostgresReader(Reader):
                 server = EmbeddedServer.open(store.location, options.transport, _cache_bytes(tables.bytes))
                 life.callback(server.close)
                 conninfo, pid = server.conninfo(options.transport), server.pid
-                self._remedy = f"look into its log {server.log}, then try again"
+                self._remedy = f"read its log {server.log}, then try again"
                 connection = connect(conninfo, self._remedy)
             else:
                 conninfo, self._remedy = options.conninfo(), OWN_LOG
@@ -76,12 +76,12 @@ class PostgresReader(Reader):
         query = sql.SQL("SELECT id, label, image FROM {} WHERE id = ANY ($1)").format(quoted(tables.names[split]))
         self._query = query.as_string().encode()
         self._name = f"table {SCHEMA}.{tables.names[split]}"
-        # Also for a dataset that is dropped without close().
+        # Also for a dataset that is garbage-collected without close().
         self._close_idle = weakref.finalize(self, _close_all, self._idle, os.getpid())
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Connection]:
-        """An idle connection, or a new one; kept for the next batch unless anything is raised.
+        """An idle or new connection, kept for the next batch if nothing is raised.
 
         Raises:
             BackendError: the server was lost, or failed.
@@ -110,10 +110,10 @@ class PostgresReader(Reader):
         if not len(indices):
             return Payloads(bytes, np.empty(0, np.int64), self._kind)
         with self.connection() as connection:
-            # libpq itself: psycopg's cursor would build Python objects of each row, at a third of the batch's time.
+            # libpq directly: psycopg's cursor would create Python objects per row, in a third of the batch's time.
             result = connection.pgconn.exec_prepared(_STATEMENT, [_int4_array(indices)], [1], 1)
             _require_success(result)
-        # The rows come once each and in any order.
+        # Each row is returned once, in any order.
         value: Any = result.get_value
         row_of = {value(row, 0): row for row in range(result.ntuples)}
         keys = indices.astype(">i4").tobytes()
@@ -126,10 +126,11 @@ class PostgresReader(Reader):
         return Payloads([value(row, 2) for row in rows].__getitem__, labels, self._kind)
 
     def read_bytes(self) -> int | None:
-        """Bytes that the user's server ever read from outside its cache, of the table and all that belongs to it.
+        """Bytes of the table and its indexes that the user's server has read from outside its cache.
 
-        None if it does not count them (``track_counts`` is off), and of the embedded server, whose files are the
-        store's. The operating system's cache may have had them. The last second of worker processes may be missing.
+        They may have been in the operating system's cache. The last second of worker processes may be missing. None if
+        the server does not count them (``track_counts`` is off), and for the embedded server, whose files are in the
+        store.
 
         Raises:
             BackendError: the server was lost.
@@ -138,14 +139,14 @@ class PostgresReader(Reader):
             return None
         with self.connection() as connection:
             for each in [connection, *self._idle]:
-                # But for this, a session reports its counts once a second at most.
+                # Otherwise a session reports its counts at most once a second.
                 if each.info.server_version >= 150000:
                     each.execute("SELECT pg_stat_force_next_flush()")
             counted = connection.execute(_BLOCKS_READ, [SCHEMA, self.connection_info.table]).fetchone()
         return int(counted[0]) if counted else None
 
     def close(self) -> None:
-        """Close all connections and let go of the server."""
+        """Close all connections and release the server."""
         with self._lock:
             self._closed = True
         self._close_idle()
@@ -153,7 +154,7 @@ class PostgresReader(Reader):
 
 
 def _cache_bytes(table_bytes: int) -> int:
-    """The server's cache: all tables with some room, but no more than a quarter of the machine's memory."""
+    """Size of the server's cache: all tables and some more, but at most a quarter of the machine's memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(table_bytes + table_bytes // 16 + (32 << 20), memory // 4)
 

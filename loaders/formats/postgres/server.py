@@ -1,4 +1,4 @@
-"""A store's own PostgreSQL server: shared by all processes that read the store, gone with the last of them."""
+"""A store's own PostgreSQL server: shared by all processes that read the store, ended with the last of them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from loaders.formats.postgres.supervisor import GOING_ON, LONGEST_STOP, SAVE
 LOG = "server.log"
 Transport = Literal["socket", "tcp"]
 _LOCK = "server.lock"
-_READING = 5.0  # seconds that a server gets to end which has nothing to save
-# Seconds. Longer than any supervisor takes to end its server, which it may be doing for another process.
+_READING = 5.0  # seconds for a server without unsaved data to end
+# Seconds: longer than any supervisor takes to end its server, possibly for another process.
 _PATIENCE = LONGEST_STOP + 10.0
-# Everything is set, so that no PG… variable of the environment interferes.
+# All parameters are set, so that no PG… variable of the environment interferes.
 _CONNINFO = (
     f"user={USER} dbname=postgres hostaddr='' options='' sslmode=disable gssencmode=disable connect_timeout=30 "
     "application_name=loader-bench"
@@ -36,11 +36,11 @@ _CONNINFO = (
 class EmbeddedServer:
     """This process's hold on the server of one store.
 
-    The server runs under a supervisor process, which ends it when the last process that holds it has let go or died.
+    The server runs under a supervisor process, which ends it when the last process with a hold has closed it or ended.
     """
 
     def __init__(self, store: Path, lifeline: socket.socket, ready: dict[str, Any]) -> None:
-        """Args: ready is what the supervisor said."""
+        """Args: ready: the supervisor's message."""
         self._store = store
         self.log = store / LOG
         self.pid: int = ready["pid"]
@@ -48,16 +48,12 @@ class EmbeddedServer:
         self.directory: str = ready["directory"]
         self._port: int = ready["port"]
         self._lifeline = lifeline
-        # Also for a dataset that is dropped without close().
+        # Also for a dataset that is garbage-collected without close().
         self._let_go = weakref.finalize(self, lifelines.close, lifeline)
 
     @classmethod
     def create(cls, store: Path) -> EmbeddedServer:
-        """Make a data directory in an empty folder and start a server for loading it.
-
-        Raises:
-            BackendError: it cannot be started.
-        """
+        """Create a data directory in an empty folder and start a server for loading it; may raise BackendError."""
         check_path(store)
         programs = find_programs()
         if isinstance(programs, str):
@@ -94,9 +90,9 @@ class EmbeddedServer:
         return make_conninfo(_CONNINFO, host=host, port=self._port, password=password)
 
     def close(self, *, save: bool = False) -> None:
-        """Let go; if this was the last hold, return when the server has ended.
+        """Release the server; if this was the last hold, return when the server has ended.
 
-        After loading ``save`` lets the server write the tables to the disk, rather than end at once.
+        After loading, ``save`` lets the server write the tables to the disk rather than end at once.
 
         Raises:
             BackendError: the server does not end.
@@ -104,7 +100,7 @@ class EmbeddedServer:
         if not self._let_go.alive:
             return
         try:
-            with contextlib.suppress(OSError):  # the supervisor has died
+            with contextlib.suppress(OSError):  # the supervisor has ended
                 if save:
                     self._lifeline.sendall(SAVE)
                 self._lifeline.shutdown(socket.SHUT_WR)

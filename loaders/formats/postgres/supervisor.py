@@ -1,13 +1,13 @@
-"""Runs one PostgreSQL server for as long as a client is alive, then stops it and leaves nothing behind.
+"""Runs one PostgreSQL server as long as a client is alive, then stops it and removes its temporary files.
 
-A program of its own, run by path as ``python -I -S supervisor.py CONFIG`` with the standard library alone. File
-descriptor 3 is the first client's *lifeline*: a socket that the kernel closes when the client's process ends, however
-it ends. More clients connect to the control socket. When the last lifeline closes, the server is shut down.
+A separate program, run by path as ``python -I -S supervisor.py CONFIG``, with the standard library alone. File
+descriptor 3 is the first client's *lifeline*: a socket that the kernel closes when the client's process ends for any
+reason. More clients connect to the control socket. When the last lifeline closes, the server is shut down.
 
-Each client gets one line of JSON, ``{"ready": {...}}`` or ``{"error": "..."}``. It gets none, and its lifeline closes,
-where another supervisor has the store's lock.
+Each client gets one line of JSON, ``{"ready": {...}}`` or ``{"error": "..."}``. If another supervisor has the store's
+lock, it gets none, and its lifeline closes.
 
-With ``{"run": COMMAND, ...}`` as CONFIG it only becomes that program, under the identity given.
+With ``{"run": COMMAND, ...}`` as CONFIG it only becomes that program, under the configured identity.
 """
 # ruff: noqa: PTH102, PTH106, PTH108, PTH118, PTH123, PTH208 - pathlib would double the start-up time
 
@@ -26,9 +26,9 @@ import time
 from typing import Any, NoReturn
 
 PREFIX = "loader-bench-pg-"
-SAVE = b"save\n"  # sent by a client before it leaves: the server gets the time to save what was loaded
-GOING_ON = b"going on\n"  # the answer to a client that leaves a server which others still use
-LONGEST_STOP = 140.0  # seconds, of a server that saves and then must be killed
+SAVE = b"save\n"  # sent by a client before it leaves: the server gets time to save the loaded tables
+GOING_ON = b"going on\n"  # the answer to a client that leaves while others still use the server
+LONGEST_STOP = 140.0  # seconds, for a server that saves and then must be killed
 _SAVING = 120.0  # seconds
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
@@ -47,7 +47,7 @@ class Supervisor:
     def __init__(self, config: dict[str, Any], first: socket.socket) -> None:
         self.config = config
         self.clients = [first]
-        self.last: list[socket.socket] = []  # open until this process ends, which tells them that the server has ended
+        self.last: list[socket.socket] = []  # closed with this process, which tells the clients that the server ended
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.setblocking(False)
         self.runtime = ""
@@ -56,7 +56,7 @@ class Supervisor:
         self.patience: float = config["patience"]
         self.terminated = False
         self.lock = os.open(config["lock"], os.O_RDWR | os.O_CREAT, 0o600)
-        os.set_inheritable(self.lock, True)  # no other server can start while any process of this one is alive
+        os.set_inheritable(self.lock, True)  # no other server can start before all processes of this one have ended
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # adopts the children of a server that was killed
         self.wake, waker = os.pipe()
         os.set_blocking(self.wake, False)
@@ -68,10 +68,10 @@ class Supervisor:
         signal.set_wakeup_fd(waker)  # gets the number of each signal as a byte
 
     def run(self) -> None:
-        """Serve until the last client has gone."""
+        """Serve until the last client has left."""
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another serves the store, or a client just looks whether one does: the client retries
+        except BlockingIOError:  # another serves the store, or a client checks whether one does: the client retries
             return
         try:
             self._make_runtime()
@@ -91,7 +91,7 @@ class Supervisor:
                 remove_runtime(self.runtime)
 
     def _make_runtime(self) -> None:
-        """Make a private directory with a short path for the sockets."""
+        """Create a private directory with a short path for the sockets."""
         reasons = []
         for base in dict.fromkeys((self.config["temporary"], "/tmp")):  # noqa: S108 - made with mode 0700
             path = os.path.join(base, PREFIX + os.urandom(6).hex())
@@ -149,13 +149,13 @@ class Supervisor:
         return False
 
     def _running(self) -> bool:
-        """Whether the server runs; collects its exit status when it has ended."""
+        """Whether the server runs; collects its exit status if it has ended."""
         if self.server and os.waitpid(self.server, os.WNOHANG)[0]:
             self.server = 0
         return self.server != 0
 
     def _wait(self, sockets: list[socket.socket], timeout: float | None) -> list[Any]:
-        """The sockets that have something to read; returns earlier upon a signal."""
+        """The readable sockets; returns early on a signal."""
         waiting: list[Any] = [*sockets, self.wake]
         readable = select.select(waiting, [], [], timeout)[0]
         with contextlib.suppress(BlockingIOError):
@@ -171,7 +171,7 @@ class Supervisor:
         readable = self._wait([*self.clients, self.listener], timeout)
         leaving = [client for client in self.clients if client in readable and not self._hears(client)]
         self.clients = [client for client in self.clients if client not in leaving]
-        # Also one that came while the last one left. Those that come later start another server.
+        # Also a client that came while the last one left. Later ones start another server.
         with contextlib.suppress(BlockingIOError):
             while True:
                 client, _ = self.listener.accept()
@@ -212,7 +212,7 @@ class Supervisor:
 def tell(clients: list[socket.socket], message: dict[str, Any]) -> None:
     """Send each client one line."""
     for client in clients:
-        with contextlib.suppress(OSError):  # it has gone
+        with contextlib.suppress(OSError):  # it has left
             client.sendall(json.dumps(message).encode() + b"\n")
 
 
@@ -223,7 +223,7 @@ def last_lines(output: str) -> str:
 
 
 def end_children() -> None:
-    """Kill the children of a server that was killed: they may go on, and would keep the next server out."""
+    """Kill the children of a killed server: they may still run, and would keep the next server out."""
     with (
         contextlib.suppress(FileNotFoundError),
         open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file,
@@ -246,13 +246,13 @@ def become(command: list[str], identity: dict[str, Any], parent: int, death_sign
         # After the change of identity, which would clear it.
         if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) == 0 and os.getppid() == parent:
             os.execve(command[0], command, {**os.environ, "LC_ALL": "C", "TZ": "UTC"})  # noqa: S606
-    except BaseException as error:  # a forked child must never return into its parent's code
+    except BaseException as error:  # a forked child must never return to its parent's code
         os.write(2, f"{command[0]}: {error}\n".encode())
     os._exit(126)
 
 
 def take_identity(identity: dict[str, Any]) -> None:
-    """Stop being root, which PostgreSQL refuses, and stay the owner of files where possible."""
+    """Drop root, which PostgreSQL refuses, and stay the owner of the files if possible."""
     if identity["kind"] == "map":
         user, group = os.geteuid(), os.getegid()
         libc = ctypes.CDLL(None, use_errno=True)
@@ -269,7 +269,7 @@ def take_identity(identity: dict[str, Any]) -> None:
 
 
 def remove_runtime(path: str) -> None:
-    """Remove a runtime directory, which has no subdirectories; what cannot be removed now is left for later."""
+    """Remove a runtime directory, which has no subdirectories; what cannot be removed is left for a later start."""
     with contextlib.suppress(OSError):
         for entry in os.listdir(path):
             os.unlink(f"{path}/{entry}")
@@ -283,9 +283,9 @@ def main(arguments: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "run" in config:
         become(config["run"], config["identity"], config["parent"], signal.SIGKILL, output=1)
-    # A library that does not mark its descriptors as private to its process leaves them open here.
+    # Descriptors of libraries that do not mark them as close-on-exec are still open here.
     for name in set(os.listdir("/proc/self/fd")) - {"0", "1", "2", "3"}:
-        with contextlib.suppress(OSError):  # the one that listed the directory
+        with contextlib.suppress(OSError):  # the descriptor that listed the directory
             os.close(int(name))
     os.set_inheritable(3, False)
     Supervisor(config, socket.socket(fileno=3)).run()

@@ -1,4 +1,4 @@
-"""A split as a PostgreSQL table, one image a row: its name, its files, and how it is recognised again."""
+"""PostgreSQL tables of splits: their names and files, and the check that a table is the one that was written."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Storage = Literal["inline", "toast"]
 
 
 class Tables(BaseModel):
-    """Which table each split of a store has. It stands in ``tables.json`` and names no server."""
+    """The table of each split of a store. Written to ``tables.json``, which names no server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    token: str  # also in the comment of each table, so that another one is not mistaken for it
+    token: str  # also in each table's comment, to identify it
     names: dict[str, str]
     bytes: int  # of tables and indexes
 
 
 def read_tables(store: Path) -> Tables:
-    """Read ``tables.json``; a `StoreError` says that it is missing or damaged."""
+    """Read ``tables.json``; StoreError if it is missing or damaged."""
     try:
         return Tables.model_validate_json((store / TABLES).read_bytes())
     except (OSError, ValidationError):
@@ -38,12 +38,12 @@ def read_tables(store: Path) -> Tables:
 
 
 def quoted(table: str) -> sql.Identifier:
-    """A table of ours as it stands in a statement."""
+    """A store's table as an identifier in a statement."""
     return sql.Identifier(SCHEMA, table)
 
 
 def relation_files(connection: Connection, tables: Tables, data: Path) -> tuple[list[Path], list[Path]]:
-    """Files of a data directory: those of rows and their out-of-line values, and those of their indexes."""
+    """Files in a data directory: those of rows and their out-of-line values, and those of their indexes."""
     rows: list[Path] = []
     indexes: list[Path] = []
     for name in tables.names.values():
@@ -60,11 +60,7 @@ def relation_files(connection: Connection, tables: Tables, data: Path) -> tuple[
 
 
 def check_table(connection: Connection, tables: Tables, split: str, store: Store, *, rows: bool) -> None:
-    """Check that the table of a split is the one that was written; with ``rows`` count them, too.
-
-    Raises:
-        StoreError: it is another table, or rows are missing.
-    """
+    """Raise StoreError unless the table of a split is the one that was written; ``rows``: also count its rows."""
     name, count = tables.names.get(split, ""), store.info.splits[split].count
     again = f"prepare {store.location} again, or choose the server that it was prepared on"
     row = connection.execute(

@@ -20,7 +20,7 @@ from loaders.formats.postgres.tables import SCHEMA, TABLES, Storage, Tables, quo
 from loaders.store.intake import Intake
 from loaders.store.samples import StoredBlock
 
-# Below it a row is kept whole; a row over PostgreSQL's page of 8 KB is always moved out of line.
+# Shorter rows are stored in line; rows over PostgreSQL's page of 8 KB are always moved out of line.
 _TOAST_TARGET: dict[Storage, int] = {"inline": 8160, "toast": 128}
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
@@ -28,7 +28,7 @@ _TABLES_OF_A_PLACE = (
     "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' "
     "AND obj_description(oid, 'pg_class') LIKE %s"
 )
-# The fields of a row before the image's bytes, as binary COPY wants them: each value after its length.
+# The fields of a row before the image's bytes in binary COPY: each value after its length.
 _ROW = np.dtype(
     [("fields", ">i2"), ("id_size", ">i4"), ("id", ">i4"), ("label_size", ">i4"), ("label", ">i4"), ("size", ">i4")]
 )
@@ -37,20 +37,20 @@ _ROW = np.dtype(
 def write_tables(
     connection: Connection, splits: Mapping[str, Intake], folder: Path, storage: Storage, log: Path | None = None
 ) -> Tables:
-    """Write a table a split, and ``tables.json``; tables of an earlier store at the same place are dropped.
+    """Write a table per split, and ``tables.json``; tables of an earlier store at the same location are dropped.
 
-    If that fails, the server is left as it was; ``log`` is that of a server of the store's own.
+    If that fails, the server is unchanged; ``log`` is that of the store's own server.
 
     Raises:
         BackendError: the server failed.
     """
     token = secrets.token_hex(8)
     names = {split: f"{split}_{token}" for split in splits}
-    # The folder under construction is the same at each attempt, and differs between machines that share a server.
+    # The temporary folder is the same for each attempt, and the hash differs between machines that share a server.
     place = hashlib.sha256(f"{socket.gethostname()}:{folder}".encode()).hexdigest()[:16]
     try:
         with connection.transaction():
-            # The manifest is written after this: the server must not lose the tables if it is killed a moment later.
+            # The manifest is written later: the server must not lose the tables if it is killed before.
             connection.execute("SET LOCAL synchronous_commit = on")
             earlier = connection.execute(_TABLES_OF_A_PLACE, [SCHEMA, f'%"place": "{place}"%']).fetchall()
             if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
@@ -60,7 +60,7 @@ def write_tables(
                 identity = {"loader-bench": token, "place": place, "split": name, "count": split.info.count}
                 comment = sql.SQL("COMMENT ON TABLE {} IS {}")
                 connection.execute(comment.format(quoted(names[name]), sql.Literal(json.dumps(identity))))
-            for (name,) in earlier:  # last, since whoever reads them must wait from here on
+            for (name,) in earlier:  # last, since their readers must wait from here on
                 connection.execute(sql.SQL("DROP TABLE {}").format(quoted(name)))
         size = connection.execute(
             "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%s::text[]) AS name",
@@ -81,9 +81,9 @@ def _write_table(connection: Connection, table: sql.Identifier, split: Intake, s
         "WITH (toast_tuple_target = {}, autovacuum_enabled = off)"
     )
     connection.execute(create.format(table, sql.Literal(_TOAST_TARGET[storage])))
-    # Never compressed: pixels hardly shrink, and each read would pay for the attempt.
+    # Never compressed: pixels hardly shrink, and each read would have to decompress.
     connection.execute(sql.SQL("ALTER TABLE {} ALTER image SET STORAGE EXTERNAL").format(table))
-    # FREEZE: rows are visible to all from the beginning, so that no later read has anything to write.
+    # FREEZE: rows are visible to all from the start, so that no later read writes hint bits.
     statement = sql.SQL("COPY {} FROM STDIN (FORMAT binary, FREEZE)").format(table)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_COPY_HEADER)
@@ -94,7 +94,7 @@ def _write_table(connection: Connection, table: sql.Identifier, split: Intake, s
 
 
 def _rows(block: StoredBlock, first: int) -> bytes:
-    """Rows of a block in the format of binary COPY; the first one's id is given."""
+    """Rows of a block in the format of binary COPY; ``first`` is the id of the first."""
     rows = np.empty(len(block.labels), _ROW)
     rows["fields"], rows["id_size"], rows["label_size"] = 3, 4, 4
     rows["id"], rows["label"] = np.arange(first, first + len(rows)), block.labels
