@@ -17,9 +17,9 @@ import psutil
 import pynvml
 import torch
 
+from bench.environments import PACKAGES
 from bench.measure.gpu.nvml_device import SILENT, ask, find, started
 
-PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
 BLOCK_DEVICES = Path("/sys/dev/block")
 
 
