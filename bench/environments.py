@@ -14,12 +14,24 @@ COMPARED = (
 )
 """What two records must agree in to share a table. The harness's commit may differ, and is told."""
 
+PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
+"""Packages whose versions every record has. A loader's own are not compared: other loaders' records lack them."""
+
 Environment = dict[str, Any]
+
+
+def machine_of(environment: Environment) -> Environment:
+    """The values of `COMPARED`, without the versions of a loader's own packages."""
+    packages = {name: version for name, version in part(environment, "packages").items() if name in PACKAGES}
+    return {key: environment.get(key) for key in COMPARED} | {"packages": packages}
 
 
 def compared(environment: Environment) -> Environment:
     """What must be equal: the machine. A virtual one's memory grows and shrinks while it runs, and is left out."""
-    return {key: environment.get(key) for key in COMPARED if key != "ram_bytes" or not environment.get("virtual")}
+    machine = machine_of(environment)
+    if environment.get("virtual"):
+        del machine["ram_bytes"]
+    return machine
 
 
 def key_of(environment: Environment) -> str:

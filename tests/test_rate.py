@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +76,7 @@ def test_loader_and_idiom_deliver_the_same_bytes(tmp_path: Path, loader: str) ->
     assert min(record.rates.loader + record.rates.raw) > 0
     assert record.rates.idiom == f"bench.idioms.{loader}"
     assert record.epochs == []
+    assert {name: version(name) for name in load(loader).packages}.items() <= record.environment["packages"].items()
 
 
 @pytest.mark.parametrize("loader", RUNNABLE)

@@ -12,6 +12,7 @@ import pytest
 from bench.records import Foreign, Record, read_records
 from bench.render.table import Row, Table
 from bench.report.groups import groups
+from bench.report.page.subject import facts
 from bench.report.tables import tables
 from bench.report.tables.main import main
 from bench.report.tables.part import parts
@@ -87,6 +88,15 @@ def test_records_of_unlike_machines_share_a_table_by_wish_alone_and_with_a_warni
             assert all(key in warning for key in change if key != "packages"), change
     for table in tables([a_record()], mix=True):
         assert not any("different environments" in note for note in notes_of(table))
+
+
+def test_versions_of_a_loader_s_own_packages_keep_no_records_apart() -> None:
+    """Records of other loaders do not name them; the page does."""
+    own = {"packages": {**ENVIRONMENT["packages"], "lmdb": "1.7.5"}}
+    records = [a_record(), a_record("lmdb", environment=own)]
+    assert loaders(main_of(records)) == {"mmap", "lmdb"}
+    (group,) = groups(records)
+    assert any("numpy 2.1.0, lmdb 1.7.5" in said(text) for _, text in facts(group))
 
 
 def test_a_virtual_machine_s_memory_may_grow_within_a_table() -> None:

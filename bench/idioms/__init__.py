@@ -2,7 +2,8 @@
 
 An idiom is a context manager ``idiom(dataset, crops)`` that gives a function from indices to images (uint8, fresh
 memory, as they lie there: ``[B, C, H, W]`` or, decoded or cropped, ``[B, H, W, C]``) and labels (int64), where the
-loader's own batches come out. Like the loader it opens its files once, at the start.
+loader's own batches come out. Like the loader it opens its files once, at the start. It raises a `NoIdiomError` where
+there is no room for the pixels once more.
 """
 
 from __future__ import annotations
@@ -22,34 +23,25 @@ Indices = NDArray[np.int64]
 Read = Callable[[Indices], tuple[NDArray[np.uint8], NDArray[np.int64]]]
 DeviceRead = Callable[[Indices], tuple[torch.Tensor, torch.Tensor]]
 """A ``Read`` of a loader whose batches come out on a device. It need not wait for the device."""
+AnyRead = Read | DeviceRead
 
 BUILT_IN = {
-    "filesystem": "filesystem",
-    "gpu_mmap": "gpu_mmap",
-    "hdf5": "hdf5",
-    "lmdb": "lmdb",
+    **{name: name for name in ("filesystem", "gpu_mmap", "hdf5", "lmdb", "postgres", "sqlite")},
     "memory": "flat",
     "mmap": "flat",
-    "postgres": "postgres",
-    "sqlite": "sqlite",
 }
 """Loader's name to the module of this package with its ``idiom``."""
 
 
 class Crops(NamedTuple):
-    """Random square crops of images of many sizes, as `loaders.images.crops.random_boxes` draws them.
+    """Random square crops of images of many sizes, as `loaders.images.crops.random_boxes` draws them."""
 
-    Attributes:
-        size: their side in pixels.
-        seed, epoch: decide where they lie.
-    """
-
-    size: int
+    size: int  # of their side, in pixels
     seed: int = 0
     epoch: int = 0
 
 
-Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[Read | DeviceRead]]
+Idiom = Callable[[StoreDataset, Crops | None], AbstractContextManager[AnyRead]]
 
 
 class NoIdiomError(Exception):
@@ -57,14 +49,9 @@ class NoIdiomError(Exception):
 
 
 def check_room(needed: int, where: torch.device) -> None:
-    """Refuse to hold a split again, beside the loader that holds it, in more than half of the free memory.
+    """Refuse, by a `NoIdiomError`, to hold again so many bytes that they are more than half of the free memory.
 
-    Args:
-        needed: bytes.
-        where: a CUDA device, or the CPU for this machine's memory.
-
-    Raises:
-        NoIdiomError: the comparison could end a run that goes well without it.
+    The loader holds them, too: the comparison could end a run that goes well without it.
     """
     if where.type == "cuda":
         free, what = torch.cuda.mem_get_info(where)[0], "the device"

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.idioms import Crops, Indices, Read
-from bench.idioms.pool import Fetch, Pool, jpeg_into
+from bench.idioms.pool import Fetch, Pixels, Pool, jpeg_into
 from loaders import StoreDataset
 from loaders.formats.filesystem import image_name, index_name
 from loaders.images.codecs import Codec
@@ -41,5 +40,5 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
         yield lambda indices: (pool(indices, files(indices)), np.take(labels, indices))
 
 
-def _png_into(data: bytes, out: NDArray[np.uint8]) -> object:
+def _png_into(data: bytes, out: Pixels) -> object:
     return imagecodecs.spng_decode(data, out=out if out.shape[2] > 1 else out[:, :, 0])

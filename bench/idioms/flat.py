@@ -17,11 +17,7 @@ from loaders.store.arrays import data_name, map_bytes
 
 @contextlib.contextmanager
 def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
-    """``np.take`` of rows and labels on a plain ndarray, over the map or in memory; slices go to as many threads.
-
-    Raises:
-        NoIdiomError: no room for the pixels once more.
-    """
+    """``np.take`` of rows and labels on a plain ndarray, over the map or in memory; slices go to as many threads."""
     options: Any = dataset.options
     base, path = dataset.location / dataset.split, dataset.location / data_name(dataset.split, options.encoding)
     labels = np.fromfile(base.with_suffix(".labels"), np.int64)

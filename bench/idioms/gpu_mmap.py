@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bench.idioms import Crops, DeviceRead, Indices, NoIdiomError, check_room
-from bench.idioms.pool import Pool, slices
+from bench.idioms.pool import Pixels, Pool, slices
 from loaders import StoreDataset
 from loaders.formats.gpu_mmap.device import host_view, send
 from loaders.store.arrays import data_name, map_bytes
 from loaders.store.sizes import map_sizes
 
 CPU = torch.device("cpu")
-_PART = 64
-"""Images that the loader is asked for at once."""
 
 
 @contextlib.contextmanager
@@ -29,9 +27,6 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceR
 
     cuda: ``pixels[indices]`` of a tensor on the device. pinned, mapped: ``np.take`` into page-locked memory and
     one copy. Images of many sizes: a bare pool crops decoded pixels on the host, into page-locked memory, for one copy.
-
-    Raises:
-        NoIdiomError: no room for the pixels once more.
     """
     options: Any = dataset.options
     where = torch.empty(0, device=dataset.caps.device).device  # with its index, as batches have it
@@ -39,11 +34,9 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceR
     if crops is not None:
         data, offsets = _all_pictures(dataset)
         with Pool(dataset, crops, decoded=True) as pool:
-
-            def crop(indices: Indices, out: NDArray[np.uint8]) -> None:
-                pool(indices, slices(data, offsets, indices), out)
-
-            yield _carrying(crop, pool.shape, where, labels)
+            yield _carrying(
+                lambda indices, out: pool(indices, slices(data, offsets, indices), out), pool.shape, where, labels
+            )
     elif options.mode == "cuda":
         on_device = _all_pixels(dataset, where)
 
@@ -54,19 +47,13 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[DeviceR
         yield index
     else:
         pixels = _all_pixels(dataset, CPU).numpy()
-
-        def gather(indices: Indices, out: NDArray[np.uint8]) -> None:
-            # In mode "raise" NumPy would gather into memory of its own first.
-            np.take(pixels, indices, axis=0, out=out, mode="clip")
-
-        yield _carrying(gather, pixels.shape[1:], where, labels)
+        # In mode "raise" NumPy would gather into memory of its own first.
+        gather = functools.partial(np.take, pixels, axis=0, mode="clip")
+        yield _carrying(lambda indices, out: gather(indices, out=out), pixels.shape[1:], where, labels)
 
 
 def _carrying(
-    fill: Callable[[Indices, NDArray[np.uint8]], None],
-    shape: tuple[int, ...],
-    where: torch.device,
-    labels: torch.Tensor,
+    fill: Callable[[Indices, Pixels], object], shape: tuple[int, ...], where: torch.device, labels: torch.Tensor
 ) -> DeviceRead:
     """Fills page-locked memory with a batch ``[B, *shape]`` and copies it."""
 
@@ -104,7 +91,7 @@ def _all_pixels(dataset: StoreDataset, where: torch.device) -> torch.Tensor:
     return pixels
 
 
-def _all_pictures(dataset: StoreDataset) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _all_pictures(dataset: StoreDataset) -> tuple[Pixels, Indices]:
     """All pixels of images of many sizes end to end, and where each begins and the last one ends.
 
     The file's own pages, or, as the loader does too when it opens, decoded to memory.
@@ -123,4 +110,5 @@ def _all_pictures(dataset: StoreDataset) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def _parts(dataset: StoreDataset) -> list[Indices]:
-    return np.split(np.arange(len(dataset)), range(_PART, len(dataset), _PART))
+    """All indices, in parts of as many images as the loader is asked for at once."""
+    return np.split(np.arange(len(dataset)), range(64, len(dataset), 64))

@@ -8,10 +8,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.idioms import Crops, Indices, Read
-from bench.idioms.pool import Pool, slices
+from bench.idioms.pool import Pixels, Pool, slices
 from loaders import StoreDataset
 from loaders.formats.hdf5 import io
 from loaders.formats.hdf5.format import FILE
@@ -43,12 +42,12 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
             yield lambda indices: (pool(indices, slices(data, offsets, indices)), np.take(labels, indices))
 
 
-def _mapped(dataset: StoreDataset, data: h5py.Dataset, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _mapped(dataset: StoreDataset, data: h5py.Dataset, shape: tuple[int, ...]) -> Pixels:
     path = dataset.location / FILE
     return np.asarray(np.memmap(path, np.uint8, mode="r", offset=data.id.get_offset(), shape=shape))
 
 
-def _rows(dataset: StoreDataset, images: h5py.Dataset) -> Callable[[Indices], NDArray[np.uint8]]:
+def _rows(dataset: StoreDataset, images: h5py.Dataset) -> Callable[[Indices], Pixels]:
     """Gives pixels ``[B, C, H, W]`` in the way that suits the layout."""
     options: Any = dataset.options
     shape = dataset.split_info.fixed_shape
@@ -56,12 +55,11 @@ def _rows(dataset: StoreDataset, images: h5py.Dataset) -> Callable[[Indices], ND
         pixels = _mapped(dataset, images, (len(dataset), *shape))
         return lambda indices: np.take(pixels, indices, axis=0)
 
-    def fancy(indices: Indices) -> NDArray[np.uint8]:
+    def fancy(indices: Indices) -> Pixels:
         unique, inverse = np.unique(indices, return_inverse=True)
-        batch: NDArray[np.uint8] = images[unique][inverse]
-        return batch
+        return np.asarray(images[unique])[inverse]
 
-    def one_by_one(indices: Indices) -> NDArray[np.uint8]:
+    def one_by_one(indices: Indices) -> Pixels:
         out = np.empty((len(indices), *shape), np.uint8)
         for row in np.argsort(indices).tolist():
             out[row] = images[int(indices[row])]

@@ -7,9 +7,10 @@ is of the header before a scaled decoding, which would be unsafe without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -28,6 +29,7 @@ from loaders.store.sizes import map_sizes
 Pixels = NDArray[np.uint8]
 Fetch = Callable[[int], Any]
 """Gives the stored bytes of the i-th sample of a batch: a buffer."""
+Into = Callable[[Any, Pixels], object]
 
 
 def jpeg_into(data: Any, out: Pixels) -> None:
@@ -38,22 +40,29 @@ def jpeg_into(data: Any, out: Pixels) -> None:
         pil_into(data, out, lambda _: "it", 0, ("JPEG",))
 
 
+@contextlib.contextmanager
+def stored_images(dataset: StoreDataset, crops: Crops | None) -> Iterator[Callable[[Indices, Sequence[Any]], Pixels]]:
+    """Makes images of a batch's indices and stored bytes: by a pool, or pixels of one size by joining them."""
+    options: Any = dataset.options
+    if crops is not None or options.encoding == "jpeg":
+        with Pool(dataset, crops) as pool:
+            yield lambda indices, stored: pool(indices, stored.__getitem__)
+    else:
+        shape = dataset.split_info.fixed_shape
+        yield lambda _, stored: np.frombuffer(bytearray().join(stored), np.uint8).reshape(len(stored), *shape)
+
+
 def slices(data: Any, offsets: NDArray[np.int64], indices: Indices) -> Fetch:
     """Samples that lie end to end: ``data[offsets[i]:offsets[i + 1]]`` for each index, when it is asked for."""
     bounds = list(zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True))
     return lambda row: data[bounds[row][0] : bounds[row][1]]
 
 
-class Pool:
+class Pool(contextlib.AbstractContextManager["Pool"]):
     """Decodes the images of a split, or crops them where it has many sizes."""
 
     def __init__(
-        self,
-        dataset: StoreDataset,
-        crops: Crops | None = None,
-        into: Callable[[Any, Pixels], object] = jpeg_into,
-        *,
-        decoded: bool = False,
+        self, dataset: StoreDataset, crops: Crops | None = None, into: Into = jpeg_into, *, decoded: bool = False
     ) -> None:
         """Args: into decodes images of one size; decoded: pixels of many sizes are fetched, whatever the store keeps.
 
@@ -91,9 +100,8 @@ class Pool:
 
     def _cropping(self, crops: Crops, indices: Indices, fetch: Fetch) -> Callable[[int, Pixels], None]:
         """A function that writes one crop of the batch."""
-        size, seed, epoch = crops
         described = self._described[indices]
-        boxes = random_boxes(described[:, :2], seed, epoch, indices).tolist()
+        boxes = random_boxes(described[:, :2], crops.seed, crops.epoch, indices).tolist()
         rows = described.tolist()
 
         def crop(row: int, out: Pixels) -> None:
@@ -106,16 +114,13 @@ class Pool:
             elif kind == Kind.FILE:
                 image = decode_picture(data, "it")[0]
             elif self._scaled:
-                image, box = _scaled(data, height, width, box, size)
+                image, box = _scaled(data, height, width, box, crops.size)
             else:
                 image = simplejpeg.decode_jpeg(data, colorspace="RGB")
             top, left, high, wide = box
             resize_into(image[top : top + high, left : left + wide], out)
 
         return crop
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self._executor.shutdown()

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.idioms import Crops, Indices, Read
-from bench.idioms.pool import Pool
+from bench.idioms.pool import Pixels, stored_images
 from loaders import StoreDataset
 from loaders.formats.sqlite import FILE, quoted
 
@@ -23,19 +22,13 @@ def idiom(dataset: StoreDataset, crops: Crops | None = None) -> Iterator[Read]:
     options: Any = dataset.options
     query = f"SELECT id, label, image FROM {quoted(dataset.split)} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
     uri = f"{(dataset.location / FILE).as_uri()}?mode=ro&immutable=1"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection, contextlib.ExitStack() as stack:
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection, stored_images(dataset, crops) as images:
         connection.execute(f"PRAGMA mmap_size = {options.mmap_mb << 20}")
-        one_by_one = crops is not None or options.encoding == "jpeg"
-        pool = stack.enter_context(Pool(dataset, crops)) if one_by_one else None
 
-        def read(indices: Indices) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        def read(indices: Indices) -> tuple[Pixels, Indices]:
             ids = indices.tolist()
             by_id = {row[0]: row for row in connection.execute(query, (json.dumps(ids),))}
-            labels = np.array([by_id[index][1] for index in ids], np.int64)
-            images = [by_id[index][2] for index in ids]
-            if pool is not None:
-                return pool(indices, images.__getitem__), labels
-            pixels = np.frombuffer(bytearray().join(images), np.uint8)
-            return pixels.reshape(len(ids), *dataset.split_info.fixed_shape), labels
+            rows = [by_id[index] for index in ids]
+            return images(indices, [row[2] for row in rows]), np.array([row[1] for row in rows], np.int64)
 
         yield read

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -36,11 +35,7 @@ class CacheWatch:
         self._last = Residency(0, 0, "none")
 
     def evict(self) -> None:
-        """Drop the whole store from the page cache. Every process must have closed it.
-
-        Raises:
-            OSError: a file cannot be opened.
-        """
+        """Drop the whole store from the page cache. Every process must have closed it."""
         evict(files_of(self._location))
         self._after_eviction.append(self._resident_share())
 
@@ -49,12 +44,7 @@ class CacheWatch:
         self._before_epoch.append(self._resident_share())
 
     def part(self, read_bytes: Sequence[int | None], elsewhere_read_bytes: Sequence[int | None]) -> CachePart:
-        """The record's part.
-
-        Args:
-            read_bytes: bytes read from storage in each epoch, ``None`` where the system does not tell.
-            elsewhere_read_bytes: bytes that a server outside the store read, ``None`` where it does not tell.
-        """
+        """The record's part, by the bytes that each epoch, and a server outside the store, read; ``None``: unknown."""
         evidence = CacheEvidence(
             method=self._last.method,
             bytes=self._last.bytes,
@@ -79,10 +69,7 @@ class CacheWatch:
 def judge(requested: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> tuple[str, str | None]:
     """The state that the evidence shows, and the reason where that is "unverified".
 
-    Args:
-        requested: "cold", "warm" or "as-is".
-        evidence: what was seen.
-        elsewhere_bytes: size of what lies on a server outside the store's folder, whose cache cannot be seen.
+    ``elsewhere_bytes`` lie on a server outside the store's folder, whose cache cannot be seen.
     """
     if elsewhere_bytes:
         reads = [read for read in evidence.elsewhere_read_bytes if read is not None]
@@ -109,17 +96,11 @@ def judge(requested: str, evidence: CacheEvidence, elsewhere_bytes: int = 0) -> 
 
 
 class Residency(NamedTuple):
-    """How much of some files the page cache holds.
+    """How much of some files the page cache holds."""
 
-    Attributes:
-        bytes: the files' pages in bytes; a last page counts whole.
-        resident_bytes: bytes of those that are in memory.
-        method: "cachestat", "mincore", or "none" where neither works.
-    """
-
-    bytes: int
-    resident_bytes: int
-    method: str
+    bytes: int  # of the files' pages; a last page counts whole
+    resident_bytes: int  # of those that are in memory
+    method: str  # "cachestat", "mincore", or "none" where neither works
 
     @property
     def fraction(self) -> float | None:
@@ -131,20 +112,13 @@ class Residency(NamedTuple):
 
 def files_of(folder: Path) -> Iterator[Path]:
     """All regular files below a folder, links not followed."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root, name)
-            if stat.S_ISREG(path.lstat().st_mode):
-                yield path
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def evict(paths: Iterable[Path]) -> None:
-    """Write each file's dirty pages and ask the kernel to drop all of them.
+    """Write each file's dirty pages and ask the kernel to drop all of them; an ``OSError`` if one cannot be opened.
 
     Pages that a process maps or holds stay; ``residency`` shows them.
-
-    Raises:
-        OSError: a file cannot be opened.
     """
     for path in paths:
         with path.open("rb", buffering=0) as file:
@@ -153,11 +127,7 @@ def evict(paths: Iterable[Path]) -> None:
 
 
 def residency(paths: Iterable[Path]) -> Residency:
-    """Ask how much of the files is in memory, without touching their pages.
-
-    Raises:
-        OSError: a file cannot be opened.
-    """
+    """Ask how much of the files is in memory, without touching their pages; an ``OSError`` if one cannot be opened."""
     pages = resident = 0
     method = _method()
     for path in paths:

@@ -18,9 +18,7 @@ class Interval:
     __slots__ = ("_since", "last", "total")
 
     def __init__(self) -> None:
-        self.total = 0
-        self.last = 0
-        self._since = 0
+        self.total = self.last = self._since = 0
 
     def __enter__(self) -> Self:
         self._since = time.perf_counter_ns()
@@ -47,7 +45,7 @@ class HostTimeline:
     @property
     def gap(self) -> float:
         """Share of the wall time that no part accounts for; above 0.01 the epoch is flagged."""
-        parts = self.fetch.total + self.transfer.total + self.compute.total + self.other.total
+        parts = sum(part.total for part in (self.fetch, self.transfer, self.compute, self.other))
         return abs(self.wall.total - parts) / max(self.wall.total, 1)
 
     def wait_quantiles(self) -> dict[str, float]:
@@ -69,8 +67,7 @@ class DeviceSpans:
     """Adds up the device's time between entering and leaving, for one queue; nothing without a device (`mark` None)."""
 
     def __init__(self, mark: Callable[[Queue], Mark] | None, queue: Queue) -> None:
-        self._mark = mark
-        self._queue = queue
+        self._mark, self._queue = mark, queue
         self._since: Mark | None = None
         self.marks: list[tuple[Mark, Mark]] = []
 
@@ -92,21 +89,15 @@ class DeviceSpans:
 
 
 class DeviceTimeline:
-    """Copy and compute time on the device's clock; nothing where there is no device beside the host.
-
-    Attributes:
-        copying: the queue of the copies; it overlaps with computing.
-        gathering: copying that is work of the computing queue.
-        computing: the rest of the computing queue's work.
-    """
+    """Copy and compute time on the device's clock; nothing where there is no device beside the host."""
 
     def __init__(self, mark: Callable[[Queue], Mark] | None) -> None:
         """Args: mark notes a moment of a queue; None: there is no device."""
         self._mark = mark
         self._begin: Mark | None = None
-        self.copying = DeviceSpans(mark, "copies")
-        self.gathering = DeviceSpans(mark, "computing")
-        self.computing = DeviceSpans(mark, "computing")
+        self.copying = DeviceSpans(mark, "copies")  # overlaps with computing
+        self.gathering = DeviceSpans(mark, "computing")  # copying that is work of the computing queue
+        self.computing = DeviceSpans(mark, "computing")  # the rest of its work
 
     def begin(self) -> None:
         """The epoch begins; the computing queue is idle until work is queued."""
@@ -131,12 +122,7 @@ class DeviceTimeline:
 
 
 def stopwatch_cost(device: DeviceTimeline, steps: int = 1000) -> float:
-    """Seconds a step that the timelines themselves cost, by an epoch whose parts do nothing.
-
-    Args:
-        device: a timeline that is used for nothing else.
-        steps: number of steps.
-    """
+    """Seconds a step that the timelines themselves cost, by an epoch whose parts do nothing."""
     host = HostTimeline()
     device.begin()
     started = time.perf_counter()

@@ -17,19 +17,16 @@ import psutil
 import pynvml
 import torch
 
+from bench.environments import PACKAGES
 from bench.measure.gpu.nvml_device import SILENT, ask, find, started
 
-PACKAGES = ("torch", "torchvision", "numpy", "h5py", "psycopg", "simplejpeg", "pillow")
 BLOCK_DEVICES = Path("/sys/dev/block")
 
 
 def environment(device: torch.device, folder: Path | None = None, packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Hardware, system and versions. Records that differ in those never share a table.
+    """Hardware, system and versions, also of a loader's own packages. Records of unlike ones never share a table.
 
-    Args:
-        device: where training runs.
-        folder: where the stores lie.
-        packages: what the loader needs, beside `PACKAGES`.
+    ``device`` is where training runs, and ``folder`` where the stores lie.
     """
     return {
         "cpu": cpu_model(),
@@ -76,11 +73,9 @@ def _read(path: Path) -> str | None:
 
 
 def storage_of(folder: Path) -> dict[str, str | None]:
-    """File system and device under a folder, without naming either's place.
+    """File system ("ext4", "tmpfs", …) and device under a folder, without naming either's place.
 
-    Returns:
-        ``filesystem``: "ext4", "tmpfs", …; ``device``: "memory", "network", "ssd", "disk", "virtual disk" or ``None``
-        where the system does not tell.
+    The device is "memory", "network", "ssd", "disk", "virtual disk" or ``None`` where the system does not tell.
     """
     folder = folder.resolve()
     mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}  # the last on a place counts
@@ -111,20 +106,19 @@ def gpu(device: torch.device) -> dict[str, Any] | None:
     if device.type != "cuda":
         return None
     properties = torch.cuda.get_device_properties(device)
-    found: dict[str, Any] = {
+    driver = limit_mw = None
+    with contextlib.suppress(*SILENT), started():
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        limit_mw = ask(pynvml.nvmlDeviceGetPowerManagementLimit, find(device).handle)
+    return {
         "name": properties.name,
         "memory_bytes": properties.total_memory,
         "capability": f"{properties.major}.{properties.minor}",
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "driver": None,
-        "power_limit_w": None,
+        "driver": driver,
+        "power_limit_w": None if limit_mw is None else limit_mw / 1000,
     }
-    with contextlib.suppress(*SILENT), started():
-        found["driver"] = str(pynvml.nvmlSystemGetDriverVersion())
-        limit = ask(pynvml.nvmlDeviceGetPowerManagementLimit, find(device).handle)
-        found["power_limit_w"] = None if limit is None else limit / 1000
-    return found
 
 
 @cache
@@ -144,7 +138,6 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _version(package: str) -> str | None:
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -23,7 +24,7 @@ Group = str
 
 
 def _tree(workers: Collection[int]) -> Iterator[tuple[Group, psutil.Process]]:
-    """Every process of the tree with its group; a worker's own children count as workers."""
+    """Every process of the tree with its group, by the workers' pids; a worker's own children count as workers."""
     me = psutil.Process()
     yield "process", me
     for child in me.children(recursive=True):
@@ -33,11 +34,7 @@ def _tree(workers: Collection[int]) -> Iterator[tuple[Group, psutil.Process]]:
 
 
 def cpu_seconds(workers: Collection[int] = ()) -> dict[Group, float]:
-    """User and system time so far of each group, and of the children that have ended and been waited for (``ended``).
-
-    Args:
-        workers: pids of the worker processes.
-    """
+    """User and system time so far of each group, and of children that have ended and been waited for (``ended``)."""
     seconds = dict.fromkeys(("process", "workers", "server", "ended"), 0.0)
     for group, process in _tree(workers):
         with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile; its parent's count has it
@@ -48,11 +45,7 @@ def cpu_seconds(workers: Collection[int] = ()) -> dict[Group, float]:
 
 
 def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
-    """Bytes that the tree's living processes have had read from storage, page cache hits not counted.
-
-    Returns:
-        ``None`` where the system does not tell it of every process.
-    """
+    """Bytes that the tree's living processes have read from storage, not the page cache; ``None`` if any is unknown."""
     total = 0
     for _, process in _tree(workers):
         try:
@@ -65,13 +58,10 @@ def disk_read_bytes(workers: Collection[int] = ()) -> int | None:
 
 
 def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int], int, int]:
-    """Proportional set size (PSS) of each group: a page that n processes share counts 1/n in each.
+    """Bytes of each group's proportional set size (PSS): a page that n processes share counts 1/n in each.
 
     On a kernel without ``smaps`` the resident size stands for it, in which such a page counts whole in each process.
-
-    Returns:
-        Bytes of each group; the number of processes that could not be read (another user's server); and of those of
-        which only the resident size is known.
+    Also the number of processes that could not be read (another user's server), and of those known by resident size.
     """
     groups = dict.fromkeys(("process", "workers", "server"), 0)
     unreadable = resident = 0
@@ -90,22 +80,14 @@ def proportional_bytes(workers: Collection[int] = ()) -> tuple[dict[Group, int],
 
 
 class Memory(NamedTuple):
-    """The result of a ``MemorySampler``.
+    """The result of a ``MemorySampler``."""
 
-    Attributes:
-        peak: bytes, the largest sum over the tree.
-        groups: bytes, the largest of each group, which need not be at the same moment.
-        samples: number of samples.
-        unreadable, resident: the most processes in one sample, as by ``proportional_bytes``.
-        cost_s: time that sampling took in all.
-    """
-
-    peak: int
-    groups: dict[Group, int]
+    peak: int  # bytes, the largest sum over the tree
+    groups: dict[Group, int]  # bytes, the largest of each group, which need not be at the same moment
     samples: int
-    unreadable: int
+    unreadable: int  # the most processes in one sample, as by ``proportional_bytes``; the next, too
     resident: int
-    cost_s: float
+    cost_s: float  # of all samples together
 
 
 class MemorySampler:
@@ -134,11 +116,7 @@ class MemorySampler:
             )
 
     def result(self) -> Memory:
-        """What was measured so far.
-
-        Raises:
-            OSError, psutil.Error: whatever stopped the thread.
-        """
+        """What was measured so far. Raises whatever stopped the thread: an ``OSError`` or ``psutil.Error``."""
         self._repeated.check()
         return self._memory
 
@@ -166,25 +144,19 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     """Bytes since the last reset: the process's largest resident size, and the most allocated on the device."""
     peaks: dict[str, int] = {}
     status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                peaks["process_peak_rss"] = int(line.split()[1]) * 1024
+    text = status.read_text(encoding="utf-8", errors="replace") if status.exists() else ""
+    if highest := re.search(r"^VmHWM:\s*(\d+)", text, re.MULTILINE):
+        peaks["process_peak_rss"] = int(highest[1]) * 1024
     if device.type == "cuda":
         peaks["device_peak"] = torch.cuda.max_memory_allocated(device)
     return peaks
 
 
 class MachineTime(NamedTuple):
-    """CPU seconds of the whole machine since it started, in steps of 10 ms.
+    """CPU seconds of the whole machine since it started, in steps of 10 ms."""
 
-    Attributes:
-        busy: spent by processes and by the kernel for them, on all cores.
-        stolen: taken by the hypervisor for other machines while this one wanted to run; ``None`` where unknown.
-    """
-
-    busy: float
-    stolen: float | None
+    busy: float  # spent by processes and by the kernel for them, on all cores
+    stolen: float | None  # taken by the hypervisor for other machines while this one wanted to run; None: unknown
 
 
 def machine_time() -> MachineTime:

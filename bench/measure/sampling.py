@@ -11,8 +11,7 @@ class Repeated:
     """Calls a function every ``interval`` seconds from a thread, from entering to leaving, until it raises."""
 
     def __init__(self, call: Callable[[], None], interval: float, name: str) -> None:
-        self._call = call
-        self._interval = interval
+        self._call, self._interval = call, interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._error: BaseException | None = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import pandas as pd
 
 from bench.config import CacheState, Model
-from bench.environments import COMPARED, describe, differences, key_of, part
+from bench.environments import describe, differences, key_of, machine_of, part
 from bench.records import Record
 from bench.render.language import Joined, Message, Number, Text, message, translated
 
@@ -88,7 +88,7 @@ class Group:
     Attributes:
         number: from 1, in the order of the first record.
         title: the machine, and what tells it from other groups.
-        environment: what ``environments.COMPARED`` names, of the first record.
+        environment: ``environments.machine_of`` the first record.
         runs: all records by cell and round, failed and unavailable runs among them. Runs of one environment, seed and
             repetition share a round, and nothing else does.
         mixed: a warning if the records are of several environments, else None.
@@ -128,12 +128,8 @@ def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
     members: dict[str, list[Record]] = {}
     for record in ordered:
         members.setdefault("" if mix else key_of(record.environment), []).append(record)
-    titles = describe([_environment(own) for own in members.values()])
+    titles = describe([machine_of(own[0].environment) for own in members.values()])
     return [_group(n, title, own) for n, (title, own) in enumerate(zip(titles, members.values(), strict=True), 1)]
-
-
-def _environment(records: Sequence[Record]) -> dict[str, Any]:
-    return {key: records[0].environment.get(key) for key in COMPARED}
 
 
 def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
@@ -152,7 +148,7 @@ def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
         runs[cell][round_] = records[place]
     mixed = differences([record.environment for record in records])
     remarks = [*_remarks(records, len(records) - len(latest), is_mixed=mixed is not None)]
-    return Group(number, title, _environment(records), runs, mixed, remarks)
+    return Group(number, title, machine_of(records[0].environment), runs, mixed, remarks)
 
 
 def commits(records: Iterable[Record]) -> dict[str, bool]:

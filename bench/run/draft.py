@@ -89,7 +89,7 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
         status="failed",
         config=config,
         loader=LoaderPart(name=config.loader, options=wanted.options.public()),
-        environment=environment(torch.device(config.device), wanted.store_dir),
+        environment=environment(torch.device(config.device), wanted.store_dir, wanted.loader.packages),
         epochs=[],
         flags=[],
         started_at=_now(),

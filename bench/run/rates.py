@@ -14,11 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.idioms import BUILT_IN, Crops, DeviceRead, Idiom, Indices, NoIdiomError, Read
+from bench.idioms import BUILT_IN, AnyRead, Crops, Idiom, Indices, NoIdiomError
 from bench.records import RatesPart
 from loaders import Batch, BatchStream, StoreDataset
-
-Images = NDArray[np.uint8] | torch.Tensor
 
 
 def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
@@ -32,7 +30,7 @@ def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
     return f"bench.idioms.{dataset.name}", module.idiom
 
 
-def consume(batch: tuple[Images, Any]) -> int:
+def consume(batch: tuple[NDArray[np.uint8] | torch.Tensor, Any]) -> int:
     """Touch every byte of a batch's images, in the memory order that they have.
 
     On the host the xor over 64-bit words, and over what is left at the end. On a device the sum over 64-bit words,
@@ -47,9 +45,7 @@ def consume(batch: tuple[Images, Any]) -> int:
         images = images.numpy()
     data = images.reshape(-1)
     whole = data.size // 8 * 8
-    words = int(np.bitwise_xor.reduce(data[:whole].view(np.uint64))) if whole else 0
-    rest = int(np.bitwise_xor.reduce(data[whole:])) if whole < data.size else 0
-    return words ^ rest
+    return int(np.bitwise_xor.reduce(data[:whole].view(np.uint64))) ^ int(np.bitwise_xor.reduce(data[whole:]))
 
 
 def _as_in_memory(images: torch.Tensor) -> torch.Tensor:
@@ -72,35 +68,24 @@ def measure(
 ) -> RatesPart:
     """Draw batches and consume them; loader and idiom in turns, after an untimed pass that compares the two.
 
-    Args:
-        dataset: what is read.
-        stream: gives the dataset's batches.
-        draw: the batches of a repetition, 0 being the untimed one.
-        repeats: number of timed repetitions.
-        beside: whether to measure the format's plain idiom too, if it has one.
-        size: side of the stream's crops, of images of many sizes.
-        say: takes one line a repetition, and why there is no idiom where one was to be measured.
+    ``draw`` gives the batches of a repetition: 0 is the untimed one, before the ``repeats`` that are timed. Only
+    ``beside`` measures the format's plain idiom too, if it has one. ``size`` is the side of the stream's crops, of
+    images of many sizes. ``say`` takes a line a repetition, and why there is no idiom where one was to be measured.
 
     Raises:
         BenchError: loader and idiom gave different samples.
     """
-    crops = Crops(size) if size else None
-
-    def deliver(batches: list[Indices]) -> Iterator[Batch]:
-        return stream.epoch(batches, train=True)
-
+    deliver = functools.partial(stream.epoch, train=True)
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
     sides: dict[str, Callable[[list[Indices]], Iterable[Any]]] = {"loader": deliver}
     name, read = None, None
     with contextlib.ExitStack() as stack:
         if beside and (found := find_idiom(dataset)) is not None:
             try:
-                read = stack.enter_context(found[1](dataset, crops))
-                name = found[0]
+                read = stack.enter_context(found[1](dataset, Crops(size) if size else None))
+                name, sides["raw"] = found[0], functools.partial(map, read)
             except NoIdiomError as why:
                 say(f"no plain idiom to compare with: {why}")
-        if read is not None:
-            sides["raw"] = functools.partial(map, read)
         _warm_up(dataset.name, draw(0), deliver, read)
         for repeat in range(1, repeats + 1):
             batches = draw(repeat)
@@ -115,10 +100,7 @@ def measure(
 
 
 def _warm_up(
-    loader: str,
-    batches: list[Indices],
-    deliver: Callable[[list[Indices]], Iterator[Batch]],
-    read: Read | DeviceRead | None,
+    loader: str, batches: list[Indices], deliver: Callable[[list[Indices]], Iterator[Batch]], read: AnyRead | None
 ) -> None:
     """One untimed pass, which warms the cache and shows that loader and idiom deliver the same samples."""
     for batch, indices in zip(deliver(batches), batches, strict=True):
@@ -131,7 +113,6 @@ def _warm_up(
 
 
 def _on_host(array: NDArray[Any] | torch.Tensor) -> NDArray[Any]:
-    if isinstance(array, np.ndarray):
-        return array
-    on_host: NDArray[Any] = (_as_in_memory(array) if array.dim() == 4 else array).cpu().numpy()
-    return on_host
+    if isinstance(array, torch.Tensor):
+        array = np.asarray((_as_in_memory(array) if array.dim() == 4 else array).cpu())
+    return array

@@ -115,10 +115,7 @@ def compare_all(ratios: Mapping[Key, Ratio]) -> dict[Key, Comparison]:
     the error rate holds. The others are Holm-corrected: the probability of any false alarm is at most `FAMILY_ALPHA`,
     as far as the tests keep their level (`unpaired_ratio` says how far Welch's does). Each smallest detectable
     difference is for the strictest level, ``FAMILY_ALPHA / m``, that Holm puts on one of m comparisons. Intervals stay
-    those of each ratio alone: one that misses 1 is no finding yet.
-
-    Args:
-        ratios: from `paired_ratio` or `unpaired_ratio`, of costs: above 1 is slower.
+    those of each ratio alone: one that misses 1 is no finding yet. A ratio of costs above 1 is slower.
     """
     tested = {key: ratio.p for key, ratio in ratios.items() if ratio.n >= MIN_RUNS and ratio.p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))

@@ -20,11 +20,7 @@ class SquaredError(NamedTuple):
 
 
 def satterthwaite(errors: Sequence[SquaredError]) -> float:
-    """Degrees of freedom of a difference of means (Welch 1947); for one sample, its own.
-
-    Args:
-        errors: of independent samples, at least one of them above 0.
-    """
+    """Degrees of freedom of a difference of means of independent samples (Welch 1947); one error must be above 0."""
     total = sum(e.value for e in errors)
     return float(total**2 / sum(e.value**2 / e.degrees for e in errors))
 
@@ -38,13 +34,7 @@ def smallest_difference(errors: Sequence[SquaredError], alpha: float, power: flo
     B ~ Beta(d1 / 2, d2 / 2) that the first sample has in the sum W of both chi-squared variables, the degrees are fixed
     and W, independent of B, makes the statistic a scaled noncentral t of d1 + d2 degrees; the mean over B is the power.
 
-    Args:
-        errors: of one sample or of two.
-        alpha: level of the test, above 0.
-        power: above `alpha`, below 1.
-
-    Returns:
-        In the unit of the means; 0 where nothing varies.
+    Needs 0 < `alpha` < `power` < 1. The result is in the unit of the means; 0 where nothing varies.
     """
     squared = sum(e.value for e in errors)
     if squared == 0:

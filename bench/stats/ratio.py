@@ -14,24 +14,17 @@ from bench.stats.power import SquaredError, satterthwaite
 
 
 class Means(NamedTuple):
-    """Two means and their errors.
-
-    Attributes:
-        above, below: the means.
-        n: pairs, or the size of the smaller set.
-        errors: squared standard errors behind ``above - below``, in the unit of the values: one for pairs, one a set
-            otherwise. Empty where there are too few values for any.
-        degrees: of freedom.
-        relative: squared standard errors of ``above / below``, to first order, and of ``below``, each relative to it,
-            and the covariance of the two.
-    """
+    """Two means and their errors."""
 
     above: float
     below: float
-    n: int
+    n: int  # pairs, or the size of the smaller set
     errors: tuple[SquaredError, ...] = ()
-    degrees: float = 0.0
+    """Behind ``above - below``, in the unit of the values: one for pairs, else one a set; none of too few values."""
+    degrees: float = 0.0  # of freedom
     relative: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Squared standard errors of ``above / below``, to first order, and of ``below``, each relative to it, and the
+    covariance of the two."""
 
     @property
     def error(self) -> float:
@@ -44,10 +37,7 @@ def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Mean
 
     A round that one side lacks still counts for the other side's mean: the mean is the one that a table shows. Its
     disturbance then cancels from nothing; the errors, by linearisation over rounds (Woodruff 1971), include that.
-
-    Args:
-        above: round -> value.
-        below: the same of the other side.
+    Both sides are round -> value.
 
     Raises:
         ValueError: a side has no values, or one that is not finite.
@@ -58,9 +48,8 @@ def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Mean
         return Means(mine, base, len(shared))
     far, near = _deviations(above, mine, rounds), _deviations(below, base, rounds)
     degrees, scale = len(shared) - 1, 1 / (len(rounds) * (len(rounds) - 1))
-    means = Means(
-        mine, base, len(shared), (SquaredError(float((far - near) @ (far - near)) * scale, degrees),), degrees
-    )
+    error = SquaredError(float((far - near) @ (far - near)) * scale, degrees)
+    means = Means(mine, base, len(shared), (error,), degrees)
     if not mine or not base:
         return means
     near = near / base
@@ -70,11 +59,7 @@ def paired_means(above: Mapping[int, float], below: Mapping[int, float]) -> Mean
 
 
 def unpaired_means(above: Values, below: Values) -> Means:
-    """Means of two independent sets, ``[n]`` and ``[m]``, which may vary differently (Welch).
-
-    Raises:
-        ValueError: a set is empty, or a value is not finite.
-    """
+    """Means of two independent sets, ``[n]`` and ``[m]``, which may vary differently (Welch). Raises as `checked`."""
     sets = [checked(values) for values in (above, below)]
     mine, base = (float(values.mean()) for values in sets)
     n = min(values.size for values in sets)

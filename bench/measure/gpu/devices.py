@@ -14,17 +14,11 @@ from loaders import host_access
 
 
 class Fact(NamedTuple):
-    """One line about the devices.
-
-    Attributes:
-        what: what it is about.
-        there: whether it can be used.
-        detail: in words; why not, if it cannot.
-    """
+    """One line about the devices."""
 
     what: str
-    there: bool
-    detail: str
+    there: bool  # whether it can be used
+    detail: str  # why not, if it cannot
 
 
 def facts() -> Iterator[Fact]:

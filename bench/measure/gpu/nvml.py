@@ -28,7 +28,6 @@ REASONS = {
     0x80: "power brake",
 }
 
-
 Sample = dict[str, Any]
 """``seconds``, and floats by the keys of ``QUESTIONS``; None for what the device does not tell."""
 
@@ -45,12 +44,7 @@ QUESTIONS: dict[str, Callable[[Any], float]] = {
 
 
 def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Means over time, lowest and highest values, and the share of samples with each reason to throttle.
-
-    Returns:
-        Keys ``samples``, ``utilisation_pct``, ``power_w``, ``peak_power_w``, ``sm_clock_mhz``, ``min_sm_clock_mhz``,
-        ``memory_clock_mhz``, ``max_temperature_c``, ``peak_memory_bytes``, ``throttled`` (reason to share).
-    """
+    """Means over time, lowest and highest values, and the share of samples with each reason to throttle."""
     known = {key: [value for sample in samples if (value := sample.get(key)) is not None] for key in QUESTIONS}
     reasons = [int(bits) for bits in known["throttling"]]
     shares = {name: sum(bool(bits & bit) for bits in reasons) / max(len(reasons), 1) for bit, name in REASONS.items()}
@@ -87,8 +81,7 @@ class GpuSampler:
     """
 
     def __init__(self, device: torch.device, interval: float = INTERVAL) -> None:
-        self._device = device
-        self._interval = interval
+        self._device, self._interval = device, interval
         self._nvml: Device | None = None
         self._stack = contextlib.ExitStack()
         self._repeated = Repeated(lambda: self._ask(self._take), interval, "nvml")
@@ -117,27 +110,18 @@ class GpuSampler:
         return float(watts * (samples[-1]["seconds"] - samples[0]["seconds"]))
 
     def result(self) -> dict[str, Any] | None:
-        """What was measured so far; ``None`` without CUDA.
-
-        Returns:
-            The keys of ``summarise``, and ``interval_s``, ``cost_s`` (what all samples took together), ``mig`` (a slice
-            of a device), ``energy_source`` ("counter" or "sampled power"), ``process_bytes`` (what the driver counted
-            as this process's memory at the end) and ``trouble`` (why there is nothing, or nothing more).
-
-        Raises:
-            Exception: a fault of the program that stopped the thread.
-        """
+        """What was measured so far; ``None`` without CUDA. Raises a fault of the program that stopped the thread."""
         self._repeated.check()
         if self._device.type != "cuda":
             return None
         return {
             **summarise(self._samples),
             "interval_s": self._interval,
-            "cost_s": self._cost_s,
+            "cost_s": self._cost_s,  # of all samples together
             "mig": None if self._nvml is None else self._nvml.is_slice,
             "energy_source": self._energy_source,
-            "process_bytes": self._process_bytes,
-            "trouble": self._trouble,
+            "process_bytes": self._process_bytes,  # as the driver counted it at the end
+            "trouble": self._trouble,  # why there is nothing, or nothing more
         }
 
     def _ask(self, question: Callable[[Any], T]) -> T | None:

@@ -37,11 +37,7 @@ class Device(NamedTuple):
 
 @contextlib.contextmanager
 def started() -> Iterator[None]:
-    """NVML, initialised.
-
-    Raises:
-        pynvml.NVMLError: no library, or no driver.
-    """
+    """NVML, initialised; a ``pynvml.NVMLError`` if there is no library or no driver."""
     pynvml.nvmlInit()
     try:
         yield

@@ -17,6 +17,7 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
     """Terms and what to say of each; what no record tells is left out."""
     records = [record for members in group.cells.values() for record in members]
     machine = group.environment
+    packages = {name: version for r in records for name, version in part(r.environment, "packages").items()}
     times = sorted(time for record in records for time in (record.started_at, record.finished_at))
     terms: list[tuple[Text, Text]] = [
         (message("Processor"), _listed(machine.get("cpu"), _cores(machine))),
@@ -24,7 +25,7 @@ def facts(group: Group) -> list[tuple[Text, Text]]:
         (message("Accelerator"), _gpu(part(machine, "gpu"))),
         (message("Storage"), _listed(*part(machine, "storage").values())),
         (message("System"), _listed(machine.get("system"), machine.get("kernel"), _virtual(machine))),
-        (message("Software"), _versions({"Python": machine.get("python"), **part(machine, "packages")})),
+        (message("Software"), _versions({"Python": machine.get("python"), **packages, **part(machine, "packages")})),
         (message("Threads of PyTorch"), _listed(*dict.fromkeys(r.environment.get("threads") for r in records))),
         (message("Datasets"), _distinct(map(_dataset, records))),
         (message("Training"), _distinct(map(_training, records))),
