@@ -126,16 +126,20 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def new_tree(target: Path) -> Iterator[Path]:
     """An empty folder that replaces ``target`` when the block ends well, and is removed otherwise.
 
-    The caller holds ``sole_writer``, so what lies at the temporary name was left by a killed process.
+    The caller holds ``sole_writer``, so what lies at the temporary names was left by a killed process.
     """
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = (target.with_name(f".{target.name}.{name}") for name in ("partial", "old"))
+    if old.exists() and not target.exists():  # killed between the two renames: the old tree is still whole
+        old.rename(target)
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         sync_filesystem(partial)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
