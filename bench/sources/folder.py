@@ -7,11 +7,10 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from bench.sources.base import Source, SourceOptions
+from bench.sources.base import Contents, Source, SourceOptions
 from bench.sources.class_folders import no_folder, survey
-from bench.sources.file_split import FolderFiles, Survey
+from bench.sources.file_split import FolderFiles
 from bench.sources.files import shown
-from loaders import DatasetInfo, Split
 
 PREFIX = "folder:"
 
@@ -42,19 +41,9 @@ class Folder(Source):
         """None as soon as there is such a folder."""
         return no_folder(self.folder)
 
-    def info(self) -> DatasetInfo:
-        """Never official, and synthetic only where it is a twin's tree."""
-        synthetic = FolderFiles(self.folder).has_marker()
-        return self._info(self._survey.classes, self._survey.fingerprint, official=False, synthetic=synthetic)
-
-    def splits(self) -> dict[str, Split]:
-        """As the folder is split, or by a seeded share of each class."""
-        return self._survey.splits(FolderFiles(self.folder), None, self.options.resize)
-
-    def notes(self) -> list[str]:
-        """Files left out, and classes without images."""
-        return self._survey.notes
-
     @cached_property
-    def _survey(self) -> Survey:
-        return survey(self.folder, self.options.test_share)
+    def _contents(self) -> Contents:
+        """Never official, and synthetic only where it is a twin's tree."""
+        listing, files = survey(self.folder, self.options.test_share), FolderFiles(self.folder)
+        info = self._info(listing.classes, listing.fingerprint, official=False, synthetic=files.has_marker())
+        return Contents(info, listing.splits(files, None, self.options.resize), listing.notes)

@@ -12,10 +12,10 @@ import numpy as np
 
 from bench.errors import DataError, UsageError
 from bench.sources.archives import ArchiveFiles, extract
-from bench.sources.base import Archive, Report
+from bench.sources.base import Archive, Contents, Report
 from bench.sources.file_split import DatasetFiles, FolderFiles, Samples, Survey
 from bench.sources.files import exists, read_errors
-from bench.sources.official import Contents, OfficialSource
+from bench.sources.official import OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
 
 TOP = "tiny-imagenet-200"
