@@ -24,7 +24,7 @@ from bench.sources.files import MARKER, sole_writer
 from bench.sources.registry import open_source
 from bench.sources.rendering import Renderer
 from bench.sources.tiny_imagenet import TOP, TinyImageNet
-from loaders import load
+from loaders import StoreDataset, load, prepare_store
 from loaders.testing import in_fork, take
 from tests.refusals import refusal, silent
 
@@ -120,10 +120,10 @@ def test_jpeg_files_are_as_large_as_the_official_ones(tiny_dir: Path) -> None:
 
 def test_twin_is_prepared_as_any_dataset(cifar_dir: Path, tmp_path: Path) -> None:
     source = Cifar10(cifar_dir)
-    mmap: Any = load("mmap")
-    mmap.prepare(source.splits(), tmp_path / "store", dataset=source.info())
+    mmap = load("mmap").configured({})
+    prepare_store(mmap, source.splits(), tmp_path / "store", dataset=source.info())
     images, labels = pixels(source, "test")
-    with mmap(tmp_path / "store", "test") as dataset:
+    with StoreDataset(mmap, tmp_path / "store", "test") as dataset:
         batch = dataset.batch(list(range(len(labels))))
     np.testing.assert_array_equal(batch.images.numpy(), images)
     np.testing.assert_array_equal(batch.labels.numpy(), labels)

@@ -16,8 +16,7 @@ from bench.sources.official import OfficialSource
 from bench.sources.twins import make_cifar10_twin
 from loaders import Block, Split
 
-_BLOCK = 1000
-_OFFICIAL_COUNT = 10_000
+_BLOCK, _OFFICIAL_COUNT = 1000, 10_000
 # An official batch has 31 MB; a file of twice that is no CIFAR-10 batch and is not taken into memory.
 _MOST_BYTES = 64 << 20
 

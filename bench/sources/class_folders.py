@@ -21,22 +21,17 @@ TRAINING = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "eval", "test", "testing")
 """Names of the folders of a tree that is split, in any case; where there are several, the first is taken."""
 LAYOUT = "FOLDER/CLASS/IMAGE or FOLDER/train/CLASS/IMAGE beside FOLDER/val/CLASS/IMAGE"
-_HIDDEN, _OTHER, _OUTSIDE, _LOST = (
-    "that are hidden",
-    "that are no images by their names",
-    "that are images outside class folders",
-    "that are broken links, links back to a folder above, or no regular files",
-)
+_HIDDEN, _OTHER = "that are hidden", "that are no images by their names"
+_OUTSIDE = "that are images outside class folders"
+_LOST = "that are broken links, links back to a folder above, or no regular files"
 _SHOWN = 3
 
 
 def survey(root: Path, test_share: float) -> Survey:
     """List a tree: a folder of training images beside a held-out one, or one of these alone, or class folders.
 
-    Where the tree is not split, ``test_share`` of each class is held out.
-
-    Raises:
-        DataError: no such folder, no images, images deeper than the classes may be, or a class that is only held out.
+    Where the tree is not split, ``test_share`` of each class is held out. A ``DataError`` where there is no such folder
+    or no image, where all images lie too deep to be in class folders, or where a class is only held out.
     """
     if reason := no_folder(root):
         raise DataError(reason)
@@ -52,11 +47,16 @@ def survey(root: Path, test_share: float) -> Survey:
     else:
         classes = top if training is None else tree.folders(training)
         every = _samples(tree, training, classes)
-        if training is None:
-            _check_depth(root, every.paths)
-        else:
+        if training is not None:
             share = f"a share of {test_share:g} of each class is held out"
             notes.append(f"beside {training}/ there is no val/ or test/; {share}")
+        elif every.paths and all(path.count("/") > 1 for path in every.paths):
+            likely = root / every.paths[0].split("/")[0]
+            raise DataError(
+                f"{shown(root)} holds images only in subfolders of its folders, as {shown(every.paths[0])}, so that "
+                "its classes are not known; give the folder that holds the class folders (perhaps "
+                f"folder:{shown(likely)}), laid out as {LAYOUT}"
+            )
         chosen = _held_out(every.labels, test_share)
         train, test = every.part(~chosen), every.part(chosen)
     if training is not None and (unused := [name for name in top if name not in (training, held_out)]):
@@ -112,9 +112,8 @@ class _Listing:
         images: list[tuple[str, int]] = []
         with read_errors(self.root / folder):
             # Each with the folders on the way to it, so that a link back to one of them ends.
-            pending: list[tuple[str, frozenset[tuple[int, int]]]] = []
-            if (self.root / folder).is_dir():
-                pending.append((folder, frozenset()))
+            start: tuple[str, frozenset[tuple[int, int]]] = (folder, frozenset())
+            pending = [start] if (self.root / folder).is_dir() else []
             while pending:
                 below, above = pending.pop()
                 status = (self.root / below).stat()
@@ -176,33 +175,23 @@ def _check_classes(training: Path, classes: Sequence[str], held_out: Path, held_
     """Refuse classes that are only held out."""
     foreign = [name for name in held_out_classes if name not in set(classes)]
     normalized = {unicodedata.normalize("NFC", name) for name in classes}
-    if alike := next((name for name in foreign if unicodedata.normalize("NFC", name) in normalized), None):
-        raise DataError(
-            f"the class {shown(alike)} of {shown(held_out)} looks like one of {shown(training)} but is written with "
-            "other Unicode characters (composed or decomposed accents); rename one of the two"
-        )
+    for name in foreign:
+        if unicodedata.normalize("NFC", name) in normalized:
+            raise DataError(
+                f"the class {shown(name)} of {shown(held_out)} looks like one of {shown(training)} but is written "
+                "with other Unicode characters (composed or decomposed accents); rename one of the two"
+            )
     if foreign:
-        raise DataError(
-            f"{shown(held_out)} has classes that {shown(training)} lacks: {_few(foreign)}; add them or move them away"
-        )
-
-
-def _check_depth(root: Path, paths: Sequence[str]) -> None:
-    """Refuse a tree whose top folders may be anything but classes: all images lie deeper."""
-    if paths and all(path.count("/") > 1 for path in paths):
-        raise DataError(
-            f"{shown(root)} holds images only in subfolders of its folders, as {shown(paths[0])}, so that its classes "
-            f"are not known; give the folder that holds the class folders (perhaps folder:"
-            f"{shown(root / paths[0].split('/')[0])}), laid out as {LAYOUT}"
-        )
+        names = f"has classes that {shown(training)} lacks: {_few(foreign)}"
+        raise DataError(f"{shown(held_out)} {names}; add them or move them away")
 
 
 def _samples(tree: _Listing, split: str | None, classes: Sequence[str]) -> Samples:
     images = [tree.images(name if split is None else f"{split}/{name}") for name in classes]
     every = [image for of_class in images for image in of_class]
     labels = [label for label, of_class in enumerate(images) for _ in of_class]
-    sizes = np.array([size for _, size in every], np.int64)
-    return Samples([path for path, _ in every], sizes, np.array(labels, np.int64))
+    sizes = [size for _, size in every]
+    return Samples([path for path, _ in every], np.array(sizes, np.int64), np.array(labels, np.int64))
 
 
 def _held_out(labels: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
@@ -217,12 +206,10 @@ def _held_out(labels: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
 
 def _lacking(classes: Sequence[str], train: Samples, test: Samples) -> list[str]:
     """Notes on classes without images, and on those without held-out ones."""
-    trained, tested = (np.bincount(samples.labels, minlength=len(classes)) for samples in (train, test))
-    notes = []
-    for what, lacking in (("images", trained + tested == 0), ("held-out image", (trained > 0) & (tested == 0))):
-        if names := [classes[int(label)] for label in np.flatnonzero(lacking)]:
-            notes.append(f"{len(names)} classes have no {what}: {_few(names)}")
-    return notes
+    trained, tested = (np.bincount(samples.labels, minlength=len(classes)) > 0 for samples in (train, test))
+    reasons = {"images": ~trained & ~tested, "held-out image": trained & ~tested}
+    lacking = {what: [classes[i] for i in np.flatnonzero(chosen)] for what, chosen in reasons.items()}
+    return [f"{len(names)} classes have no {what}: {_few(names)}" for what, names in lacking.items() if names]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -17,8 +17,7 @@ from typing import Any
 from bench.errors import DataError, UsageError
 from loaders import open_regular, sync_filesystem
 
-MARKER = "SYNTHETIC.json"
-"""A twin carries this file, so that it is never taken for the official data."""
+MARKER = "SYNTHETIC.json"  # a twin carries this file, so that it is never taken for the official data
 
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space or choose another --data-dir",

@@ -39,8 +39,7 @@ class Imagenette(OfficialSource):
     archive: ClassVar[Archive] = Archive(
         f"{_PUBLISHED}/imagenette2.tgz", "imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"
     )
-    longest: ClassVar[int] = 1500
-    """Longest side of the twin's images in pixels."""
+    longest: ClassVar[int] = 1500  # longest side of the twin's images in pixels
 
     @property
     def tree(self) -> Path:
@@ -63,11 +62,7 @@ class Imagenette(OfficialSource):
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:
-        """Extract the verified archive.
-
-        Raises:
-            UsageError: another tree is in the way.
-        """
+        """Extract the verified archive; a ``UsageError`` where another tree lies."""
         if exists(self.tree) and not exists(self.tree / MARKER) and not exists(self.tree / VERIFIED):
             raise UsageError(f"{self.tree} is there already; move it away and run this again")
         extract(archive, self.folder, self.tree.name, report)

@@ -18,8 +18,7 @@ from bench.sources.files import exists, read_errors
 from bench.sources.official import OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
 
-TOP = "tiny-imagenet-200"
-ARCHIVE = "tiny-imagenet-200.zip"
+TOP, ARCHIVE = "tiny-imagenet-200", "tiny-imagenet-200.zip"
 SHAPE = (3, 64, 64)
 ANNOTATIONS = "val/val_annotations.txt"
 TEXTS = ("wnids.txt", "words.txt", ANNOTATIONS)
@@ -53,11 +52,7 @@ class TinyImageNet(OfficialSource):
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:
-        """Extract the verified zip, as other programs expect the tree, or check the tree that is there against it.
-
-        Raises:
-            UsageError: another tree is in the way.
-        """
+        """Extract the verified zip, as other programs expect the tree; a ``UsageError`` where another tree lies."""
         tree = self._tree()
         fingerprint = survey(self._zip(archive)).fingerprint
         if not exists(tree.path) or tree.has_marker():
@@ -75,14 +70,11 @@ class TinyImageNet(OfficialSource):
 
 
 def survey(files: DatasetFiles) -> Survey:
-    """List all samples.
+    """List all samples; a ``DataError`` for a tree that is incomplete or contradicts itself.
 
     Labels are positions among the sorted identifiers of ``wnids.txt``, as ``torchvision.datasets.ImageFolder`` gives
     them. Training images come by class and, within a class, by the numbers in their names; test images, which are
     those of ``val``, by the numbers in their names alone. ``test/``, which has no labels, is not read.
-
-    Raises:
-        DataError: a tree that is incomplete or contradicts itself.
     """
     sizes = files.sizes() if isinstance(files, ArchiveFiles) else _tree_sizes(files.path)
     sizes = {name: size for name, size in sizes.items() if _is_read(name)}
@@ -93,7 +85,7 @@ def survey(files: DatasetFiles) -> Survey:
         raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
-    listing = "".join(f"{name}\t{sizes[name]}\n" for name in sorted(sizes)).encode()
+    listing = "".join(f"{name}\t{size}\n" for name, size in sorted(sizes.items())).encode()
     return Survey(
         # The first of the synonyms; names may repeat (there are two cranes), identifiers may not.
         classes=tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids),
@@ -105,7 +97,7 @@ def survey(files: DatasetFiles) -> Survey:
 
 
 def _tree_sizes(tree: Path) -> dict[str, int]:
-    """Bytes of every file that is read, by its path. Asks for sizes only, of 110,000 files: about a second."""
+    """Bytes of every file that is read, by its path; a second for 110,000 files."""
     with read_errors(tree, _RESTORE):
         sizes = {name: (tree / name).stat().st_size for name in TEXTS}
         with os.scandir(tree / "train") as entries:

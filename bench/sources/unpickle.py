@@ -79,19 +79,15 @@ class _Unpickler(pickle._Unpickler):
             raise pickle.UnpicklingError("a name is cut short")
         if (module, name) not in _ALLOWED:
             named = f"{module[:80]}.{name[:80]}"
-            named = named if named.isprintable() else ascii(named)
-            raise DataError(
-                f"{self._name} names {named}, which no CIFAR-10 file needs and which was not run; "
-                "replace it by the official file"
-            )
+            shown = f"{named if named.isprintable() else ascii(named)}, which no CIFAR-10 file needs"
+            raise DataError(f"{self._name} names {shown} and which was not run; replace it by the official file")
         return _Named(name)
 
 
 def load_pickle(data: bytes, name: str) -> dict[str, Any]:
     """The dict in a pickle, its keys as text, byte strings as they are, arrays as NumPy arrays.
 
-    Raises:
-        DataError: a pickle that is damaged, holds no dict, or names anything but a NumPy array; with the file's name.
+    A ``DataError`` with the file's ``name`` where it is damaged, holds no dict, or names anything but a NumPy array.
     """
     try:
         content = _Unpickler(data, name).load()
@@ -102,9 +98,8 @@ def load_pickle(data: bytes, name: str) -> dict[str, Any]:
         raise
     except Exception as error:  # damaged bytes make an unpickler raise whatever there is
         reason = str(error).replace("\n", " ")[:120] or type(error).__name__
-        raise DataError(
-            f"{name} is not a readable CIFAR-10 pickle ({reason}); replace it by the official file"
-        ) from error
+        message = f"{name} is not a readable CIFAR-10 pickle ({reason}); replace it by the official file"
+        raise DataError(message) from error
 
 
 def _text(value: Any) -> str:
