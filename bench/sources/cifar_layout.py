@@ -50,11 +50,8 @@ class Layout(NamedTuple):
 
     def class_names(self, data: bytes, name: str) -> tuple[str, ...]:
         """The class names; a ``DataError`` where they are not ten different ones."""
-        if self.pickled:
-            listed = load_pickle(data, name).get("label_names")
-            names = listed if isinstance(listed, list) else []
-        else:
-            names = data.split()
+        listed = load_pickle(data, name).get("label_names") if self.pickled else data.split()
+        names = listed if isinstance(listed, list) else []
         texts = tuple(n.decode("latin1") if isinstance(n, bytes) else n for n in names)
         if not all(isinstance(n, str) for n in texts) or not len(texts) == len(set(texts)) == len(CLASSES):
             raise DataError(f"{name} does not list ten class names; {_REMEDY}")

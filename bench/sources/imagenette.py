@@ -8,9 +8,9 @@ from typing import ClassVar
 from bench.errors import UsageError
 from bench.sources.archives import extract
 from bench.sources.base import Archive, Contents, Report
-from bench.sources.class_folders import survey
 from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import MARKER, exists
+from bench.sources.folder import survey
 from bench.sources.official import VERIFIED, OfficialSource
 from bench.sources.twins import make_imagenette_twin
 

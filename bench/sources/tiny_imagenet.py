@@ -41,7 +41,8 @@ class TinyImageNet(OfficialSource):
     )
 
     def _candidates(self) -> list[DatasetFiles]:
-        return [self._tree(), self._zip(self.folder / ARCHIVE)]
+        tree = FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
+        return [tree, ArchiveFiles(self.folder / ARCHIVE, TOP, self.name, _MOST_BYTES)]
 
     def _examine(self, files: DatasetFiles) -> Contents:
         return self._listed(files, survey(files), SHAPE)
@@ -53,20 +54,14 @@ class TinyImageNet(OfficialSource):
 
     def unpack(self, archive: Path, report: Report) -> Path:
         """Extract the verified zip, as other programs expect the tree; a ``UsageError`` where another tree lies."""
-        tree = self._tree()
-        fingerprint = survey(self._zip(archive)).fingerprint
+        tree, packed = self._candidates()
+        fingerprint = survey(packed).fingerprint
         if not exists(tree.path) or tree.has_marker():
             extract(archive, self.folder, TOP, report)
         elif tree.lacking() or survey(tree).fingerprint != fingerprint:
             raise UsageError(f"{tree.path} does not hold what {archive.name} holds; move it away and run this again")
         self._mark_verified(tree.path, fingerprint)
         return tree.path
-
-    def _tree(self) -> FolderFiles:
-        return FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
-
-    def _zip(self, path: Path) -> ArchiveFiles:
-        return ArchiveFiles(path, TOP, self.name, _MOST_BYTES)
 
 
 def survey(files: DatasetFiles) -> Survey:
@@ -81,9 +76,9 @@ def survey(files: DatasetFiles) -> Survey:
     with files.opened() as read:
         texts = {name: read(name) for name in TEXTS}
     wnids = sorted(_lines(texts["wnids.txt"]))
-    if not wnids or len(set(wnids)) != len(wnids):
-        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
+    if not labels or len(labels) != len(wnids):
+        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
     listing = "".join(f"{name}\t{size}\n" for name, size in sorted(sizes.items())).encode()
     return Survey(
