@@ -106,7 +106,7 @@ class Source(abc.ABC):
         return self._contents.notes
 
     def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
-        """Write a synthetic twin in the official layout into the folder, or nothing at all.
+        """Write a synthetic twin in the official layout, or nothing at all.
 
         A fraction outside (0, 1] or other data in the way is a ``UsageError``, a full disk a ``DataError``.
         """

@@ -15,10 +15,9 @@ from bench.errors import DataError, UsageError
 from bench.sources.base import Archive, Report, Source
 from bench.sources.files import disk_errors, file_md5, need_space, refuse_special, sole_writer
 
-TRIES, TIMEOUT_S, PAUSE_S = 4, 30.0, 1.0
-"""Attempts in a row that may bring nothing new; longest silence of the server; pause after the first failed attempt,
-which doubles with each further one."""
-
+TRIES = 4  # attempts in a row that may bring nothing new
+TIMEOUT_S = 30.0  # longest silence of the server
+PAUSE_S = 1.0  # after the first failed attempt; doubles with each further one
 _CHUNK = 1 << 18
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # answers that another attempt may not get
 
@@ -68,8 +67,7 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
                 remedy = f"try again later, and what came so far is kept, or bring the file to {target} by other means"
                 raise DataError(f"cannot download {archive.url}: {lost}; {remedy}") from lost
             time.sleep(PAUSE_S * 2 ** (failures - 1))
-    md5 = file_md5(part)
-    if md5 != archive.md5:
+    if (md5 := file_md5(part)) != archive.md5:
         part.unlink()
         remedy = f"which was removed; try again, or bring the official file to {target} by other means"
         raise DataError(f"{archive.url} gave a file with md5 {md5} instead of {archive.md5}, {remedy}")

@@ -61,10 +61,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _WRITE_REMEDIES.get(error.errno or 0)
-        if remedy is None:
-            raise
-        raise DataError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        if remedy := _WRITE_REMEDIES.get(error.errno or 0):
+            raise DataError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        raise
 
 
 def exists(path: Path) -> bool:

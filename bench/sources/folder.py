@@ -102,9 +102,8 @@ def survey(root: Path, test_share: float) -> Survey:
     digest = hashlib.sha256()
     for name, samples in (("training", train), ("held-out", test)):
         if not samples.paths:
-            raise DataError(
-                f"{shown(root)} has no {name} images ({', '.join(SUFFIXES)}) in class folders; expected is {LAYOUT}"
-            )
+            images = f"{name} images ({', '.join(SUFFIXES)}) in class folders"
+            raise DataError(f"{shown(root)} has no {images}; expected is {LAYOUT}")
         for path, size, label in zip(samples.paths, samples.sizes.tolist(), samples.labels.tolist(), strict=True):
             digest.update(os.fsencode(path) + f"\0{size}\0{label}\n".encode())
         digest.update(b"\n")
@@ -202,10 +201,9 @@ def _is_class(tree: _Listing, training: str, top: Sequence[str]) -> bool:
     """Whether a folder called ``train`` is a class among others, as ``bus``, ``car``, ``train``."""
     with_images = [name for name in top if tree.has_images(name)] if len(top) > 1 else []
     if with_images and training not in with_images:
-        raise DataError(
-            f"in {shown(tree.root)}, {training}/ holds folders, as a split does, and {_few(with_images)} images, as a "
-            f"class does; move one of them away, so that it is laid out as {LAYOUT}"
-        )
+        both = f"{training}/ holds folders, as a split does, and {_few(with_images)} images, as a class does"
+        remedy = f"move one of them away, so that it is laid out as {LAYOUT}"
+        raise DataError(f"in {shown(tree.root)}, {both}; {remedy}")
     return bool(with_images)
 
 

@@ -58,7 +58,7 @@ class Imagenette(OfficialSource):
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files of many sizes, cut from two photographs."""
-        make_imagenette_twin(self.tree, self.archive.name, list(NAMES), self.longest, fraction, report)
+        make_imagenette_twin(self.tree, list(NAMES), self.longest, fraction, report)
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:

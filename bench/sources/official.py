@@ -14,8 +14,7 @@ from bench.sources.base import Archive, Contents, Source
 from bench.sources.file_split import DatasetFiles, Shape, Survey
 from bench.sources.files import exists, file_md5, read_bytes, write_marker
 
-VERIFIED = "VERIFIED.json"
-"""``bench fetch`` leaves it in a tree: the checksum of the archive that it came from, and its files' fingerprint."""
+VERIFIED = "VERIFIED.json"  # from ``bench fetch``: the checksum of a tree's archive, and its files' fingerprint
 
 
 class OfficialSource(Source):
@@ -46,10 +45,7 @@ class OfficialSource(Source):
         return f"{self.name} is not in {self.folder}, where {where} should be; {remedy}"
 
     def _listed(self, files: DatasetFiles, listing: Survey, shape: Shape | None) -> Contents:
-        """The contents of image files, official if the archive has the known checksum or ``bench fetch`` made the tree.
-
-        All official forms hold the same samples: extracting an archive does not make it another dataset.
-        """
+        """The contents of image files; all official forms hold the same samples and have one fingerprint."""
         synthetic = files.has_marker()
         if isinstance(files, ArchiveFiles):
             official = not synthetic and file_md5(files.path) == self.archive.md5

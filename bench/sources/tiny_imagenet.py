@@ -49,7 +49,7 @@ class TinyImageNet(OfficialSource):
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
-        make_tiny_imagenet_twin(self.folder / TOP, ARCHIVE, fraction, report)
+        make_tiny_imagenet_twin(self.folder / TOP, fraction, report)
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:

@@ -59,10 +59,10 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
         (tree / PICKLED.meta).write_bytes(dump_python2(meta))
 
 
-def make_tiny_imagenet_twin(target: Path, archive: str, fraction: float, report: Report) -> None:
+def make_tiny_imagenet_twin(target: Path, fraction: float, report: Report) -> None:
     """Write a tree; ``fraction`` 1 gives 100,000 / 10,000 images. The unlabelled ``test/`` is left out."""
     train, test = _share_of(500, fraction), _share_of(50, fraction)
-    with _twin_tree(target, [archive], fraction, _TINY_BYTES) as tree:
+    with _twin_tree(target, [f"{target.name}.zip"], fraction, _TINY_BYTES) as tree:
         renderer = Renderer(64, clarity=_TINY_CLARITY)
         # Identifiers of WordNet's form that WordNet does not use; listed out of order, as in the official file.
         wnids = [f"n99{label:06d}" for label in range(_TINY_CLASSES)]
@@ -96,9 +96,7 @@ def make_tiny_imagenet_twin(target: Path, archive: str, fraction: float, report:
         (tree / "val" / "val_annotations.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def make_imagenette_twin(
-    target: Path, archive: str, wnids: Sequence[str], longest: int, fraction: float, report: Report
-) -> None:
+def make_imagenette_twin(target: Path, wnids: Sequence[str], longest: int, fraction: float, report: Report) -> None:
     """Write a tree with JPEG photographs of many sizes that show which class they are of.
 
     ``fraction`` 1 gives 9,470 / 3,920 images in the class folders ``wnids``; the official classes have 858 to 993 and
@@ -107,7 +105,8 @@ def make_imagenette_twin(
     from sklearn.datasets import load_sample_images
 
     counts = {"train": _share_of(947, fraction), "val": _share_of(392, fraction)}
-    with _twin_tree(target, [archive], fraction, round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)) as tree:
+    full_bytes = round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)
+    with _twin_tree(target, [f"{target.name}.tgz"], fraction, full_bytes) as tree:
         photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
 
         def write(label: int) -> None:
