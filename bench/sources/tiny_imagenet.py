@@ -22,6 +22,8 @@ TOP, ARCHIVE = "tiny-imagenet-200", "tiny-imagenet-200.zip"
 SHAPE = (3, 64, 64)
 ANNOTATIONS = "val/val_annotations.txt"
 TEXTS = ("wnids.txt", "words.txt", ANNOTATIONS)
+# File managers leave hidden files, as ._val_0.JPEG, which are not read.
+_IMAGE = re.compile(r"(train/[^/]*|val)/images/(?!\.)[^/]*\.(?i:jpe?g)")
 _RESTORE = "restore the official files or run `bench fetch tiny-imagenet`"
 # The official files have 2 kB on average; one of this size is no 64x64 JPEG and is not taken into memory.
 _MOST_BYTES = 16 << 20
@@ -72,7 +74,7 @@ def survey(files: DatasetFiles) -> Survey:
     those of ``val``, by the numbers in their names alone. ``test/``, which has no labels, is not read.
     """
     sizes = files.sizes() if isinstance(files, ArchiveFiles) else _tree_sizes(files.path)
-    sizes = {name: size for name, size in sizes.items() if _is_read(name)}
+    sizes = {name: size for name, size in sizes.items() if name in TEXTS or _IMAGE.fullmatch(name)}
     with files.opened() as read:
         texts = {name: read(name) for name in TEXTS}
     wnids = sorted(_lines(texts["wnids.txt"]))
@@ -147,15 +149,6 @@ def _samples(images: dict[str, int], sizes: dict[str, int], *, by_class: bool) -
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts the numbers in a name by value: ``_2`` before ``_10``."""
     return [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
-
-
-def _is_read(name: str) -> bool:
-    *folders, file = name.split("/")
-    match folders:
-        case ["train", _, "images"] | ["val", "images"]:
-            # File managers leave hidden files, as ._val_0.JPEG.
-            return file.upper().endswith((".JPEG", ".JPG")) and not file.startswith(".")
-    return name in TEXTS
 
 
 def _lines(data: bytes) -> list[str]:
