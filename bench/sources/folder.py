@@ -244,7 +244,7 @@ def _lacking(classes: Sequence[str], train: Samples, test: Samples) -> list[str]
     """Notes on classes without images, and on those without held-out ones."""
     trained, tested = (np.bincount(samples.labels, minlength=len(classes)) > 0 for samples in (train, test))
     reasons = {"images": ~trained & ~tested, "held-out image": trained & ~tested}
-    lacking = {what: [classes[i] for i in np.flatnonzero(chosen)] for what, chosen in reasons.items()}
+    lacking = {what: [classes[i] for i in np.flatnonzero(chosen).tolist()] for what, chosen in reasons.items()}
     return [f"{len(names)} classes have no {what}: {_few(names)}" for what, names in lacking.items() if names]
 
 
