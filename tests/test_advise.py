@@ -16,9 +16,8 @@ from bench.advise.trial import Bench as Trials
 from bench.advise.trial import Trial
 from bench.advise.words import table
 from bench.config import RunConfig
-from bench.sources.class_folders import survey
 from bench.sources.digits import Digits
-from bench.sources.folder import Folder
+from bench.sources.folder import Folder, survey
 from bench.stats.intervals import mean_interval
 from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench

@@ -13,10 +13,10 @@ import pytest
 from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles, extract
 from bench.sources.cifar_layout import PICKLED
-from bench.sources.class_folders import survey
 from bench.sources.fetch import download
 from bench.sources.file_split import FolderFiles
 from bench.sources.files import exists, file_md5, read_bytes, shown, sole_writer, write_marker
+from bench.sources.folder import survey
 from bench.sources.imagenette import Imagenette160
 from bench.sources.registry import SOURCES, open_source, why_missing
 from bench.sources.tiny_imagenet import TOP

@@ -14,10 +14,9 @@ from PIL import Image
 from bench.errors import DataError, UsageError
 from bench.run.stores import Wanted, prepare
 from bench.sources.base import SourceOptions
-from bench.sources.class_folders import survey
 from bench.sources.file_split import FolderFiles
 from bench.sources.files import MARKER
-from bench.sources.folder import Folder
+from bench.sources.folder import Folder, survey
 from bench.sources.registry import open_source, why_missing
 from loaders import DecodeError, load
 from loaders.testing import RaggedSamples, a_file, write_folder

@@ -14,10 +14,10 @@ import pytest
 
 from bench.errors import DataError
 from bench.run.stores import Wanted, prepare
-from bench.sources.base import Source, SourceOptions
+from bench.sources.base import Contents, Source, SourceOptions
 from bench.sources.digits import ArraySplit
 from bench.sources.registry import open_source
-from loaders import DatasetInfo, LoaderOptions, Split, StoreError, load
+from loaders import LoaderOptions, StoreError, load
 from loaders.core.options import store_option
 from loaders.store.manifest import MANIFEST
 from loaders.testing import INFO, RaggedSamples, in_fork, make_splits, write_folder
@@ -35,11 +35,11 @@ class Folder(Source):
     def missing(self) -> str | None:
         return self.gone
 
-    def info(self) -> DatasetInfo:
-        return INFO.model_copy(update={"fingerprint": self.fingerprint})
-
-    def splits(self) -> dict[str, Split]:
-        return {name: ArraySplit(split.images, split.labels) for name, split in make_splits().items()}
+    @property
+    def _contents(self) -> Contents:
+        info = INFO.model_copy(update={"fingerprint": self.fingerprint})
+        splits = {name: ArraySplit(split.images, split.labels) for name, split in make_splits().items()}
+        return Contents(info, {**splits}, [])
 
     def make_twin(self, fraction: float, report: Any) -> None:
         raise NotImplementedError

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import pickle
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +24,8 @@ from bench.sources.files import MARKER, sole_writer
 from bench.sources.registry import open_source
 from bench.sources.rendering import Renderer
 from bench.sources.tiny_imagenet import TOP, TinyImageNet
-from loaders import load
-from loaders.testing import take
+from loaders import StoreDataset, load, prepare_store
+from loaders.testing import in_fork, take
 from tests.refusals import refusal, silent
 
 
@@ -118,10 +120,10 @@ def test_jpeg_files_are_as_large_as_the_official_ones(tiny_dir: Path) -> None:
 
 def test_twin_is_prepared_as_any_dataset(cifar_dir: Path, tmp_path: Path) -> None:
     source = Cifar10(cifar_dir)
-    mmap: Any = load("mmap")
-    mmap.prepare(source.splits(), tmp_path / "store", dataset=source.info())
+    mmap = load("mmap").configured({})
+    prepare_store(mmap, source.splits(), tmp_path / "store", dataset=source.info())
     images, labels = pixels(source, "test")
-    with mmap(tmp_path / "store", "test") as dataset:
+    with StoreDataset(mmap, tmp_path / "store", "test") as dataset:
         batch = dataset.batch(list(range(len(labels))))
     np.testing.assert_array_equal(batch.images.numpy(), images)
     np.testing.assert_array_equal(batch.labels.numpy(), labels)
@@ -213,6 +215,29 @@ def test_interrupt_leaves_nothing_and_keeps_an_older_twin(name: str, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         source.make_twin(0.002, interrupt)
     assert content(older) == {MARKER: b"{}"}
+
+
+@pytest.mark.parametrize("killed_at", [".tree.partial", ".tree.old"])
+def test_a_kill_while_a_tree_is_replaced_loses_neither_tree(killed_at: str, tmp_path: Path) -> None:
+    target = tmp_path / "tree"
+    target.mkdir()
+    (target / "older").touch()
+
+    def replace() -> None:
+        def die(event: str, values: tuple[Any, ...]) -> None:
+            if event in ("os.rename", "shutil.rmtree") and str(values[0]).endswith(killed_at) and values[0].exists():
+                os._exit(9)
+
+        sys.addaudithook(die)
+        with files.new_tree(target) as tree:
+            (tree / "newer").touch()
+
+    assert in_fork(replace) == 9
+    assert target.exists() == (killed_at == ".tree.old")
+    with pytest.raises(KeyboardInterrupt), files.new_tree(target):
+        raise KeyboardInterrupt
+    assert content(target) == {"newer" if killed_at == ".tree.old" else "older": b""}
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
 
 def test_disk_without_room_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,12 @@ from bench.sources.base import Report
 from bench.sources.files import MARKER, disk_errors, exists, need_space, new_tree, read_errors
 from loaders import open_regular
 
-Read = Callable[[str], bytes]
-"""Reads one file of a dataset by its path below the top folder, or raises ``DataError``."""
+Read = Callable[[str], bytes]  # one file of a dataset by its path below the top folder, or a ``DataError``
 
 # RuntimeError: an encrypted member, or (as NotImplementedError) an unknown compression.
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 _BLOCK = 4096
-_GROWTH = 1.3
-"""What JPEG files take on disk over their size in a compressed tar, blocks included."""
+_GROWTH = 1.3  # what JPEG files take on disk over their size in a compressed tar, blocks included
 
 
 class _Member(NamedTuple):
@@ -72,8 +70,8 @@ class ArchiveFiles:
                 if member is None:
                     raise DataError(f"{self.path} does not hold {self._top}{name}; {self._remedy}")
                 if member.size > self._most_bytes:
-                    more = f"has {member.size} bytes, more than the {self._most_bytes} that such a file may have"
-                    raise DataError(f"{self.path}: {name} {more}; {self._remedy}")
+                    size = f"{member.size} bytes, more than the {self._most_bytes} that such a file may have"
+                    raise DataError(f"{self.path}: {name} has {size}; {self._remedy}")
                 with _damaged(self.path, self._remedy, f": {name}"), member.open() as file:
                     return file.read()
 
@@ -83,19 +81,15 @@ class ArchiveFiles:
     def _members(self) -> Iterator[dict[str, _Member]]:
         with contextlib.ExitStack() as life:
             with _damaged(self.path, self._remedy):
-                members = life.enter_context(_opened(self.path))
-                files = {m.name: m for m in members if m.is_file and m.name.startswith(self._top)}
-            yield {name.removeprefix(self._top): member for name, member in files.items()}
+                members = [member for member in life.enter_context(_opened(self.path)) if member.is_file]
+            yield {m.name.removeprefix(self._top): m for m in members if m.name.startswith(self._top)}
 
 
 def extract(archive: Path, folder: Path, top: str, report: Report) -> None:
     """Extract a ``.zip`` or ``.tgz`` whose files all lie in the folder ``top``, which then appears in ``folder``.
 
-    The caller holds ``sole_writer``. ``report`` is called with files done and in all, 0 of a tar.
-
-    Raises:
-        DataError: an archive that is damaged or names files outside its top folder, files twice, links or special
-            files, of which nothing is kept; a full disk.
+    The caller holds ``sole_writer``. ``report`` is called with files done and in all, 0 of a tar. A ``DataError`` for a
+    full disk, damage, links, special files, files named twice or outside ``top``: of these nothing is kept.
     """
     with _damaged(archive, "remove it and fetch it again"), _opened(archive) as members, disk_errors(folder):
         total, needed = 0, archive.stat().st_size * _GROWTH
@@ -104,7 +98,14 @@ def extract(archive: Path, folder: Path, top: str, report: Report) -> None:
         need_space(folder, round(needed))
         with new_tree(folder / top) as tree:
             for done, member in enumerate(members, start=1):
-                _write(member, tree / path_below(member.name, archive, top, member.is_folder, member.is_file), archive)
+                target = tree / path_below(member.name, archive, top, member.is_folder, member.is_file)
+                try:
+                    (target if member.is_folder else target.parent).mkdir(parents=True, exist_ok=True)
+                    if member.is_file:
+                        with member.open() as content, target.open("xb") as file:
+                            shutil.copyfileobj(content, file)
+                except (FileExistsError, NotADirectoryError):
+                    raise _refusal(archive, f"names {member.name[:100]!r} twice") from None
                 if done % 1000 == 0 or done == total:
                     report(f"extracting {archive.name}", done, total)
 
@@ -116,16 +117,6 @@ def path_below(name: str, archive: Path, top: str, is_folder: bool, is_file: boo
     if strange or parts[0] != top or not (is_folder or (is_file and len(parts) > 1)):
         raise _refusal(archive, f"names {name[:100]!r}, which is a link or lies outside {top}/")
     return PurePosixPath(*parts[1:])
-
-
-def _write(member: _Member, target: Path, archive: Path) -> None:
-    try:
-        (target if member.is_folder else target.parent).mkdir(parents=True, exist_ok=True)
-        if member.is_file:
-            with member.open() as content, target.open("xb") as file:
-                shutil.copyfileobj(content, file)
-    except (FileExistsError, NotADirectoryError):
-        raise _refusal(archive, f"names {member.name[:100]!r} twice") from None
 
 
 def _refusal(archive: Path, reason: str) -> DataError:
@@ -152,13 +143,9 @@ def _of_zip(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
 
 
 def _of_tar(tar: tarfile.TarFile, stream: gzip.GzipFile) -> Iterator[_Member]:
-    def content(info: tarfile.TarInfo) -> IO[bytes]:
-        file = tar.extractfile(info)
-        assert file is not None  # a regular file has content
-        return file
-
     for info in tar:
-        yield _Member(info.name.removeprefix("./"), info.isdir(), info.isreg(), info.size, partial(content, info))
+        content = partial(tar.fileobject, tar, info)
+        yield _Member(info.name.removeprefix("./"), info.isdir(), info.isreg(), info.size, content)
     while stream.read(1 << 20):  # to the end, where the checksum of it all stands
         pass
 

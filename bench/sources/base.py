@@ -28,6 +28,14 @@ class Archive(NamedTuple):
     size: int = 0
 
 
+class Contents(NamedTuple):
+    """What the files of a dataset hold."""
+
+    info: DatasetInfo
+    splits: dict[str, Split]
+    notes: list[str]
+
+
 class SourceOptions(BaseModel):
     """How a ragged source is read.
 
@@ -53,15 +61,11 @@ class SourceOptions(BaseModel):
 
 
 class Source(abc.ABC):
-    """A dataset's official files below one folder.
-
-    ``summary`` is one line for ``bench datasets``, ``archive`` the official download, or None where there is nothing to
-    fetch, and ``ragged`` says whether the images have many sizes.
-    """
+    """A dataset's official files below one folder. ``ragged``: the images have many sizes."""
 
     name: str
-    summary: ClassVar[str]
-    archive: ClassVar[Archive | None] = None
+    summary: ClassVar[str]  # one line for ``bench datasets``
+    archive: ClassVar[Archive | None] = None  # the official download, if there is one
     ragged: ClassVar[bool] = False
 
     def __init__(self, data_dir: Path, options: SourceOptions | None = None) -> None:
@@ -75,29 +79,34 @@ class Source(abc.ABC):
     @property
     def store_name(self) -> str:
         """Name of the folder of its stores."""
-        return f"{self.name}{self.options.suffix()}"
-
-    def notes(self) -> list[str]:
-        """What a user should know of the files beside what ``info`` says, a sentence each."""
-        return []
+        return self.name + self.options.suffix()
 
     @abc.abstractmethod
     def missing(self) -> str | None:
         """Why the dataset cannot be read, with the remedy, judged by file names alone; None if it is there."""
 
+    @property
     @abc.abstractmethod
+    def _contents(self) -> Contents:
+        """What the files hold; errors as of ``info``."""
+
     def info(self) -> DatasetInfo:
         """What the files are. Checks checksums, so it may read all of them once.
 
         Files that are missing, damaged or not of the official layout are a ``DataError``.
         """
+        return self._contents.info
 
-    @abc.abstractmethod
     def splits(self) -> dict[str, Split]:
-        """``train`` and ``test``; errors as of ``info``."""
+        """``train`` and ``test``, in the order that each dataset documents; errors as of ``info``."""
+        return self._contents.splits
+
+    def notes(self) -> list[str]:
+        """What a user should know of the files beside what ``info`` says, a sentence each."""
+        return self._contents.notes
 
     def make_twin(self, fraction: float, report: Report) -> None:  # noqa: ARG002
-        """Write a synthetic twin in the official layout into the folder, or nothing at all.
+        """Write a synthetic twin in the official layout, or nothing at all.
 
         A fraction outside (0, 1] or other data in the way is a ``UsageError``, a full disk a ``DataError``.
         """

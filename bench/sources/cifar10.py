@@ -8,16 +8,15 @@ from typing import ClassVar, Literal
 
 from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles
-from bench.sources.base import Archive, Report
+from bench.sources.base import Archive, Contents, Report
 from bench.sources.cifar_layout import BINARY, CLASSES, PICKLED, SHAPE, Layout
 from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import file_md5
-from bench.sources.official import Contents, OfficialSource
+from bench.sources.official import OfficialSource
 from bench.sources.twins import make_cifar10_twin
 from loaders import Block, Split
 
-_BLOCK = 1000
-_OFFICIAL_COUNT = 10_000
+_BLOCK, _OFFICIAL_COUNT = 1000, 10_000
 # An official batch has 31 MB; a file of twice that is no CIFAR-10 batch and is not taken into memory.
 _MOST_BYTES = 64 << 20
 

@@ -15,8 +15,7 @@ SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 _REMEDY = "replace it by the official file"
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images ``[n, 3, 32, 32]`` and labels ``[n]``."""
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images ``[n, 3, 32, 32]`` and labels ``[n]``
 
 
 class Layout(NamedTuple):
@@ -36,7 +35,14 @@ class Layout(NamedTuple):
 
     def decode(self, data: bytes, name: str) -> Batch:
         """The images and labels in a batch file; a ``DataError`` if it is not a batch of this layout."""
-        pixels, labels = (_from_pickle if self.pickled else _from_binary)(data, name)
+        if self.pickled:
+            pixels, labels = _from_pickle(data, name)
+        elif len(data) % (1 + _PIXELS):
+            size = f"{len(data)} bytes, which is not a multiple of the {1 + _PIXELS} of one image"
+            raise DataError(f"{name} has {size}; it was cut short: {_REMEDY}")
+        else:
+            records = np.frombuffer(data, np.uint8).reshape(-1, 1 + _PIXELS)
+            pixels, labels = records[:, 1:], records[:, 0].astype(np.int64)
         wrong = labels[(labels < 0) | (labels >= len(CLASSES))]
         if len(wrong):
             raise DataError(f"{name} has the label {wrong[0]}, but CIFAR-10's labels are 0 to 9; {_REMEDY}")
@@ -44,11 +50,8 @@ class Layout(NamedTuple):
 
     def class_names(self, data: bytes, name: str) -> tuple[str, ...]:
         """The class names; a ``DataError`` where they are not ten different ones."""
-        if self.pickled:
-            listed = load_pickle(data, name).get("label_names")
-            names = listed if isinstance(listed, list) else []
-        else:
-            names = data.split()
+        listed = load_pickle(data, name).get("label_names") if self.pickled else data.split()
+        names = listed if isinstance(listed, list) else []
         texts = tuple(n.decode("latin1") if isinstance(n, bytes) else n for n in names)
         if not all(isinstance(n, str) for n in texts) or not len(texts) == len(set(texts)) == len(CLASSES):
             raise DataError(f"{name} does not list ten class names; {_REMEDY}")
@@ -97,9 +100,8 @@ def _from_pickle(data: bytes, name: str) -> Batch:
     if not isinstance(pixels, np.ndarray) or not isinstance(labels, list | np.ndarray):
         raise DataError(f"{name} lacks its array of data or its list of labels; {_REMEDY}")
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
-        raise DataError(
-            f"{name} has {pixels.dtype} data of shape {pixels.shape} where CIFAR-10 has uint8 (n, {_PIXELS}); {_REMEDY}"
-        )
+        kind = f"{pixels.dtype} data of shape {pixels.shape} where CIFAR-10 has uint8 (n, {_PIXELS})"
+        raise DataError(f"{name} has {kind}; {_REMEDY}")
     if isinstance(labels, np.ndarray):
         whole = labels.dtype.kind in "iu" and labels.ndim == 1
     else:
@@ -109,13 +111,3 @@ def _from_pickle(data: bytes, name: str) -> Batch:
     if len(labels) != len(pixels):
         raise DataError(f"{name} has {len(pixels)} images but {len(labels)} labels; {_REMEDY}")
     return pixels, np.asarray(labels, np.int64)
-
-
-def _from_binary(data: bytes, name: str) -> Batch:
-    if len(data) % (1 + _PIXELS):
-        raise DataError(
-            f"{name} has {len(data)} bytes, which is not a multiple of the {1 + _PIXELS} of one image; it was cut "
-            f"short: {_REMEDY}"
-        )
-    records = np.frombuffer(data, np.uint8).reshape(-1, 1 + _PIXELS)
-    return records[:, 1:], records[:, 0].astype(np.int64)

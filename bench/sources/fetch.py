@@ -15,13 +15,11 @@ from bench.errors import DataError, UsageError
 from bench.sources.base import Archive, Report, Source
 from bench.sources.files import disk_errors, file_md5, need_space, refuse_special, sole_writer
 
-TRIES, TIMEOUT_S, PAUSE_S = 4, 30.0, 1.0
-"""Attempts in a row that may bring nothing new; longest silence of the server; pause after the first failed attempt,
-which doubles with each further one."""
-
+TRIES = 4  # attempts in a row that may bring nothing new
+TIMEOUT_S = 30.0  # longest silence of the server
+PAUSE_S = 1.0  # after the first failed attempt; doubles with each further one
 _CHUNK = 1 << 18
-# Answers that another attempt may not get.
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # answers that another attempt may not get
 
 
 class _LostError(Exception):
@@ -31,11 +29,8 @@ class _LostError(Exception):
 def fetch(source: Source, report: Report) -> Path:
     """Bring a dataset's official files, and return what the dataset is then read from.
 
-    ``report`` is called with bytes done and in all, then with the progress of extraction where there is one.
-
-    Raises:
-        UsageError: the dataset is bundled, or other files are in the way.
-        DataError: the download failed; what came before is kept and resumed by the next call.
+    A ``UsageError`` where the dataset is bundled or other files are in the way, a ``DataError`` where the download
+    failed: what came is kept, and the next call resumes it.
     """
     if source.archive is None:
         raise UsageError(f"{source.name} is bundled or your own data; there is nothing to fetch")
@@ -69,18 +64,13 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
         except _LostError as lost:
             failures = 1 if part.stat().st_size > before else failures + 1
             if failures >= TRIES:
-                raise DataError(
-                    f"cannot download {archive.url}: {lost}; try again later, and what came so far is kept, or bring "
-                    f"the file to {target} by other means"
-                ) from lost
+                remedy = f"try again later, and what came so far is kept, or bring the file to {target} by other means"
+                raise DataError(f"cannot download {archive.url}: {lost}; {remedy}") from lost
             time.sleep(PAUSE_S * 2 ** (failures - 1))
-    md5 = file_md5(part)
-    if md5 != archive.md5:
+    if (md5 := file_md5(part)) != archive.md5:
         part.unlink()
-        raise DataError(
-            f"{archive.url} gave a file with md5 {md5} instead of {archive.md5}, which was removed; try again, or "
-            f"bring the official file to {target} by other means"
-        )
+        remedy = f"which was removed; try again, or bring the official file to {target} by other means"
+        raise DataError(f"{archive.url} gave a file with md5 {md5} instead of {archive.md5}, {remedy}")
     with disk_errors(folder):
         part.replace(target)
     return target
@@ -129,9 +119,8 @@ def _chunks(archive: Archive, part: Path) -> Iterator[tuple[int, int, bytes]]:
             reason = f"the server answered {error.code} {error.reason}"
             if error.code in _TRANSIENT:
                 raise _LostError(reason) from error
-            raise DataError(
-                f"cannot download {archive.url}: {reason}; bring the file to {part.with_suffix('')} by other means"
-            ) from error
+            remedy = f"bring the file to {part.with_suffix('')} by other means"
+            raise DataError(f"cannot download {archive.url}: {reason}; {remedy}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _LostError(_network_reason(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,11 +22,9 @@ from loaders.images.threads import Spread
 
 QUALITY = 95
 """Of the JPEG files that stand for resized images: their pixels are what every loader and encoding then gives."""
-_LONGEST_JPEG = 65500
-"""Pixels on the longer side of a JPEG file; larger images become PNG files."""
+_LONGEST_JPEG = 65500  # pixels on the longer side; larger images become PNG files
+_BLOCK_BYTES, _BLOCK_FILES = 64 << 20, 512
 Shape = tuple[int, int, int]
-_BLOCK_BYTES = 64 << 20
-_BLOCK_FILES = 512
 
 
 class Samples(NamedTuple):
@@ -87,7 +86,7 @@ class FileSplit:
                 until = start + max(1, int(np.searchsorted(ends, _BLOCK_BYTES, side="right")))
                 files = [read(path) for path in paths[start:until]]
                 if self._short_side is not None:
-                    _resize(files, self._short_side, spread)
+                    spread(partial(_resize, files, self._short_side), len(files))
                 yield Block(None, files, labels[start:until], [shown(path) for path in paths[start:until]])
                 start = until
 
@@ -107,26 +106,17 @@ class Survey(NamedTuple):
         return {name: FileSplit(files, samples, shape, short_side) for name, samples in parts.items()}
 
 
-def _resize(files: list[bytes], short_side: int, spread: Spread) -> None:
-    """Replace files by smaller ones, on all cores. What cannot be decoded is left to ``prepare``, which names it."""
-
-    def work(part: range) -> None:
-        for i in part:
-            with contextlib.suppress(LoaderError):
-                files[i] = _resized(files[i], short_side)
-
-    spread(work, len(files))
-
-
-def _resized(file: bytes, short_side: int) -> bytes:
-    pixels, _ = decode_picture(file, "it")
-    height, width = pixels.shape[:2]
-    factor = short_side / min(height, width)
-    if factor < 1:
-        target = (max(short_side, round(height * factor)), max(short_side, round(width * factor)))
-        smaller: NDArray[np.uint8] = np.empty((*target, 3), np.uint8)
-        resize_into(pixels, smaller)
-        pixels = smaller
-    if max(pixels.shape) > _LONGEST_JPEG:
-        return bytes(imagecodecs.spng_encode(pixels))
-    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420"))
+def _resize(files: list[bytes], short_side: int, part: range) -> None:
+    """Replace some files by smaller ones. What cannot be decoded is left to ``prepare``, which names it."""
+    for i in part:
+        with contextlib.suppress(LoaderError):
+            pixels, _ = decode_picture(files[i], "it")
+            factor = short_side / min(pixels.shape[:2])
+            if factor < 1:
+                height, width = (max(short_side, round(side * factor)) for side in pixels.shape[:2])
+                larger, pixels = pixels, np.empty((height, width, 3), np.uint8)
+                resize_into(larger, pixels)
+            if max(pixels.shape) > _LONGEST_JPEG:
+                files[i] = bytes(imagecodecs.spng_encode(pixels))
+            else:
+                files[i] = bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "420"))

@@ -17,8 +17,7 @@ from typing import Any
 from bench.errors import DataError, UsageError
 from loaders import open_regular, sync_filesystem
 
-MARKER = "SYNTHETIC.json"
-"""A twin carries this file, so that it is never taken for the official data."""
+MARKER = "SYNTHETIC.json"  # a twin carries this file, so that it is never taken for the official data
 
 _WRITE_REMEDIES = {
     errno.ENOSPC: "free some space or choose another --data-dir",
@@ -62,10 +61,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _WRITE_REMEDIES.get(error.errno or 0)
-        if remedy is None:
-            raise
-        raise DataError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        if remedy := _WRITE_REMEDIES.get(error.errno or 0):
+            raise DataError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        raise
 
 
 def exists(path: Path) -> bool:
@@ -126,16 +124,20 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def new_tree(target: Path) -> Iterator[Path]:
     """An empty folder that replaces ``target`` when the block ends well, and is removed otherwise.
 
-    The caller holds ``sole_writer``, so what lies at the temporary name was left by a killed process.
+    The caller holds ``sole_writer``, so what lies at the temporary names was left by a killed process.
     """
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = (target.with_name(f".{target.name}.{name}") for name in ("partial", "old"))
+    if old.exists() and not target.exists():  # killed between the two renames: the old tree is still whole
+        old.rename(target)
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
         sync_filesystem(partial)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

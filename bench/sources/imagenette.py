@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from bench.errors import UsageError
 from bench.sources.archives import extract
-from bench.sources.base import Archive, Report
-from bench.sources.class_folders import survey
+from bench.sources.base import Archive, Contents, Report
 from bench.sources.file_split import DatasetFiles, FolderFiles
 from bench.sources.files import MARKER, exists
-from bench.sources.official import VERIFIED, Contents, OfficialSource
+from bench.sources.folder import survey
+from bench.sources.official import VERIFIED, OfficialSource
 from bench.sources.twins import make_imagenette_twin
 
 NAMES = {
@@ -39,8 +39,7 @@ class Imagenette(OfficialSource):
     archive: ClassVar[Archive] = Archive(
         f"{_PUBLISHED}/imagenette2.tgz", "imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"
     )
-    longest: ClassVar[int] = 1500
-    """Longest side of the twin's images in pixels."""
+    longest: ClassVar[int] = 1500  # longest side of the twin's images in pixels
 
     @property
     def tree(self) -> Path:
@@ -59,15 +58,11 @@ class Imagenette(OfficialSource):
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files of many sizes, cut from two photographs."""
-        make_imagenette_twin(self.tree, self.archive.name, list(NAMES), self.longest, fraction, report)
+        make_imagenette_twin(self.tree, list(NAMES), self.longest, fraction, report)
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:
-        """Extract the verified archive.
-
-        Raises:
-            UsageError: another tree is in the way.
-        """
+        """Extract the verified archive; a ``UsageError`` where another tree lies."""
         if exists(self.tree) and not exists(self.tree / MARKER) and not exists(self.tree / VERIFIED):
             raise UsageError(f"{self.tree} is there already; move it away and run this again")
         extract(archive, self.folder, self.tree.name, report)

@@ -6,29 +6,22 @@ import abc
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from bench.errors import DataError
 from bench.sources.archives import ArchiveFiles
-from bench.sources.base import Archive, Source
+from bench.sources.base import Archive, Contents, Source
 from bench.sources.file_split import DatasetFiles, Shape, Survey
 from bench.sources.files import exists, file_md5, read_bytes, write_marker
-from loaders import DatasetInfo, Split
 
-VERIFIED = "VERIFIED.json"
-"""``bench fetch`` leaves it in a tree: the checksum of the archive that it came from, and its files' fingerprint."""
-
-
-class Contents(NamedTuple):
-    """What the files turned out to be."""
-
-    info: DatasetInfo
-    splits: dict[str, Split]
-    notes: list[str]
+VERIFIED = "VERIFIED.json"  # from ``bench fetch``: the checksum of a tree's archive, and its files' fingerprint
 
 
 class OfficialSource(Source):
-    """A dataset with a download and a twin, which does not hide official files that are fetched later."""
+    """A dataset with a download and a twin, which does not hide official files that are fetched later.
+
+    It is official when its files have the known checksums, or ``bench fetch`` made or checked the tree.
+    """
 
     archive: ClassVar[Archive]
 
@@ -51,23 +44,8 @@ class OfficialSource(Source):
         where = " or ".join(files.path.name for files in self._candidates())
         return f"{self.name} is not in {self.folder}, where {where} should be; {remedy}"
 
-    def info(self) -> DatasetInfo:
-        """Official when the files have the known checksums, or ``bench fetch`` made or checked the tree."""
-        return self._contents.info
-
-    def splits(self) -> dict[str, Split]:
-        """Train and test, in the order that each dataset documents."""
-        return self._contents.splits
-
-    def notes(self) -> list[str]:
-        """What was left out."""
-        return self._contents.notes
-
     def _listed(self, files: DatasetFiles, listing: Survey, shape: Shape | None) -> Contents:
-        """The contents of image files, official if the archive has the known checksum or ``bench fetch`` made the tree.
-
-        All official forms hold the same samples: extracting an archive does not make it another dataset.
-        """
+        """The contents of image files; all official forms hold the same samples and have one fingerprint."""
         synthetic = files.has_marker()
         if isinstance(files, ArchiveFiles):
             official = not synthetic and file_md5(files.path) == self.archive.md5
@@ -78,13 +56,11 @@ class OfficialSource(Source):
         return Contents(info, listing.splits(files, shape, self.options.resize), listing.notes)
 
     def _is_verified(self, marker: Path, fingerprint: str) -> bool:
-        if not exists(marker):
-            return False
+        mark = {"archive_md5": self.archive.md5, "fingerprint": fingerprint}
         try:
-            verified = json.loads(read_bytes(marker, 10_000))
+            return exists(marker) and bool(json.loads(read_bytes(marker, 10_000)) == mark)
         except ValueError as error:
             raise DataError(f"{marker} is damaged; remove it and run `bench fetch {self.name}`") from error
-        return bool(verified == {"archive_md5": self.archive.md5, "fingerprint": fingerprint})
 
     def _mark_verified(self, tree: Path, fingerprint: str) -> None:
         write_marker(tree / VERIFIED, {"archive_md5": self.archive.md5, "fingerprint": fingerprint})

@@ -18,16 +18,11 @@ SOURCES: dict[str, type[Source]] = {
 
 
 def open_source(name: str, data_dir: Path, options: SourceOptions | None = None) -> Source:
-    """The source of a dataset: one of `SOURCES`, below ``data_dir``, or ``folder:PATH``.
-
-    Raises:
-        UsageError: no such dataset, or options that do not fit it.
-    """
+    """The source of one of `SOURCES`, below ``data_dir``, or of ``folder:PATH``; a ``UsageError`` for any other."""
+    if name == PREFIX:
+        raise UsageError("folder: names no folder; write folder:PATH of your images")
     if name.startswith(PREFIX):
-        path = name.removeprefix(PREFIX)
-        if not path:
-            raise UsageError("folder: names no folder; write folder:PATH of your images")
-        return Folder(Path(path), options)
+        return Folder(Path(name.removeprefix(PREFIX)), options)
     if name not in SOURCES:
         raise UsageError(f"no dataset is called {name!r}; there are: {', '.join(SOURCES)}, and folder:PATH")
     return SOURCES[name](data_dir, options)

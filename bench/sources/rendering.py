@@ -13,36 +13,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
-"""Raise it when the images change, so that a twin says which generator made it."""
-GREY_SHARE = 0.02
-"""Share of grey-scale images, where the dataset has such images."""
+VERSION = 1  # raise it when the images change: a twin says which generator made it
+GREY_SHARE = 0.02  # of the images, where the dataset has grey-scale images
 
 _SEED = 20_240_229
 _DRAWS = 20
+# What the first uniform numbers of each image decide; the last one decides whether it is grey-scale.
 _NAMES = (
     "photograph", "x", "y", "scale", "turn", "hue_a", "hue_b", "tint", "brightness", "contrast",
     "shape_x", "shape_y", "shape_size", "shape_gain", "depth", "phase",
 )  # fmt: skip
-"""What the first uniform numbers of each image decide; the last one decides whether it is grey-scale."""
 _HUES, _SHAPES, _GRATINGS = 8, 5, 5
-_COMBINATIONS = _HUES * _SHAPES * _GRATINGS
-# Images per vectorised step: small enough for the processor's cache.
-_CHUNK = 64
+_CHUNK = 64  # images per vectorised step: small enough for the processor's cache
 
 Floats = NDArray[np.float32]
 
 
 class Rendered(NamedTuple):
-    """Images of one class.
-
-    ``images`` is uint8 ``[n, size, size, 3]``; ``grey`` says which are grey-scale, where the dataset has such images;
-    ``boxes`` ``[n, 4]`` are the first and last column and row of the class's shape: x0, y0, x1, y1.
-    """
+    """Images of one class, uint8 ``[n, size, size, 3]``, and which are grey-scale if the dataset has such images."""
 
     images: NDArray[np.uint8]
     grey: NDArray[np.bool_]
-    boxes: NDArray[np.int64]
+    boxes: NDArray[np.int64]  # first and last column and row of the class's shape: x0, y0, x1, y1 ``[n, 4]``
 
 
 class Renderer:
@@ -71,7 +63,7 @@ class Renderer:
 
     def _draw(self, label: int, draws: SimpleNamespace, out: NDArray[np.uint8], boxes: NDArray[np.int64]) -> None:
         # 97 has no factor in common with the number of combinations: ten classes already differ in all three cues.
-        code = label * 97 % _COMBINATIONS
+        code = label * 97 % (_HUES * _SHAPES * _GRATINGS)
         hue, shape, grating = code % _HUES, code // _HUES % _SHAPES, code // (_HUES * _SHAPES)
         crops = self._crops(draws)
         light = self._grating(grating, draws) * (0.75 + 0.5 * draws.contrast)
@@ -91,8 +83,7 @@ class Renderer:
     def _crops(self, draws: SimpleNamespace) -> Floats:
         """A square from one of the photographs, turned a little: float ``[n, size, size, 3]``."""
         height, width = self._photographs.shape[1:]
-        half = self.size * (0.7 + 0.8 * draws.scale)
-        turn = 0.6 * (draws.turn - 0.5)
+        half, turn = self.size * (0.7 + 0.8 * draws.scale), 0.6 * (draws.turn - 0.5)
         cos, sin = half * np.cos(turn), half * np.sin(turn)
         margin = np.abs(cos) + np.abs(sin) + 1
         x = margin + draws.x * (width - 2 * margin)

@@ -12,17 +12,18 @@ import numpy as np
 
 from bench.errors import DataError, UsageError
 from bench.sources.archives import ArchiveFiles, extract
-from bench.sources.base import Archive, Report
+from bench.sources.base import Archive, Contents, Report
 from bench.sources.file_split import DatasetFiles, FolderFiles, Samples, Survey
 from bench.sources.files import exists, read_errors
-from bench.sources.official import Contents, OfficialSource
+from bench.sources.official import OfficialSource
 from bench.sources.twins import make_tiny_imagenet_twin
 
-TOP = "tiny-imagenet-200"
-ARCHIVE = "tiny-imagenet-200.zip"
+TOP, ARCHIVE = "tiny-imagenet-200", "tiny-imagenet-200.zip"
 SHAPE = (3, 64, 64)
 ANNOTATIONS = "val/val_annotations.txt"
 TEXTS = ("wnids.txt", "words.txt", ANNOTATIONS)
+# File managers leave hidden files, as ._val_0.JPEG, which are not read.
+_IMAGE = re.compile(r"(train/[^/]*|val)/images/(?!\.)[^/]*\.(?i:jpe?g)")
 _RESTORE = "restore the official files or run `bench fetch tiny-imagenet`"
 # The official files have 2 kB on average; one of this size is no 64x64 JPEG and is not taken into memory.
 _MOST_BYTES = 16 << 20
@@ -42,24 +43,21 @@ class TinyImageNet(OfficialSource):
     )
 
     def _candidates(self) -> list[DatasetFiles]:
-        return [self._tree(), self._zip(self.folder / ARCHIVE)]
+        tree = FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
+        return [tree, ArchiveFiles(self.folder / ARCHIVE, TOP, self.name, _MOST_BYTES)]
 
     def _examine(self, files: DatasetFiles) -> Contents:
         return self._listed(files, survey(files), SHAPE)
 
     def make_twin(self, fraction: float, report: Report) -> None:
         """Write a tree of JPEG files cut from two photographs; see ``bench.sources.twins``."""
-        make_tiny_imagenet_twin(self.folder / TOP, ARCHIVE, fraction, report)
+        make_tiny_imagenet_twin(self.folder / TOP, fraction, report)
         self._forget()
 
     def unpack(self, archive: Path, report: Report) -> Path:
-        """Extract the verified zip, as other programs expect the tree, or check the tree that is there against it.
-
-        Raises:
-            UsageError: another tree is in the way.
-        """
-        tree = self._tree()
-        fingerprint = survey(self._zip(archive)).fingerprint
+        """Extract the verified zip, as other programs expect the tree; a ``UsageError`` where another tree lies."""
+        tree, packed = self._candidates()
+        fingerprint = survey(packed).fingerprint
         if not exists(tree.path) or tree.has_marker():
             extract(archive, self.folder, TOP, report)
         elif tree.lacking() or survey(tree).fingerprint != fingerprint:
@@ -67,33 +65,24 @@ class TinyImageNet(OfficialSource):
         self._mark_verified(tree.path, fingerprint)
         return tree.path
 
-    def _tree(self) -> FolderFiles:
-        return FolderFiles(self.folder / TOP, (*TEXTS, "train", "val/images"), _MOST_BYTES)
-
-    def _zip(self, path: Path) -> ArchiveFiles:
-        return ArchiveFiles(path, TOP, self.name, _MOST_BYTES)
-
 
 def survey(files: DatasetFiles) -> Survey:
-    """List all samples.
+    """List all samples; a ``DataError`` for a tree that is incomplete or contradicts itself.
 
     Labels are positions among the sorted identifiers of ``wnids.txt``, as ``torchvision.datasets.ImageFolder`` gives
     them. Training images come by class and, within a class, by the numbers in their names; test images, which are
     those of ``val``, by the numbers in their names alone. ``test/``, which has no labels, is not read.
-
-    Raises:
-        DataError: a tree that is incomplete or contradicts itself.
     """
     sizes = files.sizes() if isinstance(files, ArchiveFiles) else _tree_sizes(files.path)
-    sizes = {name: size for name, size in sizes.items() if _is_read(name)}
+    sizes = {name: size for name, size in sizes.items() if name in TEXTS or _IMAGE.fullmatch(name)}
     with files.opened() as read:
         texts = {name: read(name) for name in TEXTS}
     wnids = sorted(_lines(texts["wnids.txt"]))
-    if not wnids or len(set(wnids)) != len(wnids):
-        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     labels = {wnid: label for label, wnid in enumerate(wnids)}
+    if not labels or len(labels) != len(wnids):
+        raise DataError(f"{files.path}/wnids.txt names no class or one twice; {_RESTORE}")
     words = dict(line.split("\t", 1) for line in _lines(texts["words.txt"]) if "\t" in line)
-    listing = "".join(f"{name}\t{sizes[name]}\n" for name in sorted(sizes)).encode()
+    listing = "".join(f"{name}\t{size}\n" for name, size in sorted(sizes.items())).encode()
     return Survey(
         # The first of the synonyms; names may repeat (there are two cranes), identifiers may not.
         classes=tuple(words.get(wnid, wnid).split(",")[0].strip() for wnid in wnids),
@@ -105,7 +94,7 @@ def survey(files: DatasetFiles) -> Survey:
 
 
 def _tree_sizes(tree: Path) -> dict[str, int]:
-    """Bytes of every file that is read, by its path. Asks for sizes only, of 110,000 files: about a second."""
+    """Bytes of every file that is read, by its path; a second for 110,000 files."""
     with read_errors(tree, _RESTORE):
         sizes = {name: (tree / name).stat().st_size for name in TEXTS}
         with os.scandir(tree / "train") as entries:
@@ -160,15 +149,6 @@ def _samples(images: dict[str, int], sizes: dict[str, int], *, by_class: bool) -
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sorts the numbers in a name by value: ``_2`` before ``_10``."""
     return [(int(digits or -1), text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
-
-
-def _is_read(name: str) -> bool:
-    *folders, file = name.split("/")
-    match folders:
-        case ["train", _, "images"] | ["val", "images"]:
-            # File managers leave hidden files, as ._val_0.JPEG.
-            return file.upper().endswith((".JPEG", ".JPG")) and not file.startswith(".")
-    return name in TEXTS
 
 
 def _lines(data: bytes) -> list[str]:

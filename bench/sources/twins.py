@@ -20,15 +20,12 @@ from bench.sources.rendering import GREY_SHARE, VERSION, Renderer
 from bench.sources.unpickle import dump_python2
 from loaders.images.threads import default_threads
 
-# Mean file size of the official Tiny ImageNet is 2.1 kB; this quality gives the twin the same.
-_JPEG_QUALITY = 90
+_JPEG_QUALITY = 90  # gives the mean file size of the official Tiny ImageNet, 2.1 kB
 _TINY_CLASSES = 200
 # Two hundred classes need clearer cues than ten for a few epochs to show.
 _CIFAR_CLARITY, _TINY_CLARITY = 0.8, 1.4
-_CIFAR_BYTES = 190_000_000
 # Each file takes at least one block of 4 kB on most disks.
-_TINY_BYTES = 600_000_000
-_IMAGENETTE_BYTES = 2_500_000_000
+_CIFAR_BYTES, _TINY_BYTES, _IMAGENETTE_BYTES = 190_000_000, 600_000_000, 2_500_000_000
 _IMAGENETTE_SEED = 20_261_121
 _SHORTEST = 200
 _HUES = ((200, 40, 40), (40, 160, 60), (50, 80, 210), (210, 190, 40), (160, 50, 190))
@@ -47,8 +44,8 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
             pixels = np.empty((len(members), 3, 32, 32), np.uint8)
             for label in range(len(CLASSES)):
                 mine = members[:, 0] == label
-                rendered = renderer.render(label, int(name == "test_batch"), members[mine, 1])
-                pixels[mine] = rendered.images.transpose(0, 3, 1, 2)
+                images = renderer.render(label, int(name == "test_batch"), members[mine, 1]).images
+                pixels[mine] = images.transpose(0, 3, 1, 2)
             batch = {
                 "batch_label": batch_label,
                 "labels": members[:, 0].tolist(),
@@ -62,10 +59,10 @@ def make_cifar10_twin(folder: Path, fraction: float, report: Report) -> None:
         (tree / PICKLED.meta).write_bytes(dump_python2(meta))
 
 
-def make_tiny_imagenet_twin(target: Path, archive: str, fraction: float, report: Report) -> None:
+def make_tiny_imagenet_twin(target: Path, fraction: float, report: Report) -> None:
     """Write a tree; ``fraction`` 1 gives 100,000 / 10,000 images. The unlabelled ``test/`` is left out."""
     train, test = _share_of(500, fraction), _share_of(50, fraction)
-    with _twin_tree(target, [archive], fraction, _TINY_BYTES) as tree:
+    with _twin_tree(target, [f"{target.name}.zip"], fraction, _TINY_BYTES) as tree:
         renderer = Renderer(64, clarity=_TINY_CLARITY)
         # Identifiers of WordNet's form that WordNet does not use; listed out of order, as in the official file.
         wnids = [f"n99{label:06d}" for label in range(_TINY_CLASSES)]
@@ -76,33 +73,30 @@ def make_tiny_imagenet_twin(target: Path, archive: str, fraction: float, report:
         held_out = _shuffled(_TINY_CLASSES, test, 1)
         lines = [""] * len(held_out)
 
-        def draw(label: int, split: int, indices: NDArray[np.int64], folder: Path, names: list[str]) -> list[str]:
+        def draw(label: int, split: int, indices: NDArray[np.int64], files: list[Path]) -> list[str]:
             """Write JPEG files; returns where in each the class's shape is, as the official box files do."""
-            folder.mkdir(parents=True, exist_ok=True)
+            files[0].parent.mkdir(parents=True, exist_ok=True)
             rendered = renderer.render(label, split, indices)
-            for image, grey, name in zip(rendered.images, rendered.grey, names, strict=True):
-                (folder / name).write_bytes(_jpeg(image, grey=grey))
+            for image, grey, file in zip(rendered.images, rendered.grey, files, strict=True):
+                file.write_bytes(_jpeg(image, grey=grey))
             return ["\t".join(map(str, box)) for box in rendered.boxes.tolist()]
 
         def write(label: int) -> None:
-            wnid = wnids[label]
-            folder, names = tree / "train" / wnid, [f"{wnid}_{i}.JPEG" for i in range(train)]
-            boxes = draw(label, 0, np.arange(train), folder / "images", names)
-            listing = "".join(f"{name}\t{box}\n" for name, box in zip(names, boxes, strict=True))
-            (folder / f"{wnid}_boxes.txt").write_text(listing, encoding="utf-8")
+            folder = tree / "train" / wnids[label]
+            files = [folder / "images" / f"{wnids[label]}_{i}.JPEG" for i in range(train)]
+            boxes = draw(label, 0, np.arange(train), files)
+            listing = "".join(f"{file.name}\t{box}\n" for file, box in zip(files, boxes, strict=True))
+            (folder / f"{wnids[label]}_boxes.txt").write_text(listing, encoding="utf-8")
             ranks = np.flatnonzero(held_out[:, 0] == label)
-            names = [f"val_{rank}.JPEG" for rank in ranks]
-            boxes = draw(label, 1, held_out[ranks, 1], tree / "val" / "images", names)
-            for rank, name, box in zip(ranks, names, boxes, strict=True):
-                lines[rank] = f"{name}\t{wnid}\t{box}\n"
+            files = [tree / "val" / "images" / f"val_{rank}.JPEG" for rank in ranks]
+            for rank, file, box in zip(ranks, files, draw(label, 1, held_out[ranks, 1], files), strict=True):
+                lines[rank] = f"{file.name}\t{wnids[label]}\t{box}\n"
 
         _for_each_class(write, _TINY_CLASSES, train + test, "tiny-imagenet", report)
         (tree / "val" / "val_annotations.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def make_imagenette_twin(
-    target: Path, archive: str, wnids: Sequence[str], longest: int, fraction: float, report: Report
-) -> None:
+def make_imagenette_twin(target: Path, wnids: Sequence[str], longest: int, fraction: float, report: Report) -> None:
     """Write a tree with JPEG photographs of many sizes that show which class they are of.
 
     ``fraction`` 1 gives 9,470 / 3,920 images in the class folders ``wnids``; the official classes have 858 to 993 and
@@ -111,7 +105,8 @@ def make_imagenette_twin(
     from sklearn.datasets import load_sample_images
 
     counts = {"train": _share_of(947, fraction), "val": _share_of(392, fraction)}
-    with _twin_tree(target, [archive], fraction, round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)) as tree:
+    full_bytes = round(_IMAGENETTE_BYTES * (longest / 1500) ** 2)
+    with _twin_tree(target, [f"{target.name}.tgz"], fraction, full_bytes) as tree:
         photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
 
         def write(label: int) -> None:
@@ -158,15 +153,12 @@ def _share_of(full: int, fraction: float) -> int:
 @contextlib.contextmanager
 def _twin_tree(target: Path, others: Sequence[str], fraction: float, full_bytes: int) -> Iterator[Path]:
     """An empty tree that becomes ``target`` with its marker, where no real data lies there or at the ``others``."""
-    folder = target.parent
+    folder, rule = target.parent, "a twin is not written over or beside other data"
     with disk_errors(folder), sole_writer(folder):
         for path in (target, *(folder / name for name in others)):
             empty = path.is_dir() and not any(path.iterdir())
             if exists(path) and not empty and not exists(path / MARKER):
-                raise UsageError(
-                    f"{path} is not a twin, and a twin is not written over or beside other data; "
-                    "move it away or choose another --data-dir"
-                )
+                raise UsageError(f"{path} is not a twin, and {rule}; move it away or choose another --data-dir")
         need_space(folder, round(full_bytes * fraction) + 10_000_000, "free some, or ask for a smaller --fraction")
         with new_tree(target) as tree:
             yield tree

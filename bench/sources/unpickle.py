@@ -33,8 +33,6 @@ _SIMPLE_TYPE = re.compile(r"[<>|][biuf][1248]")
 class _Named:
     """Something that a pickle names: calls and states are noted and not run, but for making bytes of text."""
 
-    __slots__ = ("args", "name", "state")
-
     def __init__(self, name: str, args: tuple[Any, ...] = ()) -> None:
         self.name, self.args = name, args
         self.state: Any = None
@@ -70,41 +68,32 @@ class _Named:
 
 # The interpreter written in Python: the one in C reserves as much memory as a damaged pickle claims to need.
 class _Unpickler(pickle._Unpickler):
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(io.BytesIO(data), encoding="bytes")
-        self._name = name
-
     def find_class(self, module: str, name: str) -> Any:
         if not name:
             raise pickle.UnpicklingError("a name is cut short")
         if (module, name) not in _ALLOWED:
             named = f"{module[:80]}.{name[:80]}"
-            named = named if named.isprintable() else ascii(named)
-            raise DataError(
-                f"{self._name} names {named}, which no CIFAR-10 file needs and which was not run; "
-                "replace it by the official file"
-            )
+            shown = f"{named if named.isprintable() else ascii(named)}, which no CIFAR-10 file needs"
+            raise DataError(f"names {shown} and which was not run")
         return _Named(name)
 
 
 def load_pickle(data: bytes, name: str) -> dict[str, Any]:
     """The dict in a pickle, its keys as text, byte strings as they are, arrays as NumPy arrays.
 
-    Raises:
-        DataError: a pickle that is damaged, holds no dict, or names anything but a NumPy array; with the file's name.
+    A ``DataError`` with the file's ``name`` where it is damaged, holds no dict, or names anything but a NumPy array.
     """
     try:
-        content = _Unpickler(data, name).load()
+        content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__} instead of a dict")
         return {_text(key): value.array() if isinstance(value, _Named) else value for key, value in content.items()}
-    except DataError:
-        raise
+    except DataError as error:
+        raise DataError(f"{name} {error}; replace it by the official file") from None
     except Exception as error:  # damaged bytes make an unpickler raise whatever there is
         reason = str(error).replace("\n", " ")[:120] or type(error).__name__
-        raise DataError(
-            f"{name} is not a readable CIFAR-10 pickle ({reason}); replace it by the official file"
-        ) from error
+        message = f"{name} is not a readable CIFAR-10 pickle ({reason}); replace it by the official file"
+        raise DataError(message) from error
 
 
 def _text(value: Any) -> str:
