@@ -12,10 +12,14 @@ os.environ.pop("BENCH_POSTGRES_DSN", None)
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.command import Bench
 
 torch.set_num_threads(1)
+# How long an example takes says nothing on a machine whose cores are taken.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # A package of its own, which test_plugin.py installs before it runs these.
 collect_ignore = ["plugin_example"]
