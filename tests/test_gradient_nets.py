@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from bench.gradients.audit import cases_of
 from bench.gradients.entry import Arrays, Entry, Gradients
 from bench.gradients.models import net_121, net_321, net_1221
-from bench.gradients.models.net_1221 import SAMPLE, as_matrices, matrix_gradient, matrix_loss, trace
-from bench.gradients.models.net_1221_partials import PARAMETERS, loss, partials, values
+from bench.gradients.models.net_1221 import (
+    PARAMETERS,
+    SAMPLE,
+    as_matrices,
+    loss,
+    matrix_gradient,
+    matrix_loss,
+    partials,
+    trace,
+    values,
+)
 from bench.gradients.referees import autograd
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ import torch
 
 from bench.gradients.entry import Array, Arrays, Entry, Gradients, Trainable
 from bench.gradients.models import TRAINABLES, convnet, house, mlp, net_1221, variable_oop
-from bench.gradients.models.net_1221_partials import values
+from bench.gradients.models.net_1221 import values
 from bench.gradients.parity import LOST, OPTIMUM_TOLERANCE, TOLERANCE, Parity, _distance, train
 
 IDS = [trainable.entry.id for trainable in TRAINABLES]

@@ -21,7 +21,6 @@ FLOAT32_TOLERANCE = 1e-4
 """Largest relative error against autograd where both sides compute in float32."""
 
 CORRECTED = "corrected"
-"""The name of the form that must agree."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +42,10 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """The verdict on one form of an entry.
+    """The verdict on one form of an entry, ``None`` for the corrected one, with the worst relative errors.
 
-    Attributes:
-        written: the form; ``None`` for the corrected one.
-        autograd, differences, float32: the worst relative errors over all gradients and cases that count.
-        cases: number of cases.
-        wrong: names of the gradients that disagree ("value" if the function itself does).
-        faults: sentences that say what is not as it should be; empty if all is as expected.
-        checks: the raw values.
+    ``wrong`` names the gradients that disagree ("value" if the function itself does); ``faults`` are sentences that say
+    what is not as it should be.
     """
 
     entry: Entry

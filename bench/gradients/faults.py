@@ -40,12 +40,7 @@ class Fault:
 
 @functools.cache
 def faults(function: Callable[..., Any]) -> tuple[Fault, ...]:
-    """Every fault of a function, in the order of its text.
-
-    Raises:
-        ValueError: the function's code cannot be swapped: no plain function or method of Python with a name, or one
-            with variables of an enclosing function.
-    """
+    """Every fault of a function, in the order of its text; ``ValueError`` if its code cannot be swapped."""
     code = _plain(function).__code__
     lines, first = inspect.getsourcelines(code)
     source = ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)

@@ -18,15 +18,12 @@ from bench.gradients.referees import autograd, relative_error
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """One planted fault.
+    """One fault planted into a function, "bench.gradients.layers.dense.Linear._backward", for the audit of an entry.
 
     Attributes:
-        entry: id of the entry whose audit it was planted in.
-        function: the function it was planted into, "bench.gradients.layers.dense.Linear._backward".
         caught: how the audit noticed: "value" (a relative error beyond its tolerance, or a wrong shape), "error" (the
             code raised, and in no case gave a wrong value), or "" if it did not notice.
-        wrong: names of the gradients that gave it away by their values, in the first case that did; "value" is the
-            function's own.
+        wrong: names of the gradients, or "value", that gave it away in the first case that did.
     """
 
     entry: str
@@ -53,12 +50,10 @@ _Trial = tuple[Arrays, Array, Gradients]
 def mutants(entry: Entry) -> Iterator[Mutant]:
     """Plant every fault that applies, one at a time, and audit the entry with it.
 
-    The faults go into ``entry.targets``. The audit is that of the corrected form against autograd in float64, from the
-    smallest case to the largest.
+    The audit is that of the corrected form against autograd in float64, from the smallest case to the largest.
 
     Raises:
-        ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry is wrong without
-            any fault, so that noticing one means nothing. What the entry's code raises without a fault passes through.
+        ValueError: nothing can be planted into a target, or the entry is wrong without any fault.
     """
     trials: list[_Trial] = []
     for case, g in cases_of(entry):

@@ -25,14 +25,12 @@ class Parity:
     """What came of one model's two trainings.
 
     Attributes:
-        worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖; infinite
-            if either side left the finite numbers.
-        parameter: the parameter where it is.
+        worst, parameter: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖,
+            infinite if either side left the finite numbers; and the parameter where it is.
         losses, torch_losses: mean loss of every epoch.
-        margin: the nearest that any step came to a kink, as ``Trainable.margin`` measures it; ``None`` if it does not.
-        trained: the parameters after the last step, by NumPy.
-        optimum: relative distance of the trained parameters from the closed solution, ``None`` if there is none.
-        faults: sentences that say what is beyond its tolerance; empty if nothing is.
+        margin: the nearest that any step came to a kink, if ``Trainable.margin`` measures it.
+        trained, optimum: the parameters at the end by NumPy, and their relative distance from a closed solution.
+        faults: sentences that say what is beyond its tolerance.
     """
 
     trainable: Trainable

@@ -14,10 +14,7 @@ from bench.gradients.layers import Layer, Loss
 def of_layer(build: Callable[..., Layer], *arguments: str, targets: tuple[type[Layer], ...] = ()) -> dict[str, Any]:
     """Fields of the entry of a layer: its output for the input ``x``, and the gradients of ``x`` and its parameters.
 
-    Args:
-        build: the layer's class, or what makes it.
-        arguments: names of the inputs that it is made of.
-        targets: the layers whose backward pass is checked, if ``build`` is not the one.
+    It is built of the inputs that ``arguments`` name; ``targets`` are its parts, if it is not one class.
     """
 
     def made(inputs: Arrays) -> Layer:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.gradients.claims.claim import Claim, answer
+from bench.gradients.claims.notes import Claim, answer
 from bench.gradients.entry import Array
 from bench.gradients.models.robot_arm import REACHABLE, START
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 
-from bench.gradients.claims.claim import Claim, answer
 from bench.gradients.entry import Array, Arrays, Entry, Gradient
 from bench.gradients.layers import SGD, Tanh, Variable
 from bench.gradients.models import house
 
 HALF_UNIT = 0.00005
 """What rounding to four decimals may have hidden."""
+
+Answer = Literal["holds", "does not hold", "cannot be checked"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement, the verdict on it, the one it should come to, and the numbers that it rests on, each in one line."""
+
+    id: str
+    statement: str
+    verdict: Answer
+    expected: Answer
+    evidence: str
+
+
+def answer(holds: bool) -> Answer:
+    """The verdict on what can be checked."""
+    return "holds" if holds else "does not hold"
 
 
 def claims() -> Iterator[Claim]:

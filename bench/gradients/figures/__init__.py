@@ -22,10 +22,7 @@ class Drawn(NamedTuple):
 
 
 def figures(outcome: Outcome) -> list[Drawn]:
-    """Draw every figure; without trainings, there is none of them.
-
-    The same outcome gives the same bytes. Matplotlib's settings are the user's own again afterwards.
-    """
+    """Draw every figure, that of the trainings if there are any; the same outcome gives the same bytes."""
     with thesis():
         made = [
             ("activations", "Activations", "The activations and their derivatives.", entries.activations()),

@@ -19,11 +19,7 @@ MARKERS = 11
 
 
 def curves(parities: Sequence[Parity]) -> Figure:
-    """A panel for each training; above it stands how far the parameters parted at worst.
-
-    Raises:
-        ValueError: there are no trainings.
-    """
+    """A panel for each training, of which there must be one; above it stands how far the parameters parted at worst."""
     figure, grid = panels(len(parities), COLUMNS, height=1.38)
     for axes, parity in zip(grid, parities, strict=True):
         _curve(axes, parity)

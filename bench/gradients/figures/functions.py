@@ -42,11 +42,7 @@ ORDER = (*(look["label"] for look in (OURS, THEIRS, WRONG, WRONG_TOO, CONVENTION
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """An entry as a function of one number, drawn from ``low`` to ``high``, without a derivative at its kinks.
-
-    Attributes:
-        inputs: the entry's inputs for a value of that number, which is the first element of ``entry.wrt[0]``.
-    """
+    """An entry as a function of one number, the first element of ``entry.wrt[0]``, with its inputs for a value of it."""
 
     entry: Entry
     title: str
@@ -82,10 +78,7 @@ def _at(curve: Curve, x: Array, of: Callable[[Arrays, Array], tuple[Array, Gradi
 def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
     """A column for each curve: the function above, its derivative below, with what the notes have otherwise.
 
-    Args:
-        curves: what is drawn.
-        x: what the horizontal axes show.
-        rows: what the vertical axes of the two rows show.
+    ``x`` labels the horizontal axes, ``rows`` the vertical ones of the two rows.
     """
     figure, grid = panels(2 * len(curves), len(curves), height=1.6, legend=2)
     above, below = grid[: len(curves)], grid[len(curves) :]

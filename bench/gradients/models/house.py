@@ -12,7 +12,7 @@ from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradient
 from bench.gradients.layers.activations import logistic
 from bench.gradients.layers.variable import checked, number
 from bench.gradients.models import data
-from bench.gradients.models.scaling import normalise, ranges_of
+from bench.gradients.models.data import normalise, ranges_of
 
 Model = Callable[[Arrays], Array]
 

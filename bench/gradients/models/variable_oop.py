@@ -14,7 +14,7 @@ from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainab
 from bench.gradients.layers import MSE, Linear, Sequential, Sigmoid
 from bench.gradients.layers.activations import logistic
 from bench.gradients.models import data
-from bench.gradients.models.scaling import denormalise, normalise, ranges_of
+from bench.gradients.models.data import denormalise, normalise, ranges_of
 from bench.gradients.through import of_network
 
 WIDTHS = (8, 4, 4, 1)
