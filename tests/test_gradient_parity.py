@@ -61,7 +61,8 @@ def test_trainings_learn() -> None:
         losses = trained(entry_id).losses
         assert losses[-1] < losses[0] * least, entry_id
     (trainable,) = net_1221.TRAINABLES
-    units = values({**trainable.data(), **trained("net-1-2-2-1").trained}).before_relu
+    computed = values({**trainable.data(), **trained("net-1-2-2-1").trained})
+    units = [computed[name] for name in net_1221.UNITS]
     assert all((z > 0).any() for z in units)
 
 

@@ -134,7 +134,8 @@ def _wrong(checks: Iterable[Check]) -> tuple[str, ...]:
 def _checks(entry: Entry, form: Written, case: Case, g: Array, device: torch.device) -> Iterator[Check]:
     """Compare the value and every gradient that the form gives, in float64 and float32."""
     errors = _errors(entry, form, case.inputs, g, device)
-    single = _errors(entry, form, _as_float32(case.inputs), g.astype(np.float32), device)
+    small = {k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for k, v in case.inputs.items()}
+    single = _errors(entry, form, small, g.astype(np.float32), device)
     numeric: dict[str, float] = {}
     if case.kind == "regular":
         rng = np.random.default_rng(seed_of(entry))
@@ -153,7 +154,3 @@ def _errors(entry: Entry, form: Written, inputs: Arrays, g: Array, device: torch
         "value": relative_error((form.forward or entry.forward)(inputs), value),
         **{name: relative_error(gradient, theirs[name]) for name, gradient in ours.items()},
     }
-
-
-def _as_float32(inputs: Arrays) -> Arrays:
-    return {k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for k, v in inputs.items()}

@@ -122,7 +122,9 @@ def _variants(node: ast.AST) -> Iterator[tuple[Kind, ast.AST]]:
             yield "sign", ast.BinOp(left, ast.Sub(), right)
         case ast.BinOp(left, ast.Sub(), right):
             yield "sign", ast.BinOp(left, ast.Add(), right)
-        case ast.UnaryOp(ast.USub(), operand) if not _is_position(operand):
+        case ast.UnaryOp(ast.USub(), ast.Constant(int())):  # counts from an end
+            pass
+        case ast.UnaryOp(ast.USub(), operand):
             yield "sign", operand
         case ast.Return(value=ast.Tuple(values)):
             yield from (("sign", ast.Return(ast.Tuple(others, ast.Load()))) for others in _one_negated(values))
@@ -158,11 +160,6 @@ def _variants(node: ast.AST) -> Iterator[tuple[Kind, ast.AST]]:
                 for axes in _other_axes(keyword.value) if keyword.arg in ("axis", "axes") else ():
                     others = [ast.keyword(k.arg, axes if k is keyword else k.value) for k in keywords]
                     yield "wrong axis", ast.Call(node.func, arguments, others)
-
-
-def _is_position(operand: ast.expr) -> bool:
-    """Whether the minus before it counts from an end."""
-    return isinstance(operand, ast.Constant) and isinstance(operand.value, int)
 
 
 def _one_negated(values: list[ast.expr]) -> Iterator[list[ast.expr]]:

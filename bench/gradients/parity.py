@@ -68,7 +68,7 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     while len(losses) < trainable.epochs and max(worst.values()) <= LOST:
         epoch, sizes = [], []
         for batch, size in _batches(trainable, data, rng):
-            inputs = {**batch, **_values(ours)}
+            inputs = {**batch, **{name: np.asarray(variable.value) for name, variable in ours.items()}}
             if trainable.margin is not None:
                 margin = min(margin, trainable.margin(inputs))
             tensors = {name: torch.tensor(value, device=device) for name, value in batch.items()} | theirs
@@ -82,7 +82,7 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
         losses.append(tuple(np.average(epoch, axis=0, weights=sizes).tolist()))
         steps += len(epoch)
     parameter = max(worst, key=worst.__getitem__)
-    trained, optimum = _values(ours), trainable.optimum
+    trained, optimum = {name: np.asarray(variable.value) for name, variable in ours.items()}, trainable.optimum
     parity = Parity(
         trainable=trainable,
         steps=steps,
@@ -95,10 +95,6 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
         optimum=max(_distance(trained[name], value) for name, value in optimum().items()) if optimum else None,
     )
     return dataclasses.replace(parity, faults=tuple(_faults(parity, start)))
-
-
-def _values(variables: Mapping[str, Variable]) -> Gradients:
-    return {name: np.asarray(variable.value) for name, variable in variables.items()}
 
 
 def _step(entry: Entry, inputs: Arrays, variables: Mapping[str, Variable], sgd: SGD) -> float:

@@ -46,10 +46,6 @@ def _sigmoid_derivation(inputs: Arrays) -> Array:
     return np.asarray(y * (1 - y))
 
 
-def _sigmoid_class(inputs: Arrays) -> Array:
-    return np.asarray(-((1 + np.exp(-inputs["x"])) ** -2))
-
-
 def _tanh_quotient(inputs: Arrays) -> Array:
     up, down = np.exp(inputs["x"]), np.exp(-inputs["x"])
     return np.asarray(1 - (up - down) ** 2 / (up + down) ** 2)
@@ -68,7 +64,7 @@ ENTRIES: tuple[Entry, ...] = (
             Written(
                 "class",
                 r"-\left(1 + e^{-x}\right)^{-2} \cdot g",
-                _times(_sigmoid_class),
+                _times(lambda i: -((1 + np.exp(-i["x"])) ** -2)),
                 Verdict.WRONG,
                 "the inner derivative -e^-x is left out: the sign is wrong and a factor is missing",
             ),

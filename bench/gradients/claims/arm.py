@@ -14,9 +14,9 @@ from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
 UNREACHABLE = np.array([-3.0, 4.5])
 REACHED = 1e-6
 """A tip that is this near has reached its target; segments have length 1."""
-RATES = {Form.ABSOLUTE: 0.05, Form.RELATIVE: 0.015, Form.FACTOR: 0.05, Form.STALE: 0.05, Form.LOOP: 0.05}
+RATES = {**dict.fromkeys(Form, 0.05), Form.RELATIVE: 0.015}
+STEPS = {**dict.fromkeys(Form, 1000), Form.RELATIVE: 5000}
 """A relative angle moves all that is behind it, so that its arm needs the smaller steps, and more of them."""
-STEPS = {Form.ABSOLUTE: 1000, Form.RELATIVE: 5000, Form.FACTOR: 1000, Form.STALE: 1000, Form.LOOP: 1000}
 TARGETS = 16
 NEAR = 0.01
 """Taken for reached where the written loop is counted, which nears some targets slowly."""
@@ -26,9 +26,10 @@ def claims() -> Iterator[Claim]:
     """All claims of this module."""
     reaching = {form: _run(form, REACHABLE) for form in Form}
     stretching = {form: _run(form, UNREACHABLE) for form in Form}
-    for form, kind in ((Form.ABSOLUTE, "absolute"), (Form.RELATIVE, "relative")):
+    kinds = {"absolute": Form.ABSOLUTE, "relative": Form.RELATIVE}
+    for kind, form in kinds.items():
         yield reaches(f"robot-arm-{kind}-reaches", f"the corrected arm with {kind} angles", reaching[form], True)
-    for form, kind in ((Form.ABSOLUTE, "absolute"), (Form.RELATIVE, "relative")):
+    for kind, form in kinds.items():
         yield nearest(f"robot-arm-{kind}-nearest", f"the corrected arm with {kind} angles", stretching[form], True)
     yield reaches("robot-arm-loop-reaches", "the arm that the notes' loop moves", reaching[Form.LOOP], False)
     yield nearest("robot-arm-loop-nearest", "the arm that the notes' loop moves", stretching[Form.LOOP], False)

@@ -27,18 +27,8 @@ def figures(outcome: Outcome) -> list[Drawn]:
         made = [
             ("activations", "Activations", "The activations and their derivatives.", entries.activations()),
             ("losses", "Losses", "The losses and their derivatives by the prediction.", entries.losses()),
-            (
-                "robot-arm",
-                "Robot arm",
-                "Its way to a target, by the corrected and the written gradients.",
-                arm.arm(),
-            ),
-            (
-                "backpropagation",
-                "Backpropagation",
-                "A sample through a small network.",
-                graph.graph(trace(SAMPLE)),
-            ),
+            ("robot-arm", "Robot arm", "Its way to a target, by the corrected and the written gradients.", arm.arm()),
+            ("backpropagation", "Backpropagation", "A sample through a small network.", graph.graph(trace(SAMPLE))),
         ]
         if outcome.parities:
             trainings = curves.curves(outcome.parities)

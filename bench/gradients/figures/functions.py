@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ ORDER = (*(look["label"] for look in (OURS, THEIRS, WRONG, WRONG_TOO, CONVENTION
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """An entry as a function of one number, the first element of ``entry.wrt[0]``, with its inputs for a value of it."""
+    """An entry as a function of one number, the first element of ``entry.wrt[0]``, and its inputs for a value of it."""
 
     entry: Entry
     title: str
@@ -83,8 +83,7 @@ def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
     figure, grid = panels(2 * len(curves), len(curves), height=1.6, legend=2)
     above, below = grid[: len(curves)], grid[len(curves) :]
     for curve, top, bottom in zip(curves, above, below, strict=True):
-        _function(top, curve)
-        _derivative(bottom, curve)
+        _curve(top, bottom, curve)
         top.set_title(curve.title)
         bottom.set_xlabel(x)
     for axes in grid:
@@ -98,31 +97,23 @@ def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
     return figure
 
 
-def _function(axes: Axes, curve: Curve) -> None:
+def _curve(above: Axes, below: Axes, curve: Curve) -> None:
     x, marked = (np.linspace(curve.low, curve.high, n) for n in (POINTS, MARKERS))
-    axes.plot(x, by_hand(curve, x)[0], **OURS)
-    axes.plot(marked, by_autograd(curve, marked)[0], **THEIRS)
-    for form, look in _wrong(curve.entry):
+    values, slopes = by_autograd(curve, marked)
+    below.axhline(0, color=GREY, linewidth=0.5, zorder=1)
+    above.plot(x, by_hand(curve, x)[0], **OURS)
+    _slope(below, curve, None, OURS)
+    above.plot(marked, values, **THEIRS)
+    below.plot(marked, slopes, **THEIRS)
+    wrong = [form for form in curve.entry.written if form.expected is Verdict.WRONG]
+    for form, look in zip(wrong, (WRONG, WRONG_TOO)[: len(wrong)], strict=True):
         if form.forward is not None:
-            axes.plot(x, by_hand(curve, x, form)[0], **look)
-
-
-def _derivative(axes: Axes, curve: Curve) -> None:
-    marked, kinks = np.linspace(curve.low, curve.high, MARKERS), np.array(curve.kinks)
-    axes.axhline(0, color=GREY, linewidth=0.5, zorder=1)
-    _slope(axes, curve, None, OURS)
-    axes.plot(marked, by_autograd(curve, marked)[1], **THEIRS)
-    for form, look in _wrong(curve.entry):
-        _slope(axes, curve, form, look)
+            above.plot(x, by_hand(curve, x, form)[0], **look)
+        _slope(below, curve, form, look)
     for form in curve.entry.written:
         if form.expected is Verdict.CONVENTION:
-            axes.plot(kinks, by_hand(curve, kinks, form)[1], **CONVENTION)
-
-
-def _wrong(entry: Entry) -> Iterator[tuple[Written, Look]]:
-    """The notes' forms that are wrong, each with a look of its own; there are two looks."""
-    forms = [form for form in entry.written if form.expected is Verdict.WRONG]
-    return zip(forms, (WRONG, WRONG_TOO)[: len(forms)], strict=True)
+            kinks = np.array(curve.kinks)
+            below.plot(kinks, by_hand(curve, kinks, form)[1], **CONVENTION)
 
 
 def _slope(axes: Axes, curve: Curve, form: Written | None, look: Look) -> None:

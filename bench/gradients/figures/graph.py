@@ -62,7 +62,6 @@ LOSS = Node(("L",), ("L",), 5.99, MIDDLE)
 TARGET = Node(("y",), ("y",), 5.99, BOTTOM)
 
 UNITS = (Z1, Z2, Z3, Z4)
-NODES = (X, *UNITS, Y_HAT, LOSS, TARGET)
 EDGES = (
     ("w1", X, Z1, 0.5),
     ("w2", X, Z2, 0.5),
@@ -96,7 +95,7 @@ def graph(trace: Mapping[str, float]) -> Figure:
     _both_ways(axes, np.array([Y_HAT.x + WIDE / 2, MIDDLE]), np.array([LOSS.x - WIDE / 2, MIDDLE]), passes=True)
     _arrow(axes, np.array([TARGET.x, TARGET.y + TALL / 2]), np.array([LOSS.x, LOSS.y - TALL / 2]))
     _text(axes, LOSS.x - 0.1, LOSS.y + TALL / 2 + 0.12, r"$L=(y-\hat{y})^2$", BLACK)
-    for node in NODES:
+    for node in (X, *UNITS, Y_HAT, LOSS, TARGET):
         _node(axes, trace, node)
     for i, unit in enumerate(UNITS, start=1):
         above = 1 if unit.y > MIDDLE else -1

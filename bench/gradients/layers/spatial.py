@@ -61,7 +61,7 @@ class Conv2d(Layer):
 
 
 class _Pool(Layer):
-    """A layer on windows, side by side by default. A rest too small for one at the lower or right border is left out."""
+    """A layer on windows, side by side by default. A rest too small for one at the right or lower border is dropped."""
 
     @final
     def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:

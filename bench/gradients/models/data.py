@@ -98,6 +98,11 @@ def digits() -> tuple[Array, Array]:
     return images[:320].reshape(-1, 1, 8, 8) / 16, labels[:320].astype(np.int64)
 
 
+def scaled(values: Array) -> Array:
+    """Each column of ``values``, float ``[N, D]``, scaled to [-1, 1]."""
+    return normalise(values, ranges_of(values))
+
+
 class Ranges(NamedTuple):
     """The smallest and the largest value of each column, both float ``[D]``."""
 

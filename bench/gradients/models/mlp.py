@@ -15,7 +15,6 @@ from torch.nn import functional
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers.variable import checked
 from bench.gradients.models import data
-from bench.gradients.models.data import normalise, ranges_of
 
 PARAMETERS = ("W1", "b1", "W2", "b2")
 
@@ -108,14 +107,9 @@ tanh_gradient = _gradient(mae_factor, tanh_prediction, tanh_chain)
 tanh_as_written = _gradient(written_mae_factor, tanh_prediction, tanh_chain)
 
 
-def _torch_relu(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    a = functional.relu(functional.linear(t["x"], t["W1"], t["b1"]))
-    return functional.l1_loss(functional.linear(a, t["W2"], t["b2"]), t["y"])
-
-
-def _torch_tanh(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    z = functional.linear(torch.tanh(functional.linear(t["x"], t["W1"], t["b1"])), t["W2"], t["b2"])
-    return functional.l1_loss(functional.leaky_relu(z, float(t["alpha"])), t["y"])
+def _torch(t: dict[str, torch.Tensor], hidden: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """The output before any activation of its own."""
+    return functional.linear(hidden(functional.linear(t["x"], t["W1"], t["b1"])), t["W2"], t["b2"])
 
 
 def _network(rng: np.random.Generator, features: int, units: int, outputs: int) -> Gradients:
@@ -206,7 +200,7 @@ RELU = Entry(
     corrected_latex=_RELU_LATEX,
     forward=_loss(relu_prediction),
     corrected=relu_gradient,
-    torch=_torch_relu,
+    torch=lambda t: functional.l1_loss(_torch(t, torch.relu), t["y"]),
     wrt=PARAMETERS,
     cases=_cases,
     targets=(relu_chain, mae_factor),
@@ -222,7 +216,7 @@ TANH_LEAKY = Entry(
     corrected_latex=_TANH_LATEX,
     forward=_loss(tanh_prediction),
     corrected=tanh_gradient,
-    torch=_torch_tanh,
+    torch=lambda t: functional.l1_loss(functional.leaky_relu(_torch(t, torch.tanh), float(t["alpha"])), t["y"]),
     wrt=PARAMETERS,
     cases=_cases,
     targets=(tanh_chain, mae_factor),
@@ -246,11 +240,7 @@ ENTRIES = (RELU, TANH_LEAKY)
 
 def _data() -> dict[str, Array]:
     features, targets = data.houses()
-    return {
-        "x": normalise(features, ranges_of(features)),
-        "y": normalise(targets, ranges_of(targets)),
-        "alpha": np.array(0.1),
-    }
+    return {"x": data.scaled(features), "y": data.scaled(targets), "alpha": np.array(0.1)}
 
 
 def _relu_margin(inputs: Arrays) -> float:

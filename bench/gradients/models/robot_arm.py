@@ -86,10 +86,6 @@ def _no_rotations(inputs: Arrays) -> Array:
     return np.broadcast_to(np.eye(2, dtype=inputs["angles"].dtype), (len(inputs["angles"]), 2, 2))
 
 
-def _all_rotations_before(inputs: Arrays) -> Array:
-    return rotations(np.cumsum(inputs["angles"]) - inputs["angles"])
-
-
 def _stale_tips(inputs: Arrays) -> Array:
     """The tip that each step of the notes' loop sees: the new one exists only when the last segment is placed."""
     before_last = np.broadcast_to(inputs["previous_tip"], (len(inputs["angles"]) - 1, 2))
@@ -112,7 +108,7 @@ whole_loop = _as_written(_rotations_before, _stale_tips)
 """The notes' loop as it stands: the factor and the stale tip."""
 relative_extra_factor = _as_written(_rotations_before, _relative_tip)
 """For relative angles, R with an index read as one joint's rotation."""
-relative_product = _as_written(_all_rotations_before, _relative_tip)
+relative_product = _as_written(lambda i: rotations(np.cumsum(i["angles"]) - i["angles"]), _relative_tip)
 """For relative angles, the factor read as the product of all rotations before."""
 
 

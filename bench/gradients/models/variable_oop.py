@@ -78,8 +78,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled(samples: Callable[[], data.Regression]) -> dict[str, Array]:
-    features, targets = samples()
-    return {"x": normalise(features, ranges_of(features)), "y": normalise(targets, ranges_of(targets))}
+    return dict(zip("xy", map(data.scaled, samples()), strict=True))
 
 
 ENTRY = Entry(
