@@ -13,12 +13,9 @@ import torch
 from bench.gradients.entry import Array, Arrays, Case, Entry, Verdict, Written
 from bench.gradients.referees import autograd, differences_error, relative_error
 
-TOLERANCE = 1e-10
-"""Largest relative error against autograd in float64."""
-DIFFERENCES_TOLERANCE = 1e-6
-"""Largest relative error against central differences."""
-FLOAT32_TOLERANCE = 1e-4
-"""Largest relative error against autograd where both sides compute in float32."""
+TOLERANCE = 1e-10  # largest relative error against autograd in float64
+DIFFERENCES_TOLERANCE = 1e-6  # largest relative error against central differences
+FLOAT32_TOLERANCE = 1e-4  # largest relative error against autograd where both sides compute in float32
 
 CORRECTED = "corrected"
 

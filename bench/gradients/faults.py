@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 Kind = Literal["sign", "missing 1/N", "transposed", "dropped factor", "wrong axis", "overwritten", "branch"]
 
-COUNTS = ("len", "size", "rows * columns")
-"""What a gradient that belongs to a mean is divided by."""
+COUNTS = ("len", "size", "rows * columns")  # what a gradient that belongs to a mean is divided by
 _NEIGHBOURS: dict[type[ast.cmpop], ast.cmpop] = {
     ast.Gt: ast.GtE(),
     ast.GtE: ast.Gt(),

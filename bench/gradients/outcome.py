@@ -21,8 +21,7 @@ from bench.gradients.mutants import Mutant, mutants
 from bench.gradients.parity import Parity, train
 from bench.measure.environment import cpu_model
 
-Progress = Callable[[str], None]
-"""Called with what is being done, one short line at a time."""
+Progress = Callable[[str], None]  # called with what is being done, one short line at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,11 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
             if trainable.margin is not None:
                 margin = min(margin, trainable.margin(inputs))
             tensors = {name: torch.tensor(value, device=device) for name, value in batch.items()} | theirs
-            epoch.append((_step(entry, inputs, ours, our_sgd), _torch_step(entry, tensors, their_sgd)))
+            our_loss, their_loss = _step(entry, inputs, ours, our_sgd), entry.torch(tensors)
+            their_sgd.zero_grad()
+            their_loss.backward()
+            their_sgd.step()
+            epoch.append((our_loss, float(their_loss.detach())))
             sizes.append(size)
             for name, leaf in theirs.items():
                 distance = _distance(ours[name].value, leaf.detach().cpu().numpy())
@@ -108,15 +112,6 @@ def _step(entry: Entry, inputs: Arrays, variables: Mapping[str, Variable], sgd: 
         variable.grad += gradients[name]
     sgd.step()
     return float(loss)
-
-
-def _torch_step(entry: Entry, tensors: dict[str, torch.Tensor], sgd: torch.optim.SGD) -> float:
-    """One update of the leaves among the tensors along autograd's gradient; the loss before it."""
-    loss = entry.torch(tensors)
-    sgd.zero_grad()
-    loss.backward()
-    sgd.step()
-    return float(loss.detach())
 
 
 def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, int]]:

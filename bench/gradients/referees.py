@@ -9,8 +9,7 @@ import torch
 
 from bench.gradients.entry import Array, Arrays, Entry, Gradients
 
-FEW = 200
-"""An input of at most so many numbers is differenced one by one, a larger one along random directions."""
+FEW = 200  # an input of at most so many numbers is differenced one by one, a larger one along random directions
 DIRECTIONS = 12
 
 

@@ -13,9 +13,9 @@ from bench.gradients.layers import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from bench.gradients.through import of_layer
 
 
-def _smooth_cases(rng: np.random.Generator) -> Iterator[Case]:
+def _smooth_cases(rng: np.random.Generator, large: Array = draw.LARGE) -> Iterator[Case]:
     yield from (Case(name, {"x": 2 * x}) for name, x in draw.arrays(rng))
-    yield Case("large", {"x": draw.LARGE}, kind="extreme")
+    yield Case("large", {"x": large}, kind="extreme")
 
 
 def _relu_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -28,12 +28,6 @@ def _leaky_relu_cases(rng: np.random.Generator) -> Iterator[Case]:
     slopes = (0.01, 0.3, 1.5, -0.2, 0.1, 0.01, 0.3, 0.01)
     for case, slope in zip(_relu_cases(rng), slopes, strict=True):
         yield Case(case.name, {**case.inputs, "slope": np.array(slope)}, case.kind)
-
-
-def _softmax_cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield from (Case(name, {"x": 2 * x}) for name, x in draw.arrays(rng))
-    large = np.array([[1e4, -1e4, 0.0], [1e4, 1e4 + 1, 1e4 - 1], [-1e4, -1e4, -1e4]])
-    yield Case("large", {"x": large}, kind="extreme")
 
 
 def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
@@ -137,7 +131,7 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial y_j}{\partial x_i} = y_j (\delta_{ij} - y_i),\quad"
         r" \frac{\partial L}{\partial x_i} = y_i \Bigl(g_i - \sum_j g_j y_j\Bigr)",
         torch=lambda t: torch.softmax(t["x"], dim=-1),
-        cases=_softmax_cases,
+        cases=lambda rng: _smooth_cases(rng, np.array([[1e4, -1e4, 0], [1e4, 1e4 + 1, 1e4 - 1], [-1e4, -1e4, -1e4]])),
         **of_layer(Softmax),
     ),
 )

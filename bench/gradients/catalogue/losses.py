@@ -83,11 +83,6 @@ def _huber_written(inputs: Arrays) -> Array:
     return np.where(np.abs(distance) <= delta, -distance, -delta * distance / np.abs(distance))
 
 
-def _bce_written(inputs: Arrays) -> Array:
-    p, y = inputs["prediction"], inputs["target"]
-    return np.asarray(-(y / p - (1 - y) / (1 - p)))
-
-
 def _sum_of_distances_gradient(inputs: Arrays, g: Array) -> Gradients:
     return {"prediction": g * np.sign(inputs["prediction"] - inputs["target"])}
 
@@ -216,7 +211,7 @@ ENTRIES: tuple[Entry, ...] = (
                 "derivation",
                 r"-\sum_i \left( \frac{y_i}{\hat{y}_i} - \frac{1 - y_i}{1 - \hat{y}_i} \right) \cdot"
                 r" \frac{\partial g}{\partial w}",
-                _times(_bce_written),
+                _times(lambda i: -(i["target"] / i["prediction"] - (1 - i["target"]) / (1 - i["prediction"]))),
                 remark="divides by zero where a probability is exactly 0 or 1, and gives NaN where it is right there",
                 overflows=True,
             ),

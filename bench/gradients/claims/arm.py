@@ -12,14 +12,12 @@ from bench.gradients.models.robot_arm import REACHABLE, START
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
 
 UNREACHABLE = np.array([-3.0, 4.5])
-REACHED = 1e-6
-"""A tip that is this near has reached its target; segments have length 1."""
+REACHED = 1e-6  # a tip that is this near has reached its target; segments have length 1
 RATES = {**dict.fromkeys(Form, 0.05), Form.RELATIVE: 0.015}
 STEPS = {**dict.fromkeys(Form, 1000), Form.RELATIVE: 5000}
 """A relative angle moves all that is behind it, so that its arm needs the smaller steps, and more of them."""
 TARGETS = 16
-NEAR = 0.01
-"""Taken for reached where the written loop is counted, which nears some targets slowly."""
+NEAR = 0.01  # taken for reached where the written loop is counted, which nears some targets slowly
 
 
 def claims() -> Iterator[Claim]:

@@ -13,8 +13,7 @@ from bench.gradients.entry import Array, Arrays, Entry, Gradient
 from bench.gradients.layers import SGD, Tanh, Variable
 from bench.gradients.models import house
 
-HALF_UNIT = 0.00005
-"""What rounding to four decimals may have hidden."""
+HALF_UNIT = 0.00005  # what rounding to four decimals may have hidden
 
 Answer = Literal["holds", "does not hold", "cannot be checked"]
 

@@ -18,8 +18,7 @@ STEPS = 200
 RATE = 0.02
 TARGETS = {"within reach": np.array([-3.0, 2.5]), "out of reach": np.array([-3.0, 4.5])}
 """Two targets for an arm of five segments of length 1."""
-SHOWN = (0, 3, 6, 10, 16, 25, STEPS)
-"""The iterations whose arms are drawn, the later the darker."""
+SHOWN = (0, 3, 6, 10, 16, 25, STEPS)  # the iterations whose arms are drawn, the later the darker
 
 FORMS: dict[Form, dict[str, Any]] = {
     Form.ABSOLUTE: {"color": BLUE, "linestyle": "-", "linewidth": 1.4},

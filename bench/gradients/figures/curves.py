@@ -8,13 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.gradients.entry import Array
-from bench.gradients.figures.functions import OURS, THEIRS
+from bench.gradients.figures.entries import OURS, THEIRS
 from bench.gradients.parity import Parity
 from bench.render.figurestyle import fit_scale, panels, scientific, shared_legend
 
 COLUMNS = 3
-MARKERS = 11
-"""How many points of PyTorch's curve are marked, at most."""
+MARKERS = 11  # how many points of PyTorch's curve are marked, at most
 
 
 def curves(parities: Sequence[Parity]) -> Figure:

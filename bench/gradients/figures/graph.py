@@ -14,19 +14,13 @@ from bench.gradients.entry import Array
 from bench.render.figurestyle import BLACK, BLUE, GREY, PALE, TEXT_WIDTH, WINE
 
 HEIGHT = 3.87
-TALL, WIDE = 0.5, 0.46
-"""Inches of a node's height, and of the width of each of its quantities."""
-LINE = 0.135
-"""Inches from one line of text to the next."""
-APART = 0.033
-"""Inches of each of the two ways along an edge from its middle."""
-PORT = 0.12
-"""Inches from a node's middle line to where its edges begin and end, above or below."""
-SMALL = 8.0
-"""Points of all text."""
+TALL, WIDE = 0.5, 0.46  # inches of a node's height, and of the width of each of its quantities
+LINE = 0.135  # inches from one line of text to the next
+APART = 0.033  # inches of each of the two ways along an edge from its middle
+PORT = 0.12  # inches from a node's middle line to where its edges begin and end, above or below
+SMALL = 8.0  # points of all text
 
-FORWARD, BACKWARD = BLUE, WINE
-"""The colours of values and of gradients."""
+FORWARD, BACKWARD = BLUE, WINE  # the colours of values and of gradients
 
 Point = tuple[float, float]
 

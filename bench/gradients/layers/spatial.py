@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from bench.gradients.layers.layer import Layer
 from bench.gradients.layers.variable import Array, checked, number
 
-Pair = tuple[int, int]
-"""Rows and columns. Wherever one is taken, an integer stands for the same number of both."""
+Pair = tuple[int, int]  # rows and columns. Wherever one is taken, an integer stands for the same number of both
 
 
 @final

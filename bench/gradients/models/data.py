@@ -25,8 +25,7 @@ ABOUT_DIABETES = "first 8 features of the diabetes set bundled with scikit-learn
 ABOUT_CALIFORNIA = "California housing as scikit-learn fetches it, 20,640 samples of 8 features, scaled to [-1, 1]"
 ABOUT_DIGITS = "the first 320 of the 8x8 digits bundled with scikit-learn, grey levels over 16"
 
-TIMEOUT_S = 30.0
-"""Longest silence of the server that California housing is fetched from."""
+TIMEOUT_S = 30.0  # longest silence of the server that California housing is fetched from
 
 # Floor area in square metres, price in thousands.
 HOUSES = (

@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike
 
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 
-PARAMETERS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "b1", "b2", "b3", "b4", "b5")
-"""Arrays of no dimensions."""
-UNITS = ("z1", "z2", "z3", "z4")
-"""What the four relu units get."""
+PARAMETERS = ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "b1", "b2", "b3", "b4", "b5")  # arrays of no dimensions
+UNITS = ("z1", "z2", "z3", "z4")  # what the four relu units get
 
 SAMPLE: dict[str, float] = {
     "x": 1.5,

@@ -16,8 +16,7 @@ import torch
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers.activations import logistic
 
-PARAMETERS = ("w11", "w21", "w31", "w12", "w22", "w32", "b1", "b2", "v1", "v2", "c")
-"""Arrays of no dimensions."""
+PARAMETERS = ("w11", "w21", "w31", "w12", "w22", "w32", "b1", "b2", "v1", "v2", "c")  # arrays of no dimensions
 
 
 def activations(inputs: Arrays) -> tuple[Array, Array, Array]:

@@ -20,8 +20,7 @@ Joints = Callable[[Array, Array], Array]
 
 START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 """The angles that the arm of the claims starts with: bent, so that no two of its joints move alike."""
-REACHABLE = np.array([-1.5, 2.0])
-"""A target at half the reach of that arm, whose segments have length 1."""
+REACHABLE = np.array([-1.5, 2.0])  # a target at half the reach of that arm, whose segments have length 1
 
 
 def rotations(angles: Array) -> Array:
@@ -104,8 +103,7 @@ extra_factor = _as_written(_rotations_before, _tip)
 """With the rotation of the segment before as a factor; the tip is the current one."""
 stale_tip = _as_written(_no_rotations, _stale_tips)
 """Without that factor, but with the tip that the notes' loop has at hand."""
-whole_loop = _as_written(_rotations_before, _stale_tips)
-"""The notes' loop as it stands: the factor and the stale tip."""
+whole_loop = _as_written(_rotations_before, _stale_tips)  # the notes' loop as it stands: the factor and the stale tip
 relative_extra_factor = _as_written(_rotations_before, _relative_tip)
 """For relative angles, R with an index read as one joint's rotation."""
 relative_product = _as_written(lambda i: rotations(np.cumsum(i["angles"]) - i["angles"]), _relative_tip)

@@ -18,8 +18,7 @@ from bench.gradients.models.data import denormalise, normalise, ranges_of
 from bench.gradients.through import of_network
 
 WIDTHS = (8, 4, 4, 1)
-PARAMETERS = ("0.W", "0.b", "2.W", "2.b", "4.W", "4.b")
-"""Named by the place of their layer in the network."""
+PARAMETERS = ("0.W", "0.b", "2.W", "2.b", "4.W", "4.b")  # named by the place of their layer in the network
 
 
 def network(parameters: Arrays) -> Sequential:
