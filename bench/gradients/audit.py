@@ -129,7 +129,6 @@ def _wrong(checks: Iterable[Check]) -> tuple[str, ...]:
 
 
 def _checks(entry: Entry, form: Written, case: Case, g: Array, device: torch.device) -> Iterator[Check]:
-    """Compare the value and every gradient that the form gives, in float64 and float32."""
     errors = _errors(entry, form, case.inputs, g, device)
     small = {k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for k, v in case.inputs.items()}
     single = _errors(entry, form, small, g.astype(np.float32), device)

@@ -113,11 +113,11 @@ class Trainable:
     parameters: tuple[str, ...]
     start: Callable[[np.random.Generator], Gradients]
     data: Callable[[], dict[str, Array]]
-    batched: tuple[str, ...]
-    batch_size: int | None
-    epochs: int
     rate: float
     about_data: str
+    batched: tuple[str, ...] = ("x", "y")
+    batch_size: int | None = None
+    epochs: int = 300
     momentum: float = 0.0
     kink: str = ""
     margin: Callable[[Arrays], float] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -43,8 +44,7 @@ class Mutant:
         )
 
 
-_Trial = tuple[Arrays, Array, Gradients]
-"""The inputs of a case, its upstream gradient, and what autograd says, computed once for all faults."""
+_Trial = tuple[Arrays, Array, Gradients]  # inputs, upstream gradient, and what autograd says of them
 
 
 def mutants(entry: Entry) -> Iterator[Mutant]:
@@ -89,11 +89,6 @@ def _noticed(entry: Entry, trials: list[_Trial]) -> tuple[Literal["value", "erro
 
 
 def _wrong(entry: Entry, trial: _Trial) -> tuple[str, ...]:
-    inputs, g, expected = trial
-    ours = {**entry.corrected(_copied(inputs), g.copy()), "value": entry.forward(_copied(inputs))}
+    inputs, g, expected = copy.deepcopy(trial)  # a fault may make the code write into what it is given
+    ours = {"value": entry.forward(copy.deepcopy(inputs)), **entry.corrected(inputs, g)}
     return tuple(name for name, theirs in expected.items() if relative_error(ours[name], theirs) > TOLERANCE)
-
-
-def _copied(inputs: Arrays) -> dict[str, Array]:
-    """A fault may make the code write into what it is given."""
-    return {name: array.copy() for name, array in inputs.items()}

@@ -163,7 +163,6 @@ def _expected(finding: Finding) -> str:
 
 
 def _why(finding: Finding) -> str:
-    """Which gradients are wrong and for what cause, or a remark; empty where there is nothing to say."""
     if finding.written is None:
         return f"kink: {finding.entry.kink}" if finding.entry.kink else ""
     text = finding.written.cause or finding.written.remark

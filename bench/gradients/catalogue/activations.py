@@ -31,7 +31,6 @@ def _leaky_relu_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
-    """The written derivative of an element, times the upstream gradient."""
     return lambda inputs, g: {"x": derivative(inputs) * g}
 
 

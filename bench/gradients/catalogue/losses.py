@@ -74,7 +74,6 @@ def _cce_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
-    """The written derivative by each prediction, times the upstream gradient of the loss."""
     return lambda inputs, g: {"prediction": np.asarray(derivative(inputs) * g)}
 
 

@@ -51,7 +51,7 @@ def reaches(claim_id: str, who: str, run: Trajectory, expected: bool) -> Claim:
         f"robot-arm: {who} reaches the target {_point(run.target)}, which is within reach",
         answer(end <= REACHED),
         answer(expected),
-        f"{_who(run)} the tip is {run.distances[0]:.4f} from the target at first, {outcome}",
+        f"5 segments, rate {RATES[run.form]:g}: the tip is {run.distances[0]:.4f} from the target at first, {outcome}",
     )
 
 
@@ -67,7 +67,8 @@ def nearest(claim_id: str, who: str, run: Trajectory, expected: bool) -> Claim:
         f"robot-arm: {who} stops at the nearest point to a target out of reach",
         answer(there),
         answer(expected),
-        f"{_who(run)} the target {_point(run.target)} is {distance - reach:.4f} beyond the reach of {reach:g}; after "
+        f"5 segments, rate {RATES[run.form]:g}: "
+        f"the target {_point(run.target)} is {distance - reach:.4f} beyond the reach of {reach:g}; after "
         f"{len(run.distances) - 1} steps the tip is {run.distances[-1]:.4f} from it, "
         + (f"within {REACHED:g} of the nearest point" if there else f"{aside:.4f} from the nearest point")
         + f" {_point(best)}",
@@ -118,10 +119,6 @@ def straight_start() -> Claim:
 
 def _run(form: Form, target: Array, start: Array = START) -> Trajectory:
     return simulate(form, start, target, STEPS[form], RATES[form])
-
-
-def _who(run: Trajectory) -> str:
-    return f"5 segments, rate {RATES[run.form]:g}:"
 
 
 def _point(point: Array) -> str:

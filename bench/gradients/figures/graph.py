@@ -22,8 +22,6 @@ SMALL = 8.0  # points of all text
 
 FORWARD, BACKWARD = BLUE, WINE  # the colours of values and of gradients
 
-Point = tuple[float, float]
-
 
 @dataclasses.dataclass(frozen=True)
 class Node:
@@ -39,7 +37,7 @@ class Node:
         """Inches."""
         return WIDE * len(self.names)
 
-    def port(self, side: int, other: Node) -> Point:
+    def port(self, side: int, other: Node) -> tuple[float, float]:
         """Where the edge to ``other`` leaves on the right (1) or left (-1): above or below, so that edges part."""
         up = np.sign(other.y - self.y) or np.sign(self.y - MIDDLE)
         return self.x + side * self.width / 2, self.y + float(up) * PORT

@@ -132,7 +132,6 @@ TRAINABLES = (
         parameters=PARAMETERS,
         start=lambda rng: _parameters(rng, (1, 4, 8), 32, 10),
         data=lambda: {**dict(zip("xy", data.digits(), strict=True)), "0.b": np.zeros(4)},
-        batched=("x", "y"),
         batch_size=64,
         epochs=6,
         rate=0.1,

@@ -150,7 +150,7 @@ def _trainable(
     entry: Entry, batch_size: int | None, rate: float, optimum: Callable[[], Gradients] | None = None
 ) -> Trainable:
     about = data.ABOUT_HOUSES
-    return Trainable(entry, ("W", "b"), _start, _data, ("x", "y"), batch_size, 300, rate, about, optimum=optimum)
+    return Trainable(entry, ("W", "b"), _start, _data, rate, about, batch_size=batch_size, optimum=optimum)
 
 
 TRAINABLES = (

@@ -88,7 +88,6 @@ def tanh_chain(factor: Array, inputs: Arrays) -> Gradients:
 
 
 def _loss(prediction: Callable[[Arrays], Array]) -> Callable[[Arrays], Array]:
-    """The mean absolute error, a number."""
     return lambda inputs: np.asarray(np.mean(np.abs(prediction(inputs) - inputs["y"])))
 
 
@@ -97,7 +96,6 @@ def _gradient(
     prediction: Callable[[Arrays], Array],
     chain: Callable[[Array, Arrays], Gradients],
 ) -> Gradient:
-    """The chain of a network behind the factor of the loss."""
     return lambda inputs, g: chain(factor(prediction(inputs), inputs, g), inputs)
 
 
@@ -266,9 +264,7 @@ def _trainable(entry: Entry, margin: Callable[[Arrays], float], compared: str) -
         parameters=PARAMETERS,
         start=lambda rng: _network(rng, 1, 4, 1),
         data=_data,
-        batched=("x", "y"),
         batch_size=5,
-        epochs=300,
         rate=0.05,
         about_data=data.ABOUT_HOUSES_SCALED,
         kink=_ABOUT_KINK.format(compared),

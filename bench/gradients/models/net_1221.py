@@ -244,9 +244,6 @@ TRAINABLES = (
         parameters=PARAMETERS,
         start=lambda rng: {name: np.asarray(value + rng.uniform(-0.1, 0.1)) for name, value in _HINGE.items()},
         data=lambda: {"x": _X, "y": np.abs(_X)},
-        batched=("x", "y"),
-        batch_size=None,
-        epochs=300,
         rate=0.002,
         about_data="y = |x| at 16 evenly spaced x in [-1, 1]",
         kink="every unit stays on for some x; samples cross the kinks of the first two, but no z ever comes so near to "

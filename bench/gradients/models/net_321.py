@@ -125,8 +125,6 @@ TRAINABLES = (
         start=lambda rng: _parameters(rng, 1.0),
         data=lambda: {"x": _CORNERS, "t": (_CORNERS.sum(axis=1) >= 2).astype(np.float64)},
         batched=("x", "t"),
-        batch_size=None,
-        epochs=300,
         rate=0.5,
         about_data="the 8 corners of the unit cube; the target is 1 where at least two inputs are 1, else 0",
     ),

@@ -221,8 +221,6 @@ def _trainable(entry: Entry, rate: float) -> Trainable:
         start=lambda rng: {"angles": START + rng.uniform(-0.1, 0.1, 5)},
         data=lambda: {"segment": np.array([1.0, 0.0]), "target": REACHABLE},
         batched=(),
-        batch_size=None,
-        epochs=300,
         rate=rate,
         about_data="5 segments of length 1; the target (-1.5, 2) is at half the arm's reach",
     )
