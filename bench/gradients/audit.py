@@ -22,10 +22,7 @@ CORRECTED = "corrected"
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One gradient of one form in one case: the raw values behind the table.
-
-    Errors are relative, as ``referees.relative_error`` defines them; ``None`` where the referee does not apply.
-    """
+    """One gradient of one form in one case, with its relative errors; ``None`` where a referee does not apply."""
 
     entry: str
     form: str

@@ -48,12 +48,9 @@ _Trial = tuple[Arrays, Array, Gradients]  # inputs, upstream gradient, and what 
 
 
 def mutants(entry: Entry) -> Iterator[Mutant]:
-    """Plant every fault that applies, one at a time, and audit the entry with it.
+    """Plant every fault that applies, one at a time, and compare the corrected form with autograd in float64.
 
-    The audit is that of the corrected form against autograd in float64, from the smallest case to the largest.
-
-    Raises:
-        ValueError: nothing can be planted into a target, or the entry is wrong without any fault.
+    Raises ``ValueError`` if nothing can be planted into a target, or the entry is wrong without any fault.
     """
     trials: list[_Trial] = []
     for case, g in cases_of(entry):

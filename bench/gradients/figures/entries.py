@@ -75,10 +75,7 @@ def _at(curve: Curve, x: Array, of: Callable[[Arrays, Array], tuple[Array, Gradi
 
 
 def functions(curves: Sequence[Curve], x: str, rows: tuple[str, str]) -> Figure:
-    """A column for each curve: the function above, its derivative below, with what the notes have otherwise.
-
-    ``x`` labels the horizontal axes, ``rows`` the vertical ones of the two rows.
-    """
+    """A column for each curve: the function above, its derivative below; ``x`` and ``rows`` label the axes."""
     figure, grid = panels(2 * len(curves), len(curves), height=1.6, legend=2)
     above, below = grid[: len(curves)], grid[len(curves) :]
     for curve, top, bottom in zip(curves, above, below, strict=True):

@@ -110,11 +110,7 @@ class Ranges(NamedTuple):
 
 
 def ranges_of(values: Array) -> Ranges:
-    """The range of each column of ``values``, float ``[N, D]``.
-
-    Raises:
-        ValueError: no samples, NaN or infinities, not two-dimensional, or a column whose values are all the same.
-    """
+    """The range of each column of ``values``, float ``[N, D]``; ``ValueError`` for what cannot be scaled."""
     checked("what is scaled", values, ndim=2)
     low, high = values.min(axis=0), values.max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):

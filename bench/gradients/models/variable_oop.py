@@ -116,10 +116,7 @@ DIABETES = Trainable(
 
 
 def california() -> Trainable:
-    """The same network on California housing, in larger batches, since it has 47 times as many samples.
-
-    Its ``data`` raises ``bench.errors.DataError`` where the set can be neither read nor fetched.
-    """
+    """The same network on California housing, in larger batches, since it has 47 times as many samples."""
     return dataclasses.replace(
         DIABETES,
         entry=dataclasses.replace(ENTRY, id="variable-oop-california"),
