@@ -33,7 +33,7 @@ from torch.nn import functional
 from bench.gradients.entry import Array
 from bench.gradients.figures import Drawn, arm, entries, figures
 from bench.gradients.figures.curves import MARKERS, curves, marked
-from bench.gradients.figures.functions import OURS, THEIRS, WRONG, WRONG_TOO, Curve, functions
+from bench.gradients.figures.entries import OURS, THEIRS, WRONG, WRONG_TOO, Curve, functions
 from bench.gradients.figures.graph import BACKWARD, FORWARD, graph, shown
 from bench.gradients.models import house, robot_arm
 from bench.gradients.models.net_1221 import SAMPLE, trace

@@ -20,8 +20,8 @@ from sklearn.datasets import load_diabetes, load_digits
 from bench.errors import DataError
 from bench.gradients.audit import cases_of
 from bench.gradients.entry import Array, Case, Entry
-from bench.gradients.models import ENTRIES, TRAINABLES, convnet, data, house, mlp, mlp_chain, variable_oop
-from bench.gradients.models.scaling import Ranges, denormalise, normalise, ranges_of
+from bench.gradients.models import ENTRIES, TRAINABLES, convnet, data, house, mlp, variable_oop
+from bench.gradients.models.data import Ranges, denormalise, normalise, ranges_of
 from bench.gradients.parity import train
 
 Floats = NDArray[np.float64]
@@ -238,7 +238,7 @@ def test_other_input_that_does_not_fit() -> None:
 
 def test_the_activation_of_the_output_has_both_branches() -> None:
     z = np.array([[-2.0, 0.0, 2.0]])
-    assert np.array_equal(mlp_chain.leaky(z, {"alpha": np.array(0.25)}), [[-0.5, 0.0, 2.0]])
+    assert np.array_equal(mlp.leaky(z, {"alpha": np.array(0.25)}), [[-0.5, 0.0, 2.0]])
 
 
 # --- California housing ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 
 from bench.gradients.entry import Array, Arrays, Entry, Gradients, Trainable
 from bench.gradients.models import TRAINABLES, convnet, house, mlp, net_1221, variable_oop
-from bench.gradients.models.net_1221_partials import values
+from bench.gradients.models.net_1221 import values
 from bench.gradients.parity import LOST, OPTIMUM_TOLERANCE, TOLERANCE, Parity, _distance, train
 
 IDS = [trainable.entry.id for trainable in TRAINABLES]
@@ -61,7 +61,8 @@ def test_trainings_learn() -> None:
         losses = trained(entry_id).losses
         assert losses[-1] < losses[0] * least, entry_id
     (trainable,) = net_1221.TRAINABLES
-    units = values({**trainable.data(), **trained("net-1-2-2-1").trained}).before_relu
+    computed = values({**trainable.data(), **trained("net-1-2-2-1").trained})
+    units = [computed[name] for name in net_1221.UNITS]
     assert all((z > 0).any() for z in units)
 
 

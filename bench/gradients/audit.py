@@ -13,23 +13,16 @@ import torch
 from bench.gradients.entry import Array, Arrays, Case, Entry, Verdict, Written
 from bench.gradients.referees import autograd, differences_error, relative_error
 
-TOLERANCE = 1e-10
-"""Largest relative error against autograd in float64."""
-DIFFERENCES_TOLERANCE = 1e-6
-"""Largest relative error against central differences."""
-FLOAT32_TOLERANCE = 1e-4
-"""Largest relative error against autograd where both sides compute in float32."""
+TOLERANCE = 1e-10  # largest relative error against autograd in float64
+DIFFERENCES_TOLERANCE = 1e-6  # largest relative error against central differences
+FLOAT32_TOLERANCE = 1e-4  # largest relative error against autograd where both sides compute in float32
 
 CORRECTED = "corrected"
-"""The name of the form that must agree."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One gradient of one form in one case: the raw values behind the table.
-
-    Errors are relative, as ``referees.relative_error`` defines them; ``None`` where the referee does not apply.
-    """
+    """One gradient of one form in one case, with its relative errors; ``None`` where a referee does not apply."""
 
     entry: str
     form: str
@@ -43,15 +36,10 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """The verdict on one form of an entry.
+    """The verdict on one form of an entry, ``None`` for the corrected one, with the worst relative errors.
 
-    Attributes:
-        written: the form; ``None`` for the corrected one.
-        autograd, differences, float32: the worst relative errors over all gradients and cases that count.
-        cases: number of cases.
-        wrong: names of the gradients that disagree ("value" if the function itself does).
-        faults: sentences that say what is not as it should be; empty if all is as expected.
-        checks: the raw values.
+    ``wrong`` names the gradients that disagree ("value" if the function itself does); ``faults`` are sentences that say
+    what is not as it should be.
     """
 
     entry: Entry
@@ -138,9 +126,9 @@ def _wrong(checks: Iterable[Check]) -> tuple[str, ...]:
 
 
 def _checks(entry: Entry, form: Written, case: Case, g: Array, device: torch.device) -> Iterator[Check]:
-    """Compare the value and every gradient that the form gives, in float64 and float32."""
     errors = _errors(entry, form, case.inputs, g, device)
-    single = _errors(entry, form, _as_float32(case.inputs), g.astype(np.float32), device)
+    small = {k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for k, v in case.inputs.items()}
+    single = _errors(entry, form, small, g.astype(np.float32), device)
     numeric: dict[str, float] = {}
     if case.kind == "regular":
         rng = np.random.default_rng(seed_of(entry))
@@ -159,7 +147,3 @@ def _errors(entry: Entry, form: Written, inputs: Arrays, g: Array, device: torch
         "value": relative_error((form.forward or entry.forward)(inputs), value),
         **{name: relative_error(gradient, theirs[name]) for name, gradient in ours.items()},
     }
-
-
-def _as_float32(inputs: Arrays) -> Arrays:
-    return {k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v for k, v in inputs.items()}

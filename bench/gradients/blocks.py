@@ -21,12 +21,7 @@ Number = TypeVar("Number", float, Decimal, Array)
 def power(x: Number, p: int) -> Number:
     """``x`` to the power ``p`` by repeated product, a negative one by the reciprocal; 1 for ``p = 0``, at 0 too.
 
-    Args:
-        x: an int, float or Decimal, or an array of any shape, element by element.
-        p: the integer exponent.
-
-    Returns:
-        The type of ``x``, except that an integer's negative power is a float.
+    An array is taken element by element. An integer's negative power is a float.
 
     Raises:
         ValueError: ``p`` is no integer.
@@ -80,10 +75,7 @@ def rotation(degrees: ArrayLike) -> Array:
 
 
 def rotation_gradient(degrees: Array, g: Array) -> Array:
-    """The gradient of the angle in degrees, shape (...), for ``g`` of the shape (..., 3, 3).
-
-    ``dR/dθ`` carries π/180, since the angle is in degrees and the derivatives of sine and cosine are in radians.
-    """
+    """The gradient of the angle (...) for ``g`` (..., 3, 3); ``dR/dθ`` carries π/180, as the angle is in degrees."""
     angle = np.deg2rad(degrees)
     along_cosine, along_sine = g[..., 1, 0] - g[..., 0, 1], g[..., 0, 0] + g[..., 1, 1]
     return np.asarray(np.pi / 180 * (np.cos(angle) * along_cosine - np.sin(angle) * along_sine))
@@ -131,10 +123,7 @@ def from_homogeneous(points: ArrayLike) -> Array:
 
 
 def from_homogeneous_gradient(points: Array, g: Array) -> Array:
-    """The gradient of homogeneous points, (n, 3), for ``g`` of the shape (n, 2).
-
-    ``g/w`` for the first two coordinates; by the quotient rule ``-(g₁x + g₂y)/w²`` for the third, ``w``.
-    """
+    """The gradient of homogeneous points, (n, 3): ``g/w``, and by the quotient rule ``-(g₁x + g₂y)/w²`` for ``w``."""
     w = points[:, 2:]
     return np.concatenate([g / w, -np.sum(g * points[:, :2], axis=1, keepdims=True) / (w * w)], axis=1)
 

@@ -30,11 +30,9 @@ class Verdict(enum.StrEnum):
 class Case:
     """One set of inputs that the forms of an entry are compared on.
 
-    Attributes:
-        inputs: every argument of ``forward`` by name: float64 arrays (those of ``wrt`` among them), integer arrays for
-            labels, and arrays of no dimensions for numbers such as a step or a slope.
-        kind: "regular" cases are compared with central differences too; "kink" cases lie at or within 1e-6 of a point
-            where there is no derivative; "extreme" ones have magnitudes where differences, or a naive formula, fail.
+    The inputs are every argument of ``forward`` by name: float64 arrays, integer arrays for labels, and arrays of no
+    dimensions for numbers. "regular" cases are compared with central differences too; "kink" cases lie within 1e-6 of
+    a point without a derivative; "extreme" ones have magnitudes where differences, or a naive formula, fail.
     """
 
     name: str
@@ -47,15 +45,14 @@ class Written:
     """A gradient as the notes write it, verdict and cause included.
 
     Attributes:
-        latex, gradient: the gradient as written, for math mode and in NumPy. A form that leaves out a gradient which
-            others write returns just what it writes.
-        expected: the verdict that the referees should come to.
+        latex, gradient: the gradient as written, for math mode and in NumPy; of some inputs only, where others are
+            left out.
         cause: one line: what is wrong, or what the convention is on each side. Empty where the form agrees.
-        remark: one line that is true of a form that agrees, e.g. where it overflows. May be empty.
+        remark: one line on a form that agrees, e.g. where it overflows.
         applies: the cases that the form is written for, e.g. one sample; all by default.
         forward: where the notes write the function itself differently, that function; else the entry's.
-        overflows: whether it gives NaN or infinities in extreme cases, where the corrected form does not. The verdict
-            then rests on the other cases, and the audit demands that the overflow is seen.
+        overflows: whether it gives NaN or infinities in extreme cases, which the audit then demands; the verdict
+            rests on the other cases.
     """
 
     name: str
@@ -74,14 +71,11 @@ class Entry:
     """A function whose gradient is checked.
 
     Attributes:
-        id: unique, as in the list of derivations: "sigmoid".
-        formula, corrected_latex: the function and its right gradient, LaTeX for math mode, several parted by a quad.
-        forward, corrected: the function and its gradient in NumPy.
-        torch: the function in PyTorch, on tensors with the names of the inputs; autograd differentiates it.
+        formula, corrected_latex: the function and its right gradient, LaTeX for math mode.
+        torch: the function in PyTorch, on tensors with the names of the inputs.
         wrt: names of the inputs whose gradients are compared.
         cases: draws the cases from a generator; every gradient must be non-zero in one of them.
-        targets: the functions whose code carries the corrected gradient, or a rule whose result is checked as the
-            value, into which faults are planted.
+        targets: the functions with the code of the corrected gradient or of a rule, into which faults are planted.
         written: the forms in the notes; none where the notes name the function and derive nothing.
         kink: where there is no derivative and which value both sides take there; empty if it is smooth.
     """
@@ -106,28 +100,24 @@ class Trainable:
     """How an entry whose ``forward`` is a loss is trained twice, by NumPy and by PyTorch, on the same batches.
 
     Attributes:
-        parameters: the inputs of the entry that are trained; all others are data or numbers.
-        start: draws the parameters' first values, float64.
-        data: the other inputs, float64 or integer. Those of ``batched`` have one row a sample.
-        batched: names of the data that are cut into batches.
+        start: draws the first values of the parameters, which are the inputs that are trained, float64.
+        data: the other inputs, float64 or integer; those of ``batched`` have one row a sample.
         batch_size: samples in a batch; ``None`` for all at once.
-        rate, momentum: of SGD.
         about_data: what the data are and where they come from, in one line.
-        kink: why a kink does not part the two sides; empty if the model is smooth.
-        margin: how far the inputs of a step are from the nearest kink: the smallest magnitude of what is compared with
-            zero. ``None`` if the model is smooth.
-        optimum: the parameters that training must end near, from a closed solution; ``None`` if there is none.
+        kink, margin: why a kink does not part the two sides, and how far the inputs of a step are from the nearest: the
+            smallest magnitude of what is compared with zero. Empty and ``None`` if the model is smooth.
+        optimum: the parameters that training must end near, where there is a closed solution.
     """
 
     entry: Entry
     parameters: tuple[str, ...]
     start: Callable[[np.random.Generator], Gradients]
     data: Callable[[], dict[str, Array]]
-    batched: tuple[str, ...]
-    batch_size: int | None
-    epochs: int
     rate: float
     about_data: str
+    batched: tuple[str, ...] = ("x", "y")
+    batch_size: int | None = None
+    epochs: int = 300
     momentum: float = 0.0
     kink: str = ""
     margin: Callable[[Arrays], float] | None = None

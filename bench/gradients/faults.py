@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 Kind = Literal["sign", "missing 1/N", "transposed", "dropped factor", "wrong axis", "overwritten", "branch"]
 
-COUNTS = ("len", "size", "rows * columns")
-"""What a gradient that belongs to a mean is divided by."""
+COUNTS = ("len", "size", "rows * columns")  # what a gradient that belongs to a mean is divided by
 _NEIGHBOURS: dict[type[ast.cmpop], ast.cmpop] = {
     ast.Gt: ast.GtE(),
     ast.GtE: ast.Gt(),
@@ -40,12 +39,7 @@ class Fault:
 
 @functools.cache
 def faults(function: Callable[..., Any]) -> tuple[Fault, ...]:
-    """Every fault of a function, in the order of its text.
-
-    Raises:
-        ValueError: the function's code cannot be swapped: no plain function or method of Python with a name, or one
-            with variables of an enclosing function.
-    """
+    """Every fault of a function, in the order of its text; ``ValueError`` if its code cannot be swapped."""
     code = _plain(function).__code__
     lines, first = inspect.getsourcelines(code)
     source = ast.increment_lineno(ast.parse(textwrap.dedent("".join(lines))), first - 1)
@@ -127,7 +121,9 @@ def _variants(node: ast.AST) -> Iterator[tuple[Kind, ast.AST]]:
             yield "sign", ast.BinOp(left, ast.Sub(), right)
         case ast.BinOp(left, ast.Sub(), right):
             yield "sign", ast.BinOp(left, ast.Add(), right)
-        case ast.UnaryOp(ast.USub(), operand) if not _is_position(operand):
+        case ast.UnaryOp(ast.USub(), ast.Constant(int())):  # counts from an end
+            pass
+        case ast.UnaryOp(ast.USub(), operand):
             yield "sign", operand
         case ast.Return(value=ast.Tuple(values)):
             yield from (("sign", ast.Return(ast.Tuple(others, ast.Load()))) for others in _one_negated(values))
@@ -163,11 +159,6 @@ def _variants(node: ast.AST) -> Iterator[tuple[Kind, ast.AST]]:
                 for axes in _other_axes(keyword.value) if keyword.arg in ("axis", "axes") else ():
                     others = [ast.keyword(k.arg, axes if k is keyword else k.value) for k in keywords]
                     yield "wrong axis", ast.Call(node.func, arguments, others)
-
-
-def _is_position(operand: ast.expr) -> bool:
-    """Whether the minus before it counts from an end."""
-    return isinstance(operand, ast.Constant) and isinstance(operand.value, int)
 
 
 def _one_negated(values: list[ast.expr]) -> Iterator[list[ast.expr]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -18,15 +19,12 @@ from bench.gradients.referees import autograd, relative_error
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """One planted fault.
+    """One fault planted into a function, "bench.gradients.layers.dense.Linear._backward", for the audit of an entry.
 
     Attributes:
-        entry: id of the entry whose audit it was planted in.
-        function: the function it was planted into, "bench.gradients.layers.dense.Linear._backward".
         caught: how the audit noticed: "value" (a relative error beyond its tolerance, or a wrong shape), "error" (the
             code raised, and in no case gave a wrong value), or "" if it did not notice.
-        wrong: names of the gradients that gave it away by their values, in the first case that did; "value" is the
-            function's own.
+        wrong: names of the gradients, or "value", that gave it away in the first case that did.
     """
 
     entry: str
@@ -46,19 +44,13 @@ class Mutant:
         )
 
 
-_Trial = tuple[Arrays, Array, Gradients]
-"""The inputs of a case, its upstream gradient, and what autograd says, computed once for all faults."""
+_Trial = tuple[Arrays, Array, Gradients]  # inputs, upstream gradient, and what autograd says of them
 
 
 def mutants(entry: Entry) -> Iterator[Mutant]:
-    """Plant every fault that applies, one at a time, and audit the entry with it.
+    """Plant every fault that applies, one at a time, and compare the corrected form with autograd in float64.
 
-    The faults go into ``entry.targets``. The audit is that of the corrected form against autograd in float64, from the
-    smallest case to the largest.
-
-    Raises:
-        ValueError: a target's code cannot be swapped, nothing can be planted into it, or the entry is wrong without
-            any fault, so that noticing one means nothing. What the entry's code raises without a fault passes through.
+    Raises ``ValueError`` if nothing can be planted into a target, or the entry is wrong without any fault.
     """
     trials: list[_Trial] = []
     for case, g in cases_of(entry):
@@ -94,11 +86,6 @@ def _noticed(entry: Entry, trials: list[_Trial]) -> tuple[Literal["value", "erro
 
 
 def _wrong(entry: Entry, trial: _Trial) -> tuple[str, ...]:
-    inputs, g, expected = trial
-    ours = {**entry.corrected(_copied(inputs), g.copy()), "value": entry.forward(_copied(inputs))}
+    inputs, g, expected = copy.deepcopy(trial)  # a fault may make the code write into what it is given
+    ours = {"value": entry.forward(copy.deepcopy(inputs)), **entry.corrected(inputs, g)}
     return tuple(name for name, theirs in expected.items() if relative_error(ours[name], theirs) > TOLERANCE)
-
-
-def _copied(inputs: Arrays) -> dict[str, Array]:
-    """A fault may make the code write into what it is given."""
-    return {name: array.copy() for name, array in inputs.items()}

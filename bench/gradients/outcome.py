@@ -21,17 +21,14 @@ from bench.gradients.mutants import Mutant, mutants
 from bench.gradients.parity import Parity, train
 from bench.measure.environment import cpu_model
 
-Progress = Callable[[str], None]
-"""Called with what is being done, one short line at a time."""
+Progress = Callable[[str], None]  # called with what is being done, one short line at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What an audit found on every form of every entry, on every trained model, and on the notes' claims.
 
-    Attributes:
-        made_with: versions of Python, NumPy and PyTorch, and where PyTorch computed, in one line.
-        seconds: time taken; the only part that a second run changes.
+    ``made_with`` are the versions and the device, in one line. Only ``seconds`` differs in a second run.
     """
 
     findings: tuple[Finding, ...]
@@ -92,12 +89,7 @@ class Planting:
 
 
 def run(device: torch.device, california: bool, progress: Progress) -> Outcome:
-    """Audit every entry, train every model twice, and check every claim.
-
-    Args:
-        device: where PyTorch computes; NumPy's side stays on the CPU.
-        california: train the 8-feature network on California housing too, which is downloaded.
-        progress: called with what is being done.
+    """Audit every entry, train every model twice, and check every claim, with PyTorch on ``device``.
 
     Raises:
         BenchError: the code of an entry or a model raised, which is named; or the data could not be fetched.
@@ -131,11 +123,7 @@ def run(device: torch.device, california: bool, progress: Progress) -> Outcome:
 
 
 def plant(progress: Progress) -> Planting:
-    """Plant every fault into every entry, one at a time, with PyTorch on the CPU.
-
-    Raises:
-        BenchError: an entry is wrong with nothing planted, or its code raised.
-    """
+    """Plant every fault into every entry, one at a time; ``BenchError`` if an entry is wrong with nothing planted."""
     started = time.perf_counter()
     planted: list[Mutant] = []
     with _plain_arithmetic():

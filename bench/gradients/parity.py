@@ -25,14 +25,12 @@ class Parity:
     """What came of one model's two trainings.
 
     Attributes:
-        worst: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖; infinite
-            if either side left the finite numbers.
-        parameter: the parameter where it is.
+        worst, parameter: largest relative distance of any parameter tensor after any step, ‖ours - theirs‖ / ‖theirs‖,
+            infinite if either side left the finite numbers; and the parameter where it is.
         losses, torch_losses: mean loss of every epoch.
-        margin: the nearest that any step came to a kink, as ``Trainable.margin`` measures it; ``None`` if it does not.
-        trained: the parameters after the last step, by NumPy.
-        optimum: relative distance of the trained parameters from the closed solution, ``None`` if there is none.
-        faults: sentences that say what is beyond its tolerance; empty if nothing is.
+        margin: the nearest that any step came to a kink, if ``Trainable.margin`` measures it.
+        trained, optimum: the parameters at the end by NumPy, and their relative distance from a closed solution.
+        faults: sentences that say what is beyond its tolerance.
     """
 
     trainable: Trainable
@@ -70,11 +68,15 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     while len(losses) < trainable.epochs and max(worst.values()) <= LOST:
         epoch, sizes = [], []
         for batch, size in _batches(trainable, data, rng):
-            inputs = {**batch, **_values(ours)}
+            inputs = {**batch, **{name: np.asarray(variable.value) for name, variable in ours.items()}}
             if trainable.margin is not None:
                 margin = min(margin, trainable.margin(inputs))
             tensors = {name: torch.tensor(value, device=device) for name, value in batch.items()} | theirs
-            epoch.append((_step(entry, inputs, ours, our_sgd), _torch_step(entry, tensors, their_sgd)))
+            our_loss, their_loss = _step(entry, inputs, ours, our_sgd), entry.torch(tensors)
+            their_sgd.zero_grad()
+            their_loss.backward()
+            their_sgd.step()
+            epoch.append((our_loss, float(their_loss.detach())))
             sizes.append(size)
             for name, leaf in theirs.items():
                 distance = _distance(ours[name].value, leaf.detach().cpu().numpy())
@@ -84,7 +86,7 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
         losses.append(tuple(np.average(epoch, axis=0, weights=sizes).tolist()))
         steps += len(epoch)
     parameter = max(worst, key=worst.__getitem__)
-    trained, optimum = _values(ours), trainable.optimum
+    trained, optimum = {name: np.asarray(variable.value) for name, variable in ours.items()}, trainable.optimum
     parity = Parity(
         trainable=trainable,
         steps=steps,
@@ -99,10 +101,6 @@ def train(trainable: Trainable, device: torch.device | None = None) -> Parity:
     return dataclasses.replace(parity, faults=tuple(_faults(parity, start)))
 
 
-def _values(variables: Mapping[str, Variable]) -> Gradients:
-    return {name: np.asarray(variable.value) for name, variable in variables.items()}
-
-
 def _step(entry: Entry, inputs: Arrays, variables: Mapping[str, Variable], sgd: SGD) -> float:
     """One update of the variables along the hand-written gradient; the loss before it."""
     loss = entry.forward(inputs)
@@ -114,15 +112,6 @@ def _step(entry: Entry, inputs: Arrays, variables: Mapping[str, Variable], sgd: 
         variable.grad += gradients[name]
     sgd.step()
     return float(loss)
-
-
-def _torch_step(entry: Entry, tensors: dict[str, torch.Tensor], sgd: torch.optim.SGD) -> float:
-    """One update of the leaves among the tensors along autograd's gradient; the loss before it."""
-    loss = entry.torch(tensors)
-    sgd.zero_grad()
-    loss.backward()
-    sgd.step()
-    return float(loss.detach())
 
 
 def _batches(trainable: Trainable, data: Arrays, rng: np.random.Generator) -> Iterator[tuple[Arrays, int]]:

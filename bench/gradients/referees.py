@@ -9,8 +9,7 @@ import torch
 
 from bench.gradients.entry import Array, Arrays, Entry, Gradients
 
-FEW = 200
-"""An input of at most so many numbers is differenced one by one, a larger one along random directions."""
+FEW = 200  # an input of at most so many numbers is differenced one by one, a larger one along random directions
 DIRECTIONS = 12
 
 
@@ -27,10 +26,7 @@ def relative_error(ours: Array, theirs: Array) -> float:
 
 
 def autograd(entry: Entry, inputs: Arrays, g: Array, device: torch.device) -> tuple[Array, Gradients]:
-    """The function's value and the gradients of ``entry.wrt`` by ``torch.autograd``, for the upstream gradient ``g``.
-
-    Computed in the dtype of the inputs, on ``device``.
-    """
+    """The value and the gradients of ``entry.wrt`` by autograd for the upstream ``g``, in the inputs' dtype."""
     tensors = {name: torch.tensor(value, device=device) for name, value in inputs.items()}
     leaves = [tensors[name].requires_grad_() for name in entry.wrt]
     value = entry.torch(tensors)

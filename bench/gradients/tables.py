@@ -71,12 +71,9 @@ def formulas(outcome: Outcome) -> Table:
         rows.append((f"{entry.title} ({entry.id})", "function", entry.formula, ""))
         rows += [("", f"as written: {form.name}", form.latex, "") for form in entry.written]
         rows.append(("", "corrected" if entry.written else DERIVED_HERE, entry.corrected_latex, entry.kink))
-    columns: _Columns[tuple[str, str, str, str]] = [
-        (_text("entry", share=20), lambda row: row[0]),
-        (_text("form", share=16), lambda row: row[1]),
-        (Column(key="formula", heading="formula", kind="maths", share=44), lambda row: row[2]),
-        (_text("kink", share=12), lambda row: row[3]),
-    ]
+    formula = Column(key="formula", heading="formula", kind="maths", share=44)
+    keys = (_text("entry", share=20), _text("form", share=16), formula, _text("kink", share=12))
+    columns: _Columns[Any] = [(column, operator.itemgetter(i)) for i, column in enumerate(keys)]
     caption = "Every function, its gradient as the notes write it, and the right one; at a kink, what both sides take."
     return _table("formulas", "Formulas", caption, columns, rows, outcome.made_with)
 
@@ -166,7 +163,6 @@ def _expected(finding: Finding) -> str:
 
 
 def _why(finding: Finding) -> str:
-    """Which gradients are wrong and for what cause, or a remark; empty where there is nothing to say."""
     if finding.written is None:
         return f"kink: {finding.entry.kink}" if finding.entry.kink else ""
     text = finding.written.cause or finding.written.remark
@@ -213,8 +209,6 @@ def _table(key: str, title: str, caption: str, columns: _Columns[T], rows: Itera
 
 
 def _value(value: Value | str | float | None) -> Value:
-    if isinstance(value, Value):
-        return value
-    if isinstance(value, str):
-        return Value(text=str(value))
+    if isinstance(value, Value | str):
+        return value if isinstance(value, Value) else Value(text=str(value))
     return Value(number=None if value is None or math.isnan(value) else float(value))

@@ -14,10 +14,7 @@ from bench.gradients.layers import Layer, Loss
 def of_layer(build: Callable[..., Layer], *arguments: str, targets: tuple[type[Layer], ...] = ()) -> dict[str, Any]:
     """Fields of the entry of a layer: its output for the input ``x``, and the gradients of ``x`` and its parameters.
 
-    Args:
-        build: the layer's class, or what makes it.
-        arguments: names of the inputs that it is made of.
-        targets: the layers whose backward pass is checked, if ``build`` is not the one.
+    It is built of the inputs that ``arguments`` name; ``targets`` are its parts, if it is not one class.
     """
 
     def made(inputs: Arrays) -> Layer:
@@ -41,17 +38,13 @@ def of_layer(build: Callable[..., Layer], *arguments: str, targets: tuple[type[L
 def of_loss(build: Callable[..., Loss], *arguments: str) -> dict[str, Any]:
     """Fields of the entry of a loss, whose ``prediction`` gets a gradient and whose ``target`` gets none."""
 
-    def made(inputs: Arrays) -> Loss:
-        return build(*(inputs[name] for name in arguments))
-
-    def gradient(inputs: Arrays, g: Array) -> Gradients:
-        loss = made(inputs)
-        loss.forward(inputs["prediction"], inputs["target"])
-        return {"prediction": np.asarray(loss.backward() * g)}
+    def both(inputs: Arrays) -> tuple[Array, Loss]:
+        loss = build(*(inputs[name] for name in arguments))
+        return loss.forward(inputs["prediction"], inputs["target"]), loss
 
     return {
-        "forward": lambda inputs: made(inputs).forward(inputs["prediction"], inputs["target"]),
-        "corrected": gradient,
+        "forward": lambda inputs: both(inputs)[0],
+        "corrected": lambda inputs, g: {"prediction": np.asarray(both(inputs)[1].backward() * g)},
         "wrt": ("prediction",),
         "group": "loss",
         "targets": (build._backward,),  # type: ignore[attr-defined]

@@ -18,21 +18,10 @@ FORMATS = ("md", "csv", "latex")
 
 
 def write(outcome: Outcome, folder: Path, formats: Collection[str], command: str) -> list[Path]:
-    """Write an outcome with its figures and the tables for ``bench report --gradients``.
+    """Write an outcome, with figures and stored tables for ``bench report --gradients`` whatever the formats.
 
-    What cannot be drawn leaves all files as they were.
-
-    Args:
-        outcome: what was found.
-        folder: where to; made if it is missing.
-        formats: any of ``FORMATS``. Figures and stored tables are written in any case.
-        command: what makes these files, to be named in them.
-
-    Returns:
-        What was written; the figures' folder last.
-
-    Raises:
-        BenchError: the folder cannot be written.
+    What cannot be drawn leaves all files as they were. Returns what was written, the figures' folder last; raises
+    ``BenchError`` if the folder cannot be written. The files name the command that makes them.
     """
     shown = tables.shown(outcome)
     with_formulas = [*shown, tables.formulas(outcome)]
@@ -62,11 +51,7 @@ def write(outcome: Outcome, folder: Path, formats: Collection[str], command: str
 
 
 def check(folder: Path) -> None:
-    """Make the folder and write into it, so that nothing is computed for one that cannot be written.
-
-    Raises:
-        BenchError: it cannot.
-    """
+    """Make the folder and write into it; ``BenchError``, before anything is computed, where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / ".gradcheck", b"").unlink()

@@ -13,9 +13,9 @@ from bench.gradients.layers import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from bench.gradients.through import of_layer
 
 
-def _smooth_cases(rng: np.random.Generator) -> Iterator[Case]:
+def _smooth_cases(rng: np.random.Generator, large: Array = draw.LARGE) -> Iterator[Case]:
     yield from (Case(name, {"x": 2 * x}) for name, x in draw.arrays(rng))
-    yield Case("large", {"x": draw.LARGE}, kind="extreme")
+    yield Case("large", {"x": large}, kind="extreme")
 
 
 def _relu_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -30,24 +30,13 @@ def _leaky_relu_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield Case(case.name, {**case.inputs, "slope": np.array(slope)}, case.kind)
 
 
-def _softmax_cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield from (Case(name, {"x": 2 * x}) for name, x in draw.arrays(rng))
-    large = np.array([[1e4, -1e4, 0.0], [1e4, 1e4 + 1, 1e4 - 1], [-1e4, -1e4, -1e4]])
-    yield Case("large", {"x": large}, kind="extreme")
-
-
 def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
-    """The written derivative of an element, times the upstream gradient."""
     return lambda inputs, g: {"x": derivative(inputs) * g}
 
 
 def _sigmoid_derivation(inputs: Arrays) -> Array:
     y = 1 / (1 + np.exp(-inputs["x"]))
     return np.asarray(y * (1 - y))
-
-
-def _sigmoid_class(inputs: Arrays) -> Array:
-    return np.asarray(-((1 + np.exp(-inputs["x"])) ** -2))
 
 
 def _tanh_quotient(inputs: Arrays) -> Array:
@@ -68,7 +57,7 @@ ENTRIES: tuple[Entry, ...] = (
             Written(
                 "class",
                 r"-\left(1 + e^{-x}\right)^{-2} \cdot g",
-                _times(_sigmoid_class),
+                _times(lambda i: -((1 + np.exp(-i["x"])) ** -2)),
                 Verdict.WRONG,
                 "the inner derivative -e^-x is left out: the sign is wrong and a factor is missing",
             ),
@@ -141,7 +130,7 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial y_j}{\partial x_i} = y_j (\delta_{ij} - y_i),\quad"
         r" \frac{\partial L}{\partial x_i} = y_i \Bigl(g_i - \sum_j g_j y_j\Bigr)",
         torch=lambda t: torch.softmax(t["x"], dim=-1),
-        cases=_softmax_cases,
+        cases=lambda rng: _smooth_cases(rng, np.array([[1e4, -1e4, 0], [1e4, 1e4 + 1, 1e4 - 1], [-1e4, -1e4, -1e4]])),
         **of_layer(Softmax),
     ),
 )

@@ -74,23 +74,12 @@ def _cce_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _times(derivative: Callable[[Arrays], Array]) -> Gradient:
-    """The written derivative by each prediction, times the upstream gradient of the loss."""
     return lambda inputs, g: {"prediction": np.asarray(derivative(inputs) * g)}
-
-
-def _mae_chain(inputs: Arrays) -> Array:
-    distance = inputs["target"] - inputs["prediction"]
-    return np.asarray(distance / np.abs(distance))
 
 
 def _huber_written(inputs: Arrays) -> Array:
     distance, delta = inputs["target"] - inputs["prediction"], inputs["delta"]
     return np.where(np.abs(distance) <= delta, -distance, -delta * distance / np.abs(distance))
-
-
-def _bce_written(inputs: Arrays) -> Array:
-    p, y = inputs["prediction"], inputs["target"]
-    return np.asarray(-(y / p - (1 - y) / (1 - p)))
 
 
 def _sum_of_distances_gradient(inputs: Arrays, g: Array) -> Gradients:
@@ -150,7 +139,7 @@ ENTRIES: tuple[Entry, ...] = (
                 "chain",
                 r"a = y - M(x),\quad \frac{\partial |a|}{\partial a} \cdot \frac{\partial M}{\partial w}"
                 r" = \frac{a}{|a|} \cdot \frac{\partial M}{\partial w}",
-                _times(_mae_chain),
+                _times(lambda i: (i["target"] - i["prediction"]) / np.abs(i["target"] - i["prediction"])),
                 Verdict.WRONG,
                 "the inner derivative of a, -1, is lost, so that a step climbs; 1/N is lost too",
                 applies=lambda case: case.kind != "kink",  # a/|a| has no value at a = 0
@@ -221,7 +210,7 @@ ENTRIES: tuple[Entry, ...] = (
                 "derivation",
                 r"-\sum_i \left( \frac{y_i}{\hat{y}_i} - \frac{1 - y_i}{1 - \hat{y}_i} \right) \cdot"
                 r" \frac{\partial g}{\partial w}",
-                _times(_bce_written),
+                _times(lambda i: -(i["target"] / i["prediction"] - (1 - i["target"]) / (1 - i["prediction"]))),
                 remark="divides by zero where a probability is exactly 0 or 1, and gives NaN where it is right there",
                 overflows=True,
             ),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn import functional
 
 from bench.gradients.entry import Array, Case, Entry
 from bench.gradients.layers import AvgPool2d, BatchNorm2d, Conv2d, Flatten, MaxPool2d
@@ -43,12 +43,6 @@ def _conv_cases(rng: np.random.Generator) -> Iterator[Case]:
             "padding": np.array(padding),
         }
         yield Case(name, inputs, "extreme" if name == "large" else "regular")
-
-
-def _torch_conv(t: dict[str, Tensor]) -> Tensor:
-    return torch.nn.functional.conv2d(
-        t["x"], t["W"], t["b"], stride=t["stride"].tolist(), padding=t["padding"].tolist()
-    )
 
 
 def _pool_inputs(x: Array, kernel: tuple[int, int], stride: tuple[int, int]) -> dict[str, Array]:
@@ -90,10 +84,6 @@ def _batch_norm_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("constant", inputs(np.full((2, 2, 2, 2), 0.5)), kind="extreme")
 
 
-def _torch_batch_norm(t: dict[str, Tensor]) -> Tensor:
-    return torch.nn.functional.batch_norm(t["x"], None, None, t["gamma"], t["beta"], training=True, eps=t["eps"].item())
-
-
 def _flatten_cases(rng: np.random.Generator) -> Iterator[Case]:
     for name, shape in (
         ("batch of 1, 1 feature", (1, 1, 1, 1)),
@@ -115,7 +105,7 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial W_{ocij}} = \sum_{nhw} g_{nohw}\, x_{nc(sh+i-p)(sw+j-p)},\quad"
         r" \frac{\partial L}{\partial b_o} = \sum_{nhw} g_{nohw},\quad \frac{\partial L}{\partial x_{nckl}} ="
         r" \sum_{\substack{ohwij:\; sh+i-p=k,\\ sw+j-p=l}} g_{nohw}\, W_{ocij}",
-        torch=_torch_conv,
+        torch=lambda t: functional.conv2d(t["x"], t["W"], t["b"], t["stride"].tolist(), t["padding"].tolist()),
         wrt=("x", "W", "b"),
         cases=_conv_cases,
         **of_layer(Conv2d, "W", "b", "stride", "padding"),
@@ -126,7 +116,7 @@ ENTRIES: tuple[Entry, ...] = (
         group="layer",
         formula=r"y_{nchw} = \max_{ij} x_{nc(sh+i)(sw+j)}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \sum_{hw:\; (k,l) = \arg\max} g_{nchw}",
-        torch=lambda t: torch.nn.functional.max_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
+        torch=lambda t: functional.max_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
         cases=_max_pool_cases,
         **of_layer(MaxPool2d, "kernel", "stride"),
         kink="where the largest values of a window tie: both give all to the first in reading order",
@@ -138,7 +128,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula=r"y_{nchw} = \frac{1}{k_h k_w} \sum_{ij} x_{nc(sh+i)(sw+j)}",
         corrected_latex=r"\frac{\partial L}{\partial x_{nckl}} = \frac{1}{k_h k_w}"
         r" \sum_{hw:\; (k,l) \in \text{window}} g_{nchw}",
-        torch=lambda t: torch.nn.functional.avg_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
+        torch=lambda t: functional.avg_pool2d(t["x"], t["kernel"].tolist(), t["stride"].tolist()),
         cases=_avg_pool_cases,
         **of_layer(AvgPool2d, "kernel", "stride"),
     ),
@@ -150,7 +140,7 @@ ENTRIES: tuple[Entry, ...] = (
         corrected_latex=r"\frac{\partial L}{\partial x} = \frac{\gamma}{\sqrt{v + \varepsilon}}"
         r" \left(g - \overline{g} - \hat{x}\, \overline{g \hat{x}}\right),\quad"
         r" \frac{\partial L}{\partial \gamma} = \sum g \hat{x},\quad \frac{\partial L}{\partial \beta} = \sum g",
-        torch=_torch_batch_norm,
+        torch=lambda t: functional.batch_norm(t["x"], None, None, t["gamma"], t["beta"], True, eps=t["eps"].item()),
         wrt=("x", "gamma", "beta"),
         cases=_batch_norm_cases,
         **of_layer(BatchNorm2d, "gamma", "beta", "eps"),

@@ -24,19 +24,14 @@ def _steps(inputs: Arrays) -> Array:
 
 
 def _torch_steps(t: dict[str, Tensor]) -> Tensor:
-    (parameter,) = _torch_sgd([t["W"]], [[gradient] for gradient in t["dW"]], t["rate"], t["momentum"].item())
-    return parameter
+    return _torch_sgd([t["W"]], [[gradient] for gradient in t["dW"]], t["rate"], t["momentum"].item())[0]
 
 
 def _torch_sgd(start: list[Tensor], steps: list[list[Tensor]], rate: Tensor, momentum: float = 0.0) -> list[Tensor]:
-    """Steps of ``torch.optim.SGD`` that autograd follows.
-
-    The first step of momentum would copy the gradient, detached, as the velocity: a velocity of zeros that is there
-    before leads to the same values, and the gradient keeps its history.
-    """
+    """Steps of ``torch.optim.SGD`` that autograd follows."""
     parameters = [parameter.clone() for parameter in start]
     optimiser = torch.optim.SGD(parameters, lr=rate.item(), momentum=momentum, differentiable=True)
-    if momentum:
+    if momentum:  # else the first step would copy the gradient, detached, as the velocity
         optimiser.state.update({p: {"momentum_buffer": torch.zeros_like(p)} for p in parameters})
     for gradients in steps:
         for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bench.gradients.claims import arm, notes
-from bench.gradients.claims.claim import Claim
+from bench.gradients.claims.notes import Claim
 
 __all__ = ["Claim", "claims"]
 

@@ -6,29 +6,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.gradients.claims.claim import Claim, answer
+from bench.gradients.claims.notes import Claim, answer
 from bench.gradients.entry import Array
 from bench.gradients.models.robot_arm import REACHABLE, START
 from bench.gradients.models.robot_arm_motion import Form, Trajectory, simulate
 
 UNREACHABLE = np.array([-3.0, 4.5])
-REACHED = 1e-6
-"""A tip that is this near has reached its target; segments have length 1."""
-RATES = {Form.ABSOLUTE: 0.05, Form.RELATIVE: 0.015, Form.FACTOR: 0.05, Form.STALE: 0.05, Form.LOOP: 0.05}
+REACHED = 1e-6  # a tip that is this near has reached its target; segments have length 1
+RATES = {**dict.fromkeys(Form, 0.05), Form.RELATIVE: 0.015}
+STEPS = {**dict.fromkeys(Form, 1000), Form.RELATIVE: 5000}
 """A relative angle moves all that is behind it, so that its arm needs the smaller steps, and more of them."""
-STEPS = {Form.ABSOLUTE: 1000, Form.RELATIVE: 5000, Form.FACTOR: 1000, Form.STALE: 1000, Form.LOOP: 1000}
 TARGETS = 16
-NEAR = 0.01
-"""Taken for reached where the written loop is counted, which nears some targets slowly."""
+NEAR = 0.01  # taken for reached where the written loop is counted, which nears some targets slowly
 
 
 def claims() -> Iterator[Claim]:
     """All claims of this module."""
     reaching = {form: _run(form, REACHABLE) for form in Form}
     stretching = {form: _run(form, UNREACHABLE) for form in Form}
-    for form, kind in ((Form.ABSOLUTE, "absolute"), (Form.RELATIVE, "relative")):
+    kinds = {"absolute": Form.ABSOLUTE, "relative": Form.RELATIVE}
+    for kind, form in kinds.items():
         yield reaches(f"robot-arm-{kind}-reaches", f"the corrected arm with {kind} angles", reaching[form], True)
-    for form, kind in ((Form.ABSOLUTE, "absolute"), (Form.RELATIVE, "relative")):
+    for kind, form in kinds.items():
         yield nearest(f"robot-arm-{kind}-nearest", f"the corrected arm with {kind} angles", stretching[form], True)
     yield reaches("robot-arm-loop-reaches", "the arm that the notes' loop moves", reaching[Form.LOOP], False)
     yield nearest("robot-arm-loop-nearest", "the arm that the notes' loop moves", stretching[Form.LOOP], False)
@@ -52,7 +51,7 @@ def reaches(claim_id: str, who: str, run: Trajectory, expected: bool) -> Claim:
         f"robot-arm: {who} reaches the target {_point(run.target)}, which is within reach",
         answer(end <= REACHED),
         answer(expected),
-        f"{_who(run)} the tip is {run.distances[0]:.4f} from the target at first, {outcome}",
+        f"5 segments, rate {RATES[run.form]:g}: the tip is {run.distances[0]:.4f} from the target at first, {outcome}",
     )
 
 
@@ -68,7 +67,8 @@ def nearest(claim_id: str, who: str, run: Trajectory, expected: bool) -> Claim:
         f"robot-arm: {who} stops at the nearest point to a target out of reach",
         answer(there),
         answer(expected),
-        f"{_who(run)} the target {_point(run.target)} is {distance - reach:.4f} beyond the reach of {reach:g}; after "
+        f"5 segments, rate {RATES[run.form]:g}: "
+        f"the target {_point(run.target)} is {distance - reach:.4f} beyond the reach of {reach:g}; after "
         f"{len(run.distances) - 1} steps the tip is {run.distances[-1]:.4f} from it, "
         + (f"within {REACHED:g} of the nearest point" if there else f"{aside:.4f} from the nearest point")
         + f" {_point(best)}",
@@ -119,10 +119,6 @@ def straight_start() -> Claim:
 
 def _run(form: Form, target: Array, start: Array = START) -> Trajectory:
     return simulate(form, start, target, STEPS[form], RATES[form])
-
-
-def _who(run: Trajectory) -> str:
-    return f"5 segments, rate {RATES[run.form]:g}:"
 
 
 def _point(point: Array) -> str:

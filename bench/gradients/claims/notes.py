@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 
-from bench.gradients.claims.claim import Claim, answer
 from bench.gradients.entry import Array, Arrays, Entry, Gradient
 from bench.gradients.layers import SGD, Tanh, Variable
 from bench.gradients.models import house
 
-HALF_UNIT = 0.00005
-"""What rounding to four decimals may have hidden."""
+HALF_UNIT = 0.00005  # what rounding to four decimals may have hidden
+
+Answer = Literal["holds", "does not hold", "cannot be checked"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement, the verdict on it, the one it should come to, and the numbers that it rests on, each in one line."""
+
+    id: str
+    statement: str
+    verdict: Answer
+    expected: Answer
+    evidence: str
+
+
+def answer(holds: bool) -> Answer:
+    """The verdict on what can be checked."""
+    return "holds" if holds else "does not hold"
 
 
 def claims() -> Iterator[Claim]:
@@ -31,24 +49,17 @@ def claims() -> Iterator[Claim]:
 
 def third_input() -> Claim:
     """``x_3 = (dL/dw_3j) / (dL/db_j)`` for both units; each printed gradient may be off by half a unit."""
-    low_1, high_1 = _quotient(0.0308, 0.0381)
-    low_2, high_2 = _quotient(0.0269, 0.0332)
+    numerators, denominators = np.array([0.0308, 0.0269]), np.array([0.0381, 0.0332])
+    low_1, low_2 = (numerators - HALF_UNIT) / (denominators + HALF_UNIT)
+    high_1, high_2 = (numerators + HALF_UNIT) / (denominators - HALF_UNIT)
     low, high = max(low_1, low_2), min(high_1, high_2)
     return Claim(
         "net-3-2-1-third-input",
         "net-3-2-1: the gradients printed for the weights of the third input and for the biases belong to one x_3",
-        answer(low <= high),
+        answer(bool(low <= high)),
         "holds",
         f"x_3 = 0.0308/0.0381 is between {low_1:.4f} and {high_1:.4f} by unit 1, x_3 = 0.0269/0.0332 between "
         f"{low_2:.4f} and {high_2:.4f} by unit 2, as the numbers are rounded; both allow {low:.4f} to {high:.4f}",
-    )
-
-
-def _quotient(numerator: float, denominator: float) -> tuple[float, float]:
-    """The least and the greatest quotient of two positive numbers that are rounded to four decimals."""
-    return (
-        (numerator - HALF_UNIT) / (denominator + HALF_UNIT),
-        (numerator + HALF_UNIT) / (denominator - HALF_UNIT),
     )
 
 
@@ -125,7 +136,11 @@ def simultaneous_update() -> Claim:
         variable.grad += gradients[name]
     SGD(variables, rate).step()
     ours = float(variables["W"].value)
-    theirs = _torch_step({**data, **start}, rate)
+    tensors = {name: torch.tensor(value) for name, value in {**data, **start}.items()}
+    leaves = [tensors[name].requires_grad_() for name in start]
+    house.LINEAR.torch(tensors).backward()
+    torch.optim.SGD(leaves, rate).step()
+    theirs = float(leaves[0].detach())
     leaked = {**start, "b": start["b"] - rate * gradients["b"]}
     leaking = float(start["W"] - rate * house.linear_gradient({**data, **leaked}, upstream)["W"])
     return Claim(
@@ -136,15 +151,6 @@ def simultaneous_update() -> Claim:
         f"one step from W = 0.25, b = -0.5 at the rate {rate} gives W = {ours:.6f}, as torch.optim.SGD does to within "
         f"1e-12; with b updated first W = {leaking:.6f}",
     )
-
-
-def _torch_step(inputs: dict[str, np.ndarray], rate: float) -> float:
-    """``W`` after one step by PyTorch."""
-    tensors = {name: torch.tensor(value) for name, value in inputs.items()}
-    leaves = [tensors[name].requires_grad_() for name in ("W", "b")]
-    house.LINEAR.torch(tensors).backward()
-    torch.optim.SGD(leaves, rate).step()
-    return float(leaves[0].detach())
 
 
 def written_mae_step() -> Claim:

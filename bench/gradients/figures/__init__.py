@@ -22,26 +22,13 @@ class Drawn(NamedTuple):
 
 
 def figures(outcome: Outcome) -> list[Drawn]:
-    """Draw every figure; without trainings, there is none of them.
-
-    The same outcome gives the same bytes. Matplotlib's settings are the user's own again afterwards.
-    """
+    """Draw every figure, that of the trainings if there are any; the same outcome gives the same bytes."""
     with thesis():
         made = [
             ("activations", "Activations", "The activations and their derivatives.", entries.activations()),
             ("losses", "Losses", "The losses and their derivatives by the prediction.", entries.losses()),
-            (
-                "robot-arm",
-                "Robot arm",
-                "Its way to a target, by the corrected and the written gradients.",
-                arm.arm(),
-            ),
-            (
-                "backpropagation",
-                "Backpropagation",
-                "A sample through a small network.",
-                graph.graph(trace(SAMPLE)),
-            ),
+            ("robot-arm", "Robot arm", "Its way to a target, by the corrected and the written gradients.", arm.arm()),
+            ("backpropagation", "Backpropagation", "A sample through a small network.", graph.graph(trace(SAMPLE))),
         ]
         if outcome.parities:
             trainings = curves.curves(outcome.parities)

@@ -18,8 +18,7 @@ STEPS = 200
 RATE = 0.02
 TARGETS = {"within reach": np.array([-3.0, 2.5]), "out of reach": np.array([-3.0, 4.5])}
 """Two targets for an arm of five segments of length 1."""
-SHOWN = (0, 3, 6, 10, 16, 25, STEPS)
-"""The iterations whose arms are drawn, the later the darker."""
+SHOWN = (0, 3, 6, 10, 16, 25, STEPS)  # the iterations whose arms are drawn, the later the darker
 
 FORMS: dict[Form, dict[str, Any]] = {
     Form.ABSOLUTE: {"color": BLUE, "linestyle": "-", "linewidth": 1.4},
@@ -48,10 +47,17 @@ def arm() -> Figure:
             axes.set_title(form.value if row == 0 else "")
             axes.set_ylabel(f"target {name}" if column == 0 else "")
         axes = figure.add_subplot(grid[row, 2])
-        _distances(axes, runs)
+        for form, run in runs.items():
+            axes.plot(run.distances, label=form.value, **FORMS[form])
+        axes.axhline(max(0.0, float(np.linalg.norm(target)) - reach(run)), **REACH)
+        axes.set_xlim(0, STEPS)
+        axes.set_ylim(bottom=0)
         axes.set_title("distance of the tip from the target" if row == 0 else "")
         axes.set_xlabel("iteration" if row == 1 else "")
-    figure.legend(handles=_handles(), loc="outside upper center", ncols=4, columnspacing=1.2)
+    handles = [Line2D([], [], label=form.value, **look) for form, look in FORMS.items()]
+    for label, look in (("target", GOAL), ("path of the tip", TIP), ("base", BASE), ("limit of reach", REACH)):
+        handles.append(Line2D([], [], label=label, **look))
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.2)
     return figure
 
 
@@ -75,22 +81,3 @@ def _arms(axes: Axes, run: Trajectory) -> None:
     axes.set_aspect("equal")
     axes.set_xticks((-limit, 0, limit))
     axes.set_yticks((0, limit))
-
-
-def _distances(axes: Axes, runs: dict[Form, Trajectory]) -> None:
-    for form, run in runs.items():
-        axes.plot(run.distances, label=form.value, **FORMS[form])
-    nearest = max(0.0, float(np.linalg.norm(run.target)) - reach(run))
-    axes.axhline(nearest, **REACH)
-    axes.set_xlim(0, STEPS)
-    axes.set_ylim(bottom=0)
-
-
-def _handles() -> list[Line2D]:
-    return [
-        *(Line2D([], [], label=form.value, **look) for form, look in FORMS.items()),
-        Line2D([], [], label="target", **GOAL),
-        Line2D([], [], label="path of the tip", **TIP),
-        Line2D([], [], label="base", **BASE),
-        Line2D([], [], label="limit of reach", **REACH),
-    ]

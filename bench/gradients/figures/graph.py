@@ -14,21 +14,13 @@ from bench.gradients.entry import Array
 from bench.render.figurestyle import BLACK, BLUE, GREY, PALE, TEXT_WIDTH, WINE
 
 HEIGHT = 3.87
-TALL, WIDE = 0.5, 0.46
-"""Inches of a node's height, and of the width of each of its quantities."""
-LINE = 0.135
-"""Inches from one line of text to the next."""
-APART = 0.033
-"""Inches of each of the two ways along an edge from its middle."""
-PORT = 0.12
-"""Inches from a node's middle line to where its edges begin and end, above or below."""
-SMALL = 8.0
-"""Points of all text."""
+TALL, WIDE = 0.5, 0.46  # inches of a node's height, and of the width of each of its quantities
+LINE = 0.135  # inches from one line of text to the next
+APART = 0.033  # inches of each of the two ways along an edge from its middle
+PORT = 0.12  # inches from a node's middle line to where its edges begin and end, above or below
+SMALL = 8.0  # points of all text
 
-FORWARD, BACKWARD = BLUE, WINE
-"""The colours of values and of gradients."""
-
-Point = tuple[float, float]
+FORWARD, BACKWARD = BLUE, WINE  # the colours of values and of gradients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Node:
         """Inches."""
         return WIDE * len(self.names)
 
-    def port(self, side: int, other: Node) -> Point:
+    def port(self, side: int, other: Node) -> tuple[float, float]:
         """Where the edge to ``other`` leaves on the right (1) or left (-1): above or below, so that edges part."""
         up = np.sign(other.y - self.y) or np.sign(self.y - MIDDLE)
         return self.x + side * self.width / 2, self.y + float(up) * PORT
@@ -62,7 +54,6 @@ LOSS = Node(("L",), ("L",), 5.99, MIDDLE)
 TARGET = Node(("y",), ("y",), 5.99, BOTTOM)
 
 UNITS = (Z1, Z2, Z3, Z4)
-NODES = (X, *UNITS, Y_HAT, LOSS, TARGET)
 EDGES = (
     ("w1", X, Z1, 0.5),
     ("w2", X, Z2, 0.5),
@@ -96,7 +87,7 @@ def graph(trace: Mapping[str, float]) -> Figure:
     _both_ways(axes, np.array([Y_HAT.x + WIDE / 2, MIDDLE]), np.array([LOSS.x - WIDE / 2, MIDDLE]), passes=True)
     _arrow(axes, np.array([TARGET.x, TARGET.y + TALL / 2]), np.array([LOSS.x, LOSS.y - TALL / 2]))
     _text(axes, LOSS.x - 0.1, LOSS.y + TALL / 2 + 0.12, r"$L=(y-\hat{y})^2$", BLACK)
-    for node in NODES:
+    for node in (X, *UNITS, Y_HAT, LOSS, TARGET):
         _node(axes, trace, node)
     for i, unit in enumerate(UNITS, start=1):
         above = 1 if unit.y > MIDDLE else -1

@@ -9,28 +9,7 @@ from bench.gradients.layers.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPo
 from bench.gradients.layers.variable import Variable
 
 __all__ = [
-    "BCE",
-    "CCE",
-    "MAE",
-    "MSE",
-    "SGD",
-    "AvgPool2d",
-    "BCEWithLogits",
-    "BatchNorm2d",
-    "Conv2d",
-    "Cubic",
-    "Flatten",
-    "HalvedSquaredError",
-    "Huber",
-    "Layer",
-    "LeakyReLU",
-    "Linear",
-    "Loss",
-    "MaxPool2d",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
-    "Variable",
-]
+    "BCE", "CCE", "MAE", "MSE", "SGD", "AvgPool2d", "BCEWithLogits", "BatchNorm2d", "Conv2d", "Cubic", "Flatten",
+    "HalvedSquaredError", "Huber", "Layer", "LeakyReLU", "Linear", "Loss", "MaxPool2d", "ReLU", "Sequential", "Sigmoid",
+    "Softmax", "Tanh", "Variable",
+]  # fmt: skip

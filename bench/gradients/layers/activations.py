@@ -49,14 +49,7 @@ class ReLU(Layer):
 
 @final
 class LeakyReLU(Layer):
-    """``x`` for ``x > 0``, else ``slope · x``, any shape; derivative 1 and ``slope``. At 0 ``slope``, as in PyTorch.
-
-    Args:
-        slope: any finite number.
-
-    Raises:
-        ValueError: the slope is not a finite number.
-    """
+    """``x`` for ``x > 0``, else ``slope · x``, any shape; derivative 1 and ``slope``. At 0 ``slope``, as in PyTorch."""
 
     def __init__(self, slope: ArrayLike) -> None:
         self.slope = number("the slope of LeakyReLU", slope)

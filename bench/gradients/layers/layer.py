@@ -36,11 +36,7 @@ class Layer(abc.ABC):
         return dict(self._parameters)
 
     def _weights(self, ndim: int, **values: Array) -> tuple[Variable, Variable]:
-        """Two parameters by name: one of ``ndim`` dimensions, and one with a number for each of the first's rows.
-
-        Raises:
-            ValueError: they do not fit, are empty, not floating-point or not finite.
-        """
+        """Two parameters by name: one of ``ndim`` dimensions, and one with a number for each of the first's rows."""
         (first, weight), (second, bias) = values.items()
         layer = type(self).__name__
         w, b = Variable(weight, f"{first} of {layer}"), Variable(bias, f"{second} of {layer}")
@@ -51,11 +47,7 @@ class Layer(abc.ABC):
 
     @final
     def forward(self, x: Array) -> Array:
-        """The layer's output for a batch ``x``, of the dtype of ``x``.
-
-        Raises:
-            ValueError: ``x`` is empty, not floating-point, not finite or of the wrong shape or dtype.
-        """
+        """The layer's output for a batch ``x``, of its dtype; ``ValueError`` if ``x`` cannot be computed with."""
         self._output = None
         checked(f"the input of {type(self).__name__}", x)
         self._check(x)
@@ -67,9 +59,7 @@ class Layer(abc.ABC):
         """The gradient of the last input, from that of the last output, ``g``; adds to the parameters' ``grad``.
 
         It may be called again, e.g. with the parts of a sum. ``x`` must not have been written into since.
-
-        Raises:
-            ValueError: there was no forward pass, or ``g`` is not like its output.
+        Raises ``ValueError`` without a forward pass, or if ``g`` is not like its output.
         """
         if self._output is None:
             raise ValueError(f"{type(self).__name__}.backward needs a forward pass first")
@@ -80,14 +70,7 @@ class Layer(abc.ABC):
 
 @final
 class Sequential(Layer):
-    """Layers one after another; parameters are named ``0.W``, ``0.b``, ``2.W`` … by their layer's place.
-
-    Args:
-        layers: each a layer of its own, since a layer remembers one forward pass.
-
-    Raises:
-        ValueError: no layers, or one twice.
-    """
+    """Layers one after another; parameters are named ``0.W``, ``0.b``, ``2.W`` … by their layer's place."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = tuple(layers)
@@ -132,11 +115,7 @@ class Loss(abc.ABC):
 
     @final
     def forward(self, prediction: Array, target: Array) -> Array:
-        """The loss, an array of no dimensions and of the dtype of ``prediction``.
-
-        Raises:
-            ValueError: an empty batch, NaN or infinities, or shapes, dtypes or values that do not fit.
-        """
+        """The loss, of no dimensions and the dtype of ``prediction``; ``ValueError`` for arrays that do not fit."""
         self._inputs = None
         checked(f"the prediction of {type(self).__name__}", prediction)
         self._check(prediction, target)
@@ -145,11 +124,7 @@ class Loss(abc.ABC):
 
     @final
     def backward(self) -> Array:
-        """The gradient of the last predictions, of their shape.
-
-        Raises:
-            ValueError: there was no forward pass.
-        """
+        """The gradient of the last predictions, of their shape; ``ValueError`` without a forward pass."""
         if self._inputs is None:
             raise ValueError(f"{type(self).__name__}.backward needs a forward pass first")
         return self._backward(*self._inputs)

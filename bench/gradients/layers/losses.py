@@ -129,13 +129,7 @@ class Huber(Loss):
     """``Σ h(ŷ - y)`` with ``h(a) = ½a²`` if ``|a| ≤ δ``, else ``δ|a| - ½δ²``; over all elements, any shape.
 
     With ``q = min(|a|, δ)`` both are ``q(|a| - q/2)``, which squares nothing large. The derivative is ``a`` where
-    ``|a| ≤ δ`` and ``δ sgn(a)`` beyond: ``a`` clipped to ``[-δ, δ]``, continuous at ``δ``.
-
-    Args:
-        delta: ``δ``, positive.
-
-    Raises:
-        ValueError: ``delta`` is not a positive number.
+    ``|a| ≤ δ`` and ``δ sgn(a)`` beyond: ``a`` clipped to ``[-δ, δ]``, continuous at ``δ > 0``.
     """
 
     def __init__(self, delta: ArrayLike) -> None:

@@ -15,10 +15,7 @@ from bench.gradients.layers.variable import Variable, number
 class SGD:
     """``v ← m v + g``, ``w ← w - r v``, as ``torch.optim.SGD``; ``v`` starts at zero, and without momentum it is ``g``.
 
-    The rate ``r`` is positive, the momentum ``m`` at least 0 and less than 1.
-
-    Raises:
-        ValueError: no parameters, one given twice, or a rate or momentum out of range.
+    The rate ``r`` is positive, the momentum ``m`` at least 0 and less than 1; ``ValueError`` otherwise.
     """
 
     def __init__(self, parameters: Mapping[str, Variable], rate: ArrayLike, momentum: ArrayLike = 0.0) -> None:

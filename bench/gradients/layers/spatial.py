@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from bench.gradients.layers.layer import Layer
 from bench.gradients.layers.variable import Array, checked, number
 
-Pair = tuple[int, int]
-"""Rows and columns. Wherever one is taken, an integer stands for the same number of both."""
+Pair = tuple[int, int]  # rows and columns. Wherever one is taken, an integer stands for the same number of both
 
 
 @final
@@ -24,15 +23,7 @@ class Conv2d(Layer):
     ``y_nohw = b_o + Σ_cij W_ocij p_nc(sh+i)(sw+j)``. So ``∂L/∂W_ocij = Σ_nhw g_nohw p_nc(sh+i)(sw+j)``,
     ``∂L/∂b_o = Σ_nhw g_nohw``, and every window gives ``Σ_o g_nohw W_ocij`` to the pixel under its place ``i, j``;
     what falls on the padding is dropped. A rest too small for a window at the lower or right border is left out.
-
-    Args:
-        W: weights, [O, C, kh, kw], float32 or float64.
-        b: bias, [O], of the same dtype.
-        stride: at least 1.
-        padding: rows and columns of zeros on each side.
-
-    Raises:
-        ValueError: ``W`` and ``b`` do not fit, or a stride below 1, or a negative padding.
+    ``W`` is [O, C, kh, kw] and ``b`` [O], both float32 or float64; the padding is of zeros, on each side.
     """
 
     def __init__(self, W: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> None:  # noqa: N803
@@ -69,15 +60,7 @@ class Conv2d(Layer):
 
 
 class _Pool(Layer):
-    """A layer on windows. A rest too small for a window at the lower or right border is left out.
-
-    Args:
-        kernel: rows and columns of a window.
-        stride: at least 1; that of windows side by side by default.
-
-    Raises:
-        ValueError: a kernel or a stride below 1.
-    """
+    """A layer on windows, side by side by default. A rest too small for one at the right or lower border is dropped."""
 
     @final
     def __init__(self, kernel: int | Pair, stride: int | Pair | None = None) -> None:
@@ -140,14 +123,7 @@ class BatchNorm2d(Layer):
     ``μ`` and ``v`` are each channel's mean and biased variance over samples and pixels, M values in all. Both depend
     on every ``x``: with ``∂x̂_k/∂x_m = (δ_km - 1/M - x̂_k x̂_m / M) / √(v + ε)`` (Ioffe and Szegedy 2015, section 3)
     ``∂L/∂x = gamma / √(v + ε) · (g - mean(g) - x̂ · mean(g x̂))``, ``∂L/∂gamma = Σ g x̂`` and ``∂L/∂beta = Σ g``.
-
-    Args:
-        gamma: scale, [C], float32 or float64.
-        beta: shift, [C], of the same dtype.
-        eps: ``ε``, positive.
-
-    Raises:
-        ValueError: ``gamma`` and ``beta`` do not fit, or an ``eps`` that is not positive.
+    ``gamma`` and ``beta`` are [C], both float32 or float64.
     """
 
     def __init__(self, gamma: Array, beta: Array, eps: ArrayLike = 1e-5) -> None:

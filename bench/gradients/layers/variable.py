@@ -12,11 +12,9 @@ Array = NDArray[np.floating[Any]]
 
 
 class Variable:
-    """A trainable value and the gradient that backward passes add to.
+    """A trainable value, float32 or float64 of any shape, and the gradient alike that backward passes add to.
 
-    Attributes:
-        value: the parameter, float32 or float64, any shape. An optimiser replaces it and never writes into it.
-        grad: the sum of the gradients since the last ``zero_grad``; same shape and dtype as ``value``.
+    An optimiser replaces the value and never writes into it.
     """
 
     def __init__(self, value: Array, what: str = "a parameter") -> None:
@@ -38,10 +36,8 @@ def checked(
 ) -> Array:
     """The array itself, if it can be computed with; ``what`` names it in the message.
 
-    An extent of ``shape`` that is ``None`` is free. Nothing is converted silently; either dtype will do by default.
-
-    Raises:
-        ValueError: not float32 or float64, empty, of another shape or dtype, or with NaN or an infinity in it.
+    An extent of ``shape`` that is ``None`` is free. Raises ``ValueError`` for what is not float32 or float64, empty, of
+    another shape or dtype, or has NaN or an infinity in it.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -63,12 +59,9 @@ def checked(
 
 
 def number(what: str, value: ArrayLike, *, positive: bool = False) -> float:
-    """A setting such as a slope, given as a number or an array of no dimensions, as a Python float.
+    """A setting, a number or an array of no dimensions, as a Python float, which takes on any array's dtype.
 
-    A Python float takes on the dtype of the array that it is multiplied with.
-
-    Raises:
-        ValueError: not one number, not finite, or not positive where it must be.
+    Raises ``ValueError`` if it is not one number, not finite, or not positive where it must be.
     """
     array = np.asarray(value)
     if array.ndim != 0 or array.dtype.kind not in "iuf":

@@ -16,8 +16,7 @@ from bench.gradients.through import of_network
 PARAMETERS = ("0.W", "1.gamma", "1.beta", "4.W", "4.b", "8.W", "8.b")
 """Named by the place of their layer. ``0.b`` is none of them: batch normalisation subtracts it again with the mean."""
 
-TIE = 1e-12
-"""Values that differ by less are equal but for rounding."""
+TIE = 1e-12  # values that differ by less are equal but for rounding
 
 
 def network(parameters: Arrays) -> Sequential:
@@ -80,11 +79,6 @@ def _parameters(rng: np.random.Generator, channels: tuple[int, int, int], featur
     }
 
 
-def _data() -> dict[str, Array]:
-    images, labels = data.digits()
-    return {"x": images, "y": labels, "0.b": np.zeros(4)}
-
-
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
     def draw(n: int, channels: tuple[int, int, int], image: tuple[int, int], classes: int) -> dict[str, Array]:
         features = channels[2] * (image[0] // 4) * (image[1] // 4)
@@ -137,8 +131,7 @@ TRAINABLES = (
         entry=ENTRY,
         parameters=PARAMETERS,
         start=lambda rng: _parameters(rng, (1, 4, 8), 32, 10),
-        data=_data,
-        batched=("x", "y"),
+        data=lambda: {**dict(zip("xy", data.digits(), strict=True)), "0.b": np.zeros(4)},
         batch_size=64,
         epochs=6,
         rate=0.1,

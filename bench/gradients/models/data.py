@@ -1,4 +1,4 @@
-"""The data that the models are trained on: a stated table of house prices, and three sets that scikit-learn brings.
+"""The data that the models are trained on, and their scaling: house prices, and three sets that scikit-learn brings.
 
 The study notes report fits of house prices without their data. The table here is invented, and nothing in it is chosen
 to give the notes' numbers; these cannot be reproduced.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.errors import DataError
-from bench.gradients.entry import Array
+from bench.gradients.layers.variable import Array, checked
 
 ABOUT_HOUSES = "20 invented houses, stated in the code; floor area scaled to [-1, 1], price in millions"
 ABOUT_HOUSES_SCALED = "20 invented houses, stated in the code; floor area and price scaled to [-1, 1]"
@@ -25,8 +25,7 @@ ABOUT_DIABETES = "first 8 features of the diabetes set bundled with scikit-learn
 ABOUT_CALIFORNIA = "California housing as scikit-learn fetches it, 20,640 samples of 8 features, scaled to [-1, 1]"
 ABOUT_DIGITS = "the first 320 of the 8x8 digits bundled with scikit-learn, grey levels over 16"
 
-TIMEOUT_S = 30.0
-"""Longest silence of the server that California housing is fetched from."""
+TIMEOUT_S = 30.0  # longest silence of the server that California housing is fetched from
 
 # Floor area in square metres, price in thousands.
 HOUSES = (
@@ -96,3 +95,40 @@ def digits() -> tuple[Array, Array]:
 
     images, labels = load_digits(return_X_y=True)
     return images[:320].reshape(-1, 1, 8, 8) / 16, labels[:320].astype(np.int64)
+
+
+def scaled(values: Array) -> Array:
+    """Each column of ``values``, float ``[N, D]``, scaled to [-1, 1]."""
+    return normalise(values, ranges_of(values))
+
+
+class Ranges(NamedTuple):
+    """The smallest and the largest value of each column, both float ``[D]``."""
+
+    low: Array
+    high: Array
+
+
+def ranges_of(values: Array) -> Ranges:
+    """The range of each column of ``values``, float ``[N, D]``; ``ValueError`` for what cannot be scaled."""
+    checked("what is scaled", values, ndim=2)
+    low, high = values.min(axis=0), values.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        extent = high - low
+    for column in np.flatnonzero(~np.isfinite(extent)):
+        raise ValueError(f"column {column} reaches from {low[column]} to {high[column]}, which is beyond any scale")
+    for column in np.flatnonzero(extent == 0):
+        raise ValueError(f"column {column} is {low[column]} everywhere and cannot be scaled; leave it out")
+    return Ranges(low, high)
+
+
+def normalise(values: Array, ranges: Ranges) -> Array:
+    """``2 (v - low) / (high - low) - 1``: ``low`` becomes -1 and ``high`` 1, and what lies beyond ends outside."""
+    checked("what is normalised", values, shape=(None, len(ranges.low)))
+    return np.asarray((values - ranges.low) / (ranges.high - ranges.low) * 2 - 1)
+
+
+def denormalise(values: Array, ranges: Ranges) -> Array:
+    """The inverse of ``normalise``, but for rounding."""
+    checked("what is denormalised", values, shape=(None, len(ranges.low)))
+    return np.asarray(ranges.low + (values + 1) / 2 * (ranges.high - ranges.low))

@@ -12,7 +12,6 @@ from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradient
 from bench.gradients.layers.activations import logistic
 from bench.gradients.layers.variable import checked, number
 from bench.gradients.models import data
-from bench.gradients.models.scaling import normalise, ranges_of
 
 Model = Callable[[Arrays], Array]
 
@@ -80,8 +79,7 @@ def _latex(slope: str, feature: str) -> str:
     return rf"\frac{{\partial L}}{{\partial W}}={delta}\,{feature},\quad\frac{{\partial L}}{{\partial b}}={delta}"
 
 
-_LINEAR_LATEX = _latex("", "x_i")
-_SIGMOID_LATEX = _latex(r"\,h_i(1-h_i)", "x_i")
+_LINEAR_LATEX, _SIGMOID_LATEX = _latex("", "x_i"), _latex(r"\,h_i(1-h_i)", "x_i")
 
 
 def _entry(
@@ -91,7 +89,7 @@ def _entry(
     gradient: Gradient,
     by_torch: Callable[..., torch.Tensor],
     latex: str,
-    form: Written,
+    form: Written | None = None,
 ) -> Entry:
     return Entry(
         id=f"house-{name}",
@@ -105,27 +103,13 @@ def _entry(
         wrt=("W", "b"),
         cases=_cases,
         targets=(gradient,),
-        written=(form,),
+        written=(form or Written("chain", latex, gradient),),
     )
 
 
-LINEAR = _entry(
-    "linear",
-    r"h=b+Wx",
-    linear,
-    linear_gradient,
-    lambda w, b, x: b + w * x,
-    _LINEAR_LATEX,
-    Written("chain", _LINEAR_LATEX, linear_gradient),
-)
+LINEAR = _entry("linear", r"h=b+Wx", linear, linear_gradient, lambda w, b, x: b + w * x, _LINEAR_LATEX)
 SIGMOID = _entry(
-    "sigmoid",
-    r"h=\sigma(b+Wx)",
-    sigmoid,
-    sigmoid_gradient,
-    lambda w, b, x: torch.sigmoid(b + w * x),
-    _SIGMOID_LATEX,
-    Written("chain", _SIGMOID_LATEX, sigmoid_gradient),
+    "sigmoid", r"h=\sigma(b+Wx)", sigmoid, sigmoid_gradient, lambda w, b, x: torch.sigmoid(b + w * x), _SIGMOID_LATEX
 )
 CUBIC = _entry(
     "cubic",
@@ -151,8 +135,8 @@ def _start(rng: np.random.Generator) -> Gradients:
 
 
 def _data() -> dict[str, Array]:
-    houses = data.houses()
-    return {"x": normalise(houses.features, ranges_of(houses.features))[:, 0], "y": houses.targets[:, 0]}
+    features, prices = data.houses()
+    return {"x": data.scaled(features)[:, 0], "y": prices[:, 0]}
 
 
 def _optimum(power: int) -> Gradients:
@@ -166,7 +150,7 @@ def _trainable(
     entry: Entry, batch_size: int | None, rate: float, optimum: Callable[[], Gradients] | None = None
 ) -> Trainable:
     about = data.ABOUT_HOUSES
-    return Trainable(entry, ("W", "b"), _start, _data, ("x", "y"), batch_size, 300, rate, about, optimum=optimum)
+    return Trainable(entry, ("W", "b"), _start, _data, rate, about, batch_size=batch_size, optimum=optimum)
 
 
 TRAINABLES = (

@@ -1,4 +1,8 @@
-"""Two networks with one hidden layer under the mean absolute error: their entries, and their training on the houses."""
+"""Two networks with one hidden layer under the mean absolute error, and their training on the houses.
+
+``x`` is [N, D], ``W1`` [H, D], ``b1`` [H], ``W2`` [O, H], ``b2`` [O] and ``y`` [N, O]; the notes have O = 1. Where
+their scalars meet a batch, a sum over the samples is a matrix product.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +13,101 @@ import torch
 from torch.nn import functional
 
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradient, Gradients, Trainable, Verdict, Written
+from bench.gradients.layers.variable import checked
 from bench.gradients.models import data
-from bench.gradients.models import mlp_chain as chain
-from bench.gradients.models.scaling import normalise, ranges_of
 
 PARAMETERS = ("W1", "b1", "W2", "b2")
 
 
+def hidden(inputs: Arrays) -> Array:
+    """``z₁ = W₁x + b₁`` for every sample: [N, H]."""
+    x = checked("x of the network", inputs["x"], ndim=2)
+    features, units = x.shape[1], len(inputs["b1"])
+    w1 = checked("W1 of the network", inputs["W1"], shape=(units, features), dtype=x.dtype)
+    return x @ w1.T + checked("b1 of the network", inputs["b1"], ndim=1)
+
+
+def output(activation: Array, inputs: Arrays) -> Array:
+    """``z₂ = W₂a + b₂`` for hidden activations [N, H]: [N, O]."""
+    samples, units = activation.shape
+    outputs = len(inputs["b2"])
+    w2 = checked("W2 of the network", inputs["W2"], shape=(outputs, units), dtype=activation.dtype)
+    checked("y of the network", inputs["y"], shape=(samples, outputs), dtype=activation.dtype)
+    return activation @ w2.T + checked("b2 of the network", inputs["b2"], ndim=1)
+
+
+def leaky(z: Array, inputs: Arrays) -> Array:
+    """``z`` for ``z > 0``, else ``alpha z``."""
+    return np.where(z > 0, z, inputs["alpha"] * z)
+
+
+def relu_prediction(inputs: Arrays) -> Array:
+    """``W₂ relu(W₁x + b₁) + b₂``: [N, O]."""
+    return output(np.maximum(hidden(inputs), 0), inputs)
+
+
+def tanh_prediction(inputs: Arrays) -> Array:
+    """``leaky(W₂ tanh(W₁x + b₁) + b₂, alpha)``: [N, O]."""
+    return leaky(output(np.tanh(hidden(inputs)), inputs), inputs)
+
+
+def mae_factor(prediction: Array, inputs: Arrays, g: Array) -> Array:
+    """``sgn(ŷ - y) / N``, the loss's derivative by the prediction [N, O], times the upstream gradient ``g``."""
+    return np.asarray(g * np.sign(prediction - inputs["y"]) / inputs["y"].size)
+
+
+def written_mae_factor(prediction: Array, inputs: Arrays, g: Array) -> Array:
+    """The notes' ``a / |a|`` with ``a = y - ŷ``: the inner derivative of -1 and the 1/N are lost."""
+    a = inputs["y"] - prediction
+    return np.asarray(g * a / np.abs(a))
+
+
+def relu_chain(factor: Array, inputs: Arrays) -> Gradients:
+    """All four partials of the first network, from the loss's derivative by the prediction [N, O]."""
+    z = hidden(inputs)
+    delta = factor @ inputs["W2"] * (z > 0)
+    return {
+        "W1": delta.T @ inputs["x"],
+        "b1": delta.sum(axis=0),
+        "W2": factor.T @ np.maximum(z, 0),
+        "b2": factor.sum(axis=0),
+    }
+
+
+def tanh_chain(factor: Array, inputs: Arrays) -> Gradients:
+    """All four partials of the second network, from the loss's derivative by the prediction [N, O]."""
+    a = np.tanh(hidden(inputs))
+    outer = factor * np.where(output(a, inputs) > 0, 1, inputs["alpha"])
+    delta = outer @ inputs["W2"] * (1 - a * a)
+    return {
+        "W1": delta.T @ inputs["x"],
+        "b1": delta.sum(axis=0),
+        "W2": outer.T @ a,
+        "b2": outer.sum(axis=0),
+    }
+
+
 def _loss(prediction: Callable[[Arrays], Array]) -> Callable[[Arrays], Array]:
-    """The mean absolute error, a number."""
     return lambda inputs: np.asarray(np.mean(np.abs(prediction(inputs) - inputs["y"])))
 
 
-def relu_gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the first network behind the right factor."""
-    return chain.relu_chain(chain.mae_factor(chain.relu_prediction(inputs), inputs, g), inputs)
+def _gradient(
+    factor: Callable[[Array, Arrays, Array], Array],
+    prediction: Callable[[Arrays], Array],
+    chain: Callable[[Array, Arrays], Gradients],
+) -> Gradient:
+    return lambda inputs, g: chain(factor(prediction(inputs), inputs, g), inputs)
 
 
-def relu_as_written(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the first network behind the notes' factor."""
-    return chain.relu_chain(chain.written_mae_factor(chain.relu_prediction(inputs), inputs, g), inputs)
+relu_gradient = _gradient(mae_factor, relu_prediction, relu_chain)
+relu_as_written = _gradient(written_mae_factor, relu_prediction, relu_chain)
+tanh_gradient = _gradient(mae_factor, tanh_prediction, tanh_chain)
+tanh_as_written = _gradient(written_mae_factor, tanh_prediction, tanh_chain)
 
 
-def tanh_gradient(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the second network behind the right factor."""
-    return chain.tanh_chain(chain.mae_factor(chain.tanh_prediction(inputs), inputs, g), inputs)
-
-
-def tanh_as_written(inputs: Arrays, g: Array) -> Gradients:
-    """The chain of the second network behind the notes' factor."""
-    return chain.tanh_chain(chain.written_mae_factor(chain.tanh_prediction(inputs), inputs, g), inputs)
-
-
-def _torch_relu(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    a = functional.relu(functional.linear(t["x"], t["W1"], t["b1"]))
-    return functional.l1_loss(functional.linear(a, t["W2"], t["b2"]), t["y"])
-
-
-def _torch_tanh(t: dict[str, torch.Tensor]) -> torch.Tensor:
-    z = functional.linear(torch.tanh(functional.linear(t["x"], t["W1"], t["b1"])), t["W2"], t["b2"])
-    return functional.l1_loss(functional.leaky_relu(z, float(t["alpha"])), t["y"])
+def _torch(t: dict[str, torch.Tensor], hidden: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """The output before any activation of its own."""
+    return functional.linear(hidden(functional.linear(t["x"], t["W1"], t["b1"])), t["W2"], t["b2"])
 
 
 def _network(rng: np.random.Generator, features: int, units: int, outputs: int) -> Gradients:
@@ -137,12 +196,12 @@ RELU = Entry(
     group="model",
     formula=r"L=\frac{1}{N}\sum|\hat y-y|,\quad \hat y=W_2\operatorname{relu}(W_1x+b_1)+b_2",
     corrected_latex=_RELU_LATEX,
-    forward=_loss(chain.relu_prediction),
+    forward=_loss(relu_prediction),
     corrected=relu_gradient,
-    torch=_torch_relu,
+    torch=lambda t: functional.l1_loss(_torch(t, torch.relu), t["y"]),
     wrt=PARAMETERS,
     cases=_cases,
-    targets=(chain.relu_chain, chain.mae_factor),
+    targets=(relu_chain, mae_factor),
     written=_forms(_RELU_LATEX, relu_gradient, _chain_latex(_WRITTEN, _RELU), relu_as_written),
     kink="where a hidden unit or a residual is 0: both sides take relu' = 0 and sgn = 0",
 )
@@ -153,12 +212,12 @@ TANH_LEAKY = Entry(
     group="model",
     formula=r"L=\frac{1}{N}\sum|\hat y-y|,\quad \hat y=\operatorname{leaky}(W_2\tanh(W_1x+b_1)+b_2,\alpha)",
     corrected_latex=_TANH_LATEX,
-    forward=_loss(chain.tanh_prediction),
+    forward=_loss(tanh_prediction),
     corrected=tanh_gradient,
-    torch=_torch_tanh,
+    torch=lambda t: functional.l1_loss(functional.leaky_relu(_torch(t, torch.tanh), float(t["alpha"])), t["y"]),
     wrt=PARAMETERS,
     cases=_cases,
-    targets=(chain.tanh_chain, chain.mae_factor),
+    targets=(tanh_chain, mae_factor),
     written=(
         *_forms(_TANH_LATEX, tanh_gradient, _chain_latex(_WRITTEN + _LEAKY, _TANH), tanh_as_written),
         Written(
@@ -179,21 +238,17 @@ ENTRIES = (RELU, TANH_LEAKY)
 
 def _data() -> dict[str, Array]:
     features, targets = data.houses()
-    return {
-        "x": normalise(features, ranges_of(features)),
-        "y": normalise(targets, ranges_of(targets)),
-        "alpha": np.array(0.1),
-    }
+    return {"x": data.scaled(features), "y": data.scaled(targets), "alpha": np.array(0.1)}
 
 
 def _relu_margin(inputs: Arrays) -> float:
-    residual = chain.relu_prediction(inputs) - inputs["y"]
-    return float(min(np.abs(chain.hidden(inputs)).min(), np.abs(residual).min()))
+    residual = relu_prediction(inputs) - inputs["y"]
+    return float(min(np.abs(hidden(inputs)).min(), np.abs(residual).min()))
 
 
 def _tanh_margin(inputs: Arrays) -> float:
-    z = chain.output(np.tanh(chain.hidden(inputs)), inputs)
-    residual = chain.leaky(z, inputs) - inputs["y"]
+    z = output(np.tanh(hidden(inputs)), inputs)
+    residual = leaky(z, inputs) - inputs["y"]
     return float(min(np.abs(z).min(), np.abs(residual).min()))
 
 
@@ -209,9 +264,7 @@ def _trainable(entry: Entry, margin: Callable[[Arrays], float], compared: str) -
         parameters=PARAMETERS,
         start=lambda rng: _network(rng, 1, 4, 1),
         data=_data,
-        batched=("x", "y"),
         batch_size=5,
-        epochs=300,
         rate=0.05,
         about_data=data.ABOUT_HOUSES_SCALED,
         kink=_ABOUT_KINK.format(compared),

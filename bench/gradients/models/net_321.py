@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,29 +16,20 @@ import torch
 from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
 from bench.gradients.layers.activations import logistic
 
-PARAMETERS = ("w11", "w21", "w31", "w12", "w22", "w32", "b1", "b2", "v1", "v2", "c")
-"""Arrays of no dimensions."""
+PARAMETERS = ("w11", "w21", "w31", "w12", "w22", "w32", "b1", "b2", "v1", "v2", "c")  # arrays of no dimensions
 
 
-class Activations(NamedTuple):
-    """Of the hidden units and of the output, for a batch: [N] each."""
-
-    a1: Array
-    a2: Array
-    z: Array
-
-
-def activations(inputs: Arrays) -> Activations:
-    """For the inputs ``x`` [N, 3] and the parameters."""
+def activations(inputs: Arrays) -> tuple[Array, Array, Array]:
+    """Of the two hidden units and of the output, [N] each, for the inputs ``x`` [N, 3] and the parameters."""
     x1, x2, x3 = inputs["x"].T
     a1 = logistic(inputs["w11"] * x1 + inputs["w21"] * x2 + inputs["w31"] * x3 + inputs["b1"])
     a2 = logistic(inputs["w12"] * x1 + inputs["w22"] * x2 + inputs["w32"] * x3 + inputs["b2"])
-    return Activations(a1, a2, logistic(inputs["v1"] * a1 + inputs["v2"] * a2 + inputs["c"]))
+    return a1, a2, logistic(inputs["v1"] * a1 + inputs["v2"] * a2 + inputs["c"])
 
 
 def loss(inputs: Arrays) -> Array:
     """Half the squared error, summed over the batch; ``t`` is [N]."""
-    return np.asarray(np.sum((activations(inputs).z - inputs["t"]) ** 2) / 2)
+    return np.asarray(np.sum((activations(inputs)[2] - inputs["t"]) ** 2) / 2)
 
 
 def partials(inputs: Arrays, g: Array) -> Gradients:
@@ -125,10 +115,7 @@ NET_321 = Entry(
 )
 
 
-def _majority() -> dict[str, Array]:
-    corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
-    return {"x": corners, "t": (corners.sum(axis=1) >= 2).astype(np.float64)}
-
+_CORNERS = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
 
 ENTRIES = (NET_321,)
 TRAINABLES = (
@@ -136,10 +123,8 @@ TRAINABLES = (
         entry=NET_321,
         parameters=PARAMETERS,
         start=lambda rng: _parameters(rng, 1.0),
-        data=_majority,
+        data=lambda: {"x": _CORNERS, "t": (_CORNERS.sum(axis=1) >= 2).astype(np.float64)},
         batched=("x", "t"),
-        batch_size=None,
-        epochs=300,
         rate=0.5,
         about_data="the 8 corners of the unit cube; the target is 1 where at least two inputs are 1, else 0",
     ),

@@ -20,8 +20,7 @@ Joints = Callable[[Array, Array], Array]
 
 START = np.array([0.2, 0.7, 1.2, 0.4, 0.9])
 """The angles that the arm of the claims starts with: bent, so that no two of its joints move alike."""
-REACHABLE = np.array([-1.5, 2.0])
-"""A target at half the reach of that arm, whose segments have length 1."""
+REACHABLE = np.array([-1.5, 2.0])  # a target at half the reach of that arm, whose segments have length 1
 
 
 def rotations(angles: Array) -> Array:
@@ -86,10 +85,6 @@ def _no_rotations(inputs: Arrays) -> Array:
     return np.broadcast_to(np.eye(2, dtype=inputs["angles"].dtype), (len(inputs["angles"]), 2, 2))
 
 
-def _all_rotations_before(inputs: Arrays) -> Array:
-    return rotations(np.cumsum(inputs["angles"]) - inputs["angles"])
-
-
 def _stale_tips(inputs: Arrays) -> Array:
     """The tip that each step of the notes' loop sees: the new one exists only when the last segment is placed."""
     before_last = np.broadcast_to(inputs["previous_tip"], (len(inputs["angles"]) - 1, 2))
@@ -108,11 +103,10 @@ extra_factor = _as_written(_rotations_before, _tip)
 """With the rotation of the segment before as a factor; the tip is the current one."""
 stale_tip = _as_written(_no_rotations, _stale_tips)
 """Without that factor, but with the tip that the notes' loop has at hand."""
-whole_loop = _as_written(_rotations_before, _stale_tips)
-"""The notes' loop as it stands: the factor and the stale tip."""
+whole_loop = _as_written(_rotations_before, _stale_tips)  # the notes' loop as it stands: the factor and the stale tip
 relative_extra_factor = _as_written(_rotations_before, _relative_tip)
 """For relative angles, R with an index read as one joint's rotation."""
-relative_product = _as_written(_all_rotations_before, _relative_tip)
+relative_product = _as_written(lambda i: rotations(np.cumsum(i["angles"]) - i["angles"]), _relative_tip)
 """For relative angles, the factor read as the product of all rotations before."""
 
 
@@ -227,8 +221,6 @@ def _trainable(entry: Entry, rate: float) -> Trainable:
         start=lambda rng: {"angles": START + rng.uniform(-0.1, 0.1, 5)},
         data=lambda: {"segment": np.array([1.0, 0.0]), "target": REACHABLE},
         batched=(),
-        batch_size=None,
-        epochs=300,
         rate=rate,
         about_data="5 segments of length 1; the target (-1.5, 2) is at half the arm's reach",
     )

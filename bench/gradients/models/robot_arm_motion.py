@@ -32,11 +32,9 @@ _GRADIENTS: dict[Form, Gradient] = {
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """What an arm did on its way to a target [2].
+    """What an arm did on its way to a target [2], before the first step and after each.
 
-    Attributes:
-        joints: where they were before the first step and after each: [steps + 1, N + 1, 2], the tip last.
-        distances: of the tip from the target at the same times: [steps + 1].
+    ``joints`` are their places [steps + 1, N + 1, 2], the tip last, ``distances`` the tip's [steps + 1].
     """
 
     form: Form

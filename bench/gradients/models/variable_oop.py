@@ -14,12 +14,11 @@ from bench.gradients.entry import Array, Arrays, Case, Entry, Gradients, Trainab
 from bench.gradients.layers import MSE, Linear, Sequential, Sigmoid
 from bench.gradients.layers.activations import logistic
 from bench.gradients.models import data
-from bench.gradients.models.scaling import denormalise, normalise, ranges_of
+from bench.gradients.models.data import denormalise, normalise, ranges_of
 from bench.gradients.through import of_network
 
 WIDTHS = (8, 4, 4, 1)
-PARAMETERS = ("0.W", "0.b", "2.W", "2.b", "4.W", "4.b")
-"""Named by the place of their layer in the network."""
+PARAMETERS = ("0.W", "0.b", "2.W", "2.b", "4.W", "4.b")  # named by the place of their layer in the network
 
 
 def network(parameters: Arrays) -> Sequential:
@@ -78,8 +77,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def _scaled(samples: Callable[[], data.Regression]) -> dict[str, Array]:
-    features, targets = samples()
-    return {"x": normalise(features, ranges_of(features)), "y": normalise(targets, ranges_of(targets))}
+    return dict(zip("xy", map(data.scaled, samples()), strict=True))
 
 
 ENTRY = Entry(
@@ -110,9 +108,7 @@ DIABETES = Trainable(
     parameters=PARAMETERS,
     start=_parameters,
     data=lambda: _scaled(data.diabetes),
-    batched=("x", "y"),
     batch_size=64,
-    epochs=300,
     rate=0.1,
     momentum=0.9,
     about_data=data.ABOUT_DIABETES,
@@ -120,10 +116,7 @@ DIABETES = Trainable(
 
 
 def california() -> Trainable:
-    """The same network on California housing, in larger batches, since it has 47 times as many samples.
-
-    Its ``data`` raises ``bench.errors.DataError`` where the set can be neither read nor fetched.
-    """
+    """The same network on California housing, in larger batches, since it has 47 times as many samples."""
     return dataclasses.replace(
         DIABETES,
         entry=dataclasses.replace(ENTRY, id="variable-oop-california"),
