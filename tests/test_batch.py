@@ -53,6 +53,7 @@ def test_tensors_ranges_requests_and_empty_sequences() -> None:
     assert as_indices(torch.tensor([2, -1], dtype=torch.int32), 5).tolist() == [2, 4]
     assert as_indices(range(4, 0, -2), 5).tolist() == [4, 2]
     assert as_indices(BatchRequest(np.array([-5, 0])), 5).tolist() == [0, 0]
+    empty: Any
     for empty in ([], (), np.array([]), torch.tensor([]), range(0)):
         result = as_indices(empty, 0)
         assert (result.dtype, result.shape) == (np.dtype(np.int64), (0,)), empty

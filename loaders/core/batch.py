@@ -61,7 +61,8 @@ _COLLATE: dict[Any, Callable[..., Any]] = {Batch: _join_batches, Sample: _stack_
 
 def collate(items: Sequence[Any]) -> Any:
     """Join what a dataset returned into one batch; other types go to PyTorch's ``default_collate``."""
-    return _COLLATE.get(type(items[0]), default_collate)(list(items))
+    join: Callable[..., Any] = _COLLATE.get(type(items[0]), default_collate)
+    return join(list(items))
 
 
 def register_collation() -> bool:
