@@ -72,7 +72,6 @@ def part(environment: Environment, key: str) -> Environment:
 
 
 def _machine(environment: Environment) -> Text:
-    """What a person would call it."""
     gpu, packages, storage = (part(environment, key) for key in ("gpu", "packages", "storage"))
     ram, cores = environment.get("ram_bytes"), environment.get("cores")
     parts: list[Text] = [

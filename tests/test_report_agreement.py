@@ -87,7 +87,7 @@ def in_latex(table: Table, _: Sequence[Record]) -> Rows:
 
 def in_html(table: Table, records: Sequence[Record]) -> Rows:
     made = grid(table, Links(records, groups(records)), "en")
-    return [dict(zip((c.key for c in table.shown), (c.text for c in row.cells), strict=True)) for row in made.rows]
+    return [dict(zip((c.key for c in table.shown), (c.text for c in cells), strict=True)) for cells, _ in made.rows]
 
 
 def in_the_terminal(table: Table, _: Sequence[Record]) -> Rows:

@@ -23,9 +23,10 @@ from bench.render.latex import PACKAGES, fragment, preview
 from bench.render.markdown import Drawing, markdown
 from bench.render.table import Column, Row, Table, Value
 from bench.render.terminal import tables_of
-from bench.render.text import cell, one_line, plain, printable
+from bench.render.text import cell, plain, printable
+from bench.report.report import Report
 from bench.report.tables import tables
-from bench.report.write import Report, write
+from bench.report.write import write
 from tests.latex import compiled, complaints
 from tests.record_samples import a_record, a_whole_document, a_whole_sweep, an_epoch, notes_of, said
 
@@ -324,7 +325,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_text_is_made_safe_for_its_place() -> None:
     assert printable(NASTY) == "a|b\\ `*_[x]<b>&~#$%^{}\"'-- \ufffd\ufffd[31m \ufffd end"
-    assert one_line("a\r\nb") == "a b"
-    assert one_line(1.5) == 1.5
+    assert printable("a\r\nb") == "a b"
     assert plain("a_b _c_ <d> | e") == "a_b \\_c\\_ &lt;d> \\| e"
     assert printable("1\N{NO-BREAK SPACE}000") == "1\N{NO-BREAK SPACE}000"

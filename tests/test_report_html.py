@@ -31,6 +31,7 @@ from bench.report.figures import Picture, plan
 from bench.report.groups import groups
 from bench.report.page import html as page_of
 from bench.report.page.links import Links
+from bench.report.report import Report
 from bench.report.tables import tables
 from tests.gradient_samples import a_mutant, a_planting, an_outcome
 from tests.record_samples import DATASET, ENVIRONMENT
@@ -142,7 +143,8 @@ def lost(loader: str, status: str, error: str, number: int = 0, **changes: Any) 
 
 def the_text(records: Sequence[Record], language: Language = "en", **more: Any) -> str:
     made = more.pop("made", None) or tables(records)
-    return page_of(made, records, **{"command": "bench report x", "language": language, **more})
+    pictures, drawn = more.pop("pictures", ()), more.pop("drawn", None)
+    return page_of(Report(records, "bench report x", language=language, **more), made, pictures, drawn)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from bench.render.language import LANGUAGES, Language
 from bench.render.stored import STORED, dumps
 from bench.report.figures import plan
 from bench.report.page import html
-from bench.report.tables import tables
+from bench.report.report import Report
 from tests.chromium import Browser, chromium
 from tests.gradient_samples import an_outcome
 from tests.simulated_runs import a_dataset, a_run, a_sweep
@@ -59,9 +59,9 @@ def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[La
     (audit / STORED).write_text(dumps(shown(an_outcome())), encoding="utf-8")
     for language in LANGUAGES:
         pictures = plan(made)[:1] if language == "en" else []
-        how: dict[str, Any] = {"command": "bench report x", "gradients": audit}
         found[language] = tmp_path_factory.mktemp(language) / "report.html"
-        text = html(tables(made), made, pictures, language=language, **how)
+        report = Report(made, "bench report x", language=language, gradients=audit)
+        text = html(report, report.tables, pictures)
         found[language].write_text(text, encoding="utf-8")
     return found
 

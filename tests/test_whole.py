@@ -15,7 +15,8 @@ from bench.errors import BenchError
 from bench.render.figurestyle import a_figure, save, thesis
 from bench.render.whole import write_whole
 from bench.report import compare
-from bench.report.write import Report, write
+from bench.report.report import Report
+from bench.report.write import write
 from tests.record_samples import a_record
 
 BLOCK = 4096

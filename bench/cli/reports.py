@@ -37,6 +37,7 @@ def report(
 ) -> None:
     """Make tables and figures of a folder of records and write them there. Exits 1 if a run failed."""
     from bench.report import write
+    from bench.report.report import Report
 
     wanted = chosen_formats(formats, write.FORMATS)
     end_by_exception()
@@ -51,7 +52,7 @@ def report(
         + ["--mix-environments"] * mix
         + ([f"--gradients {gradients.name}"] if gradients is not None else [])
     )
-    made = write.Report(records, command, baseline, language, mix, foreign, gradients)
+    made = Report(records, command, baseline, language, mix, foreign, gradients)
     _show(made.tables, language)
     for path in dict.fromkeys(p if p.parent == folder else p.parent for p in write.write(made, folder, wanted)):
         say(f"wrote {path}")

@@ -11,11 +11,10 @@ from bench.render.text import printable
 
 
 def csv_text(table: Table, language: Language = "en") -> str:
-    """The table, headed by the columns' keys, with every column, those included that are not shown.
+    """Every column of the table, also those that are not shown, headed by their keys; the last names the row's runs.
 
     A number stands in its own unit (seconds, bytes), unrounded, its limits in ``<key>_low`` and ``<key>_high``, and
-    what is shown in its place or beside it in ``<key>_note``, as far as any row has them. The last column names the
-    row's runs, if there are any.
+    what is shown in its place or beside it in ``<key>_note``, as far as any row has them.
     """
     rows = []
     for row in table.rows:

@@ -39,38 +39,17 @@ _RC: dict[str, Any] = {
     # STIX comes with Matplotlib: the same glyphs everywhere, near to Times and with the mathematics to match.
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlepad": 4,
-    "axes.labelsize": 9,
-    "axes.labelpad": 2.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8.5,
-    "axes.unicode_minus": True,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": "#333333",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.4,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "lines.solid_capstyle": "round",
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "savefig.facecolor": "white",
+    "font.size": 9, "axes.titlesize": 9, "axes.titlepad": 4, "axes.labelsize": 9, "axes.labelpad": 2.5,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8.5, "axes.unicode_minus": True,
+    "axes.linewidth": 0.6, "axes.edgecolor": "#333333", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E3E3E3", "grid.linewidth": 0.4,
+    "xtick.major.width": 0.6, "xtick.major.size": 2.5, "xtick.minor.size": 0,
+    "ytick.major.width": 0.6, "ytick.major.size": 2.5, "ytick.minor.size": 0,
+    "legend.frameon": False, "legend.handlelength": 2.4, "lines.solid_capstyle": "round",
+    "figure.dpi": 100, "savefig.dpi": 200, "savefig.facecolor": "white",
     "pdf.fonttype": 42,  # TrueType: text stays text, and printers and journals take it
     "pdf.compression": 6,
-}
+}  # fmt: skip
 
 
 @contextmanager
@@ -101,22 +80,16 @@ def shared_legend(figure: Figure, grid: Sequence[Axes], columns: int, order: Seq
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     labels = list(handles) if order is None else [label for label in order if label in handles]
-    figure.legend(
-        [handles[label] for label in labels], labels, loc="outside upper center", ncols=columns, columnspacing=1.6
-    )
+    shown = [handles[label] for label in labels]
+    figure.legend(shown, labels, loc="outside upper center", ncols=columns, columnspacing=1.6)
 
 
 def fit_scale(
     axes: Axes, name: Literal["x", "y"], values: Iterable[float], *, whole: bool = False, log: bool = False
 ) -> None:
-    """Logarithmic where that shows more, with ticks that leave room for their labels.
+    """Logarithmic where that shows more, or wherever it can be by ``log``, with ticks that leave room for their labels.
 
-    Args:
-        axes: the panel.
-        name: which of its axes.
-        values: what it shows; those that are not finite count for nothing.
-        whole: ticks of a linear scale stand at whole numbers only.
-        log: logarithmic wherever that can be.
+    Of the values shown those that are not finite do not count; ``whole`` puts a linear scale's ticks at whole numbers.
     """
     axis = {"x": axes.xaxis, "y": axes.yaxis}[name]
     finite = [float(value) for value in values if math.isfinite(value)]
@@ -154,10 +127,10 @@ def scientific(value: float) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write ``name.pdf`` and ``name.png`` into ``folder`` and return their paths.
+    """Write ``name.pdf`` and ``name.png`` into ``folder`` and return their paths; drawing itself meets no disk.
 
     Raises:
-        OSError: they cannot be written. What draws them meets no disk: its errors on a full one tell nothing.
+        OSError: they cannot be written.
     """
     return [write_whole(folder / f"{name}.{suffix}", drawn(figure, suffix)) for suffix in FORMATS]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import gettext
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Literal, TypeAlias, get_args
@@ -47,12 +46,7 @@ Text: TypeAlias = str | int | Number | Message | Joined
 
 
 def message(text: str, /, **values: Text) -> Message:
-    """A text in English, to be translated when it is rendered.
-
-    Args:
-        text: a literal: a test looks for each of them in ``locale/lv.po``.
-        values: what to fill in.
-    """
+    """A text in English, translated when it is rendered: a literal, which a test looks for in ``locale/lv.po``."""
     return Message(text, values)
 
 
@@ -69,7 +63,7 @@ def translated(text: Text, language: Language) -> str:
         KeyError: a message without translation, which a test excludes.
     """
     if isinstance(text, Message):
-        known = _catalogue(language).gettext(text.text)
+        known = text.text if language == "en" else _catalogue(language)[text.text]
         return known.format(**{name: translated(value, language) for name, value in text.values.items()})
     if isinstance(text, Joined):
         line = text.by.join(translated(part, language) for part in text.parts)
@@ -79,22 +73,9 @@ def translated(text: Text, language: Language) -> str:
     return str(text)
 
 
-class _Catalogue(gettext.NullTranslations):
-    """The entries of one ``.po`` file, read as text: nothing needs to be compiled."""
-
-    def __init__(self, entries: Mapping[str, str]) -> None:
-        super().__init__()
-        self.entries = entries
-
-    def gettext(self, message: str) -> str:
-        return self.entries[message]
-
-
 @functools.cache
-def _catalogue(language: Language) -> gettext.NullTranslations:
-    if language == "en":
-        return gettext.NullTranslations()
-    return _Catalogue(entries(files("bench.render").joinpath(f"locale/{language}.po").read_text(encoding="utf-8")))
+def _catalogue(language: Language) -> dict[str, str]:
+    return entries(files("bench.render").joinpath(f"locale/{language}.po").read_text(encoding="utf-8"))
 
 
 def entries(po: str) -> dict[str, str]:

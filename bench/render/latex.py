@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 from bench.render import maths
 from bench.render.language import Joined, Language, Text, message, translated
@@ -31,20 +31,15 @@ _FIT = r"""\footnotesize\setlength{\tabcolsep}{0.35em}%
 """Smaller letters for what is wider than the page, and a page on its side for what is wider still."""
 
 
-class _Field(NamedTuple):
-    """A column as LaTeX has it: its type, its heading, and what stands in it."""
-
-    spec: str
-    head: str
-    of: Callable[[Value], str]
+Cells: TypeAlias = Callable[[Value], str]
 
 
 def fragment(table: Table, command: str, language: Language = "en") -> str:
     """One table with caption and label, its columns' definitions and its notes below; a wide one lies on its side."""
     columns = [column for column in table.shown if column.key not in (*_SECTION, *_REMARKS)]
-    fields = [(column.key, field) for column in columns for field in _fields(column, table, language)]
-    spec = "".join(field.spec for _, field in fields)
-    head = " & ".join(field.head for _, field in fields) + r" \\"
+    fields = [(column.key, *field) for column in columns for field in _fields(column, table, language)]
+    spec = "".join(spec for _, spec, _, _ in fields)
+    head = " & ".join(head for _, _, head, _ in fields) + r" \\"
     continued = rf"{_text(message('Table'), language)} \thetable, {_text(message('continued'), language)}"
     has_maths = any(column.kind == "maths" for column in columns)
     marker = ",output-decimal-marker={,}" if language == "lv" else ""
@@ -89,8 +84,8 @@ def preview(keys: Iterable[str], command: str, language: Language = "en", packag
     return "\n".join(lines) + "\n"
 
 
-def _fields(column: Column, table: Table, language: Language) -> Iterator[_Field]:
-    """A column of text or formulas, or one of numbers and, if any row has an interval, one of those."""
+def _fields(column: Column, table: Table, language: Language) -> Iterator[tuple[str, str, Cells]]:
+    """Type, heading and cells of a column of text or formulas, or of one of numbers and one of their intervals."""
     if column.kind != "number":
         spec = rf">{{\raggedright\arraybackslash}}p{{{column.share / 100:g}\linewidth}}" if column.share else "l"
 
@@ -99,20 +94,17 @@ def _fields(column: Column, table: Table, language: Language) -> Iterator[_Field
                 return maths.latex(translated(value.shown_text, language))
             return _text(value.shown_text, language)
 
-        yield _Field(spec, _text(column.title, language), shown)
+        yield spec, _text(column.title, language), shown
         return
     values = [row[column.key] for row in table.rows]
     marks = max((_text(value.mark) for value in values), key=len, default="")
     space = f",table-space-text-post={{{marks}}},table-align-text-post=false" if marks else ""
-    yield _Field(
-        f"S[table-format={_siunitx(values, column)}{space}]",
-        _heading(column, language),
-        lambda value: _number(value, column, language),
-    )
+    spec = f"S[table-format={_siunitx(values, column)}{space}]"
+    yield spec, _heading(column, language), lambda value: _number(value, column, language)
     if column.spread == "half" and any(value.low is not None and not value.text for value in values):
-        yield _Field("@{~}r", "", lambda value: _half(value, column))
+        yield "@{~}r", "", lambda value: _half(value, column)
     if column.spread == "limits" and any(value.low is not None for value in values):
-        yield _Field("r", "", lambda value: _limits(value, column))
+        yield "r", "", lambda value: _limits(value, column)
 
 
 def _siunitx(values: Sequence[Value], column: Column) -> str:
@@ -159,7 +151,7 @@ def _heading(column: Column, language: Language) -> str:
     return rf"{{\shortstack[r]{{{stacked}}}}}"
 
 
-def _body(table: Table, fields: Sequence[tuple[str, _Field]], language: Language) -> Iterator[str]:
+def _body(table: Table, fields: Sequence[tuple[str, str, str, Cells]], language: Language) -> Iterator[str]:
     """All rows, below headings where what they share changes."""
     for number, (section, rows) in enumerate(itertools.groupby(table.rows, _section)):
         if section.parts:
@@ -167,7 +159,7 @@ def _body(table: Table, fields: Sequence[tuple[str, _Field]], language: Language
             heading = rf"\textbf{{{_text(section, language)}}}"
             yield rf"{rule}\multicolumn{{{len(fields)}}}{{@{{}}l@{{}}}}{{{heading}}} \\*"
         for row in rows:
-            yield " & ".join(field.of(row[key]) for key, field in fields) + r" \\"
+            yield " & ".join(of(row[key]) for key, _, _, of in fields) + r" \\"
 
 
 def _section(row: Row) -> Joined:

@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from bench.render.language import Joined, Text
-from bench.render.language import Language as Language
 
-Kind: TypeAlias = Literal["text", "number", "maths"]
-Spread: TypeAlias = Literal["", "half", "limits"]
 Better: TypeAlias = Literal["lower", "higher"] | None
 ROUNDING = 1e-12
 """Relative differences that are no larger come from rounding."""
@@ -60,34 +57,22 @@ class Value:
 class Column:
     """One column.
 
-    Attributes:
-        key: its name in a CSV; unique in its table.
-        heading: what stands above it, without the unit.
-        unit: of the numbers as stored in `Value.number` times `scale`: "s", "%", "MB"; "" for none.
-        definition: one line; "" for what explains itself.
-        kind: whether it holds numbers, text, or formulas: text in LaTeX's math mode.
-        format: Python's format of a number as shown: ",.3f".
-        scale: what the raw number is multiplied by to be shown in `unit`.
-        spread: how the interval is shown: "half" as ± half its width where it is symmetric, else and by "limits" as
-            [low, high], by "" not at all.
-        better: which direction is good; None where neither is.
-        optional: left out where every cell is empty or 0, as worker processes where there are none.
-        hidden: in the CSV alone.
-        share: percent of the line's width that a text is wrapped to in LaTeX; 0 for the width that it takes.
+    An interval is shown by ``spread`` "half" as ± half its width where it is symmetric, else and by "limits" as
+    [low, high], by "" not at all.
     """
 
-    key: str
-    heading: Text
-    unit: Text = ""
-    definition: Text = ""
-    kind: Kind = "number"
-    format: str = ",.3f"
-    scale: float = 1.0
-    spread: Spread = ""
-    better: Better = None
-    optional: bool = False
-    hidden: bool = False
-    share: int = 0
+    key: str  # its name in a CSV; unique in its table
+    heading: Text  # without the unit
+    unit: Text = ""  # of the numbers as stored in `Value.number` times `scale`: "s", "%", "MB"; "" for none
+    definition: Text = ""  # one line; "" for what explains itself
+    kind: Literal["text", "number", "maths"] = "number"  # maths is text in LaTeX's math mode
+    format: str = ",.3f"  # Python's format of a number as shown
+    scale: float = 1.0  # what the raw number is multiplied by to be shown in `unit`
+    spread: Literal["", "half", "limits"] = ""
+    better: Better = None  # which direction is good; None where neither is
+    optional: bool = False  # left out where every cell is empty or 0, as worker processes where there are none
+    hidden: bool = False  # in the CSV alone
+    share: int = 0  # percent of the line's width that a text is wrapped to in LaTeX; 0 for the width that it takes
 
     @property
     def title(self) -> Text:
@@ -102,17 +87,11 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row."""
 
-    Attributes:
-        cells: a value for each column that has one, by the column's key.
-        runs: ids of all runs that the row stands for, those that failed included.
-        baseline: whether the others are compared with this one.
-    """
-
-    cells: Mapping[str, Value]
-    runs: tuple[str, ...] = ()
-    baseline: bool = False
+    cells: Mapping[str, Value]  # of each column that has one, by its key
+    runs: tuple[str, ...] = ()  # ids of all runs that the row stands for, those that failed included
+    baseline: bool = False  # whether the others are compared with this one
 
     def __getitem__(self, key: str) -> Value:
         """The value of a column; an empty one where there is none."""
@@ -121,25 +100,20 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table with everything that a renderer needs.
+    """One table with everything that a renderer needs; its key is fit for a file.
 
-    Attributes:
-        key: its name within a report, fit for a file: ``main-convnet-warm``; in a second group ``2-main-convnet-warm``.
-        kind: which of the tables it is, such as ``main`` or ``cold-warm``.
-        caption: what is shown, of what and on what, in whole sentences.
-        label: LaTeX's, ``tab:main-convnet-warm``.
-        notes: what a reader must know, among them what every mark means.
-        environment, group: the machine's title and number, the same for all tables of a group.
+    The tables of a group share its number and the title of its machine, and have its number in their keys from 2 on:
+    ``main-convnet-warm``, ``2-main-convnet-warm``.
     """
 
     key: str
-    kind: str
+    kind: str  # such as ``main`` or ``cold-warm``
     title: Text
-    caption: Text
-    label: str
+    caption: Text  # what is shown, of what and on what, in whole sentences
+    label: str  # LaTeX's, ``tab:main-convnet-warm``
     columns: Sequence[Column]
     rows: Sequence[Row]
-    notes: Sequence[Text] = ()
+    notes: Sequence[Text] = ()  # what a reader must know, among them what every mark means
     environment: Text = ""
     group: int = 1
 

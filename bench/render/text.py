@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 from bench.render.language import Language, Number, translated
 from bench.render.table import Column, Value
@@ -16,11 +15,6 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 def printable(text: str) -> str:
     """The text in one line; a sign that is none, such as an escape or half a surrogate pair, is replaced."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _SPACE.sub(" ", text).strip())
-
-
-def one_line(value: Any) -> Any:
-    """Text without line ends, which tear the rows of a CSV; anything else as it is."""
-    return printable(value) if isinstance(value, str) else value
 
 
 def plain(text: str) -> str:

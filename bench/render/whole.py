@@ -7,14 +7,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes | str) -> Path:
-    """Write under another name beside it, then put it into place at once.
-
-    Args:
-        path: where to, in a folder that exists; replaced if it is there.
-        content: what; text is written as UTF-8, its lines ending as they do.
-
-    Returns:
-        The path.
+    """Write under another name beside it, in a folder that exists, then put it into place at once; return the path.
 
     Raises:
         OSError: it cannot be written; the caller knows what for.

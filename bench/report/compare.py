@@ -21,8 +21,6 @@ FORMATS = ("md", "csv", "latex")
 def compare(a: tuple[str, Sequence[Record]], b: tuple[str, Sequence[Record]], mix: bool = False) -> list[Table]:
     """Tables of all that both folders measured, each given by its name and its records.
 
-    By ``mix`` the records of several environments within a folder count as one set, with a warning.
-
     Raises:
         UsageError: a folder holds records of several environments, and `mix` is not set.
         BenchError: the two have no work in common.
@@ -39,9 +37,7 @@ def compare(a: tuple[str, Sequence[Record]], b: tuple[str, Sequence[Record]], mi
 def write(
     tables: Sequence[Table], folder: Path, formats: Collection[str], command: str, language: Language = "en"
 ) -> list[Path]:
-    """Write ``compare.md``, and each table as ``<key>.csv`` and ``<key>.tex`` with a ``preview.tex``.
-
-    The folder is made if it is missing. ``command`` is what made the tables, to be named in them.
+    """Write ``compare.md`` and `table_files` into a folder, made if it is missing; ``command`` made the tables.
 
     Raises:
         BenchError: the folder cannot be written.
@@ -51,10 +47,8 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [write_whole(folder / name, text) for name, text in texts.items()]
-    except OSError as error:
-        raise BenchError(
-            f"cannot write the comparison into {folder}: {error.strerror}; choose another --out"
-        ) from error
+    except OSError as e:
+        raise BenchError(f"cannot write the comparison into {folder}: {e.strerror}; choose another --out") from e
 
 
 def _side(name: str, records: Sequence[Record], mix: bool) -> Side:

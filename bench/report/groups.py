@@ -24,28 +24,21 @@ _CACHES = ("warm", "cold", "as-is")
 assert set(_CACHES) == set(get_args(CacheState))
 
 Round: TypeAlias = int
+DatasetKey: TypeAlias = tuple[str, int | None, str | None]
 
 
 class Cell(NamedTuple):
-    """What repeated runs have in common: one row of a table.
+    """What repeated runs have in common: one row of a table."""
 
-    Attributes:
-        command: "run" or "rate"; a rate has neither model nor cache.
-        cache: wished state of the page cache.
-        dataset: as shown: with "(synthetic)" or "(not official)", and the counts where they are not the usual ones.
-        options: the options given, ``encoding=jpeg threads=2``; "" for none.
-        settings: every other setting but seed and repetition, as pairs of name and JSON.
-    """
-
-    command: str
+    command: str  # "run" or "rate"; a rate has neither model nor cache
     model: str | None
-    cache: str | None
-    dataset: Text
+    cache: str | None  # wished state of the page cache
+    dataset: Text  # as shown: with "(synthetic)" or "(not official)", and the counts where they are not the usual ones
     loader: str
-    options: str
+    options: str  # those given, ``encoding=jpeg threads=2``
     batch_size: int
     workers: int
-    settings: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]  # every other setting but seed and repetition, as pairs of name and JSON
 
     @property
     def label(self) -> str:
@@ -59,7 +52,7 @@ class Cell(NamedTuple):
 
     @property
     def task(self) -> Cell:
-        """What all loaders do alike: the cell without its loader."""
+        """The cell without its loader."""
         return self._replace(loader="", options="")
 
     def setting(self, name: str) -> str:
@@ -85,22 +78,16 @@ def varying(cells: Iterable[Cell]) -> list[str]:
 class Group:
     """Records of one environment, or of several that are mixed by wish.
 
-    Attributes:
-        number: from 1, in the order of the first record.
-        title: the machine, and what tells it from other groups.
-        environment: ``environments.machine_of`` the first record.
-        runs: all records by cell and round, failed and unavailable runs among them. Runs of one environment, seed and
-            repetition share a round, and nothing else does.
-        mixed: a warning if the records are of several environments, else None.
-        remarks: what else a reader must know of them all: commits, superseded records.
+    ``runs`` are all records by cell and round, failed and unavailable runs among them. Runs of one environment, seed
+    and repetition share a round, and nothing else does.
     """
 
-    number: int
-    title: Text
-    environment: dict[str, Any]
+    number: int  # from 1, in the order of the first record
+    title: Text  # the machine, and what tells it from other groups
+    environment: dict[str, Any]  # ``environments.machine_of`` the first record
     runs: dict[Cell, dict[Round, Record]]
-    mixed: Message | None
-    remarks: list[Message]
+    mixed: Message | None  # a warning if the records are of several environments
+    remarks: list[Message]  # what else a reader must know of them all: commits, superseded records
 
     @functools.cached_property
     def cells(self) -> dict[Cell, list[Record]]:
@@ -128,11 +115,12 @@ def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
     members: dict[str, list[Record]] = {}
     for record in ordered:
         members.setdefault("" if mix else key_of(record.environment), []).append(record)
-    titles = describe([machine_of(own[0].environment) for own in members.values()])
-    return [_group(n, title, own) for n, (title, own) in enumerate(zip(titles, members.values(), strict=True), 1)]
+    machines = [machine_of(own[0].environment) for own in members.values()]
+    own = zip(describe(machines), machines, members.values(), strict=True)
+    return [_group(number, *group) for number, group in enumerate(own, 1)]
 
 
-def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
+def _group(number: int, title: Text, environment: dict[str, Any], records: Sequence[Record]) -> Group:
     """A group of records that are ordered by time."""
     labels = _dataset_labels(records)
     table = pd.DataFrame(
@@ -148,7 +136,7 @@ def _group(number: int, title: Text, records: Sequence[Record]) -> Group:
         runs[cell][round_] = records[place]
     mixed = differences([record.environment for record in records])
     remarks = [*_remarks(records, len(records) - len(latest), is_mixed=mixed is not None)]
-    return Group(number, title, machine_of(records[0].environment), runs, mixed, remarks)
+    return Group(number, title, environment, runs, mixed, remarks)
 
 
 def commits(records: Iterable[Record]) -> dict[str, bool]:
@@ -161,7 +149,6 @@ def commits(records: Iterable[Record]) -> dict[str, bool]:
 
 
 def _remarks(records: Sequence[Record], superseded: int, is_mixed: bool) -> Iterator[Message]:
-    """What is to be said of the harness, the machine's memory, and runs with several records."""
     made_by = commits(records)
     if len(made_by) > 1:
         listed = ", ".join(made_by)
@@ -175,9 +162,6 @@ def _remarks(records: Sequence[Record], superseded: int, is_mixed: bool) -> Iter
         yield message("the machine's RAM was not always the same: {list} GB", list=listed)
     if superseded:
         yield message("{count} records are superseded by another record of the same run", count=superseded)
-
-
-DatasetKey: TypeAlias = tuple[str, int | None, str | None]
 
 
 def _dataset_key(record: Record) -> DatasetKey:
@@ -238,7 +222,6 @@ def _cell(record: Record, labels: dict[DatasetKey, Text]) -> Cell:
 
 
 def _order(sizes: dict[Text, int]) -> Callable[[Cell], tuple[Any, ...]]:
-    """Networks in their order, the smallest dataset first."""
     models, caches = (*get_args(Model), None), (*_CACHES, None)
 
     def place(cell: Cell) -> tuple[Any, ...]:

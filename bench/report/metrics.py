@@ -20,17 +20,9 @@ LARGEST = 1e100
 _UNITS = {"images/s": message("images/s"), "s/1000 images": message("s/1000 images")}
 """Units that are words; all others read the same in every language."""
 _FORMATS = {
-    "s": ",.3f",
-    "s/1000 images": ",.3f",
-    "ms": ",.2f",
-    "%": ".1f",
-    "": ".4f",
-    "MB": ",.1f",
-    "images/s": ",.0f",
-    "B": ",.0f",
-    "J": ",.0f",
-    "W": ".0f",
-}
+    "s": ",.3f", "s/1000 images": ",.3f", "ms": ",.2f", "%": ".1f", "": ".4f", "MB": ",.1f", "images/s": ",.0f",
+    "B": ",.0f", "J": ",.0f", "W": ".0f",
+}  # fmt: skip
 """How numbers of a unit are shown where a metric does not say otherwise."""
 
 
@@ -41,9 +33,8 @@ class Metric(NamedTuple):
         column: how it is shown: name, unit, definition, direction. ``scale`` is 1e-6 for bytes shown in MB.
         of: the run's value. None where the run did not end well, where its record lacks what is needed (an older
             version, a part that was switched off), and where the value is NaN or beyond ``LARGEST``.
-        parts: of a rate or a share what is divided by what, and the factor of its unit. Over runs it is the one's mean
-            over the other's: what a reader gets who divides the two. The mean of the runs' own ratios is another
-            number. None for what is no ratio.
+        parts: of a rate or a share what is divided by what, and the factor of its unit; else None. Over runs it is the
+            one's mean over the other's, as a reader divides them, and not the mean of the runs' own ratios.
         signed: whether it may be negative.
     """
 
@@ -53,10 +44,7 @@ class Metric(NamedTuple):
     signed: bool = False
 
     def over(self, records: Iterable[Record]) -> tuple[Interval, Sequence[Record]] | None:
-        """Mean over runs with its 95% interval, or the ratio of two such means, and the runs that it comes from.
-
-        None where no run has the metric.
-        """
+        """Mean over runs with its 95% interval, or the ratio of two means, and the runs with it; None for none."""
         records = list(records)
         used = [(record, value) for record in records if (value := self.of(record)) is not None]
         if not used:

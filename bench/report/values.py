@@ -51,11 +51,8 @@ epoch_s, images, ceiling_s = per_epoch("wall_s"), per_epoch("images"), at("ceili
 
 def gap_pct(record: Record) -> float:
     """Share of the wall time in no part, of the epoch with the largest."""
-    gaps = [
-        abs(epoch.wall_s - epoch.fetch_s - epoch.transfer_s - epoch.compute_s - epoch.other_s) / epoch.wall_s
-        for epoch in record.epochs
-        if epoch.wall_s > 0
-    ]
+    timed = [epoch for epoch in record.epochs if epoch.wall_s > 0]
+    gaps = (abs(e.wall_s - e.fetch_s - e.transfer_s - e.compute_s - e.other_s) / e.wall_s for e in timed)
     return 100 * max(gaps, default=math.nan)
 
 

@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.records import Foreign, Record
 from bench.render.csv import csv_text
 from bench.render.language import Language
 from bench.render.latex import fragment, preview
 from bench.render.markdown import Drawing, markdown
 from bench.render.table import Table
 from bench.render.whole import write_whole
-from bench.report.tables import BASELINE, tables
-
-if TYPE_CHECKING:  # matplotlib takes a second to import: only who draws pays
-    from bench.report.figures import Picture
+from bench.report.report import Report
 
 FORMATS = ("md", "csv", "latex", "html", "figures")
 _ENDINGS = {"csv": ".csv", "latex": ".tex"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What is to be reported, and how.
-
-    Attributes:
-        command: what makes the report, to be named in it.
-        baseline: loader, with or without its options, that the others are compared with.
-        mix: put records of different environments into one table, with a warning.
-        foreign: files beside the records that were none.
-        gradients: folder of a gradient audit, to be shown on the HTML page, or None.
-    """
-
-    records: Sequence[Record]
-    command: str
-    baseline: str = BASELINE
-    language: Language = "en"
-    mix: bool = False
-    foreign: Sequence[Foreign] = ()
-    gradients: Path | None = None
-
-    @functools.cached_property
-    def tables(self) -> list[Table]:
-        """All tables."""
-        return tables(self.records, self.baseline, self.mix)
-
-    @functools.cached_property
-    def pictures(self) -> list[Picture]:
-        """All figures, not drawn yet."""
-        from bench.report.figures import plan
-
-        return plan(self.records, self.baseline, self.mix)
-
-    def place(self, name: str) -> str:
-        """A file's or folder's name; in another language than English it ends in that."""
-        stem, dot, ending = name.partition(".")
-        return name if self.language == "en" else f"{stem}-{self.language}{dot}{ending}"
 
 
 def write(report: Report, folder: Path, formats: Collection[str]) -> list[Path]:
@@ -102,18 +57,7 @@ def _written(report: Report, folder: Path, formats: Collection[str]) -> Iterator
     if "html" in formats:
         from bench.report.page import html
 
-        page = html(
-            report.tables,
-            report.records,
-            report.pictures,
-            command=command,
-            baseline=report.baseline,
-            language=language,
-            mix=report.mix,
-            foreign=report.foreign,
-            drawn=figures if "figures" in formats else None,
-            gradients=report.gradients,
-        )
+        page = html(report, report.tables, report.pictures, drawn=figures if "figures" in formats else None)
         yield write_whole(folder / report.place("report.html"), page)
 
 

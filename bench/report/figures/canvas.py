@@ -25,23 +25,16 @@ MARGIN = 0.4  # inches that a vertical axis' numbers and label take
 UNIT = 18  # characters in a line beside a vertical axis
 CURVE: dict[str, Any] = {"linewidth": 1.2, "markersize": 4.2, "markeredgewidth": 0.8}
 Share: TypeAlias = Literal["none", "dataset", "all"]
-Place: TypeAlias = tuple[Panel, Axes, bool]
 
 
 class Variant(NamedTuple):
-    """One of the figures that a kind has of a scene: what tells it from the others in its file's name and its title.
-
-    Attributes:
-        setting: along which it runs; "" for none.
-        panel: the only one that it shows; None where it shows all.
-        more: a sentence for its caption.
-    """
+    """One of the figures that a kind has of a scene: what tells it from the others in its file's name and its title."""
 
     ending: str = ""
     about: Sequence[Text] = ()
-    setting: str = ""
-    panel: Panel | None = None
-    more: Text = ""
+    setting: str = ""  # along which it runs
+    panel: Panel | None = None  # the only one that it shows; None where it shows all
+    more: Text = ""  # a sentence for its caption
 
 
 class Canvas(NamedTuple):
@@ -65,15 +58,11 @@ class Canvas(NamedTuple):
 
     def panels(
         self, panels: Sequence[Panel], height: float, legend: int, beside: float = 0.0, share: Share | None = None
-    ) -> tuple[Figure, list[Place]]:
-        """A figure with a panel for each dataset and cache; each place tells whether it is the first of its line.
+    ) -> tuple[Figure, list[tuple[Panel, Axes, bool]]]:
+        """A figure with a panel for each dataset and cache, each with whether it is the first of its line.
 
-        Args:
-            panels: in order.
-            height: inches of a panel without its title.
-            legend: lines of the legend.
-            beside: inches that the labels of rows take at the left.
-            share: of panels of rows, which have the same horizontal scale; None for panels of curves.
+        ``height`` is a panel's in inches, without its title, ``legend`` the legend's in lines, and ``beside`` what
+        labels of rows take at the left, in inches. ``share`` tells which panels of rows have one horizontal scale.
         """
         grid = _grid(panels)
         width = (TEXT_WIDTH - beside) / len(grid[0]) - (MARGIN if share is None else 0.0)
@@ -81,13 +70,12 @@ class Canvas(NamedTuple):
         heights = [height + LINE * (1 + max(title.count("\n") for title in line)) for line in titles]
         figure = a_figure(sum(heights) + LEGEND * (legend + 1))
         cells = figure.add_gridspec(len(grid), len(grid[0]), height_ratios=None if share is None else heights)
-        places: list[Place] = []
+        places: list[tuple[Panel, Axes, bool]] = []
         for i, j in np.ndindex(len(grid), len(grid[0])):
             if (panel := grid[i][j]) is not None:
-                alike = {"all": places, "dataset": [p for p in places if p[0].dataset == panel.dataset]}.get(
-                    share or ""
-                )
-                axes = figure.add_subplot(cells[i, j], sharex=alike[0][1] if alike else None)
+                shares = {"all": places, "dataset": [place for place in places if place[0].dataset == panel.dataset]}
+                alike = [axes for _, axes, _ in shares.get(share or "", ())]
+                axes = figure.add_subplot(cells[i, j], sharex=alike[0] if alike else None)
                 axes.set_title(titles[i][j], linespacing=LINESPACING)
                 places.append((panel, axes, not any(grid[i][:j])))
         return figure, places

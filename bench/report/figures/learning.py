@@ -18,7 +18,7 @@ from bench.report.figures.canvas import CURVE, Canvas, Variant, legend_lines
 from bench.report.figures.scene import Scene
 
 ROWS = {"train_loss": message("training loss"), "test_accuracy": message("test accuracy")}
-Over: TypeAlias = Callable[[list[Record]], NDArray[np.float64]]
+Array: TypeAlias = NDArray[np.float64]
 SAME: dict[str, Any] = {"linewidth": 1.2, "marker": ".", "markersize": 4}
 RUN: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.45, "zorder": 2}
 
@@ -63,7 +63,9 @@ def learning(canvas: Canvas) -> Figure:
     return figure
 
 
-def _curves(scene: Scene, axes: Axes, runs: Mapping[str, list[Record]], field: str, over: Over) -> None:
+def _curves(
+    scene: Scene, axes: Axes, runs: Mapping[str, list[Record]], field: str, over: Callable[[list[Record]], Array]
+) -> None:
     """Markers stand on different epochs for different loaders, as far as there are epochs: curves may coincide."""
     for i, (label, records) in enumerate(runs.items()):
         look = scene.looks[label]
@@ -74,26 +76,26 @@ def _curves(scene: Scene, axes: Axes, runs: Mapping[str, list[Record]], field: s
         axes.plot(x, _mean(records, field), **CURVE, **look.line, markevery=(i % apart, apart), zorder=3)
 
 
-def _epochs(runs: list[Record]) -> NDArray[np.float64]:
+def _epochs(runs: list[Record]) -> Array:
     """Numbers of the epochs that all runs have, from 1."""
     return np.arange(1, _values(runs, "wall_s").shape[1] + 1, dtype=np.float64)
 
 
-def _seconds(runs: list[Record]) -> NDArray[np.float64]:
+def _seconds(runs: list[Record]) -> Array:
     """Seconds of training, evaluation left out, up to the end of each epoch; the mean over the runs."""
-    seconds: NDArray[np.float64] = _values(runs, "wall_s").cumsum(axis=1).mean(axis=0)
+    seconds: Array = _values(runs, "wall_s").cumsum(axis=1).mean(axis=0)
     return seconds
 
 
-def _mean(runs: list[Record], field: str) -> NDArray[np.float64]:
+def _mean(runs: list[Record], field: str) -> Array:
     """A field of each epoch, the mean over the runs; NaN, and no point, where a run diverged."""
     values = _values(runs, field)
-    means: NDArray[np.float64] = values.mean(axis=0)
+    means: Array = values.mean(axis=0)
     means[~np.isfinite(values).all(axis=0)] = np.nan
     return means
 
 
-def _values(runs: list[Record], field: str) -> NDArray[np.float64]:
+def _values(runs: list[Record], field: str) -> Array:
     """Of the epochs that all runs have, ``[runs, epochs]``."""
     shared = min(len(run.epochs) for run in runs)
     return np.array([[getattr(epoch, field) for epoch in run.epochs[:shared]] for run in runs], np.float64)

@@ -7,7 +7,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from bench.render.figurestyle import BLACK, BLUE, GREEN, VERMILLION, WINE
 from bench.report.groups import Cell
@@ -44,23 +44,16 @@ class Look(NamedTuple):
         return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour}
 
 
-Looks: TypeAlias = dict[str, Look]
-
-
-def looks(cells: Iterable[Cell], baseline: str) -> Looks:
-    """A look for each label that the cells have, the baseline first.
+def looks(cells: Iterable[Cell], baseline: str) -> dict[str, Look]:
+    """A look for each label that the cells of all groups have; first the baseline, a label or loader, in black.
 
     The colour tells the loader; marker and dashes tell its options. A loader that is alone has a colour for each label.
-
-    Args:
-        cells: of all groups of a report.
-        baseline: label or loader that is black.
     """
     loaders = {cell.label: cell.loader for cell in cells}
     labels = sorted(loaders, key=lambda label: (label != baseline, loaders[label] != baseline, _natural(label)))
     places = _places(loaders.values(), loaders.get(baseline, baseline))
     options: Counter[str] = Counter()
-    made: Looks = {}
+    made: dict[str, Look] = {}
     for label in labels:
         loader, option = loaders[label], options[loaders[label]]
         made[label] = _look(places[loader], option) if len(places) > 1 else _look(option)
@@ -82,10 +75,8 @@ def _places(loaders: Iterable[str], baseline: str) -> dict[str, int]:
 
 def _look(place: int, option: int = 0) -> Look:
     again, colour = divmod(place, len(COLOURS))
-    hollow = (colour >= len(MARKERS)) != (option > 0)
-    return Look(
-        COLOURS[colour], MARKERS[(place + option) % len(MARKERS)], DASHES[(again + option) % len(DASHES)], hollow
-    )
+    marker, dashes = MARKERS[(place + option) % len(MARKERS)], DASHES[(again + option) % len(DASHES)]
+    return Look(COLOURS[colour], marker, dashes, hollow=(colour >= len(MARKERS)) != (option > 0))
 
 
 def _natural(label: str) -> list[tuple[int, str]]:

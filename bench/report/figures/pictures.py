@@ -77,13 +77,7 @@ class Picture:
 
 
 def plan(records: Iterable[Record], baseline: str = "filesystem", mix: bool = False) -> list[Picture]:
-    """Find what can be drawn; nothing is drawn yet.
-
-    Args:
-        records: in any order; those of one environment share figures.
-        baseline: loader, with or without its options, that the others are compared with.
-        mix: records of all environments share figures.
-    """
+    """Find what can be drawn, with arguments as those of `tables`; nothing is drawn yet."""
     made = groups(records, mix)
     look = looks((cell for group in made for cell in group.cells), baseline)
     pictures: dict[str, Picture] = {}

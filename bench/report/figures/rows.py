@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.render.figurestyle import GREY
-from bench.render.language import Text, message
+from bench.render.language import Message, Text, message
 from bench.report.figures.canvas import CHARACTER, LINE, Canvas, Share
 from bench.report.figures.numbers import plain, wrapped
 from bench.report.figures.scene import Panel, Scene
@@ -29,25 +29,23 @@ def row_panels(
 ) -> tuple[Figure, list[tuple[Panel, Axes]]]:
     """A figure with a panel for each dataset and cache; row ``i`` of each stands at ``y = i``, counted from above.
 
-    Args:
-        canvas: what is drawn.
-        unit: stands below all panels.
-        handles: of the legend above them.
-        columns: of the legend.
-        share: which panels have the same horizontal scale.
+    The ``unit`` stands below all panels, the legend of these ``handles`` above them in so many ``columns``.
     """
     scene = canvas.scene
     labels = [wrapped(plain(scene.row(label)), LABEL) for label in scene.labels]
-    lines = [line for label in labels for line in label.split("\n")]
     height = AROUND + len(labels) * (GAP + LINE * (1 + max(label.count("\n") for label in labels)))
-    beside = CHARACTER * max(map(len, lines))
+    beside = CHARACTER * max(len(line) for label in labels for line in label.split("\n"))
     figure, places = canvas.panels(scene.panels, height, math.ceil(len(handles) / columns), beside, share)
     for panel, axes, is_first in places:
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(np.arange(len(labels)), labels if is_first else [""] * len(labels), linespacing=0.95)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        _absent(canvas, panel, axes)
+        for i, label in enumerate(scene.labels):
+            if (reason := _why_absent(scene, panel, label)) is not None:
+                style: dict[str, Any] = {"color": GREY, "fontsize": "small", "style": "italic", "va": "center"}
+                text = axes.text(0.02, i, canvas.say(reason), **style, zorder=3)
+                text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "linewidth": 0, "pad": 0.6})
     figure.supxlabel(canvas.say(unit), fontsize="medium")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.6)
     return figure, [(panel, axes) for panel, axes, _ in places]
@@ -58,15 +56,8 @@ def placed(scene: Scene, panel: Panel) -> list[tuple[int, Cell]]:
     return [(i, panel.rows[label]) for i, label in enumerate(scene.labels) if label in panel.rows]
 
 
-def _absent(canvas: Canvas, panel: Panel, axes: Axes) -> None:
-    """A row without a run says why."""
-    group = canvas.scene.group
-    for i, label in enumerate(canvas.scene.labels):
-        cell = panel.rows.get(label)
-        statuses = set() if cell is None else {record.status for record in group.cells[cell]}
-        if "ok" in statuses:
-            continue
-        reason = STATUSES["failed" if "failed" in statuses else "unavailable"] if statuses else message("not run")
-        style: dict[str, Any] = {"color": GREY, "fontsize": "small", "style": "italic", "va": "center", "zorder": 3}
-        text = axes.text(0.02, i, canvas.say(reason), **style)
-        text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "linewidth": 0, "pad": 0.6})
+def _why_absent(scene: Scene, panel: Panel, label: str) -> Message | None:
+    if label not in panel.rows:
+        return message("not run")
+    statuses = {record.status for record in scene.group.cells[panel.rows[label]]}
+    return None if "ok" in statuses else STATUSES["failed" if "failed" in statuses else "unavailable"]

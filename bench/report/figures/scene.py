@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from bench.render.language import Text, joined
-from bench.report.figures.looks import Looks
+from bench.report.figures.looks import Look
 from bench.report.groups import Cell, Group, varying
 from bench.report.metrics import METRICS
 from bench.report.tables.assemble import CACHES, MODELS, setting_name
@@ -29,23 +29,16 @@ class Panel(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Everything that a figure is drawn from.
-
-    Attributes:
-        key: for names of files: network and values of swept settings.
-        name: for a reader: network, where there is one, and the values of swept settings; "" for neither.
-        baseline: label or loader that the others are compared with.
-        sweep: all cells of the same command ("run" or "rate"), network and settings but for those ``SCALED``.
-    """
+    """Everything that a figure is drawn from."""
 
     group: Group
-    key: str
-    name: Text
+    key: str  # for names of files: network and values of swept settings
+    name: Text  # the same for a reader
     panels: list[Panel]
-    looks: Looks
-    baseline: str
-    sweep: list[Cell]
-    command: str
+    looks: dict[str, Look]
+    baseline: str  # label or loader that the others are compared with
+    sweep: list[Cell]  # all of the same command, network and settings but for those ``SCALED``
+    command: str  # "run" or "rate"
 
     @property
     def cells(self) -> list[Cell]:
@@ -66,12 +59,11 @@ class Scene:
         """A loader's label, and settings in which it differs from most others of its panel."""
         names: dict[str, None] = {}
         for panel in self.panels:
-            ran = [cell for cell in panel.rows.values() if self.group.done(cell)]
-            cell = panel.rows.get(label)
-            for name in varying(ran) if cell in ran else ():
-                usual, _ = Counter(other.setting(name) for other in ran).most_common(1)[0]
-                if cell is not None and cell.setting(name) != usual:
-                    names[f"{name}={cell.setting(name)}"] = None
+            ran = {name: cell for name, cell in panel.rows.items() if self.group.done(cell)}
+            for name in varying(ran.values()) if label in ran else ():
+                own, usual = ran[label].setting(name), Counter(cell.setting(name) for cell in ran.values())
+                if own != usual.most_common(1)[0][0]:
+                    names[f"{name}={own}"] = None
         return " ".join([label, *names])
 
     def along(self, name: str) -> list[Cell]:
@@ -118,7 +110,7 @@ class Scene:
         return same[0] if len(same) == 1 else None
 
 
-def scenes(group: Group, looks: Looks, baseline: str) -> list[Scene]:
+def scenes(group: Group, looks: dict[str, Look], baseline: str) -> list[Scene]:
     """One for each command, network and value of swept settings; a loader that knows one value alone stands in each."""
     families: dict[tuple[str, str | None], list[Cell]] = {}
     for cell in group.cells:

@@ -53,7 +53,6 @@ def scaling(canvas: Canvas) -> Figure:
 
 
 def _speed(scene: Scene) -> str:
-    """The metric that is shown."""
     return "images_per_s" if scene.command == "run" else "loader_rate"
 
 

@@ -36,14 +36,9 @@ BAR: dict[str, Any] = {"edgecolor": "#555555", "linewidth": 0.4}
 CEILING: dict[str, Any] = {"color": BLACK, "linewidth": 1.2, "zorder": 4}
 
 
-def has_device(scene: Scene) -> bool:
-    """Whether a device kept a clock of its own."""
-    return scene.has(*DEVICE)
-
-
 def stages(canvas: Canvas) -> Figure:
     """A bar for each loader, and one below it by the device's clock; their parts are means over the runs."""
-    scene, both = canvas.scene, has_device(canvas.scene)
+    scene, both = canvas.scene, canvas.scene.has(*DEVICE)
     handles = [Patch(facecolor=shade, label=canvas.say(name), **BAR) for name, shade in STAGES.values()]
     ceiling = [Line2D([], [], label=canvas.say(message("compute ceiling")), **CEILING)]
     device = [Patch(facecolor=shade, label=canvas.say(name), **BAR) for name, shade in DEVICE.values()]
@@ -51,11 +46,9 @@ def stages(canvas: Canvas) -> Figure:
     unit = message("time of an epoch, s")
     figure, panels = row_panels(canvas, unit, shown, columns=4 if both else 5, share="dataset")
     for panel, axes in panels:
+        _bars(scene, panel, axes, STAGES, *((-HALF / 2, HALF) if both else (0.0, THICKNESS)))
         if both:
-            _bars(scene, panel, axes, STAGES, -HALF / 2, HALF)
             _bars(scene, panel, axes, DEVICE, HALF / 2, HALF)
-        else:
-            _bars(scene, panel, axes, STAGES, 0.0, THICKNESS)
         _ceiling(scene, panel, axes)
     for _, axes in panels:  # the limits of those that share theirs are known only now
         axes.use_sticky_edges = False

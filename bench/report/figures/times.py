@@ -38,13 +38,10 @@ def times(canvas: Canvas) -> Figure:
     for panel, axes in panels:
         low, high = limits(scene, panel)
         for i, cell in placed(scene, panel):
-            runs, mean, colour = (
-                scene.values(cell, "epoch_s"),
-                scene.mean(cell, "epoch_s"),
-                scene.looks[cell.label].colour,
-            )
+            runs, mean = scene.values(cell, "epoch_s"), scene.mean(cell, "epoch_s")
             if mean is None:
                 continue
+            colour = scene.looks[cell.label].colour
             heights = i + (np.linspace(-APART, APART, len(runs)) if len(runs) > 1 else np.zeros(1))
             axes.plot(runs, heights, color=colour, zorder=3, **RUN)
             if mean.low is not None and mean.high is not None:

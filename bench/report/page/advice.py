@@ -14,26 +14,20 @@ from bench.report.metrics import METRICS
 from bench.report.tables.assemble import setting_name, short
 from bench.report.tables.flags import is_unverified
 from bench.report.tables.part import Part
-from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
+from bench.stats.comparison import Comparison, Ratio
 from bench.stats.intervals import MIN_RUNS, Interval
 
 NOBODY = message("None can be named")
 
 
 class Advice(NamedTuple):
-    """A recommendation for one dataset with one model, cache state and the like.
+    """A recommendation for one dataset with one model, cache state and the like."""
 
-    Attributes:
-        about: dataset, model, cache state, and the settings that vary beside them.
-        basis: how many rounds and comparisons it rests on, and what could not be compared.
-        is_decided: whether a loader is named because something was found faster or slower than the baseline.
-    """
-
-    about: Text
+    about: Text  # dataset, model, cache state, and the settings that vary beside them
     pick: Text
     sentences: tuple[Text, Text]
-    basis: Text
-    is_decided: bool
+    basis: Text  # how many rounds and comparisons it rests on, and what could not be compared
+    is_decided: bool  # whether a loader is named because something was found faster or slower than the baseline
     runs: Sequence[str]
 
 
@@ -58,9 +52,7 @@ def _comparisons(part: Part) -> tuple[str, Mapping[Cell, Comparison]]:
     runs = [record for cell in part.cells for record in part.done(cell)]
     if part.key.cache != "cold" or any(METRICS["total_s"].of(record) is None for record in runs):
         return "epoch_s", part.comparisons
-    times = {cell: {n: s for n, s in part.by_round(cell, "total_s").items() if s > 0} for cell in part.cells}
-    pairs = {cell: base for cell in part.cells if (base := part.baseline_of(cell)) is not None and base != cell}
-    return "total_s", compare_all({cell: paired_ratio(times[cell], times[base]) for cell, base in pairs.items()})
+    return "total_s", part.compared("total_s")
 
 
 def _advice(
@@ -118,16 +110,15 @@ def _advice(
     )
     untested = _labels(cell for cell in by_mean if cell not in tested and cell != base) if tested else ""
     lost = _labels(cell for cell in cells if cell not in means)
-    unverified = sum(map(is_unverified, done))
-    unshown = message(
-        "In {count} of {total} runs nothing shows the state of the cache.", count=unverified, total=len(done)
-    )
-    basis = [holm] if tested else []
-    basis += [message("Too few runs to compare: {list}.", list=untested)] if untested else []
-    basis += [message("No result: {list}.", list=lost)] if lost else []
-    basis += [unshown] if unverified else []
-    runs = [record.run_id for record in done]
-    return Advice(about, pick, sentences, joined(basis), is_decided, runs)
+    count, total = sum(map(is_unverified, done)), len(done)
+    unshown = message("In {count} of {total} runs nothing shows the state of the cache.", count=count, total=total)
+    basis = [
+        holm if tested else "",
+        message("Too few runs to compare: {list}.", list=untested) if untested else "",
+        message("No result: {list}.", list=lost) if lost else "",
+        unshown if count else "",
+    ]
+    return Advice(about, pick, sentences, joined(basis), is_decided, [record.run_id for record in done])
 
 
 def _cost(cell: Cell, metric: str, means: Mapping[Cell, Interval]) -> Text:

@@ -11,22 +11,14 @@ from bench.render.stored import STORED, loads
 from bench.render.table import Table
 
 _TEXTS = {
-    "audit": (
-        message("Gradients as written"),
-        message(
-            "Every gradient with its verdict, and its worst relative error over all cases: against autograd in "
-            "float64, against central differences, and against autograd in float32."
-        ),
-    ),
-    "parity": (
-        message("Models trained on both sides"),
-        message(
-            "The same models trained by the hand-written gradients and by autograd: the worst relative distance of any "
-            "parameter after any step."
-        ),
-    ),
+    "audit": (message("Gradients as written"), message(
+        "Every gradient with its verdict, and its worst relative error over all cases: against autograd in float64, "
+        "against central differences, and against autograd in float32.")),
+    "parity": (message("Models trained on both sides"), message(
+        "The same models trained by the hand-written gradients and by autograd: the worst relative distance of any "
+        "parameter after any step.")),
     "claims": (message("Claims"), message("What the notes claim, held against computations.")),
-}
+}  # fmt: skip
 """Title and caption of each table."""
 
 

@@ -26,19 +26,12 @@ class GridCell(NamedTuple):
     is_header: bool
 
 
-class GridRow(NamedTuple):
-    """One row; ``style`` is its CSS class."""
-
-    cells: list[GridCell]
-    style: str
-
-
 class Grid(NamedTuple):
-    """One table, its columns each with its CSS classes, and its rows."""
+    """One table, and its columns and rows, each with its CSS classes."""
 
     table: Table
     columns: list[tuple[Column, str]]
-    rows: list[GridRow]
+    rows: list[tuple[list[GridCell], str]]
 
 
 def grid(table: Table, links: Links, language: Language = "en") -> Grid:
@@ -56,7 +49,7 @@ def grid(table: Table, links: Links, language: Language = "en") -> Grid:
         number = value.number if value.number is None or math.isfinite(value.number) else None  # none in JavaScript
         return GridCell(text, spread, value.mark, href, number, styles[column.key], column.key in headers)
 
-    rows = [GridRow([cell(row[c.key], c) for c in columns], _row_style(row, columns)) for row in table.rows]
+    rows = [([cell(row[c.key], c) for c in columns], _row_style(row, columns)) for row in table.rows]
     choices = {*headers, "verdict"}  # a reader may choose rows by what names them, and by the verdict
     heads = [(c, " ".join(filter(None, [styles[c.key], "choice" * (c.key in choices)]))) for c in columns]
     return Grid(table, heads, rows)

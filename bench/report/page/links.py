@@ -30,9 +30,8 @@ class Embedded(NamedTuple):
 class Links:
     """Gives every record an anchor, and every set of records that a number comes from another.
 
-    Attributes:
-        records: all records, in the order of groups, cells and rounds; superseded ones last.
-        sets: those that were asked for by `target` so far, by the ids of their records: an HTML id, and them by label.
+    ``records`` are in the order of groups, cells and rounds, superseded ones last. ``sets`` are those that `target` was
+    asked for, by the ids of their records: an HTML id, and them by label.
     """
 
     def __init__(self, records: Sequence[Record], made: Sequence[Group]) -> None:
@@ -53,12 +52,7 @@ class Links:
                 self._embed(record, f"{record.loader.name}, {record.config.dataset}")
 
     def target(self, group: int, runs: Iterable[str]) -> str | None:
-        """The id that a number from these runs leads to; None where none of them is known.
-
-        Args:
-            group: number of the group that the runs belong to: machines may share the id of a run.
-            runs: ids.
-        """
+        """The id that a number from these runs of a group leads to; None where none of them is known."""
         records = [record for run in dict.fromkeys(runs) for record in self._by_run.get((group, run), ())]
         if len(records) < 2:
             return records[0].anchor if records else None
@@ -92,10 +86,7 @@ def minute(time: str) -> str:
 
 
 def as_json(record: Record) -> str:
-    """The record as indented JSON that can be read back, whatever text is in it.
-
-    A lone half of a surrogate pair, which a JSON file may hold and UTF-8 cannot, stays escaped.
-    """
+    """The record as indented JSON; half of a surrogate pair, which JSON may hold and UTF-8 cannot, stays escaped."""
     whole = json.loads(json.dumps(record.model_dump(), default=str), parse_constant=str)  # "NaN", as in records
     text = json.dumps(whole, ensure_ascii=False, indent=1)
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bench.records import Foreign, Record
+from bench.records import Record
 from bench.render.language import Joined, Language, Message, Number, Text, message, translated
 from bench.render.table import Table
 from bench.report.figures import Picture
@@ -25,7 +25,7 @@ from bench.report.page.gradients import gradient_tables
 from bench.report.page.grid import grid
 from bench.report.page.links import Links, minute
 from bench.report.page.subject import facts
-from bench.report.tables import BASELINE
+from bench.report.report import Report
 from bench.report.tables.part import parts
 
 FIRST = 6  # recommendations that are shown at once; further ones are folded away
@@ -40,40 +40,19 @@ SCRIPT_WORDS = {
 """What the script says; it fills in what is in braces."""
 
 
-def html(
-    tables: Sequence[Table],
-    records: Sequence[Record],
-    pictures: Sequence[Picture] = (),
-    *,
-    command: str,
-    baseline: str = BASELINE,
-    language: Language = "en",
-    mix: bool = False,
-    foreign: Iterable[Foreign] = (),
-    drawn: Path | None = None,
-    gradients: Path | None = None,
-) -> str:
-    """The report as one page that loads nothing.
+def html(report: Report, tables: Sequence[Table], pictures: Sequence[Picture] = (), drawn: Path | None = None) -> str:
+    """The report with these of its tables and figures as one page that loads nothing.
 
-    Args:
-        tables: those of the records, with the same ``baseline`` and ``mix``.
-        records: all that were read, also those that no table shows.
-        pictures: the figures of the same records.
-        command: what made the page, for its foot.
-        baseline: name of the loader that needs no conversion.
-        language: of the page.
-        mix: whether records of different environments were put into one group.
-        foreign: files that were no records; they are named.
-        drawn: folder that holds the figures as PNG already; they are drawn if it is None.
-        gradients: folder of `bench gradcheck`'s files; what it does not hold is left out.
+    The figures are drawn unless a folder holds them as PNG already: ``drawn``.
 
     Raises:
         BenchError: a file of the gradient audit is none.
     """
-    audit = gradient_tables(gradients) if gradients is not None else []
+    language = report.language
+    audit = gradient_tables(report.gradients) if report.gradients is not None else []
     images = [_inline(picture, drawn, language) for picture in pictures]
-    made = groups(records, mix)
-    links = Links(records, made)
+    made = groups(report.records, report.mix)
+    links = Links(report.records, made)
     css, js = _file("page.css"), _file("page.js")
     style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     pairs = {(translated(a, language), translated(b, language)) for table in tables for a, b in table.definitions}
@@ -83,16 +62,16 @@ def html(
         css=Markup(css),  # noqa: S704  (the package's own)
         js=Markup(js),  # noqa: S704
         script_words={key: translated(text, language) for key, text in SCRIPT_WORDS.items()},
-        lede=_lede(records),
-        groups=[_group(group, baseline, links) for group in made],
+        lede=_lede(report.records),
+        groups=[_group(group, report.baseline, links) for group in made],
         FIRST=FIRST,
-        foreign=[(item.path.name, item.reason) for item in foreign],
+        foreign=[(item.path.name, item.reason) for item in report.foreign],
         tables=[grid(table, links, language) for table in tables],
         figures=images,
         gradients=[grid(table, links, language) for table in audit],
         definitions=sorted(pairs, key=lambda pair: (pair[0].lower(), pair)),
         links=links,
-        command=command,
+        command=report.command,
     )
     return text.lstrip()
 

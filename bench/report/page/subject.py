@@ -16,15 +16,17 @@ from bench.report.page.links import minute
 def facts(group: Group) -> list[tuple[Text, Text]]:
     """Terms and what to say of each; what no record tells is left out."""
     records = [record for members in group.cells.values() for record in members]
-    machine = group.environment
+    machine, gpu = group.environment, part(group.environment, "gpu")
     packages = {name: version for r in records for name, version in part(r.environment, "packages").items()}
+    drivers = _versions({name: gpu.get(name.lower()) for name in ("driver", "CUDA", "cuDNN")})
+    kinds: dict[Any, Text] = {True: message("virtual machine"), False: message("no virtual machine")}
     times = sorted(time for record in records for time in (record.started_at, record.finished_at))
     terms: list[tuple[Text, Text]] = [
         (message("Processor"), _listed(machine.get("cpu"), _cores(machine))),
         (message("Memory"), _gigabytes(machine.get("ram_bytes"))),
-        (message("Accelerator"), _gpu(part(machine, "gpu"))),
+        (message("Accelerator"), _listed(gpu.get("name"), _gigabytes(gpu.get("memory_bytes")), drivers)),
         (message("Storage"), _listed(*part(machine, "storage").values())),
-        (message("System"), _listed(machine.get("system"), machine.get("kernel"), _virtual(machine))),
+        (message("System"), _listed(machine.get("system"), machine.get("kernel"), kinds.get(machine.get("virtual")))),
         (message("Software"), _versions({"Python": machine.get("python"), **packages, **part(machine, "packages")})),
         (message("Threads of PyTorch"), _listed(*dict.fromkeys(r.environment.get("threads") for r in records))),
         (message("Datasets"), _distinct(map(_dataset, records))),
@@ -63,16 +65,6 @@ def _cores(machine: Mapping[str, Any]) -> Text:
 
 def _versions(versions: Mapping[str, Any]) -> Text:
     return _listed(*(f"{name} {version}" for name, version in versions.items() if version is not None))
-
-
-def _gpu(gpu: Mapping[str, Any]) -> Text:
-    versions = {name: gpu.get(name.lower()) for name in ("driver", "CUDA", "cuDNN")}
-    return _listed(gpu.get("name"), _gigabytes(gpu.get("memory_bytes")), _versions(versions))
-
-
-def _virtual(machine: Mapping[str, Any]) -> Text:
-    known: dict[Any, Text] = {True: message("virtual machine"), False: message("no virtual machine")}
-    return known.get(machine.get("virtual"), "")
 
 
 def _dataset(record: Record) -> Text:

@@ -19,15 +19,9 @@ BASELINE = "filesystem"
 
 
 def tables(records: Iterable[Record], baseline: str = BASELINE, mix: bool = False) -> list[Table]:
-    """Make all tables that the records allow.
+    """Make all tables that the records allow, for each environment, or by ``mix`` of all together with a warning.
 
-    For each environment: the main tables, one for each model and state of the cache, cold against warm, the rates, then
-    for each model and state the stages, costs, resources and the rest, and at last the statistics.
-
-    Args:
-        records: in any order.
-        baseline: the loader that the others are compared with, by its name or with its options.
-        mix: put records of different environments into one table, with a warning.
+    The others are compared with the ``baseline``, a loader by its name or with its options.
     """
     return [table for group in groups(records, mix) for table in _of_group(group, baseline) if table is not None]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.environments import apart
@@ -35,8 +36,10 @@ class _Kind(NamedTuple):
     name: str
     title: Text
     command: str
-    kept: Callable[[Cell], Cell]
     metric: Column
+
+    def kept(self, cell: Cell) -> Cell:
+        return cell if self.metric is _EPOCH else data_path(cell)
 
 
 class _Work(NamedTuple):
@@ -48,34 +51,22 @@ class _Work(NamedTuple):
 
 _EPOCH, _RATE = columns("epoch_s", "loader_rate")
 _KINDS = (
-    _Kind("epochs", message("Epoch time"), "run", lambda cell: cell, _EPOCH),
-    _Kind("rates", TITLES["rate"], "rate", data_path, _RATE),
-    _Kind("rates-runs", TITLES["run"], "run", data_path, _RATE),
+    _Kind("epochs", message("Epoch time"), "run", _EPOCH),
+    _Kind("rates", TITLES["rate"], "rate", _RATE),
+    _Kind("rates-runs", TITLES["run"], "run", _RATE),
 )
 _JUDGED = (
-    Column(
-        "ratio",
-        message("time, B/A"),
-        definition=message("ratio of the two means, not paired, with its 95% interval by Fieller's method"),
-        spread="limits",
-        better="lower",
-    ),
+    Column("ratio", message("time, B/A"), spread="limits", better="lower",
+           definition=message("ratio of the two means, not paired, with its 95% interval by Fieller's method")),
     dataclasses.replace(
-        assemble.P, definition=message("of Welch's t test of the two means, Holm-corrected over this table")
-    ),
+        assemble.P, definition=message("of Welch's t test of the two means, Holm-corrected over this table")),
     assemble.DETECTABLE,
-    dataclasses.replace(
-        assemble.VERDICT,
-        definition=message("what B is, where the corrected p is at most {alpha}", alpha=Number(FAMILY_ALPHA, "g")),
-    ),
-    Column(
-        "samples",
-        message("samples"),
-        kind="text",
-        definition=message("whether both sides trained on the same bytes in the same order, by their sha256"),
-    ),
+    dataclasses.replace(assemble.VERDICT, definition=message(
+        "what B is, where the corrected p is at most {alpha}", alpha=Number(FAMILY_ALPHA, "g"))),
+    Column("samples", message("samples"), kind="text",
+           definition=message("whether both sides trained on the same bytes in the same order, by their sha256")),
     assemble.FLAGS,
-)
+)  # fmt: skip
 
 
 def against(a: Side, b: Side) -> list[Table]:
@@ -83,10 +74,7 @@ def against(a: Side, b: Side) -> list[Table]:
 
     Runs are held against each other if they did the same work: the same images, loader, options, model, cache state
     and settings. How many threads "one per core" means is the machine's affair, and no difference of work. Each table
-    is one family of comparisons.
-
-    Returns:
-        Only tables that have a row: what both sides did.
+    is one family of comparisons, and has a row at least.
     """
     tables = (_table(kind, a, b) for kind in _KINDS)
     return [table for table in tables if table is not None]
@@ -115,23 +103,22 @@ def _table(kind: _Kind, a: Side, b: Side) -> Table | None:
     is_epoch = kind.metric is _EPOCH
     told = [_flags(side) if is_epoch else {} for side in (a, b)]
     lead = assemble.first_columns(varying(work.cell for work in works), with_model=is_epoch)
+    names = {"a": a.name, "b": b.name}
+    caption = message("A is {a}, B is {b}; means over runs with 95% intervals. A ratio above 1: B is slower.", **names)
     return Table(
         key=f"compare-{kind.name}",
         kind="compare",
-        title=Joined((kind.title, message("{b} against {a}", a=a.name, b=b.name)), ": "),
-        caption=message(
-            "A is {a}, B is {b}; means over runs with 95% intervals. A ratio above 1: B is slower.", a=a.name, b=b.name
-        ),
+        title=Joined((kind.title, message("{b} against {a}", **names)), ": "),
+        caption=caption,
         label=f"tab:compare-{kind.name}",
         columns=[*lead, *_sides(kind.metric), *_JUDGED],
         rows=[_row(kind, work, judged[place], lead, told) for place, work in enumerate(works)],
-        notes=[*_unequal(works), *_alone(a, b, every), *_differences(a, b)],
+        notes=[*_about_runs(a, b, every), *_differences(a, b)],
         environment=joined(dict.fromkeys(side.group.title for side in (a, b)), " / "),
     )
 
 
 def _sides(metric: Column) -> Iterator[Column]:
-    """Runs and metric of both sides."""
     for side in "AB":
         yield Column(f"runs_{side.lower()}", Joined((message("runs"), side)), format=".0f")
     for side in "AB":
@@ -197,34 +184,23 @@ def _said(work: _Work, told: Sequence[Mapping[str, Text]]) -> Iterator[Text]:
             yield Joined((name, said), ": ")
 
 
-def _unequal(works: Iterable[_Work]) -> Iterator[Text]:
-    unequal = (work for work in works if max(map(len, work.runs)) > UNEQUAL * min(map(len, work.runs)))
-    if names := dict.fromkeys(work.cell.name for work in unequal):
-        listed = joined(names, "; ")
+def _about_runs(a: Side, b: Side, works: Sequence[_Work]) -> Iterator[Text]:
+    """What one side did far more often, and what only one side did."""
+    unequal = [w.cell.name for w in works if 0 < UNEQUAL * min(map(len, w.runs)) < max(map(len, w.runs))]
+    if names := joined(dict.fromkeys(unequal), "; "):
         yield message(
-            "far more runs on one side than on the other, so that the test alarms too often: {names}", names=listed
+            "far more runs on one side than on the other, so that the test alarms too often: {names}", names=names
         )
-
-
-def _alone(a: Side, b: Side, works: Sequence[_Work]) -> Iterator[Text]:
-    """What only one side did."""
     for place, side in enumerate((a, b)):
-        if names := dict.fromkeys(work.cell.name for work in works if not work.runs[1 - place]):
-            listed = joined(names, "; ")
-            yield message("only in {side}, or not the same work: {names}", side=side.name, names=listed)
+        if names := joined(dict.fromkeys(work.cell.name for work in works if not work.runs[1 - place]), "; "):
+            yield message("only in {side}, or not the same work: {names}", side=side.name, names=names)
 
 
 def _differences(a: Side, b: Side) -> Iterator[Text]:
     """How the machines and the harness differ, and what is to be said of each side."""
-    different = [
-        (name, str(ours), str(theirs)) for name, ours, theirs in apart(a.group.environment, b.group.environment)
-    ]
-    made_by = [
-        ", ".join(commits(record for records in side.group.cells.values() for record in records)) for side in (a, b)
-    ]
-    if made_by[0] != made_by[1]:
-        different.append(("commit", made_by[0], made_by[1]))
-    for name, ours, theirs in different:
-        yield message("{name}: {a} in A, {b} in B", name=name, a=ours, b=theirs)
+    different = apart(a.group.environment, b.group.environment)
+    ours, theirs = (", ".join(commits(itertools.chain(*side.group.cells.values()))) for side in (a, b))
+    for name, left, right in [*different, *([("commit", ours, theirs)] if ours != theirs else [])]:
+        yield message("{name}: {a} in A, {b} in B", name=name, a=str(left), b=str(right))
     for side in (a, b):
         yield from (Joined((side.name, note), ": ") for note in side.group.notes)

@@ -58,13 +58,8 @@ MODEL = Column("model", message("model"), kind="text")
 CACHE = Column("cache", message("cache"), kind="text")
 RUNS = Column("runs", message("runs"), format=".0f", definition=message("runs that ended well"))
 P = Column("p", "p", format=".4f")
-DETECTABLE = Column(
-    "detectable_pct",
-    message("detectable"),
-    "%",
-    message("smallest slowdown that the comparison finds with a probability of 95%, given the spread observed"),
-    format=".1f",
-)
+DETECTABLE = Column("detectable_pct", message("detectable"), "%", format=".1f", definition=message(
+    "smallest slowdown that the comparison finds with a probability of 95%, given the spread observed"))  # fmt: skip
 VERDICT = Column("verdict", message("verdict"), kind="text")
 REMARK = Column("remark", message("remark"), kind="text")
 FLAGS = Column("flags", message("flags"), kind="text")
@@ -112,16 +107,9 @@ def part_table(
         return None
     first = first_columns(varying(candidates))
     rows = [row(part, cell, {**first_cells(cell, first), **metrics, **own(cell)}) for cell, metrics in values.items()]
-    key = part.key
-    return table(
-        part.group,
-        (kind, key.model, key.cache),
-        Joined((title, short(part)), ": "),
-        Joined((caption, protocol(part.cells, key.model, key.cache))),
-        [*first, *columns],
-        rows,
-        notes,
-    )
+    of = part.key.model, part.key.cache
+    title, caption = Joined((title, short(part)), ": "), Joined((caption, protocol(part.cells, *of)))
+    return table(part.group, (kind, *of), title, caption, [*first, *columns], rows, notes)
 
 
 def row(part: Part, cell: Cell, values: Mapping[str, Value]) -> Row:
@@ -138,10 +126,7 @@ def table(
     rows: Sequence[Row],
     notes: Sequence[Text] = (),
 ) -> Table:
-    """A table with the machine in its caption, and a warning if there are several.
-
-    ``key`` is the table's kind, and what tells it from others of its kind.
-    """
+    """A table with the machine in its caption, and a warning if there are several; ``key`` begins with its kind."""
     name = "-".join(part for part in (str(group.number) if group.number > 1 else None, *key) if part)
     return Table(
         key=name,

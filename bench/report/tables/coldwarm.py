@@ -21,25 +21,13 @@ SIDES = {
     "cold": [*(dataclasses.replace(column, format=_FORMAT) for column in columns("open_s", "first_batch_s")), *_BOTH],
 }
 STALLS = (
-    Column(
-        "prep_stall_s",
-        message("prep stall"),
-        "s",
-        message('warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0'),
-        format=_FORMAT,
-        spread="half",
-        better="lower",
-    ),
-    Column(
-        "fetch_stall_s",
-        message("fetch stall"),
-        "s",
-        message('cold total less warm total, clipped at 0; "< resolution" where its 95% interval holds 0'),
-        format=_FORMAT,
-        spread="half",
-        better="lower",
-    ),
-)
+    Column("prep_stall_s", message("prep stall"), "s",
+           message('warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0'),
+           format=_FORMAT, spread="half", better="lower"),
+    Column("fetch_stall_s", message("fetch stall"), "s",
+           message('cold total less warm total, clipped at 0; "< resolution" where its 95% interval holds 0'),
+           format=_FORMAT, spread="half", better="lower"),
+)  # fmt: skip
 COLUMNS = [
     dataclasses.replace(one, key=f"{side}_{one.key}", heading=Joined((one.heading, assemble.STATES[side]), ", "))
     for side, metrics in SIDES.items()
@@ -71,7 +59,6 @@ def cold_against_warm(group: Group) -> list[Table]:
 
 
 def _pairs(done: Sequence[Cell]) -> list[Pair]:
-    """Cells that did the same work."""
     sides: dict[str, dict[Cell, list[Cell | None]]] = {"warm": {}, "cold": {}}
     for cell in done:
         if cell.cache in sides:
@@ -99,16 +86,11 @@ def _table(group: Group, model: str, pairs: Sequence[Pair]) -> Table:
         stalls, told = _stalls(group, pair)
         rows.append(Row({**lead, **sides, **stalls}, cells.ids(r for cell in pair.cells for r in group.cells[cell])))
         notes += told
-    caption = message("Means over runs with 95% intervals; stalls are paired by round.")
-    return assemble.table(
-        group,
-        ("cold-warm", model),
-        Joined((message("Cold against warm"), assemble.MODELS.get(model, model)), ": "),
-        Joined((caption, assemble.protocol(members, model))),
-        [*assemble.first_columns(names), *COLUMNS, *STALLS],
-        rows,
-        notes,
-    )
+    title = Joined((message("Cold against warm"), assemble.MODELS.get(model, model)), ": ")
+    about = message("Means over runs with 95% intervals; stalls are paired by round.")
+    caption = Joined((about, assemble.protocol(members, model)))
+    columns = [*assemble.first_columns(names), *COLUMNS, *STALLS]
+    return assemble.table(group, ("cold-warm", model), title, caption, columns, rows, notes)
 
 
 def _stalls(group: Group, pair: Pair) -> tuple[dict[str, Value], list[Text]]:

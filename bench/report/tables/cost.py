@@ -12,27 +12,13 @@ from bench.report.tables.part import Part
 
 STORE = columns("prepare_s", "store_bytes", "store_allocated_bytes", "bytes_per_image")
 BREAK_EVEN = [
-    Column(
-        "saved_s",
-        message("saved"),
-        "s",
-        message("epoch time of the baseline less this one, paired by round"),
-        spread="half",
-        better="higher",
-    ),
-    Column(
-        "break_even_epochs",
-        message("break-even"),
-        message("epochs"),
-        message(
-            "preparation time over the time saved per epoch, with the range by its interval; the baseline's "
-            "preparation is not subtracted; never where nothing is saved"
-        ),
-        format=",.1f",
-        spread="limits",
-        better="lower",
-    ),
-]
+    Column("saved_s", message("saved"), "s", message("epoch time of the baseline less this one, paired by round"),
+           spread="half", better="higher"),
+    Column("break_even_epochs", message("break-even"), message("epochs"),
+           message("preparation time over the time saved per epoch, with the range by its interval; the baseline's "
+                   "preparation is not subtracted; never where nothing is saved"),
+           format=",.1f", spread="limits", better="lower"),
+]  # fmt: skip
 
 
 def cost(part: Part) -> Table | None:
@@ -67,6 +53,5 @@ def _cells(part: Part, cell: Cell) -> dict[str, Value]:
 def _epochs(prepare_s: float, saved: Value) -> Value:
     """Epochs until so much is saved. The limits are those of the largest and of the smallest saving in the interval."""
     low, epochs, high = (epochs_until(prepare_s, saved_s) for saved_s in (saved.high, saved.number, saved.low))
-    if epochs is None:
-        return Value(None, low, None, message("never"), runs=saved.runs)
-    return Value(epochs, low, high, runs=saved.runs)
+    never = message("never") if epochs is None else ""
+    return Value(epochs, low, None if never else high, never, runs=saved.runs)

@@ -14,18 +14,7 @@ from bench.report.tables.part import Part
 from bench.report.values import part as part_of
 from bench.stats.intervals import MIN_RUNS, SPREAD_LIMIT, relative_spread
 
-LOAD_LIMIT = 5.0
-"""Percent of an epoch's core-seconds that others may use, or a hypervisor keep, before its run is flagged."""
-CEILING_LIMIT = 5.0
-"""Percent of an epoch by which its ceiling may be above it before its run is flagged."""
-GAP_LIMIT = 1.0
-"""Percent of an epoch's wall time that may lie in no part, or go into timing it, before its run is flagged."""
 UNVERIFIED, FLAGGED = "†", "‡"
-
-
-def flags(part: Part, cell: Cell, metric: str = "epoch_s") -> list[Text]:
-    """Everything to be said against a cell, each in a few words; ``metric`` is the one whose spread counts."""
-    return [*_of_numbers(part, cell, metric), *_of_runs(part, cell)]
 
 
 def is_unverified(record: Record) -> bool:
@@ -48,20 +37,15 @@ def unverified(done: Sequence[Record]) -> Text:
     return because(told, "; ".join(filter(None, reasons_unverified(done))))
 
 
-def _of_numbers(part: Part, cell: Cell, metric: str) -> Iterator[Text]:
-    """Too few runs, or runs too far apart."""
-    values = list(part.by_round(cell, metric).values())
-    if part.done(cell) and len(values) < MIN_RUNS:
+def flags(part: Part, cell: Cell, metric: str = "epoch_s") -> Iterator[Text]:
+    """Everything to be said against a cell, each in a few words; ``metric`` is the one whose spread counts."""
+    done, every = part.done(cell), part.group.cells[cell]
+    total, values = len(done), list(part.by_round(cell, metric).values())
+    if done and len(values) < MIN_RUNS:
         yield message("fewer than {limit} runs", limit=MIN_RUNS)
     spread = relative_spread(values) if values else None
     if spread is not None and spread >= SPREAD_LIMIT:
         yield message("spread of {spread}%", spread=Number(100 * spread, ".1f"))
-
-
-def _of_runs(part: Part, cell: Cell) -> Iterator[Text]:
-    """What single runs are to be blamed for."""
-    done, every = part.done(cell), part.group.cells[cell]
-    total = len(done)
     if failed := [record for record in every if record.status == "failed"]:
         told = message("{count} of {total} runs failed", count=len(failed), total=len(every))
         yield because(told, reasons(failed))
@@ -110,26 +94,14 @@ def _worst_share(field: str) -> Of:
 
 
 _LIMITS: tuple[tuple[Message, Of, float], ...] = (
-    (message("up to {worst}% of an epoch in no part, in {count} of {total} runs"), METRICS["gap_pct"].of, GAP_LIMIT),
-    (
-        message("timing took up to {worst}% of an epoch, in {count} of {total} runs"),
-        METRICS["stopwatch_pct"].of,
-        GAP_LIMIT,
-    ),
-    (
-        message("ceiling above the epoch by up to {worst}%, in {count} of {total} runs"),
-        _ceiling_above_epoch,
-        CEILING_LIMIT,
-    ),
-    (
-        message("others used up to {worst}% of the cores, in {count} of {total} runs"),
-        _worst_share("others_cpu_s"),
-        LOAD_LIMIT,
-    ),
+    (message("up to {worst}% of an epoch in no part, in {count} of {total} runs"), METRICS["gap_pct"].of, 1.0),
+    (message("timing took up to {worst}% of an epoch, in {count} of {total} runs"), METRICS["stopwatch_pct"].of, 1.0),
+    (message("ceiling above the epoch by up to {worst}%, in {count} of {total} runs"), _ceiling_above_epoch, 5.0),
+    (message("others used up to {worst}% of the cores, in {count} of {total} runs"), _worst_share("others_cpu_s"), 5.0),
     (
         message("the hypervisor kept up to {worst}% of the cores, in {count} of {total} runs"),
         _worst_share("stolen_cpu_s"),
-        LOAD_LIMIT,
+        5.0,
     ),
 )
-"""What a run may not exceed, and what is said of those that do."""
+"""What is said of runs above a limit, of what value, and the limit in percent of the epoch or its core-seconds."""

@@ -24,27 +24,21 @@ def loss_notes(part: Part) -> list[Message]:
     for (task, _, _), same in losses.items():
         if len(same) > 1:
             worst[task] = max(worst.get(task, 0.0), _spread(same))
-    return [note for task, spread in worst.items() if (note := _note(task, spread)) is not None]
+    random = message(
+        "not deterministic: between loaders the last training loss of one round differs by up to {worst}%: {task}"
+    )
+    strange = message(
+        "deterministic, and yet between loaders the last training loss of one round differs by up to {worst}%: {task}"
+    )
+    texts = {task: random if task.setting("deterministic") == "false" else strange for task in worst}
+    return [
+        Message(texts[task].text, {"worst": Number(spread, ".2g"), "task": task.dataset})
+        for task, spread in worst.items()
+        if spread or texts[task] is random
+    ]
 
 
 def _spread(losses: list[float]) -> float:
     """Percent of the mean."""
     mean = sum(losses) / len(losses)
     return 100 * (max(losses) - min(losses)) / abs(mean) if mean else 0.0
-
-
-def _note(task: Cell, spread: float) -> Message | None:
-    worst = Number(spread, ".2g")
-    if task.setting("deterministic") == "false":
-        return message(
-            "not deterministic: between loaders the last training loss of one round differs by up to {worst}%: {task}",
-            worst=worst,
-            task=task.dataset,
-        )
-    if not spread:
-        return None
-    return message(
-        "deterministic, and yet between loaders the last training loss of one round differs by up to {worst}%: {task}",
-        worst=worst,
-        task=task.dataset,
-    )

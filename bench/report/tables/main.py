@@ -19,36 +19,17 @@ from bench.stats.comparison import FAMILY_ALPHA
 COLUMNS = (
     assemble.RUNS,
     *columns("epoch_s", "images_per_s"),
-    Column(
-        "ratio",
-        message("ratio"),
-        definition=message(
-            "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
-            "method"
-        ),
-        spread="limits",
-        better="lower",
-    ),
-    dataclasses.replace(
-        assemble.VERDICT,
-        definition=message(
-            "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more "
-            "than an interval that misses 1",
-            alpha=Number(FAMILY_ALPHA, "g"),
-        ),
-    ),
+    Column("ratio", message("ratio"), spread="limits", better="lower", definition=message(
+        "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+        "method")),
+    dataclasses.replace(assemble.VERDICT, definition=message(
+        "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more than an "
+        "interval that misses 1", alpha=Number(FAMILY_ALPHA, "g"))),
     *columns("accuracy", "macro_f1"),
-    Column(
-        "digest",
-        message("samples"),
-        kind="text",
-        definition=message(
-            "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this "
-            "one's"
-        ),
-    ),
+    Column("digest", message("samples"), kind="text", definition=message(
+        "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this one's")),
     assemble.REMARK,
-)
+)  # fmt: skip
 
 
 def main(part: Part) -> Table | None:
@@ -114,18 +95,12 @@ def _notes(part: Part) -> Iterator[Text]:
     if names := part.digests.listed(part.cells, lambda cell: cell.name):
         yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=names)
     yield from loss_notes(part)
-    yield from _detectable(part)
-    yield from part.group.remarks
-
-
-def _detectable(part: Part) -> Iterator[Text]:
-    """What the comparisons of this table could have found."""
     judged = (comparison.detectable for comparison in part.comparisons.values())
-    known = [100 * value for value in judged if value is not None and math.isfinite(value)]
-    if known:
+    if known := [100 * value for value in judged if value is not None and math.isfinite(value)]:
         yield message(
             "{count} comparisons; each would most likely (95%) have found a slowdown of {low}% to {high}%, by its runs",
             count=len(known),
             low=Number(min(known), ".1f"),
             high=Number(max(known), ".1f"),
         )
+    yield from part.group.remarks

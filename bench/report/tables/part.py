@@ -20,7 +20,7 @@ SHOWN = 8
 
 
 class Key(NamedTuple):
-    """What tells the parts of a group apart."""
+    """Of a part within its group."""
 
     command: str
     model: str | None
@@ -52,24 +52,22 @@ class Part:
 
     @functools.cached_property
     def comparisons(self) -> dict[Cell, Comparison]:
-        """The epoch time of each cell against its baseline, judged together; without the baselines themselves.
+        """The epoch time of each cell against its baseline."""
+        return self.compared("epoch_s")
 
-        Only times above 0 count, as every true time is.
-        """
+    def compared(self, metric: str) -> dict[Cell, Comparison]:
+        """A time of each cell against its baseline, judged together. Only times above 0 count."""
         ratios: dict[Cell, Ratio] = {}
         for cell in self.cells:
             base = self.baseline_of(cell)
             if base is not None and base != cell:
-                sides = (self.by_round(side, "epoch_s") for side in (cell, base))
+                sides = (self.by_round(side, metric) for side in (cell, base))
                 ours, theirs = ({n: seconds for n, seconds in side.items() if seconds > 0} for side in sides)
                 ratios[cell] = paired_ratio(ours, theirs)
         return compare_all(ratios)
 
     def baseline_of(self, cell: Cell) -> Cell | None:
-        """The baseline's cell, of the same images and settings; None if there is none.
-
-        A loader without options goes before the same with options.
-        """
+        """The baseline's cell, of the same images and settings, best without options; None if there is none."""
         same = [c for c in self.cells if self.baseline in (c.loader, c.label) and c.task == cell.task]
         exact = [c for c in same if c.label == self.baseline]
         return exact[0] if exact else same[0] if len(same) == 1 else None
@@ -85,12 +83,9 @@ def parts(group: Group, baseline: str) -> list[Part]:
 
 
 class Digests(NamedTuple):
-    """Who gave which samples.
+    """Cells that gave the same samples as all others, and those that did not, with the beginnings of their sha256.
 
-    Attributes:
-        agree: cells that gave the same samples as all others.
-        differ: cells of which not all gave the same, each with the beginnings of the sha256 of its own. None of them is
-            right because more agree with it.
+    None of the latter is right because more agree with it. A cell that has nothing to be compared with is in neither.
     """
 
     agree: frozenset[Cell]
@@ -106,10 +101,7 @@ class Digests(NamedTuple):
 
 
 def digests(group: Group) -> Digests:
-    """Compare the samples that all cells of a dataset gave for the same seed.
-
-    A cell that has nothing to be compared with is in neither set.
-    """
+    """Compare the samples that all cells of a dataset gave for the same seed."""
     given = pd.DataFrame(
         [
             (cell, (cell.dataset, record.config.seed), record.digest.combined[:SHOWN])

@@ -41,10 +41,9 @@ ENERGY_SOURCES = {
 def stages(part: Part) -> Table | None:
     """Where the time of an epoch goes, and how far it is above the best that any loader could do."""
     over = METRICS["over_ceiling_s"]
-    clipped = {  # stalls that are 0 only because the epoch took less than the ceiling
-        cell: sum(is_on_cuda(record) and (over.of(record) or 0) < 0 for record in part.done(cell))
-        for cell in part.cells
-    }
+    clipped = {}  # stalls that are 0 only because the epoch took less than the ceiling
+    for cell in part.cells:
+        clipped[cell] = sum(is_on_cuda(record) and (over.of(record) or 0) < 0 for record in part.done(cell))
 
     def own(cell: Cell) -> dict[str, Value]:
         done = part.done(cell)

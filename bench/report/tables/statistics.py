@@ -17,14 +17,11 @@ from bench.report.tables.part import Part
 from bench.stats.intervals import bootstrap_interval, mean_interval, relative_spread
 
 _COMPARED = (
-    dataclasses.replace(
-        assemble.P,
-        definition=message("of the ratio to the baseline, Holm-corrected over the table of epoch times"),
-        optional=True,
-    ),
+    dataclasses.replace(assemble.P, optional=True, definition=message(
+        "of the ratio to the baseline, Holm-corrected over the table of epoch times")),
     dataclasses.replace(assemble.DETECTABLE, optional=True),
     *columns("others_pct", "stolen_pct", "gap_pct", "stopwatch_pct"),
-)
+)  # fmt: skip
 """What is told of epoch times alone."""
 
 
@@ -57,16 +54,13 @@ def _table(group: Group, parts: Sequence[Part], metric: str, columns: Sequence[C
     every = [cell for part in parts for cell in part.cells]
     first = assemble.first_columns(varying(every), with_model=metric == "epoch_s")
     quantity = METRICS[metric].column.heading
-    caption = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
-    return assemble.table(
-        group,
-        ("statistics", None if metric == "epoch_s" else "rates"),
-        Joined((message("Statistics and flags"), quantity), ": "),
-        Joined((caption, assemble.protocol(every))),
-        [*first, *columns],
-        [_row(part, cell, metric, first, columns) for part in parts for cell in part.cells],
-        [*_said_by_records(every, group), *group.remarks],
-    )
+    about = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
+    title = Joined((message("Statistics and flags"), quantity), ": ")
+    caption = Joined((about, assemble.protocol(every)))
+    rows = [_row(part, cell, metric, first, columns) for part in parts for cell in part.cells]
+    notes = [*_said_by_records(every, group), *group.remarks]
+    key = ("statistics", None if metric == "epoch_s" else "rates")
+    return assemble.table(group, key, title, caption, [*first, *columns], rows, notes)
 
 
 def _row(part: Part, cell: Cell, metric: str, first: Sequence[Column], columns: Sequence[Column]) -> Row:
