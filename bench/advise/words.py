@@ -16,9 +16,7 @@ from bench.run.stores import Wanted
 
 def table(advice: Advice) -> Table:
     """All candidates, the best first."""
-    shown = Table(title="Expected for the whole data, from a sample", title_justify="left")
-    shown.add_column("loader")
-    shown.add_column("read by")
+    shown = Table("loader", "read by", title="Expected for the whole data, from a sample", title_justify="left")
     for heading in ("epoch, s", "waiting, %", "rate, images/s", "prepare, s", "disk, MB", "pays from epoch"):
         shown.add_column(heading, justify="right")
     for trial in advice.trials:
@@ -48,10 +46,8 @@ def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -
     )
     if (pays := best.break_even(advice.baseline)) is not None:
         yield f"Against image files it pays from {pays:,.1f} epochs on."
-    for note in advice.notes:
-        yield f"- {note}"
-    for candidate, why in advice.refused:
-        yield f"- {candidate.label} could not be tried: {why}"
+    yield from (f"- {note}" for note in advice.notes)
+    yield from (f"- {candidate.label} could not be tried: {why}" for candidate, why in advice.refused)
     if advice.untried:
         yield f"- no time was left for: {', '.join(candidate.label for candidate in advice.untried)}; raise --budget"
     yield ""

@@ -16,7 +16,7 @@ import torch
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import Record, write_record
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import prepare
 from bench.sources.files import exists
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins
@@ -29,8 +29,7 @@ from bench.sweep.process import started
 from bench.sweep.screen import Screen, duration
 from loaders import LoaderError
 
-USAGE = 2
-"""Exit code of a process that was asked for what cannot be."""
+USAGE = 2  # exit code of a process that was asked for what cannot be
 
 
 class Sweep:
@@ -127,11 +126,13 @@ class Sweep:
     def _prepare_stores(self) -> None:
         """Make every store that is missing; the runs of one that cannot be made or used fail."""
         self._screen.doing("looking at the stores")
-        stores: dict[Path, tuple[Wanted, list[Run]]] = {}
+        stores: dict[Path, list[Run]] = {}
         for run in self._waiting:
             assert run.wanted is not None  # else it is unavailable, and has been noted as such
-            stores.setdefault(run.wanted.location, (run.wanted, []))[1].append(run)
-        for location, (wanted, runs) in stores.items():
+            stores.setdefault(run.wanted.location, []).append(run)
+        for location, runs in stores.items():
+            wanted = runs[0].wanted
+            assert wanted is not None
             try:
                 if exists(location):
                     prepare(wanted)  # which looks at what is there
@@ -144,11 +145,7 @@ class Sweep:
                     self._end_run(run, self._write_empty(run, "failed", public_text(str(error), run)), 0.0)
 
     def _make(self, task: AnyTask, what: str) -> list[str]:
-        """Do something that is no run; gives the process's notes.
-
-        Raises:
-            UsageError, BenchError: it failed; says as its process did.
-        """
+        """Do something that is no run and give the process's notes; a `BenchError` says why its process failed."""
         self._screen.doing(f"making the {what}")
         log = re.sub(r"[^\w.=-]+", "-", what)
         since = time.monotonic()

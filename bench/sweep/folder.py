@@ -16,10 +16,8 @@ from bench.environments import compared
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
 
-PATIENCE_S = 30.0
-"""How long to wait for processes that must end."""
-_HIGH = 100
-"""Lowest number of an inherited descriptor: low ones may be put to other use by the process's own children."""
+PATIENCE_S = 30.0  # how long to wait for processes that must end
+_HIGH = 100  # lowest number of an inherited descriptor: low ones may be put to other use by the process's own children
 
 
 class Folder:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this 
     from bench.run.stores import Wanted
 
 FLAG = "not in a process of its own: other runs came before it in the same one"
-_PR_SET_PDEATHSIG = 1
 
 
 class _Strict(BaseModel):
@@ -151,7 +150,7 @@ def perform(text: str) -> None:
 def die_with(parent: int) -> None:
     """Let the kernel kill this process as soon as its parent ends, however that ends (Linux)."""
     with contextlib.suppress(AttributeError):  # a C library without prctl
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it has ended already
         os._exit(1)
 

@@ -17,8 +17,7 @@ from typing import NamedTuple
 from bench.sweep.folder import Folder
 from bench.sweep.job import AnyTask, Job
 
-GRACE_S = 10.0
-"""Given to a process that is told to end, before it is killed."""
+GRACE_S = 10.0  # given to a process that is told to end, before it is killed
 
 
 class Ended(NamedTuple):
