@@ -180,7 +180,7 @@ def clean_up(threads: int, seed: int) -> None:
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -188,8 +188,8 @@ def clean_up(threads: int, seed: int) -> None:
 
 def print_into(path: Path) -> None:
     """Send all that this process prints, and what its C code does, into a file written anew."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     with path.open("wb") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import select
 import signal
 import subprocess
@@ -123,8 +124,6 @@ def oom_kills(root: Path = Path("/")) -> int | None:
                 paths += [root / folder / group.strip("/") / name, root / folder / name]
     for path in (*paths, root / "proc/vmstat"):
         with contextlib.suppress(OSError):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
+            if kills := re.search(r"^oom_kill (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+                return int(kills[1])
     return None
