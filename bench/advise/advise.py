@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,30 +22,23 @@ from bench.stats.intervals import Interval
 from loaders import DecodeError, LoaderError
 from loaders.images.kinds import decode_picture
 
-FIXED_SAMPLE, RAGGED_SAMPLE = 4096, 512
-"""Images of each split that are tried, of one size and of many."""
-_CEILING_SHARE = 0.08
-_FIRST_SHARE = 0.6
-"""Of the budget, for trying every candidate; the rest is for measuring the best of them again."""
+FIXED_SAMPLE, RAGGED_SAMPLE = 4096, 512  # images of each split that are tried, of one size and of many
+_CEILING_SHARE = 0.08  # of the budget, for the network alone
+_FIRST_SHARE = 0.6  # of the budget, for trying every candidate; the rest is for measuring the best of them again
 _FINALISTS, _MORE, _PREPARING_SHARE = 2, 8, 0.3
 _PROBES = 32
-_LEAST_S = 1.0
+_LEAST_S = 1.0  # for measuring one way of reading
 
 
 class Advice(NamedTuple):
     """The conclusion."""
 
-    ceiling_s: float
-    """Of an epoch without any data path."""
-    trials: list[Trial]
-    """The best way of reading of each candidate, the quickest for `epochs` first."""
+    ceiling_s: float  # of an epoch without any data path
+    trials: list[Trial]  # the best way of reading of each candidate, the quickest for `epochs` first
     epochs: int
-    refused: list[tuple[Candidate, str]]
-    """Candidates that failed, and why."""
-    untried: list[Candidate]
-    """Candidates for which there was no time."""
-    notes: list[str]
-    """What else a user must know."""
+    refused: list[tuple[Candidate, str]]  # candidates that failed, and why
+    untried: list[Candidate]  # candidates for which there was no time
+    notes: list[str]  # what else a user must know
 
     @property
     def baseline(self) -> Trial | None:
@@ -57,13 +51,7 @@ def advise(
 ) -> Advice:
     """Try the candidates on samples, whose stores lie below ``folder`` and are removed again.
 
-    Args:
-        config: network, batch size, device and size of the crops.
-        source: the data.
-        folder: of stores.
-        budget_s: seconds that all of it may take.
-        epochs: how many are planned.
-        doing: told what is being done.
+    ``config`` has the network, batch size, device and size of the crops; ``doing`` is told each step.
 
     Raises:
         DataError: the data is missing or damaged.
@@ -120,7 +108,7 @@ def advise(
     trials[:_FINALISTS] = sorted(trials[:_FINALISTS], key=lambda trial: trial.total_s(epochs))
     names = " and ".join(trial.candidate.label for trial in trials[:_FINALISTS])
     notes = [f"measured a second time, with more images, as the best of the first trials: {names}"]
-    return Advice(ceiling_s, trials, epochs, refused, pending, notes + _notes(trials, folder))
+    return Advice(ceiling_s, trials, epochs, refused, pending, [*notes, *_warnings(trials, folder)])
 
 
 def raw_bytes(config: RunConfig, source: Source) -> int:
@@ -132,7 +120,7 @@ def raw_bytes(config: RunConfig, source: Source) -> int:
     splits = source.splits()
     images, shape = sum(map(len, splits.values())), splits["train"].shape
     if shape is not None:
-        return images * shape[0] * shape[1] * shape[2]
+        return images * math.prod(shape)
     sizes = []
     for block in LimitedSplit(splits["train"], _PROBES).blocks():
         for name, file in zip(block.names, block.files or (), strict=False):
@@ -144,20 +132,17 @@ def raw_bytes(config: RunConfig, source: Source) -> int:
     return round(images * sum(sizes) / max(1, len(sizes)))
 
 
-def _notes(trials: list[Trial], folder: Path) -> list[str]:
-    best, notes = trials[0], []
-    free, memory = shutil.disk_usage(folder).free, psutil.virtual_memory().available
+def _warnings(trials: list[Trial], folder: Path) -> Iterator[str]:
+    best, free, memory = trials[0], shutil.disk_usage(folder).free, psutil.virtual_memory().available
     if best.store_bytes > free:
-        notes.append(f"the disk has {free / 1e9:,.1f} GB free, too little for it")
+        yield f"the disk has {free / 1e9:,.1f} GB free, too little for it"
     if best.store_bytes > memory:
-        notes.append(
+        yield (
             f"it is larger than the {memory / 1e9:,.1f} GB of memory that are free: epochs will read from storage and "
             "may take longer than the sample, which lay in memory, says"
         )
-    if rivals := [trial for trial in trials[1:] if _overlap(best.epoch_s, trial.epoch_s)]:
-        names = ", ".join(trial.candidate.label for trial in rivals)
-        notes.append(f"within what was measured, these are as quick an epoch: {names}")
-    return notes
+    if rivals := [trial.candidate.label for trial in trials[1:] if _overlap(best.epoch_s, trial.epoch_s)]:
+        yield f"within what was measured, these are as quick an epoch: {', '.join(rivals)}"
 
 
 def _overlap(one: Interval, other: Interval) -> bool:

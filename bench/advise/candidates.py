@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import psutil
@@ -13,8 +14,7 @@ from bench.sources.base import Source
 from loaders import UnavailableError, load, loader_names
 from loaders.images.threads import default_threads
 
-MEMORY_SHARE = 0.6
-"""Share of the memory that is free now which a split kept in memory may take."""
+MEMORY_SHARE = 0.6  # of the memory that is free now, for a split kept there
 MOST_WORKERS = 8
 
 
@@ -49,8 +49,7 @@ class Candidate(NamedTuple):
 
 
 _WAYS = {"process": Way(), "thread": Way(prefetch=2), "workers": Way(workers=min(default_threads(), MOST_WORKERS))}
-BASELINE = "filesystem"
-"""Needs no preparation worth the name: against it the others must pay."""
+BASELINE = "filesystem"  # needs no preparation worth the name: against it the others must pay
 
 
 def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator[Candidate]:
@@ -65,18 +64,13 @@ def candidates(source: Source, raw_bytes: int, device: torch.device) -> Iterator
         "device": raw_bytes < on_device * MEMORY_SHARE,
         "files": any(split.encoding == "jpeg" for split in source.splits().values()),
     }
-    declared = [(name, each) for name in loader_names() for each in _declared(name, source) if holds[each.needs]]
-    for name, each in sorted(
-        declared, key=lambda pair: (pair[0] != BASELINE, pair[1].needs not in ("device", "memory"))
-    ):
+    declared: list[tuple[str, loaders.Candidate]] = []
+    for name in loader_names():
+        with contextlib.suppress(UnavailableError):
+            format_ = load(name).configured()
+            if (format_.caps.ragged or not source.ragged) and format_.reason_unavailable() is None:
+                declared += [(name, each) for each in format_.candidates if holds[each.needs]]
+    declared.sort(key=lambda pair: (pair[0] != BASELINE, pair[1].needs not in ("device", "memory")))
+    for name, each in declared:
         reads = (*each.reads, *(each.ragged_reads if source.ragged else ()))
         yield Candidate(name, each.options, tuple(_WAYS[read] for read in reads))
-
-
-def _declared(name: str, source: Source) -> Sequence[loaders.Candidate]:
-    try:
-        format_ = load(name).configured()
-    except UnavailableError:
-        return ()
-    fits = format_.caps.ragged or not source.ragged
-    return format_.candidates if fits and format_.reason_unavailable() is None else ()

@@ -21,8 +21,7 @@ from bench.stats.intervals import Interval, mean_interval
 from bench.train.trainer import Trainer
 from loaders import BatchStream, Indices, StoreInfo, cut, epoch_order
 
-BLOCKS = 5
-"""Timed blocks of training with each way of reading: as many as an interval needs."""
+BLOCKS = 5  # timed blocks of training with each way of reading: as many as an interval needs
 
 
 class Sampled(NamedTuple):
@@ -37,14 +36,11 @@ class Trial(NamedTuple):
 
     candidate: Candidate
     way: Way
-    epoch_s: Interval
-    """Of a training epoch, with the 95% interval over blocks."""
-    stall_s: float
-    """The part of it in which training waits for data."""
+    epoch_s: Interval  # of a training epoch, with the 95% interval over blocks
+    stall_s: float  # the part of it in which training waits for data
     prepare_s: float
     store_bytes: float
-    rate: float
-    """Images/s without training."""
+    rate: float  # images/s without training
 
     def total_s(self, epochs: int) -> float:
         """Seconds of preparation and so many epochs."""
@@ -60,17 +56,13 @@ class Bench:
     """One network on one device that takes turns with all candidates."""
 
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
-        """Prepare and train nothing yet; stores of samples are made below ``folder`` and removed."""
+        """Stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
         self._trainer: Trainer | None = None
 
     @contextlib.contextmanager
     def sampled(self, candidate: Candidate, sample: int) -> Iterator[Sampled]:
-        """Prepare so many images of each split, for as long as the ``with`` lasts.
-
-        Raises:
-            LoaderError: it cannot be done.
-        """
+        """Prepare so many images of each split, for as long as the ``with`` lasts."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".advice-", dir=self._folder, ignore_cleanup_errors=True) as place:
             wanted, _ = wanted_of(candidate.loader, self._source, candidate.options, sample, Path(place))
@@ -78,7 +70,7 @@ class Bench:
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
-        trainer, size = self._trained_by(sampled), self._batch_size(sampled)
+        trainer, size = self._warm_trainer(sampled)
         end, spent, steps = time.perf_counter() + seconds, 0.0, 0
         while steps == 0 or time.perf_counter() < end:
             spent += trainer.ceiling(size, 2)
@@ -91,7 +83,7 @@ class Bench:
         Raises:
             LoaderError: the store or a worker was lost.
         """
-        trainer, size = self._trained_by(sampled), self._batch_size(sampled)
+        trainer, size = self._warm_trainer(sampled)
         images = sampled.info.splits["train"].count
         order = cut(epoch_order(images, 0, 0), size)
         how: dict[str, Any] = {**way._asdict(), "size": self._config.image_size}
@@ -123,15 +115,14 @@ class Bench:
             rate=rate,
         )
 
-    def _batch_size(self, sampled: Sampled) -> int:
-        return min(self._config.batch_size, sampled.info.splits["train"].count)
-
-    def _trained_by(self, sampled: Sampled) -> Trainer:
+    def _warm_trainer(self, sampled: Sampled) -> tuple[Trainer, int]:
+        """The trainer of all trials, and the batch size that the sample allows."""
+        train = sampled.info.splits["train"]
+        size = min(self._config.batch_size, train.count)
         if self._trainer is None:
-            classes = len(sampled.info.dataset.classes)
-            self._trainer = Trainer(self._config, sampled.info.splits["train"], classes, steps=1_000_000)
-            self._trainer.warm_up([self._batch_size(sampled)])
-        return self._trainer
+            self._trainer = Trainer(self._config, train, len(sampled.info.dataset.classes), steps=1_000_000)
+            self._trainer.warm_up([size])
+        return self._trainer, size
 
 
 def _draw(stream: BatchStream, batches: list[Indices]) -> float:

@@ -16,9 +16,7 @@ from bench.run.stores import Wanted
 
 def table(advice: Advice) -> Table:
     """All candidates, the best first."""
-    shown = Table(title="Expected for the whole data, from a sample", title_justify="left")
-    shown.add_column("loader")
-    shown.add_column("read by")
+    shown = Table("loader", "read by", title="Expected for the whole data, from a sample", title_justify="left")
     for heading in ("epoch, s", "waiting, %", "rate, images/s", "prepare, s", "disk, MB", "pays from epoch"):
         shown.add_column(heading, justify="right")
     for trial in advice.trials:
@@ -48,31 +46,24 @@ def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -
     )
     if (pays := best.break_even(advice.baseline)) is not None:
         yield f"Against image files it pays from {pays:,.1f} epochs on."
-    for note in advice.notes:
-        yield f"- {note}"
-    for candidate, why in advice.refused:
-        yield f"- {candidate.label} could not be tried: {why}"
+    yield from (f"- {note}" for note in advice.notes)
+    yield from (f"- {candidate.label} could not be tried: {why}" for candidate, why in advice.refused)
     if advice.untried:
         yield f"- no time was left for: {', '.join(candidate.label for candidate in advice.untried)}; raise --budget"
     yield ""
-    yield from commands(best, config, dataset)
-    yield ""
-    yield from program(best, config, wanted)
+    yield from _to_paste(best, config, wanted, dataset)
 
 
-def commands(best: Trial, config: RunConfig, dataset: str) -> Iterator[str]:
-    """The two commands that do it."""
+def _to_paste(best: Trial, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
+    """The two commands that do it, and lines for a training script."""
     options = [f"--option {name}={value}" for name, value in best.candidate.options.items()]
     source = [f"--{name.replace('_', '-')} {value}" for name, value in config.source.items()]
     what = " ".join([best.candidate.loader, shlex.quote(dataset), *options, *source])
-    size = "" if config.image_size is None else f" --image-size {config.image_size}"
+    store, side = wanted.location, config.image_size
+    size = "" if side is None else f" --image-size {side}"
     yield f"bench prepare {what}"
     yield f"bench run {what} --model {config.model} --batch-size {config.batch_size}{size} {best.way.words}".rstrip()
-
-
-def program(best: Trial, config: RunConfig, wanted: Wanted) -> Iterator[str]:
-    """Lines to paste into a training script."""
-    store, side = wanted.location, config.image_size
+    yield ""
     if store.is_relative_to(Path.cwd()):
         store = store.relative_to(Path.cwd())
     shape = wanted.source.splits()["train"].shape or (3, side, side)

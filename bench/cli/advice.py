@@ -37,6 +37,7 @@ def advise(
     from bench.advise.advise import advise as measure
     from bench.advise.candidates import BASELINE
     from bench.run.runner import fix_arithmetic, resolve_device
+    from bench.run.stores import wanted_of
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
 
@@ -66,8 +67,7 @@ def advise(
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
     best = advice.trials[0].candidate
-    given = [f"{name}={value}" for name, value in best.options.items()]
-    wanted, _ = wanted_store(best.loader, dataset, given, None, data_dir, store_dir, how)
+    wanted, _ = wanted_of(best.loader, first.source, best.options, None, first.store_dir)
     out.print(words.table(advice))
     for line in words.sentences(advice, config, wanted, dataset):
         say(line)

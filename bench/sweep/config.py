@@ -18,7 +18,7 @@ ALL = "*"
 """In place of a loader's name: every loader that is registered."""
 
 # A block has keys of its own for these, or the sweep decides them.
-_NOT_SETTINGS = ("loader", "options", "dataset", "command", "repeat")
+_NOT_SETTINGS = {"loader", "options", "dataset", "skip_unfitting", "command", "repeat"}
 
 _as_list = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
@@ -43,17 +43,15 @@ class _Given(_Strict):
 
     def given(self) -> dict[str, Any]:
         """The settings that the file has, by name."""
-        return {name: getattr(self, name) for name in _run_settings(lists=False) if name in self.model_fields_set}
+        return {name: value for name, value in self if name in self.model_fields_set - _NOT_SETTINGS}
 
 
 class _Block(_Given):
     """A full product over lists."""
 
-    loader: Annotated[list[str], Field(min_length=1), _as_list]
-    """Names, or ``"*"`` for every loader that is registered."""
+    loader: Annotated[list[str], Field(min_length=1), _as_list]  # names, or ALL
     dataset: Annotated[list[str], Field(min_length=1), _as_list]
-    options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]
-    """Of the loader; each table is one value of the product."""
+    options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]  # of the loader
     skip_unfitting: bool = False
     """Leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing the sweep. What
     the data cannot give, such as JPEG files, is refused in any case."""
@@ -71,10 +69,8 @@ class DataConfig(_Strict):
     """What the data folder must hold."""
 
     dataset: str
-    synthetic: bool = False
-    """The dataset must be a twin, which is made if nothing is there; otherwise it must not be one."""
-    fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the official count in the twin."""
+    synthetic: bool = False  # whether it must be a twin, which is made if nothing is there, or must not be one
+    fraction: float = Field(default=1.0, gt=0, le=1)  # share of the official count in the twin
 
     @model_validator(mode="after")
     def _only_twins_have_a_fraction(self) -> Self:
@@ -88,18 +84,13 @@ class SweepConfig(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
     title: str = ""
-    repeats: int = Field(default=1, ge=1, le=1000)
-    """Rounds; every run is done once in each."""
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of the order within the rounds."""
-    timeout_s: float = Field(default=3600.0, gt=0)
-    """Seconds that a run, or the preparation of a store, may take."""
-    time_limit_s: float | None = Field(default=None, gt=0)
-    """Seconds that the sweep may take; runs that are not done by then are left out."""
+    repeats: int = Field(default=1, ge=1, le=1000)  # rounds; every run is done once in each
+    seed: int = Field(default=0, ge=0, lt=2**63)  # of the order within the rounds
+    timeout_s: float = Field(default=3600.0, gt=0)  # of a run, and of the preparation of a store
+    time_limit_s: float | None = Field(default=None, gt=0)  # runs that are not done by then are left out
     process: Literal["own", "shared"] = "own"
     """Of each run, or shared by the runs of a round, which saves starting one for each; the records are flagged."""
-    run: Shared = Shared()
-    """Settings of all runs; those of a block go before."""
+    run: Shared = Shared()  # settings of all runs; those of a block go before
     data: list[DataConfig] = []
     matrix: list[Block] = Field(min_length=1)
 

@@ -42,12 +42,11 @@ def missing_twins(file: SweepFile, cells: Iterable[Run], folders: Folders) -> li
                 raise DataError(absent)
             twins.append(wanted)
         elif wanted is not None:
-            _check(source, wanted)
+            _check_kind(source, wanted)
     return twins
 
 
-def _check(source: Source, described: DataConfig) -> None:
-    """Refuse data of another kind than the file describes."""
+def _check_kind(source: Source, described: DataConfig) -> None:
     there, fraction = "files that are not a twin", None
     for marker in source.folder.glob(f"*/{MARKER}"):
         if source.info().synthetic:
@@ -56,8 +55,7 @@ def _check(source: Source, described: DataConfig) -> None:
                 there = f"a twin of fraction {fraction:g}"
             except (ValueError, TypeError, LookupError) as error:
                 raise DataError(f"{marker} is damaged; remove {marker.parent}, and the twin is made anew") from error
-    asked = f"a twin of fraction {described.fraction:g}" if described.synthetic else "the files themselves"
     if fraction != (described.fraction if described.synthetic else None):
-        raise UsageError(
-            f"{source.folder} holds {there} and the sweep wants {asked}; choose another --data-dir, or move it away"
-        )
+        asked = f"a twin of fraction {described.fraction:g}" if described.synthetic else "the files themselves"
+        what = f"{source.folder} holds {there} and the sweep wants {asked}"
+        raise UsageError(f"{what}; choose another --data-dir, or move it away")

@@ -16,7 +16,7 @@ import torch
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import Record, write_record
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import prepare
 from bench.sources.files import exists
 from bench.sweep.config import SweepFile
 from bench.sweep.data import missing_twins
@@ -29,16 +29,11 @@ from bench.sweep.process import started
 from bench.sweep.screen import Screen, duration
 from loaders import LoaderError
 
-USAGE = 2
-"""Exit code of a process that was asked for what cannot be."""
+USAGE = 2  # exit code of a process that was asked for what cannot be
 
 
 class Sweep:
-    """One sweep into one folder.
-
-    Attributes:
-        failed: runs that failed, each with its reason.
-    """
+    """One sweep into one folder; ``failed`` has the runs that failed, each with its reason."""
 
     def __init__(self, file: SweepFile, plan: Plan, folders: Folders, out: Path, screen: Screen) -> None:
         self.failed: list[str] = []
@@ -69,11 +64,22 @@ class Sweep:
         with self._folder.locked():
             records = self._earlier_records(fresh=fresh)
             twins = missing_twins(self._file, self._plan.cells, self._folders)
-            self._environment = self._describe_machine()
+            if {cell.config.device for cell in self._plan.cells} == {"cpu"}:
+                self._environment = environment(torch.device("cpu"), self._folders.stores)
+            else:  # a process of its own asks a GPU, and leaves it again
+                (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "the machine")
+                self._environment = json.loads(answer)
             if warning := elsewhere(records.values(), self._environment):
                 self._screen.say(f"warning: {self._folder.path} has {warning}")
             self._durations = Durations(records.values())
-            self._waiting = [run for run in self._plan.runs if not _is_finished(run, records.get(run.config.run_id))]
+            finished = {(run_id, record.status) for run_id, record in records.items()}
+            self._waiting = [
+                run
+                for run in self._plan.runs
+                if (run.config.run_id, "ok") not in finished
+                # What could not run is tried once it can.
+                and (run.unavailable is None or (run.config.run_id, "unavailable") not in finished)
+            ]
             self._counts["finished before"] = len(self._plan.runs) - len(self._waiting)
             for twin in twins:
                 task = TwinTask(dataset=twin.dataset, fraction=twin.fraction, data=self._folders.data)
@@ -81,11 +87,9 @@ class Sweep:
             self._note_unavailable()
             self._prepare_stores()
             self._show_progress()
-            shared = self._config.process == "shared"
-            rounds = itertools.groupby(
-                list(self._waiting), lambda run: run.config.repeat if shared else run.config.run_id
-            )
-            for _, members in rounds:
+            own = self._config.process == "own"
+            waiting = list(self._waiting)
+            for _, members in itertools.groupby(waiting, lambda run: run.config.run_id if own else run.config.repeat):
                 runs = list(members)
                 while runs and time.monotonic() < self._end:
                     runs = self._do_in_one_process(runs)
@@ -105,13 +109,6 @@ class Sweep:
             self._screen.say(f"{others} other records stay in {self._folder.path} and in its report")
         return records
 
-    def _describe_machine(self) -> dict[str, Any]:
-        """The environment as this sweep's records have it. A process of its own asks a GPU, and leaves it again."""
-        if {cell.config.device for cell in self._plan.cells} == {"cpu"}:
-            return environment(torch.device("cpu"), self._folders.stores)
-        (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "the machine")
-        return dict(json.loads(answer))
-
     def _note_unavailable(self) -> None:
         """Leave the records of the runs whose loader cannot run here."""
         errors: dict[str, str] = {}
@@ -129,11 +126,13 @@ class Sweep:
     def _prepare_stores(self) -> None:
         """Make every store that is missing; the runs of one that cannot be made or used fail."""
         self._screen.doing("looking at the stores")
-        stores: dict[Path, tuple[Wanted, list[Run]]] = {}
+        stores: dict[Path, list[Run]] = {}
         for run in self._waiting:
             assert run.wanted is not None  # else it is unavailable, and has been noted as such
-            stores.setdefault(run.wanted.location, (run.wanted, []))[1].append(run)
-        for location, (wanted, runs) in stores.items():
+            stores.setdefault(run.wanted.location, []).append(run)
+        for location, runs in stores.items():
+            wanted = runs[0].wanted
+            assert wanted is not None
             try:
                 if exists(location):
                     prepare(wanted)  # which looks at what is there
@@ -146,11 +145,7 @@ class Sweep:
                     self._end_run(run, self._write_empty(run, "failed", public_text(str(error), run)), 0.0)
 
     def _make(self, task: AnyTask, what: str) -> list[str]:
-        """Do something that is no run; gives the process's notes.
-
-        Raises:
-            UsageError, BenchError: it failed; says as its process did.
-        """
+        """Do something that is no run and give the process's notes; a `BenchError` says why its process failed."""
         self._screen.doing(f"making the {what}")
         log = re.sub(r"[^\w.=-]+", "-", what)
         since = time.monotonic()
@@ -170,18 +165,17 @@ class Sweep:
         for run in runs:  # what an earlier attempt left
             self._folder.record(run.config.run_id).unlink(missing_ok=True)
         task = RunsTask(runs=[self._subject(run) for run in runs], out=self._folder.path)
-        run, *rest = runs
-        self._screen.doing(run.label)
-        since, started_at = time.monotonic(), now()
-        with started(task, self._folder, run.config.run_id) as process:
-            for _ in process.notes(self._config.timeout_s, self._end):  # one run went well, the next begins
+        with started(task, self._folder, runs[0].config.run_id) as process:
+            notes, left = process.notes(self._config.timeout_s, self._end), iter(runs)
+            for run in left:
+                self._screen.doing(run.label)
+                since, started_at = time.monotonic(), now()
+                if next(notes, None) is None:  # else it went well, and the next run begins
+                    break
                 record = self._folder.record_of(run.config.run_id)
                 assert record is not None
                 self._end_run(run, record, time.monotonic() - since)
-                run = rest.pop(0)
-                self._screen.doing(run.label)
-                since, started_at = time.monotonic(), now()
-        ended, own = process.ended, self._folder.record_of(run.config.run_id)
+        ended, own, rest = process.ended, self._folder.record_of(run.config.run_id), list(left)
         if ended.timed_out and own is not None and own.status == "failed":
             own = None  # it may have taken the signal that ended it for an error of its own
         if ended.timed_out and own is None and time.monotonic() >= self._end:  # it counts as not tried
@@ -198,14 +192,13 @@ class Sweep:
         """Count a run that was tried, and say what became of it."""
         self._waiting.remove(run)
         self._counts[record.status] += 1
-        text = f"{run.label}: {record.status}: {record.error}"
+        text, total = f"{run.label}: {record.status}: {record.error}", len(self._plan.runs)
         if record.status == "ok":
             self._durations.add(run.config, seconds)
             text = f"{run.label}: ok, {seconds:.1f} s"
         elif record.status == "failed":
             self.failed.append(f"{run.label}: {record.error}")
         left_s = self._show_progress()
-        total = len(self._plan.runs)
         left = f"; about {duration(left_s)} left" if left_s else ""
         self._screen.say(f"[{total - len(self._waiting)}/{total}] {text}{left}")
 
@@ -224,9 +217,3 @@ class Sweep:
 
     def _subject(self, run: Run) -> Subject:
         return Subject(config=run.config, dataset=run.dataset, options=run.options, **self._folders._asdict())
-
-
-def _is_finished(run: Run, record: Record | None) -> bool:
-    """Whether a record needs no other attempt: what could not run is tried once it can."""
-    done = {"ok"} if run.unavailable is None else {"ok", "unavailable"}
-    return record is not None and record.status in done

@@ -16,15 +16,14 @@ from bench.sweep.folder import Folder
 from bench.sweep.plan import Folders, Plan
 from bench.sweep.screen import duration
 
-START_S = 5.0
-"""A process takes about so long before its record begins: what a record's own times leave out."""
+START_S = 5.0  # a process takes about so long before its record begins
 
 
 class Durations:
     """Seconds that runs have taken, by what decides them: the settings, with the loader and without it."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        """Args: records of earlier runs; those that are not "ok" tell nothing."""
+        """Those of the records that are "ok" count."""
         self._seconds: dict[str, list[float]] = {}
         for record in records:
             if record.status == "ok" and isinstance(record.config, RunConfig):
@@ -38,15 +37,11 @@ class Durations:
 
     def known(self, config: RunConfig) -> float | None:
         """The median of the same run, or of those that differ in their loader alone; or ``None``."""
-        for key in _keys(config):
-            if key in self._seconds:
-                return statistics.median(self._seconds[key])
-        return None
+        return next((statistics.median(self._seconds[key]) for key in _keys(config) if key in self._seconds), None)
 
     def guess(self, config: RunConfig) -> float | None:
         """As ``known``, else the mean of all runs; ``None`` before the first."""
-        every = self._seconds.get("")
-        return self.known(config) or (statistics.fmean(every) if every else None)
+        return self.known(config) or (statistics.fmean(self._seconds[""]) if self._seconds else None)
 
 
 def _keys(config: RunConfig) -> tuple[str, str]:
@@ -55,11 +50,7 @@ def _keys(config: RunConfig) -> tuple[str, str]:
 
 
 def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> list[str]:
-    """What a sweep would do and how long that would take, for people.
-
-    Raises:
-        UsageError: as the sweep itself would.
-    """
+    """What a sweep would do and how long that would take, for people; a `UsageError` as of the sweep itself."""
     durations = Durations(Folder(out).records()[0].values())
     lines = [f"{len(plan.cells)} runs in each of {len(plan.rounds)} rounds:"]
     total_s, unknown = 0.0, 0

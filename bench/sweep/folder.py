@@ -16,10 +16,8 @@ from bench.environments import compared
 from bench.errors import BenchError, UsageError
 from bench.records import Foreign, Record, read_records
 
-PATIENCE_S = 30.0
-"""How long to wait for processes that must end."""
-_HIGH = 100
-"""Lowest number of an inherited descriptor: low ones may be put to other use by the process's own children."""
+PATIENCE_S = 30.0  # how long to wait for processes that must end
+_HIGH = 100  # lowest number of an inherited descriptor: low ones may be put to other use by the process's own children
 
 
 class Folder:
@@ -30,9 +28,8 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Args: path may be missing; it is made when it is locked."""
-        self.path = path
-        self._running = path / ".running"
+        """The folder is made when it is locked."""
+        self.path, self._running = path, path / ".running"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -51,9 +48,8 @@ class Folder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(
-                    f"another sweep is running into {self.path}; wait for it to finish or choose another --out"
-                ) from None
+                what = f"another sweep is running into {self.path}"
+                raise UsageError(f"{what}; wait for it to finish or choose another --out") from None
             if not self.processes_ended():
                 raise BenchError(f"a process of an earlier sweep into {self.path} does not end; end it first")
             for torn in self.path.glob(".*.partial"):  # its writer is dead
@@ -116,10 +112,9 @@ class Folder:
 
 def elsewhere(records: Collection[Record], environment: dict[str, Any]) -> str | None:
     """The warning about records of another machine or of other versions, or ``None`` if there are none."""
-    different: dict[str, None] = {}
-    count = 0
+    count, different, here = 0, dict[str, None](), compared(environment)
     for record in records:
-        there, here = compared(record.environment), compared(environment)
+        there = compared(record.environment)
         ours = () if there["device"] == here["device"] else ("device", "gpu")  # a sweep may have both
         unequal = [key for key in there if there[key] != here.get(key) and key not in ours]
         count += bool(unequal)

@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from bench.config import RunConfig
 from bench.errors import UsageError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this 
     from bench.run.stores import Wanted
 
 FLAG = "not in a process of its own: other runs came before it in the same one"
-_PR_SET_PDEATHSIG = 1
 
 
 class _Strict(BaseModel):
@@ -37,10 +36,8 @@ class Subject(_Strict):
     """A run, or the store that it needs, as another process can be told of it."""
 
     config: RunConfig
-    dataset: str
-    """As `open_source` takes it."""
-    options: dict[str, Any]
-    """Of the loader, secrets included."""
+    dataset: str  # as `open_source` takes it
+    options: dict[str, Any]  # of the loader, secrets included
     data: Path
     stores: Path
 
@@ -50,19 +47,17 @@ class Subject(_Strict):
         from bench.sources.base import SourceOptions
         from bench.sources.registry import open_source
 
-        config = self.config
-        source = open_source(self.dataset, self.data, SourceOptions.model_validate(config.source))
-        return wanted_of(config.loader, source, self.options, config.limit, self.stores)[0]
+        source = open_source(self.dataset, self.data, SourceOptions.model_validate(self.config.source))
+        return wanted_of(self.config.loader, source, self.options, self.config.limit, self.stores)[0]
 
 
 class RunsTask(_Strict):
     """Do runs one after another and write their records; note when one went well and the next begins."""
 
-    task: Literal["runs"] = "runs"
     runs: list[Subject]
     out: Path
 
-    def _perform(self, note: Callable[[str], object]) -> None:
+    def _notes(self) -> Iterator[str]:
         import torch
 
         from bench.run.draft import RunFailedError
@@ -72,14 +67,14 @@ class RunsTask(_Strict):
         for number, subject in enumerate(self.runs):
             if number:
                 clean_up(threads, seed)
-                note(subject.config.run_id)
+                yield subject.config.run_id
                 print_into(Folder(self.out).log(subject.config.run_id))
             try:
                 record, failure = run(subject.config, subject.wanted(), bar, err.print), None
             except RunFailedError as error:  # what it leaves behind is not known: no other run follows
                 record, failure = error.record, error
-            flags = [FLAG] if number else []
-            write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
+            flags = [*record.flags, FLAG] if number else record.flags
+            write_record(record.model_copy(update={"flags": flags}), self.out)
             if failure:
                 raise failure
 
@@ -87,42 +82,41 @@ class RunsTask(_Strict):
 class PrepareTask(_Strict):
     """Make one store unless it is there."""
 
-    task: Literal["prepare"] = "prepare"
     subject: Subject
 
-    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
+    def _notes(self) -> tuple[str, ...]:
         from bench.run.stores import prepare
 
         prepare(self.subject.wanted(), bar)
+        return ()
 
 
 class TwinTask(_Strict):
     """Make a dataset's synthetic twin."""
 
-    task: Literal["twin"] = "twin"
     dataset: str
     fraction: float
     data: Path
 
-    def _perform(self, note: Callable[[str], object]) -> None:  # noqa: ARG002
+    def _notes(self) -> tuple[str, ...]:
         from bench.sources.registry import open_source
 
         open_source(self.dataset, self.data).make_twin(self.fraction, lambda *_: None)
+        return ()
 
 
 class EnvironmentTask(_Strict):
     """Note the environment as records have it, as JSON."""
 
-    task: Literal["environment"] = "environment"
     device: str
     stores: Path
 
-    def _perform(self, note: Callable[[str], object]) -> None:
+    def _notes(self) -> tuple[str, ...]:
         import torch
 
         from bench.measure.environment import environment
 
-        note(json.dumps(environment(torch.device(self.device), self.stores)))
+        return (json.dumps(environment(torch.device(self.device), self.stores)),)
 
 
 AnyTask = RunsTask | PrepareTask | TwinTask | EnvironmentTask
@@ -131,11 +125,9 @@ AnyTask = RunsTask | PrepareTask | TwinTask | EnvironmentTask
 class Job(_Strict):
     """What the sweep hands to its process."""
 
-    sweep: int
-    """Process id of the sweep."""
-    notes: int
-    """Descriptor of a pipe to the sweep."""
-    task: Annotated[AnyTask, Field(discriminator="task")]
+    sweep: int  # its process id
+    notes: int  # descriptor of a pipe to it
+    task: AnyTask  # told apart by their fields
 
 
 def perform(text: str) -> None:
@@ -151,13 +143,14 @@ def perform(text: str) -> None:
         raise UsageError(f"this command is for `bench sweep` alone; what it got is no job ({error})") from None
     die_with(job.sweep)
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
-    job.task._perform(lambda line: os.write(job.notes, f"{line}\n".encode()))
+    for line in job.task._notes():
+        os.write(job.notes, f"{line}\n".encode())
 
 
 def die_with(parent: int) -> None:
     """Let the kernel kill this process as soon as its parent ends, however that ends (Linux)."""
     with contextlib.suppress(AttributeError):  # a C library without prctl
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it has ended already
         os._exit(1)
 
@@ -187,7 +180,7 @@ def clean_up(threads: int, seed: int) -> None:
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -195,8 +188,8 @@ def clean_up(threads: int, seed: int) -> None:
 
 def print_into(path: Path) -> None:
     """Send all that this process prints, and what its C code does, into a file written anew."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     with path.open("wb") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)

@@ -10,21 +10,20 @@ import platform
 import re
 import signal
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from bench.errors import BenchError
-from bench.records import DatasetPart, LoaderPart, Record
+from bench.records import LoaderPart, Record
 from bench.run.draft import described, publishable
 from bench.sweep.plan import Run
 from bench.sweep.process import Ended
 
-Environment: TypeAlias = dict[str, Any]
-Status: TypeAlias = Literal["failed", "unavailable"]
+Status = Literal["failed", "unavailable"]
 _TAIL_BYTES, _TAIL_LINES, _LINE = 32768, 60, 300
 
 
 def judged(
-    run: Run, own: Record | None, ended: Ended, log: str, timeout_s: float, environment: Environment, started_at: str
+    run: Run, own: Record | None, ended: Ended, log: str, timeout_s: float, environment: dict[str, Any], started_at: str
 ) -> Record:
     """The record of a run whose process has ended: its own, with what is known since, or, without one, an empty one."""
     if own is None:
@@ -40,16 +39,22 @@ def judged(
 
 
 def empty_record(
-    run: Run, status: Status, error: str, environment: Environment, started_at: str, log: str | None = None
+    run: Run, status: Status, error: str, environment: dict[str, Any], started_at: str, log: str | None = None
 ) -> Record:
     """A record without measurements; ``error`` and ``log`` must be fit for publication."""
-    wanted, config = run.wanted, run.config
+    wanted, config, dataset = run.wanted, run.config, None
+    if wanted is not None and not wanted.source.missing():
+        with contextlib.suppress(BenchError):  # damaged files are what the error is about
+            info, splits = wanted.dataset_info(), wanted.splits()
+            counts = {name: len(split) for name, split in splits.items()}
+            dataset = described(info, counts, splits["train"].shape)
+    unknown: dict[str, Any] = dict.fromkeys(("store", "cache", "setup", "ceiling", "rates", "resources", "digest"))
     return Record(
         run_id=config.run_id,
         status=status,
         error=error,
         config=config,
-        dataset=_dataset(run),
+        dataset=dataset,  # so that it shares a table with the other runs on these images
         loader=LoaderPart(name=config.loader, options=config.options if wanted is None else wanted.options.public()),
         environment={
             **environment,
@@ -58,32 +63,13 @@ def empty_record(
             "threads": config.threads or environment["threads"],
             "load_average": list(os.getloadavg()),
         },
-        store=None,
-        cache=None,
-        setup=None,
-        ceiling=None,
-        rates=None,
-        resources=None,
-        digest=None,
+        **unknown,
         epochs=[],
         flags=[],
         log=log,
         started_at=started_at,
         finished_at=now(),
     )
-
-
-def _dataset(run: Run) -> DatasetPart | None:
-    """Which images it was about, so that it shares a table with the other runs on them."""
-    wanted = run.wanted
-    if wanted is None or wanted.source.missing():
-        return None
-    try:
-        info, splits = wanted.dataset_info(), wanted.splits()
-    except BenchError:  # damaged files are what the error is about
-        return None
-    counts = {name: len(split) for name, split in splits.items()}
-    return described(info, counts, splits["train"].shape)
 
 
 def reason(ended: Ended, log: str, timeout_s: float) -> str:
@@ -99,18 +85,16 @@ def reason(ended: Ended, log: str, timeout_s: float) -> str:
 
 
 def log_tail(path: Path, run: Run) -> str:
-    """The last lines of a log as a record may show them: no folder of this machine, no user, host or secret."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    """The last lines of a log, empty if there is none, as a record may show them; see `public_text`."""
+    text = ""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        text = file.read().decode(errors="replace")
     return public_text("\n".join(line[:_LINE] for line in text.splitlines()[-_TAIL_LINES:]), run)
 
 
 def public_text(text: str, run: Run) -> str:
-    """Text without folders of this machine, and without the loader's secret options."""
+    """Text without folders of this machine, its user and host, and without the loader's secret options."""
     if run.wanted is not None:
         text = publishable(text, run.wanted)
     names = {platform.node()}

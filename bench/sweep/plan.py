@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from bench.config import RunConfig, build
 from bench.errors import UsageError
 from bench.run.stores import Wanted, wanted_of
-from bench.sources.base import Source, SourceOptions
+from bench.sources.base import SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
 from bench.sweep.config import ALL, Block, SweepFile
@@ -21,7 +21,7 @@ from loaders import OptionError, UnavailableError, loader_names
 
 
 class Folders(NamedTuple):
-    """Where data and stores lie; absolute."""
+    """Absolute paths."""
 
     data: Path
     stores: Path
@@ -30,34 +30,25 @@ class Folders(NamedTuple):
 class Run(NamedTuple):
     """One combination of the matrix in one round."""
 
-    config: RunConfig
-    """Its settings, with the device resolved; ``repeat`` is the number of the round, from 0."""
-    options: dict[str, Any]
-    """Of the loader, as the file has them, secrets included."""
-    wanted: Wanted | None
-    """The loader over the dataset; ``None`` where the loader's class cannot be imported."""
-    unavailable: str | None
-    """Why the loader cannot run here, or ``None``."""
-    dataset: str
-    """As `open_source` takes it; the settings may name it without its folder."""
-    cell: str = ""
-    """What tells it from the other runs of its round, for people."""
+    config: RunConfig  # with the device resolved; ``repeat`` is the number of the round, from 0
+    options: dict[str, Any]  # of the loader, as the file has them, secrets included
+    wanted: Wanted | None  # the loader over the dataset; None where the loader's class cannot be imported
+    unavailable: str | None  # why the loader cannot run here
+    dataset: str  # as `open_source` takes it; the settings may name it without its folder
+    cell: str = ""  # what tells it from the other runs of its round, for people
 
     @property
     def label(self) -> str:
-        """The same with the round."""
+        """The cell and the round, for people."""
         return f"{self.cell}, round {self.config.repeat + 1}"
 
 
 class Plan(NamedTuple):
     """What a sweep will do."""
 
-    cells: list[Run]
-    """The matrix in the order of the file, as in the first round."""
-    rounds: list[list[Run]]
-    """All runs, in the order in which they are done."""
-    left_out: list[str]
-    """Combinations that do not fit, where their block lets them be left out."""
+    cells: list[Run]  # the matrix in the order of the file, as in the first round
+    rounds: list[list[Run]]  # all runs, in the order in which they are done
+    left_out: list[str]  # combinations that do not fit, where their block lets them be left out
 
     @property
     def runs(self) -> list[Run]:
@@ -82,32 +73,36 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
             try:
                 cell = _cell(settings, options, folders)
             except _CellError as error:
-                if not (isinstance(error, _UnfitError) and block.skip_unfitting):
+                if not (error.unfit and block.skip_unfitting):
                     is_shared = error.key in shared and error.key not in block.given()
                     table = ("run",) if is_shared else ("matrix", number)
                     raise file.error((*table, error.key), str(error)) from None
                 left_out.append(str(error))
                 continue
-            if cells.setdefault(_identity(cell), cell) is not cell:
+            public = cell.options if cell.wanted is None else cell.wanted.options.public()
+            identity = cell.config.model_copy(update={"options": public}).run_id  # equal for cells that do the same
+            if cells.setdefault(identity, cell) is not cell:
                 twice = _describe(cell, _varying([cell, *cells.values()]))
                 raise file.error(("matrix", number), f"{twice} is asked for twice; leave it out once")
     if not cells:
         raise UsageError(f"{file.path}: nothing of the matrix fits its loaders, so there is nothing to run")
     varying = _varying(cells.values())
     labelled = [cell._replace(cell=_describe(cell, varying)) for cell in cells.values()]
-    return Plan(labelled, [_round(labelled, number, sweep.seed) for number in range(sweep.repeats)], left_out)
+    rounds = []
+    for number in range(sweep.repeats):
+        runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in labelled]
+        # Each round is shuffled anew, so that no run always follows the same other one.
+        random.Random(f"{sweep.seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
+        rounds.append(runs)
+    return Plan(labelled, rounds, left_out)
 
 
 class _CellError(Exception):
-    """A value of a key that does not exist."""
+    """A value of a key that does not exist or, if ``unfit``, that this loader cannot do."""
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, key: str, text: str, *, unfit: bool = False) -> None:
         super().__init__(text)
-        self.key = key
-
-
-class _UnfitError(_CellError):
-    """A value of a key that this loader cannot do."""
+        self.key, self.unfit = key, unfit
 
 
 def _product(shared: Mapping[str, Any], block: Block) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -123,7 +118,12 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     loader = settings["loader"]
     if loader not in loader_names():
         raise _CellError("loader", f"no loader is called {loader!r}; there are: {', '.join(loader_names())}")
-    source = _source(settings, folders.data)
+    try:
+        source_options = build(SourceOptions, **settings.get("source", {}))
+        source = open_source(settings["dataset"], folders.data, source_options)
+    except UsageError as error:
+        raise _CellError("source" if settings.get("source") else "dataset", str(error)) from None
+    settings["source"] = source_options.given()
     dataset = f"{PREFIX}{source.folder}" if settings["dataset"].startswith(PREFIX) else source.name
     settings["dataset"] = source.name
     cuda = torch.cuda.is_available()
@@ -136,9 +136,10 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     except UnavailableError as error:
         return Run(RunConfig(**settings, options=options), options, None, str(error), dataset)
     except OptionError as error:
-        raise _UnfitError("options", str(error)) from None
+        raise _CellError("options", str(error), unfit=True) from None
     if source.ragged and not wanted.loader.caps.ragged:
-        raise _UnfitError("loader", f"loader {loader} keeps images of one size, and those of {source.name} differ")
+        text = f"loader {loader} keeps images of one size, and those of {source.name} differ"
+        raise _CellError("loader", text, unfit=True)
     try:
         settings["image_size"] = wanted.image_size(settings.get("image_size"))
     except UsageError as error:
@@ -150,40 +151,22 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     return Run(config, options, wanted, reason, dataset)
 
 
-def _source(settings: dict[str, Any], data: Path) -> Source:
-    """The source with its options; of these the settings keep only what differs from the defaults."""
-    try:
-        options = build(SourceOptions, **settings.get("source", {}))
-        settings["source"] = options.given()
-        return open_source(settings["dataset"], data, options)
-    except UsageError as error:
-        raise _CellError("source" if settings.get("source") else "dataset", str(error)) from None
-
-
 def _check_fit(config: RunConfig, wanted: Wanted) -> None:
     """Refuse what ``bench.run.runner`` would refuse in each run."""
     loader, most, device = config.loader, wanted.loader.caps.max_workers, config.device
     if most is not None and config.workers > most:
-        raise _UnfitError("workers", f"loader {loader} takes at most {most} workers, not {config.workers}")
+        text = f"loader {loader} takes at most {most} workers, not {config.workers}"
+        raise _CellError("workers", text, unfit=True)
     if config.cuda_graphs and device != "cuda":
-        raise _UnfitError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}")
+        raise _CellError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}", unfit=True)
     if wanted.loader.caps.device == "cuda" and device != "cuda":
-        raise _UnfitError("device", f"loader {loader} gives batches on a CUDA device, not on {device}")
-
-
-def _identity(cell: Run) -> str:
-    """Equal for cells that do the same, however they were asked for."""
-    options = cell.options if cell.wanted is None else cell.wanted.options.public()
-    return cell.config.model_copy(update={"options": options}).run_id
+        raise _CellError("device", f"loader {loader} gives batches on a CUDA device, not on {device}", unfit=True)
 
 
 def _varying(cells: Iterable[Run]) -> list[str]:
     """The settings in which the cells differ."""
-    values: dict[str, set[str]] = {}
-    for cell in cells:
-        for name, value in cell.config.model_dump(mode="json", exclude={"loader", "dataset", "options"}).items():
-            values.setdefault(name, set()).add(str(value))
-    return [name for name, different in values.items() if len(different) > 1]
+    first, *others = [cell.config.model_dump(exclude={"loader", "dataset", "options"}) for cell in cells]
+    return [name for name, value in first.items() if any(other[name] != value for other in others)]
 
 
 def _describe(cell: Run, names: Iterable[str]) -> str:
@@ -191,10 +174,3 @@ def _describe(cell: Run, names: Iterable[str]) -> str:
     options = [f"{name}={value}" for name, value in config.options.items()]
     settings = [f"{name}={getattr(config, name)}" for name in names]
     return " ".join([config.loader, *options, config.dataset, *settings])
-
-
-def _round(cells: Sequence[Run], number: int, seed: int) -> list[Run]:
-    """Every cell once. Each round is shuffled anew, so that no run always follows the same other one."""
-    runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in cells]
-    random.Random(f"{seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
-    return runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import select
 import signal
 import subprocess
@@ -17,28 +18,22 @@ from typing import NamedTuple
 from bench.sweep.folder import Folder
 from bench.sweep.job import AnyTask, Job
 
-GRACE_S = 10.0
-"""Given to a process that is told to end, before it is killed."""
+GRACE_S = 10.0  # given to a process that is told to end, before it is killed
 
 
 class Ended(NamedTuple):
     """How a process ended."""
 
-    code: int
-    """Its exit code; negative: the number of the signal that killed it."""
-    timed_out: bool
-    """It was ended for taking too long."""
-    out_of_memory: bool
-    """Meanwhile the system killed a process for lack of memory."""
-    gone: bool
-    """Nothing that it started is left."""
+    code: int  # its exit code; negative: the number of the signal that killed it
+    timed_out: bool  # it was ended for taking too long
+    out_of_memory: bool  # meanwhile the system killed a process for lack of memory
+    gone: bool  # nothing that it started is left
 
 
 class Process:
     """A process that does a task."""
 
-    ended: Ended
-    """Set when the ``with`` of `started` is left."""
+    ended: Ended  # set when the ``with`` of `started` is left
 
     def __init__(self, popen: subprocess.Popen[bytes], notes: int) -> None:
         self.timed_out = False
@@ -47,9 +42,7 @@ class Process:
     def notes(self, timeout_s: float, end: float = math.inf) -> Iterator[str]:
         """The lines that the process notes, until it has ended or has had its time.
 
-        Args:
-            timeout_s: how long it may take from note to note, and to its end.
-            end: moment of the monotonic clock at which its time is over in any case.
+        That is ``timeout_s`` from note to note, and no longer than to ``end`` on the monotonic clock.
         """
         rest, has_ended = b"", False
         while not has_ended:
@@ -86,8 +79,6 @@ def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
 
     What it prints goes into the log of that name, which is written anew.
     """
-    # The log must be complete when the process is killed, and say where.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "BENCH_DEBUG": "1"}
     folder.log(log).parent.mkdir(parents=True, exist_ok=True)
     kills = oom_kills()
     notes, writer = os.pipe()
@@ -98,7 +89,8 @@ def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            # The log must be complete when the process is killed, and say where.
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "BENCH_DEBUG": "1"},
             pass_fds=(lock, writer),
             start_new_session=True,
         )
@@ -117,32 +109,21 @@ def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
 
 
 def oom_kills(root: Path = Path("/")) -> int | None:
-    """Processes that the system has killed for lack of memory: in this one's control group, else on the whole machine.
+    """Processes that the system has ever killed for lack of memory: in this one's control group, else on the machine.
 
-    Args:
-        root: where ``proc`` and ``sys`` lie.
-
-    Returns:
-        A counter that only goes up; ``None`` where nothing tells.
+    ``root`` has ``proc`` and ``sys``. Gives ``None`` where nothing tells.
     """
-    for path in (*_group_files(root), root / "proc/vmstat"):
-        with contextlib.suppress(OSError):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
-    return None
-
-
-def _group_files(root: Path) -> Iterator[Path]:
-    """Where the kernel counts for this process's group: version 2's hierarchy, or version 1's."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
+    paths = []
+    # The group's file in version 2's hierarchy, which names no controllers, or in version 1's.
     counters = {"": ("sys/fs/cgroup", "memory.events"), "memory": ("sys/fs/cgroup/memory", "memory.oom_control")}
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        for folder, name in (counters[each] for each in controllers.split(",") if each in counters):
-            # A container may see its own group as the top of the tree and be told its path outside.
-            yield from (root / folder / group.strip("/") / name, root / folder / name)
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
+            _, controllers, group = line.split(":", 2)
+            for folder, name in (counters[each] for each in controllers.split(",") if each in counters):
+                # A container may see its own group as the top of the tree and be told its path outside.
+                paths += [root / folder / group.strip("/") / name, root / folder / name]
+    for path in (*paths, root / "proc/vmstat"):
+        with contextlib.suppress(OSError):
+            if kills := re.search(r"^oom_kill (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+                return int(kills[1])
+    return None
