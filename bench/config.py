@@ -35,8 +35,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loader: str
-    options: dict[str, Any] = {}
-    """The loader's options as they may stand in a record; secrets are passed apart."""
+    options: dict[str, Any] = {}  # the loader's, as they may stand in a record; secrets are passed apart
     dataset: str
     limit: int | None = Field(None, ge=1, description="Take at most so many samples of each split.")
     batch_size: int = Field(128, ge=1, description="Samples per batch.")
@@ -50,8 +49,7 @@ class Settings(BaseModel):
     image_size: int | None = Field(
         None, ge=8, le=4096, description="Side of the square crops of images of many sizes; default 160."
     )
-    source: dict[str, Any] = {}
-    """`SourceOptions` that are not at their defaults."""
+    source: dict[str, Any] = {}  # `SourceOptions` that are not at their defaults
 
     @property
     def run_id(self) -> str:

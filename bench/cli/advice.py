@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.arguments import source_options, wanted_store
+from bench.cli.arguments import wanted_store
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
@@ -37,6 +37,7 @@ def advise(
     from bench.advise.advise import advise as measure
     from bench.advise.candidates import BASELINE
     from bench.run.runner import fix_arithmetic, resolve_device
+    from bench.run.stores import wanted_of
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
 
@@ -46,8 +47,8 @@ def advise(
         raise UsageError(f"--epochs must be at least 1, not {epochs}")
     if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
         dataset = f"{PREFIX}{dataset}"
-    how = source_options(resize, on_corrupt, test_share)
-    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, how)
+    reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
+    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, reading)
     config = build(
         RunConfig,
         loader=BASELINE,
@@ -57,7 +58,7 @@ def advise(
         threads=threads,
         device=resolve_device(device).type,
         image_size=first.image_size(image_size),
-        source=how.given(),
+        source=first.source.options.given(),
     )
     if reason := first.source.missing():
         raise BenchError(reason)
@@ -66,8 +67,7 @@ def advise(
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
     best = advice.trials[0].candidate
-    given = [f"{name}={value}" for name, value in best.options.items()]
-    wanted, _ = wanted_store(best.loader, dataset, given, None, data_dir, store_dir, how)
+    wanted, _ = wanted_of(best.loader, first.source, best.options, None, first.store_dir)
     out.print(words.table(advice))
     for line in words.sentences(advice, config, wanted, dataset):
         say(line)

@@ -47,12 +47,10 @@ def examine(data_dir: Path) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()}, torch {torch.__version__}")
     for fact in facts():
         yield Finding(fact.what, "ok" if fact.there else "missing", fact.detail)
-    for name in loader_names():
-        reason = why_unavailable(name)
-        yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
-    for name in SOURCES:
-        reason = why_missing(name, data_dir)
-        yield Finding(f"dataset {name}", "missing" if reason else "ok", reason or "")
+    reasons = {f"loader {name}": why_unavailable(name) for name in loader_names()}
+    reasons |= {f"dataset {name}": why_missing(name, data_dir) for name in SOURCES}
+    for what, reason in reasons.items():
+        yield Finding(what, "missing" if reason else "ok", reason or "")
 
 
 def why_unavailable(name: str) -> str | None:

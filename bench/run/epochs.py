@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from bench.config import RunConfig
 from bench.measure.cache import CacheWatch
 from bench.measure.gpu.nvml import GpuSampler
@@ -61,6 +59,7 @@ class Epochs(NamedTuple):
     watch: CacheWatch
     sampler: MemorySampler
     gpu: GpuSampler
+    test_batches: list[Indices]
 
     def run(self) -> Iterator[Opened | Trained]:
         """Do the epochs one after another; gives what is known after each step.
@@ -79,9 +78,6 @@ class Epochs(NamedTuple):
     def _batches(self, epoch: int) -> list[Indices]:
         return cut(epoch_order(self.info.splits["train"].count, self.config.seed, epoch), self.config.batch_size)
 
-    def _test_batches(self) -> list[Indices]:
-        return cut(np.arange(self.info.splits["test"].count), self.config.batch_size)
-
     def _open(self) -> Opened:
         """Open the store anew, cold or warmed up as the cache setting says."""
         reading = self.reading
@@ -95,7 +91,7 @@ class Epochs(NamedTuple):
         first_batch_s = time.perf_counter() - started
         if self.config.cache == "warm":
             _exhaust(reading.stream.epoch(batches))
-            _exhaust(reading.test_stream.epoch(self._test_batches()))
+            _exhaust(reading.test_stream.epoch(self.test_batches))
         return Opened(open_s, first_batch_s)
 
     def _train(self, epoch: int, opened: Opened | None) -> Trained:
@@ -105,8 +101,8 @@ class Epochs(NamedTuple):
         result = self.trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.caps.device != "cpu")
         after = self._meters()
         self.sampler.look()
-        scores = self.trainer.evaluate(reading.test_stream.epoch(self._test_batches()))
-        host, device = result.host, result.device
+        scores = self.trainer.evaluate(reading.test_stream.epoch(self.test_batches))
+        host = result.host
         wall_s, energy_j = host.wall.seconds, _difference(after.energy_j, before.energy_j)
         cpu_s = {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s}
         part = EpochPart(
@@ -116,9 +112,7 @@ class Epochs(NamedTuple):
             transfer_s=host.transfer.seconds,
             compute_s=host.compute.seconds,
             other_s=host.other.seconds,
-            device_copy_s=device["device_copy_s"],
-            device_compute_s=device["device_compute_s"],
-            device_idle_s=device["device_idle_s"],
+            **result.device,
             images=result.images,
             train_loss=result.train_loss,
             test_accuracy=scores.accuracy,
@@ -129,8 +123,7 @@ class Epochs(NamedTuple):
             others_cpu_s=max(0.0, after.machine.busy - before.machine.busy - sum(cpu_s.values())),
             stolen_cpu_s=_difference(after.machine.stolen, before.machine.stolen),
             energy_j=energy_j if wall_s >= SHORTEST_METERED_S else None,
-            open_s=None if opened is None else opened.open_s,
-            first_batch_s=None if opened is None else opened.first_batch_s,
+            **(opened._asdict() if opened else {}),
         )
         read_bytes = _difference(after.read_bytes, before.read_bytes)
         elsewhere = _difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes)
@@ -145,13 +138,6 @@ class Epochs(NamedTuple):
             machine_time(),
             self.gpu.energy_j(),
         )
-
-
-def energy_of(epochs: list[Trained]) -> float | None:
-    """Joules of the device in all epochs; None where it does not tell, or where they are too short together."""
-    joules = [epoch.energy_j for epoch in epochs if epoch.energy_j is not None]
-    whole = len(joules) == len(epochs) and sum(epoch.part.wall_s for epoch in epochs) >= SHORTEST_METERED_S
-    return sum(joules) if whole else None
 
 
 def _exhaust(batches: Iterator[object]) -> None:

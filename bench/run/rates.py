@@ -18,8 +18,6 @@ from bench.idioms import BUILT_IN, Crops, DeviceRead, Idiom, Indices, NoIdiomErr
 from bench.records import RatesPart
 from loaders import Batch, BatchStream, StoreDataset
 
-Images = NDArray[np.uint8] | torch.Tensor
-
 
 def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
     """Name and function of the format's plain idiom, its own or a built-in one; None where there is none."""
@@ -32,7 +30,7 @@ def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
     return f"bench.idioms.{dataset.name}", module.idiom
 
 
-def consume(batch: tuple[Images, Any]) -> int:
+def consume(batch: tuple[NDArray[np.uint8] | torch.Tensor, Any]) -> int:
     """Touch every byte of a batch's images, in the memory order that they have.
 
     On the host the xor over 64-bit words, and over what is left at the end. On a device the sum over 64-bit words,
@@ -47,9 +45,7 @@ def consume(batch: tuple[Images, Any]) -> int:
         images = images.numpy()
     data = images.reshape(-1)
     whole = data.size // 8 * 8
-    words = int(np.bitwise_xor.reduce(data[:whole].view(np.uint64))) if whole else 0
-    rest = int(np.bitwise_xor.reduce(data[whole:])) if whole < data.size else 0
-    return words ^ rest
+    return int(np.bitwise_xor.reduce(data[:whole].view(np.uint64)) ^ np.bitwise_xor.reduce(data[whole:]))
 
 
 def _as_in_memory(images: torch.Tensor) -> torch.Tensor:
@@ -84,23 +80,17 @@ def measure(
     Raises:
         BenchError: loader and idiom gave different samples.
     """
-    crops = Crops(size) if size else None
-
-    def deliver(batches: list[Indices]) -> Iterator[Batch]:
-        return stream.epoch(batches, train=True)
-
+    deliver = functools.partial(stream.epoch, train=True)
     rates: dict[str, list[float]] = {"loader": [], "raw": []}
     sides: dict[str, Callable[[list[Indices]], Iterable[Any]]] = {"loader": deliver}
     name, read = None, None
     with contextlib.ExitStack() as stack:
         if beside and (found := find_idiom(dataset)) is not None:
             try:
-                read = stack.enter_context(found[1](dataset, crops))
-                name = found[0]
+                read = stack.enter_context(found[1](dataset, Crops(size) if size else None))
+                name, sides["raw"] = found[0], functools.partial(map, read)
             except NoIdiomError as why:
                 say(f"no plain idiom to compare with: {why}")
-        if read is not None:
-            sides["raw"] = functools.partial(map, read)
         _warm_up(dataset.name, draw(0), deliver, read)
         for repeat in range(1, repeats + 1):
             batches = draw(repeat)

@@ -26,11 +26,6 @@ def stream_of(dataset: StoreDataset, config: Settings) -> BatchStream:
 class Reading(contextlib.ExitStack):
     """Opens both datasets and their streams, and closes them at its end or by `close`; then it may open them anew."""
 
-    train: StoreDataset
-    test: StoreDataset
-    stream: BatchStream
-    test_stream: BatchStream
-
     def __init__(self, config: Settings, wanted: Wanted) -> None:
         super().__init__()
         self._config, self._wanted = config, wanted

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.config import RunConfig, Settings
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
 from loaders import (
@@ -34,10 +35,7 @@ IMAGE_SIZE = 160
 _LONGEST = 255
 """Bytes that a name may have; beside a store lie `.<name>.journal` and others of no longer names."""
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Shows a step of so many samples; its context gives what to call with the samples that were done since the last call.
-
-`bench.progress.bar` is one.
-"""
+"""Shows a step of so many samples, as `bench.progress.bar` does; its context gives what to call with samples done."""
 
 
 class Wanted(NamedTuple):
@@ -94,6 +92,18 @@ class Wanted(NamedTuple):
             return asked or IMAGE_SIZE
         if asked is not None:
             raise UsageError(f"--image-size {asked}: the images of {self.source.name} have one size; leave it out")
+        return None
+
+    def misfit(self, config: Settings) -> tuple[str, str] | None:
+        """The name of a setting that the loader cannot serve, and why; None if it serves all."""
+        name, caps, device = self.loader.name, self.loader.caps, config.device
+        if isinstance(config, RunConfig) and config.cuda_graphs and device != "cuda":
+            return "cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}; take device cuda, or no graphs"
+        if caps.device == "cuda" and device != "cuda":
+            return "device", f"loader {name} gives batches on a CUDA device, not on {device}; take device cuda"
+        if caps.max_workers is not None and config.workers > caps.max_workers:
+            most = f"at most {caps.max_workers} workers, not {config.workers}"
+            return "workers", f"loader {name} takes {most}; take fewer"
         return None
 
     @property

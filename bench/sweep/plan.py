@@ -145,8 +145,8 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
         raise _CellError("image_size", str(error)) from None
     config = RunConfig(**settings, options=public)
     reason = wanted.format.reason_unavailable()
-    if reason is None:
-        _check_fit(config, wanted)
+    if reason is None and (misfit := wanted.misfit(config)):
+        raise _UnfitError(*misfit)
     return Run(config, options, wanted, reason, dataset)
 
 
@@ -158,17 +158,6 @@ def _source(settings: dict[str, Any], data: Path) -> Source:
         return open_source(settings["dataset"], data, options)
     except UsageError as error:
         raise _CellError("source" if settings.get("source") else "dataset", str(error)) from None
-
-
-def _check_fit(config: RunConfig, wanted: Wanted) -> None:
-    """Refuse what ``bench.run.runner`` would refuse in each run."""
-    loader, most, device = config.loader, wanted.loader.caps.max_workers, config.device
-    if most is not None and config.workers > most:
-        raise _UnfitError("workers", f"loader {loader} takes at most {most} workers, not {config.workers}")
-    if config.cuda_graphs and device != "cuda":
-        raise _UnfitError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}")
-    if wanted.loader.caps.device == "cuda" and device != "cuda":
-        raise _UnfitError("device", f"loader {loader} gives batches on a CUDA device, not on {device}")
 
 
 def _identity(cell: Run) -> str:
