@@ -12,7 +12,6 @@ from bench.errors import UsageError
 
 Model = Literal["convnet", "resnet18", "densenet121", "resnet9"]
 Device = Literal["auto", "cpu", "cuda"]
-StartMethod = Literal["fork", "spawn"]
 CacheState = Literal["cold", "warm", "as-is"]
 
 C = TypeVar("C", bound=BaseModel)
@@ -41,7 +40,7 @@ class Settings(BaseModel):
     batch_size: int = Field(128, ge=1, description="Samples per batch.")
     seed: int = Field(0, ge=0, lt=2**63, description="Fixes order, augmentation and initial weights.")
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 reads in the training process.")
-    start_method: StartMethod = Field("fork", description="How worker processes start.")
+    start_method: Literal["fork", "spawn"] = Field("fork", description="How worker processes start.")
     prefetch: int = Field(0, ge=0, le=64, description="Batches read ahead, by a thread or by each worker.")
     threads: int = Field(0, ge=0, le=1024, description="Threads of PyTorch's operators; 0: one per core.")
     device: Device = Field("auto", description="Where training runs.")

@@ -67,8 +67,7 @@ class CacheEvidence(_Part):
     before_epoch: list[float | None]  # their share in memory right before each epoch
     read_bytes: list[int | None]  # read from storage in each epoch, by all processes of the run
     elsewhere_read_bytes: list[int | None] = []
-    """Bytes of the samples that a server outside the store read in each epoch because its own cache lacked them;
-    ``None`` where it does not count them. Empty if nothing lies outside."""
+    """Bytes that a server outside the store read in each epoch, ``None`` uncounted; empty if nothing lies outside."""
 
 
 class CachePart(_Part):
@@ -140,10 +139,9 @@ class ResourcesPart(_Part):
     """Bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``, ``workers_peak_pss`` and
     ``server_peak_pss`` the largest of each group, ``device_peak`` the most that PyTorch had allocated on the device."""
     sampling: dict[str, float] | None = None
-    """How often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
-    (``cost_s``); ``unreadable`` counts processes that could not be looked at, ``resident`` those whose kernel tells no
-    proportional size, so that the resident one stands for it; ``stopwatch_s`` is what the timelines of an epoch cost,
-    measured on empty steps in the same process."""
+    """Of memory: ``samples``, ``interval_s`` between them, ``cost_s`` of all; ``unreadable`` processes, and those whose
+    ``resident`` size stands for a proportional one that the kernel does not tell. ``stopwatch_s`` is what an epoch's
+    timelines cost, measured on empty steps."""
 
 
 class DigestPart(_Part):

@@ -23,7 +23,7 @@ SHORTEST_METERED_S = 2.0
 
 
 class Opened(NamedTuple):
-    """The store has been opened, before the first epoch or, in a cold run, before each; seconds."""
+    """Opening the store, before the first epoch or, in a cold run, before each; seconds."""
 
     open_s: float
     first_batch_s: float
@@ -33,6 +33,7 @@ class Trained(NamedTuple):
     """An epoch is over; beside its part of the record, what the record has of all epochs together."""
 
     part: EpochPart
+    opened: Opened  # the last time, which in a warm run was before the first epoch
     read_bytes: int | None  # from storage, by all processes of the run
     elsewhere_read_bytes: int | None  # by a server outside the store
     energy_j: float | None  # of the device, however short the epoch was
@@ -61,19 +62,17 @@ class Epochs(NamedTuple):
     gpu: GpuSampler
     test_batches: list[Indices]
 
-    def run(self) -> Iterator[Opened | Trained]:
-        """Do the epochs one after another; gives what is known after each step.
+    def run(self) -> Iterator[Trained]:
+        """Do the epochs one after another; gives what is known after each.
 
         Raises:
             BenchError, LoaderError, OSError: the store, its backend or a worker was lost.
         """
-        cold = self.config.cache == "cold"
         for epoch in range(self.config.epochs):
-            opened = None
-            if epoch == 0 or cold:
-                yield (opened := self._open())
+            if epoch == 0 or self.config.cache == "cold":
+                opened = self._open()
             self.watch.before_epoch()
-            yield self._train(epoch, opened if cold else None)
+            yield self._train(epoch, opened)
 
     def _batches(self, epoch: int) -> list[Indices]:
         return cut(epoch_order(self.info.splits["train"].count, self.config.seed, epoch), self.config.batch_size)
@@ -94,7 +93,7 @@ class Epochs(NamedTuple):
             _exhaust(reading.test_stream.epoch(self.test_batches))
         return Opened(open_s, first_batch_s)
 
-    def _train(self, epoch: int, opened: Opened | None) -> Trained:
+    def _train(self, epoch: int, opened: Opened) -> Trained:
         reading, batches = self.reading, self._batches(epoch)
         fetch = functools.partial(reading.stream.epoch, batches, seed=self.config.seed, epoch=epoch, train=True)
         before = self._meters()
@@ -123,11 +122,11 @@ class Epochs(NamedTuple):
             others_cpu_s=max(0.0, after.machine.busy - before.machine.busy - sum(cpu_s.values())),
             stolen_cpu_s=_difference(after.machine.stolen, before.machine.stolen),
             energy_j=energy_j if wall_s >= SHORTEST_METERED_S else None,
-            **(opened._asdict() if opened else {}),
+            **(opened._asdict() if self.config.cache == "cold" else {}),
         )
         read_bytes = _difference(after.read_bytes, before.read_bytes)
         elsewhere = _difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes)
-        return Trained(part, read_bytes, elsewhere, energy_j, host.gap)
+        return Trained(part, opened, read_bytes, elsewhere, energy_j, host.gap)
 
     def _meters(self) -> _Meters:
         workers = self.reading.worker_pids()

@@ -19,7 +19,7 @@ from bench.measure.processes import INTERVAL, MemorySampler, peak_memory, reset_
 from bench.records import CachePart, CeilingPart, RatesPart, Record, ResourcesPart, SetupPart
 from bench.run.delivered import check_samples
 from bench.run.draft import Draft, complete, prepared
-from bench.run.epochs import SHORTEST_METERED_S, Epochs, Opened, Trained
+from bench.run.epochs import SHORTEST_METERED_S, Epochs, Trained
 from bench.run.rates import measure
 from bench.run.reading import Reading, stream_of
 from bench.run.stores import Progress, Wanted
@@ -87,17 +87,13 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
     ceiling_s = [trainer.ceiling(sizes[0], steps) for steps in blocks[:-1]]
     reset_peak_memory(device)
 
-    opened: list[Opened] = []
     trained: list[Trained] = []
     with Reading(config, wanted) as reading:
         watch = CacheWatch(wanted.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
-            for event in Epochs(config, info, trainer, reading, watch, sampler, gpu, test).run():
-                if isinstance(event, Opened):
-                    opened.append(event)
-                else:
-                    trained.append(event)
-                    _note(event, draft, say)
+            for epoch in Epochs(config, info, trainer, reading, watch, sampler, gpu, test).run():
+                trained.append(epoch)
+                _note(epoch, draft, say)
         draft.loader = draft.loader.model_copy(update={"way": reading.train.reader.way})
         draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
         stopwatch_s = stopwatch_cost(trainer.transfer.timeline()) * len(first)
@@ -107,22 +103,22 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
         draft.digest = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
-            draft.rates = _rates(config, reading.train, reading.stream, config.rate_batches, RATE_REPEATS)
+            draft.rates = _rates(config, reading.train, reading.stream, lambda _: None)
         started = time.perf_counter()
     close_s = time.perf_counter() - started
-    draft.setup = SetupPart(open_s=opened[0].open_s, first_batch_s=opened[0].first_batch_s, close_s=close_s)
+    draft.setup = SetupPart(**trained[0].opened._asdict(), close_s=close_s)
     if blocks:
         ceiling_s.append(trainer.ceiling(sizes[0], blocks[-1]))
         epoch_s = sum(ceiling_s) / (sum(blocks) * sizes[0]) * count
         draft.ceiling = CeilingPart(batch_size=sizes[0], block_steps=blocks, block_s=ceiling_s, epoch_s=epoch_s)
 
 
-def _note(event: Trained, draft: Draft, say: Say) -> None:
+def _note(epoch: Trained, draft: Draft, say: Say) -> None:
     """Keep an epoch's measurements, and tell the user."""
-    part = event.part
+    part = epoch.part
     draft.epochs.append(part)
-    if event.gap > LARGEST_GAP:
-        draft.flags.append(f"epoch {part.index}: {event.gap:.1%} of the wall time is in no part")
+    if epoch.gap > LARGEST_GAP:
+        draft.flags.append(f"epoch {part.index}: {epoch.gap:.1%} of the wall time is in no part")
     say(
         f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
         f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
@@ -134,33 +130,27 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
 
     Takes, gives and raises what `run` does.
     """
+
+    def work(draft: Draft) -> None:
+        info = prepared(wanted, progress, draft)
+        batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
+        with wanted.open("train") as dataset, stream_of(dataset, config) as stream:
+            rates = _rates(config, dataset, stream, say)
+            check_samples(dataset, stream, batches[: config.batches or None])
+            draft.loader = draft.loader.model_copy(update={"way": dataset.reader.way})
+        draft.cache = CachePart(wanted="warm", state="unverified", evidence=None)
+        draft.rates = rates
+
     fix_arithmetic(config)
-    return complete(config, wanted, lambda draft: _measure(config, wanted, progress, say, draft))
+    return complete(config, wanted, work)
 
 
-def _measure(config: RateConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:
-    info = prepared(wanted, progress, draft)
-    batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
-    with wanted.open("train") as dataset, stream_of(dataset, config) as stream:
-        rates = _rates(config, dataset, stream, config.batches, config.repeats, say)
-        check_samples(dataset, stream, batches[: config.batches or None])
-        draft.loader = draft.loader.model_copy(update={"way": dataset.reader.way})
-    draft.cache = CachePart(wanted="warm", state="unverified", evidence=None)
-    draft.rates = rates
-
-
-def _rates(
-    config: Settings,
-    dataset: StoreDataset,
-    stream: BatchStream,
-    batches: int,
-    repeats: int,
-    say: Say = lambda _: None,
-) -> RatesPart:
-    """The loader alone, in turns with its format's plain idiom where that reads in the same way.
-
-    Each repetition draws so many ``batches`` of the dataset, or all if 0; ``say`` takes a line for each.
-    """
+def _rates(config: RunConfig | RateConfig, dataset: StoreDataset, stream: BatchStream, say: Say) -> RatesPart:
+    """The loader alone, in turns with its format's plain idiom where that reads in the same way; a line for each."""
+    if isinstance(config, RunConfig):
+        batches, repeats = config.rate_batches, RATE_REPEATS
+    else:
+        batches, repeats = config.batches, config.repeats
 
     def draw(repeat: int) -> list[Indices]:
         return cut(epoch_order(len(dataset), config.seed, repeat), config.batch_size)[: batches or None]

@@ -49,10 +49,7 @@ class Wanted(NamedTuple):
 
     @property
     def location(self) -> Path:
-        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out.
-
-        Names too long for a file system are cut, and end in a hash of the whole.
-        """
+        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
         dataset = self.source.store_name + ("" if self.limit is None else f"-limit{self.limit}")
         # Not an instance's values: those may follow the environment.
         defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
@@ -134,7 +131,7 @@ def wanted_of(
 
 
 def _fitting(name: str, most: int) -> str:
-    """A name of at most so many bytes."""
+    """A name of at most so many bytes: a longer one is cut, and ends in a hash of the whole."""
     data = name.encode()
     if len(data) <= most:
         return name
@@ -148,10 +145,7 @@ def silent(step: str, total: int) -> AbstractContextManager[Callable[[int], None
 
 
 def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
-    """Make the store unless it is there and whole.
-
-    Returns:
-        The manifest, and whether anything was written, as ``force`` does in any case.
+    """Make the store unless it is there and whole, or by ``force``; gives the manifest, and whether it was made.
 
     Raises:
         DataError: the source is missing or damaged.
