@@ -68,9 +68,8 @@ def verify(store_dir: Path, progress: Progress = silent) -> Iterator[Finding]:
     others = {folder for folder in store_dir.glob("*/*/") if folder.parent not in stores and is_other_folder(folder)}
     for location in sorted(stores | others):
         relative = location.relative_to(store_dir)
-        if any(part.startswith(".") for part in relative.parts):
-            continue  # a half-written store; the next prepare removes it
-        yield Finding(f"store {relative.as_posix()}", *_state_of(location, progress))
+        if not any(part.startswith(".") for part in relative.parts):  # half-written: the next prepare removes it
+            yield Finding(f"store {relative.as_posix()}", *_state_of(location, progress))
 
 
 def _state_of(location: Path, progress: Progress) -> tuple[State, str]:

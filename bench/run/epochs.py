@@ -129,14 +129,8 @@ class Epochs(NamedTuple):
         return Trained(part, opened, read_bytes, elsewhere, energy_j, host.gap)
 
     def _meters(self) -> _Meters:
-        workers = self.reading.worker_pids()
-        return _Meters(
-            self.reading.train.reader.read_bytes(),
-            disk_read_bytes(workers),
-            cpu_seconds(workers),
-            machine_time(),
-            self.gpu.energy_j(),
-        )
+        workers, elsewhere = self.reading.worker_pids(), self.reading.train.reader.read_bytes()
+        return _Meters(elsewhere, disk_read_bytes(workers), cpu_seconds(workers), machine_time(), self.gpu.energy_j())
 
 
 def _exhaust(batches: Iterator[object]) -> None:

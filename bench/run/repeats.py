@@ -19,9 +19,9 @@ def numbered(config: C, repeat: int | None, overwrite: bool, out: Path) -> C:
     Raises:
         UsageError: the number has a record, or there is nothing to overwrite for want of a number.
     """
-    if repeat is None and overwrite:
-        raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
     if repeat is None:
+        if overwrite:
+            raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
         return _next_free(config, out)
     if not overwrite and os.path.lexists(path := out / f"{config.run_id}.json"):
         raise UsageError(

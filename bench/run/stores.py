@@ -74,10 +74,8 @@ class Wanted(NamedTuple):
 
     def splits(self) -> dict[str, Split]:
         """The source's splits, cut to the limit."""
-        splits = self.source.splits()
-        if self.limit is None:
-            return splits
-        return {name: LimitedSplit(split, self.limit) for name, split in splits.items()}
+        splits, limit = self.source.splits(), self.limit
+        return splits if limit is None else {name: LimitedSplit(split, limit) for name, split in splits.items()}
 
     def image_size(self, asked: int | None) -> int | None:
         """Side of the crops: as asked for or the usual one; None for images of one size.
@@ -161,17 +159,11 @@ def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False)
                 "run the same `bench prepare` with --force"
             )
         return info, False
-    dataset, splits = wanted.dataset_info(), wanted.splits()
+    dataset, splits, corrupt = wanted.dataset_info(), wanted.splits(), source.options.on_corrupt
     with progress(f"prepare {wanted.relative}", sum(len(split) for split in splits.values())) as advance:
         try:
             written = prepare_store(
-                wanted.format,
-                splits,
-                location,
-                dataset=dataset,
-                progress=advance,
-                on_corrupt=source.options.on_corrupt,
-                anew=force,
+                wanted.format, splits, location, dataset=dataset, progress=advance, on_corrupt=corrupt, anew=force
             )
         except DecodeError as error:
             raise with_remedy(error, source) from None

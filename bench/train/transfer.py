@@ -51,8 +51,7 @@ class CudaDevice:
             target.copy_(source, non_blocking=True)
 
     def record(self, queue: Queue) -> Event:
-        """A point behind everything that is in the queue now."""
-        # A host that waits for such an event sleeps, so that the wait is not counted as work of the processor.
+        """A point behind everything that is in the queue now; a host that waits for it sleeps instead of spinning."""
         event = torch.cuda.Event(blocking=True)
         event.record(self._stream(queue))
         return event
@@ -73,11 +72,11 @@ class CudaDevice:
 
 
 class _Kind(NamedTuple):
-    """What decides how many bytes a tensor has and how they lie; ``last``: its channels come last in memory."""
+    """What decides how many bytes a tensor has and how they lie."""
 
     shape: torch.Size
     dtype: torch.dtype
-    last: bool
+    last: bool  # its channels come last in memory
 
     @property
     def size(self) -> int:
@@ -185,9 +184,8 @@ class Transfer:
     def send(self, tensors: Tensors, watch: DeviceTimeline) -> AbstractContextManager[Tensors]:
         """Put what lies on the host into the next slot and on its way; what is there already is passed on.
 
-        What computes with the tensors belongs into the context. Images come out in ``[B, C, H, W]`` order: decoders
-        give channels-last memory, and changing that is a loader's cost, not the network's. The memory is used again for
-        a later batch: whoever keeps something must copy it.
+        What computes with the tensors belongs into the context: the memory is used again for a later batch. Images come
+        out in ``[B, C, H, W]`` order: decoders give channels-last memory, and changing that is a loader's cost.
 
         Raises:
             RuntimeError: every slot is on its way to somebody who has not computed with it yet.
