@@ -145,7 +145,7 @@ class ResourcesPart(_Part):
 
 
 class DigestPart(_Part):
-    """sha256 of all training samples in epoch 0's order: pixels, labels, and the two together."""
+    """sha256 of all training samples in epoch 0's order, central crops of many sizes: pixels, labels, and both."""
 
     pixels: str
     labels: str

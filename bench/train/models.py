@@ -12,10 +12,8 @@ from bench.config import Model
 class ResNet9(nn.Module):
     """A residual network of nine layers for short trainings, in the manner of the fast recipes for CIFAR-10.
 
-    3x3 convolutions, each with batch normalisation and ReLU: one of 64 before, then 128, 256 and 512, each followed by
-    2x2 max pooling; the first and the last of these are followed by a residual block of two more. Global max pooling
-    and a linear layer without bias give the logits, divided by eight, so that training begins with classes about
-    equally likely. 6.6 M parameters at ten classes.
+    3x3 convolutions, each with batch normalisation and ReLU; the logits are divided by eight, so that training begins
+    with classes about equally likely. 6.6 M parameters at ten classes.
 
     D. Page, "How to train your ResNet 4: Architecture", 2018.
     """
