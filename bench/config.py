@@ -12,7 +12,6 @@ from bench.errors import UsageError
 
 Model = Literal["convnet", "resnet18", "densenet121", "resnet9"]
 Device = Literal["auto", "cpu", "cuda"]
-StartMethod = Literal["fork", "spawn"]
 CacheState = Literal["cold", "warm", "as-is"]
 
 C = TypeVar("C", bound=BaseModel)
@@ -35,14 +34,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loader: str
-    options: dict[str, Any] = {}
-    """The loader's options as they may stand in a record; secrets are passed apart."""
+    options: dict[str, Any] = {}  # the loader's, as they may stand in a record; secrets are passed apart
     dataset: str
     limit: int | None = Field(None, ge=1, description="Take at most so many samples of each split.")
     batch_size: int = Field(128, ge=1, description="Samples per batch.")
     seed: int = Field(0, ge=0, lt=2**63, description="Fixes order, augmentation and initial weights.")
     workers: int = Field(0, ge=0, le=256, description="Worker processes; 0 reads in the training process.")
-    start_method: StartMethod = Field("fork", description="How worker processes start.")
+    start_method: Literal["fork", "spawn"] = Field("fork", description="How worker processes start.")
     prefetch: int = Field(0, ge=0, le=64, description="Batches read ahead, by a thread or by each worker.")
     threads: int = Field(0, ge=0, le=1024, description="Threads of PyTorch's operators; 0: one per core.")
     device: Device = Field("auto", description="Where training runs.")
@@ -50,8 +48,7 @@ class Settings(BaseModel):
     image_size: int | None = Field(
         None, ge=8, le=4096, description="Side of the square crops of images of many sizes; default 160."
     )
-    source: dict[str, Any] = {}
-    """`SourceOptions` that are not at their defaults."""
+    source: dict[str, Any] = {}  # `SourceOptions` that are not at their defaults
 
     @property
     def run_id(self) -> str:

@@ -29,11 +29,7 @@ def _bars(**settings: Any) -> Progress:
 
 @contextlib.contextmanager
 def bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Progress of a preparation: a bar on a terminal, a line at the beginning elsewhere.
-
-    Yields:
-        What to call with the number of samples that were done since the last call.
-    """
+    """Progress of a preparation, told of samples done since: a bar on a terminal, a line at the beginning elsewhere."""
     if not err.is_terminal:
         err.print(f"{step}: {total:,} samples")
         yield lambda _: None
@@ -47,8 +43,7 @@ def bar(step: str, total: int) -> Iterator[Callable[[int], None]]:
 def steps() -> Iterator[Callable[[str, int, int], None]]:
     """Progress of a download or a twin: a bar a step on a terminal, a line at every tenth elsewhere.
 
-    Yields:
-        What to call with a step, how much of it is done, and how much there is (0: not known).
+    It is told of a step, how much of it is done, and how much there is (0: not known).
     """
     tasks: dict[str, TaskID] = {}
     tenths: dict[str, int] = {}
@@ -70,11 +65,7 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextlib.contextmanager
 def status() -> Iterator[Callable[[str], None]]:
-    """What is being done, on a terminal; nothing elsewhere.
-
-    Yields:
-        What to call with a few words on what begins now.
-    """
+    """What is being done, told in a few words, on a terminal; nothing elsewhere."""
     shown = Status("", console=err, spinner="dots" if err.encoding.startswith("utf") else "line")
     with shown if err.is_terminal else contextlib.nullcontext():
         yield lambda what: shown.update(Text(what))

@@ -44,8 +44,7 @@ class LoaderPart(_Part):
 
     name: str
     options: dict[str, Any]
-    way: str | None = None
-    """How ``mode=mapped`` of ``gpu_mmap`` read the file: "pageable", "registered" or "tmpfs"; None for all else."""
+    way: str | None = None  # how ``mode=mapped`` of ``gpu_mmap`` read: "pageable", "registered", "tmpfs"; else None
 
 
 class StorePart(_Part):
@@ -56,8 +55,7 @@ class StorePart(_Part):
     allocated_bytes: int
     bytes_per_image: float
     prepare_s: float
-    attempts: int = 1
-    """More than 1 where a preparation was killed and resumed; ``prepare_s`` is then the sum of its parts."""
+    attempts: int = 1  # more than 1 where prepare was killed and resumed; ``prepare_s`` is then the sum of its parts
 
 
 class CacheEvidence(_Part):
@@ -69,8 +67,7 @@ class CacheEvidence(_Part):
     before_epoch: list[float | None]  # their share in memory right before each epoch
     read_bytes: list[int | None]  # read from storage in each epoch, by all processes of the run
     elsewhere_read_bytes: list[int | None] = []
-    """Bytes of the samples that a server outside the store read in each epoch because its own cache lacked them;
-    ``None`` where it does not count them. Empty if nothing lies outside."""
+    """Bytes that a server outside the store read in each epoch, ``None`` uncounted; empty if nothing lies outside."""
 
 
 class CachePart(_Part):
@@ -110,11 +107,9 @@ class EpochPart(_Part):
     cpu_s: dict[str, float] | None = None  # CPU seconds by group of processes: process, workers, server, ended
     others_cpu_s: float | None = None  # CPU seconds that the machine spent on anything but this run
     stolen_cpu_s: float | None = None  # CPU seconds that a hypervisor kept from the machine
-    energy_j: float | None = None
-    """Joules of the device; ``None`` also below two seconds, for which its meters are too slow."""
-    open_s: float | None = None
+    energy_j: float | None = None  # of the device; None also below two seconds, for which its meters are too slow
+    open_s: float | None = None  # this and the next: where the store was opened anew for this epoch (cold runs)
     first_batch_s: float | None = None
-    """Of the opening before this epoch, where the store was opened anew for it (cold runs)."""
 
 
 class CeilingPart(_Part):
@@ -138,22 +133,19 @@ class ResourcesPart(_Part):
     """What the run used. Energy and GPU use are null where nothing measures them."""
 
     cpu_s: dict[str, float]  # of all training epochs by group of processes; evaluation is in it in version 1 only
-    energy_j: float | None
-    """Of the device over all training epochs, short ones included; ``None`` below two seconds in all."""
-    gpu: dict[str, Any] | None
-    """The device's use as NVML tells it, evaluation included; the keys of ``GpuSampler.result``."""
+    energy_j: float | None  # of the device over all training epochs; None below two seconds in all
+    gpu: dict[str, Any] | None  # the keys of ``GpuSampler.result``; evaluation is included
     memory: dict[str, int]
     """Bytes. ``tree_peak_pss`` is the largest sum over the process tree, ``process_peak_pss``, ``workers_peak_pss`` and
     ``server_peak_pss`` the largest of each group, ``device_peak`` the most that PyTorch had allocated on the device."""
     sampling: dict[str, float] | None = None
-    """How often memory was looked at (``samples``), how far apart (``interval_s``), and at what cost in all
-    (``cost_s``); ``unreadable`` counts processes that could not be looked at, ``resident`` those whose kernel tells no
-    proportional size, so that the resident one stands for it; ``stopwatch_s`` is what the timelines of an epoch cost,
-    measured on empty steps in the same process."""
+    """Of memory: ``samples``, ``interval_s`` between them, ``cost_s`` of all; ``unreadable`` processes, and those whose
+    ``resident`` size stands for a proportional one that the kernel does not tell. ``stopwatch_s`` is what an epoch's
+    timelines cost, measured on empty steps."""
 
 
 class DigestPart(_Part):
-    """sha256 of all training samples in epoch 0's order: pixels, labels, and the two together."""
+    """sha256 of all training samples in epoch 0's order, central crops of many sizes: pixels, labels, and both."""
 
     pixels: str
     labels: str
@@ -213,20 +205,16 @@ def write_record(record: Record, out: Path, *, replace: bool = True) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             if not replace:
-                _reserve(path)
+                try:
+                    path.touch(exist_ok=False)
+                except FileExistsError:
+                    raise TakenError(f"there is a record {path} already") from None
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise BenchError(f"cannot write the record {path}: {error.strerror}; choose another --out") from error
     return path
-
-
-def _reserve(path: Path) -> None:
-    try:
-        path.touch(exist_ok=False)
-    except FileExistsError:
-        raise TakenError(f"there is a record {path} already") from None
 
 
 def read_records(folder: Path) -> Iterator[tuple[Path, Record] | Foreign]:

@@ -167,7 +167,7 @@ def test_every_setting_of_training_can_be_given(bench: Bench) -> None:
     assert {"--compile", "--cuda-graphs"} <= set(bench("run", "--help").out.split())
     done = bench("run", "memory", "digits", *QUICK, "--cuda-graphs")
     assert (done.code, done.out) == (2, "")
-    assert "--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out" in done.err
+    assert "CUDA graphs are for a CUDA device, not for cpu; take device cuda, or no graphs" in done.err
 
 
 def test_doctor_verify_reads_every_store(bench: Bench) -> None:

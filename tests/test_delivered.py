@@ -14,8 +14,7 @@ from bench.config import RateConfig, RunConfig
 from bench.records import Record
 from bench.run.delivered import check_samples
 from bench.run.draft import RunFailedError
-from bench.run.rate import rate
-from bench.run.runner import run
+from bench.run.runner import rate, run
 from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
 from loaders import BatchStream, Indices, LoaderFaultError, cut, load

@@ -21,8 +21,8 @@ from bench.idioms import BUILT_IN
 from bench.records import Record
 from bench.run import rates as module
 from bench.run.draft import RunFailedError
-from bench.run.rate import rate
 from bench.run.rates import consume, find_idiom
+from bench.run.runner import rate
 from bench.run.stores import Wanted, silent
 from bench.sources.registry import open_source
 from loaders import Batch, BatchStream, load, loader_names

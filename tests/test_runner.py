@@ -227,7 +227,7 @@ def test_a_loader_that_cannot_run_leaves_a_record(folder: Path) -> None:
 
 
 def test_graphs_without_cuda_are_refused_in_one_sentence(folder: Path) -> None:
-    sentence = "--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out"
+    sentence = "CUDA graphs are for a CUDA device, not for cpu; take device cuda, or no graphs"
     with pytest.raises(UsageError) as caught:
         do(folder, "memory", cuda_graphs=True)
     assert str(caught.value) == sentence

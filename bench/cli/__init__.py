@@ -31,7 +31,7 @@ def main() -> None:
 
 def _code() -> int:
     """Run the command; of an error the user has been told."""
-    from bench import streams
+    from bench import errors, sentences, streams
 
     try:
         from bench.cli import commands
@@ -41,36 +41,23 @@ def _code() -> int:
         _tell(signals.SENTENCE)
         return signals.INTERRUPTED
     except Exception as error:
-        if isinstance(error, OSError) and _raised_by(error) == "typer":  # which writes help and nothing else
+        import traceback
+
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0]
+        if isinstance(error, OSError) and package == "typer":  # which writes help and nothing else
             streams.OUT.error = error
             return 1
         if os.environ.get("BENCH_DEBUG"):
-            import traceback
-
             traceback.print_exc(file=streams.ERR)
-        return _told(error)
+        unknown = f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where"
+        _tell(sentences.ran_out(error) or (str(error) if sentences.is_own(error) else unknown))
+        usage: tuple[type[Exception], ...] = (errors.UsageError,)
+        if "loaders.registry" in sys.modules:  # else it is none of theirs, and to import them takes PyTorch
+            from loaders import OptionError, UnknownLoaderError
 
-
-def _raised_by(error: Exception) -> str:
-    """The package whose code raised the error."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def _told(error: Exception) -> int:
-    """The exit code for an error, of which the user has been told."""
-    from bench import errors, sentences
-
-    unknown = f"{type(error).__name__}: {error}; this is a fault of the program, --debug shows where"
-    _tell(sentences.ran_out(error) or (str(error) if sentences.is_own(error) else unknown))
-    usage: tuple[type[Exception], ...] = (errors.UsageError,)
-    if "loaders.registry" in sys.modules:  # else it is none of theirs, and to import them takes PyTorch
-        from loaders import OptionError, UnknownLoaderError
-
-        usage += (OptionError, UnknownLoaderError)
-    return 2 if isinstance(error, usage) else 1
+            usage += (OptionError, UnknownLoaderError)
+        return 2 if isinstance(error, usage) else 1
 
 
 def _tell(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.arguments import source_options, wanted_store
+from bench.cli.arguments import wanted_store
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
@@ -47,8 +47,8 @@ def advise(
         raise UsageError(f"--epochs must be at least 1, not {epochs}")
     if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
         dataset = f"{PREFIX}{dataset}"
-    how = source_options(resize, on_corrupt, test_share)
-    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, how)
+    reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
+    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, reading)
     config = build(
         RunConfig,
         loader=BASELINE,
@@ -58,7 +58,7 @@ def advise(
         threads=threads,
         device=resolve_device(device).type,
         image_size=first.image_size(image_size),
-        source=how.given(),
+        source=first.source.options.given(),
     )
     if reason := first.source.missing():
         raise BenchError(reason)

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.config import build
 from bench.errors import UsageError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
     from bench.run.stores import Wanted
-    from bench.sources.base import SourceOptions
 
 
 def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
     """Where the stores lie."""
     return (store_dir or data_dir / "stores").absolute()
-
-
-def source_options(resize: int | None, on_corrupt: Literal["fail", "skip"], test_share: float) -> SourceOptions:
-    """How to read a source of images of many sizes."""
-    from bench.sources.base import SourceOptions
-
-    return build(SourceOptions, resize=resize, on_corrupt=on_corrupt, test_share=test_share)
 
 
 def wanted_store(
@@ -33,10 +25,11 @@ def wanted_store(
     limit: int | None,
     data_dir: Path,
     store_dir: Path | None,
-    source_settings: SourceOptions,
+    reading: dict[str, Any],
 ) -> tuple[Wanted, dict[str, Any]]:
-    """The loader over the dataset, and the given options as they may stand in a record."""
+    """The loader over the dataset, read by `SourceOptions`; and the given options as they may stand in a record."""
     from bench.run.stores import wanted_of
+    from bench.sources.base import SourceOptions
     from bench.sources.registry import open_source
 
     values: dict[str, str] = {}
@@ -46,9 +39,8 @@ def wanted_store(
             raise UsageError(f"--option {text!r} is not of the form name=value")
         values[name] = value
     check_limit(limit)
-    return wanted_of(
-        loader, open_source(dataset, data_dir, source_settings), values, limit, store_folder(data_dir, store_dir)
-    )
+    source = open_source(dataset, data_dir, build(SourceOptions, **reading))
+    return wanted_of(loader, source, values, limit, store_folder(data_dir, store_dir))
 
 
 def check_limit(limit: int | None) -> None:

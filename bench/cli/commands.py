@@ -52,11 +52,7 @@ _WRONG_WORDS: type[Any] = typer.BadParameter.__mro__[1]
 
 
 def obey() -> int:
-    """Do what the command line says; gives the exit code.
-
-    Raises:
-        UsageError: words that no command has; click would tell of them in a style of its own.
-    """
+    """Do what the command line says; gives the exit code. Words that no command has are a `UsageError` in our style."""
     try:
         return app(standalone_mode=False) or 0
     except _WRONG_WORDS as error:

@@ -6,20 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.arguments import source_options, wanted_store
-from bench.cli.options import (
-    DATA,
-    Corrupt,
-    DataDir,
-    Dataset,
-    Debug,
-    Limit,
-    Loader,
-    LoaderOptions,
-    Resize,
-    StoreDir,
-    TestShare,
-)
+from bench.cli import options
+from bench.cli.arguments import wanted_store
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
@@ -27,11 +15,11 @@ from bench.progress import bar, steps
 
 
 def fetch(
-    dataset: Dataset,
-    data_dir: DataDir = DATA,
+    dataset: options.Dataset,
+    data_dir: options.DataDir = options.DATA,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Make a twin in the official layout.")] = False,
     fraction: Annotated[float, typer.Option("--fraction", help="Share of the official count in the twin.")] = 1.0,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Download a dataset's official files, or make a synthetic twin of them."""
     from bench.sources.fetch import fetch as download
@@ -50,29 +38,28 @@ def fetch(
 
 
 def prepare(
-    loader: Loader,
-    dataset: Dataset,
-    option: LoaderOptions = None,
-    limit: Limit = None,
-    resize: Resize = None,
-    on_corrupt: Corrupt = "fail",
-    test_share: TestShare = 0.2,
-    data_dir: DataDir = DATA,
-    store_dir: StoreDir = None,
+    loader: options.Loader,
+    dataset: options.Dataset,
+    option: options.LoaderOptions = None,
+    limit: options.Limit = None,
+    resize: options.Resize = None,
+    on_corrupt: options.Corrupt = "fail",
+    test_share: options.TestShare = 0.2,
+    data_dir: options.DataDir = options.DATA,
+    store_dir: options.StoreDir = None,
     force: Annotated[bool, typer.Option("--force", help="Make the store anew.")] = False,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Write a loader's store of a dataset."""
     from bench.run.stores import prepare as make
 
-    source_settings = source_options(resize, on_corrupt, test_share)
-    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, source_settings)
+    reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
+    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, reading)
     end_by_exception()
     info, written = make(wanted, bar, force=force)
     for note in wanted.source.notes() if not wanted.source.missing() else ():
         say(f"{wanted.source.name}: {note}")
-    skipped = [name for split in info.splits.values() for name in split.skipped]
-    if skipped:
+    if skipped := [name for split in info.splits.values() for name in split.skipped]:
         few = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
         say(f"{wanted.relative}: left out {len(skipped):,} files that cannot be decoded: {few}")
     state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"

@@ -6,23 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.cli.arguments import source_options, wanted_store
-from bench.cli.options import (
-    DATA,
-    RUNS,
-    Corrupt,
-    DataDir,
-    Dataset,
-    Debug,
-    Loader,
-    LoaderOptions,
-    Overwrite,
-    RecordDir,
-    Resize,
-    StoreDir,
-    TestShare,
-    setting,
-)
+from bench.cli import options
+from bench.cli.arguments import wanted_store
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.config import RateConfig, RunConfig, Settings, build
@@ -32,24 +17,22 @@ from bench.progress import bar
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
     from bench.records import Record
 
-Command = Callable[..., None]
-
 
 def _recorded(
     kind: type[Settings],
     work: Callable[..., Any],
     *,
-    loader: Loader,
-    dataset: Dataset,
-    overwrite: Overwrite = False,
-    option: LoaderOptions = None,
-    resize: Resize = None,
-    on_corrupt: Corrupt = "fail",
-    test_share: TestShare = 0.2,
-    data_dir: DataDir = DATA,
-    store_dir: StoreDir = None,
-    out_dir: RecordDir = RUNS,
-    debug: Debug = False,
+    loader: options.Loader,
+    dataset: options.Dataset,
+    overwrite: options.Overwrite = False,
+    option: options.LoaderOptions = None,
+    resize: options.Resize = None,
+    on_corrupt: options.Corrupt = "fail",
+    test_share: options.TestShare = 0.2,
+    data_dir: options.DataDir = options.DATA,
+    store_dir: options.StoreDir = None,
+    out_dir: options.RecordDir = options.RUNS,
+    debug: options.Debug = False,
     **settings: Any,
 ) -> Any:
     """Do the work under a number of its own and keep its record, whatever became of it."""
@@ -57,13 +40,12 @@ def _recorded(
     from bench.run.repeats import keep, numbered
     from bench.run.runner import resolve_device
 
-    source_settings = source_options(resize, on_corrupt, test_share)
-    wanted, options = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, source_settings)
+    reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
+    wanted, public = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, reading)
     repeat = settings["repeat"]
-    settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0, "options": options}
-    settings |= {"device": resolve_device(settings["device"]).type, "source": source_settings.given()}
-    config = build(kind, loader=loader, dataset=wanted.source.name, **settings)
-    config = numbered(config, repeat, overwrite, out_dir)
+    settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0, "options": public}
+    settings |= {"device": resolve_device(settings["device"]).type, "source": wanted.source.options.given()}
+    config = numbered(build(kind, loader=loader, dataset=wanted.source.name, **settings), repeat, overwrite, out_dir)
     end_by_exception()
     try:
         record = work(config, wanted, bar, say)
@@ -78,12 +60,9 @@ def _recorded(
     return kept
 
 
-def _with_settings(kind: type[Settings]) -> Callable[[Command], Command]:
-    """Give a command the parameters of `_recorded`, and an option for each field that ``kind`` describes.
-
-    The fields that ``kind`` alone has come first.
-    """
-    options = []
+def _with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the parameters of `_recorded` and an option for each described field, ``kind``'s own first."""
+    described, keyword = [], inspect.Parameter.KEYWORD_ONLY
     for name in sorted(kind.model_fields, key=Settings.model_fields.__contains__):
         field = kind.model_fields[name]
         annotation: Any = field.annotation
@@ -91,13 +70,13 @@ def _with_settings(kind: type[Settings]) -> Callable[[Command], Command]:
         if name == "repeat":  # without a number, a repetition gets the first that is free
             annotation, default = int | None, None
         if field.description is not None:
-            option = Annotated[annotation, setting(name, kind)]
-            options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option))
+            option = Annotated[annotation, options.setting(name, kind)]
+            described.append(inspect.Parameter(name, keyword, default=default, annotation=option))
     parameters = inspect.signature(_recorded, eval_str=True).parameters.values()
-    loader, dataset, *others = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    loader, dataset, *others = [p for p in parameters if p.kind is keyword]
 
-    def decorate(command: Command) -> Command:
-        command.__dict__["__signature__"] = inspect.Signature([loader, dataset, *options, *others])
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command.__dict__["__signature__"] = inspect.Signature([loader, dataset, *described, *others])
         return command
 
     return decorate
@@ -123,7 +102,7 @@ def run(**values: Any) -> None:
 def rate(**values: Any) -> None:
     """Measure the data path alone, beside the format's fastest plain idiom."""
     from bench.report.metrics import METRICS
-    from bench.run.rate import rate as measure
+    from bench.run.runner import rate as measure
 
     record: Record = _recorded(RateConfig, measure, **values)
     mine, raw, ratio = (METRICS[key].of(record) for key in ("loader_rate", "raw_rate", "efficiency"))

@@ -14,15 +14,7 @@ from loaders.images.digests import checksums_of
 
 
 def check_samples(dataset: StoreDataset, stream: BatchStream, batches: list[Indices]) -> DigestPart:
-    """Read samples in the way in which a run reads them, and see that each is as it was prepared.
-
-    Args:
-        dataset: a split.
-        stream: delivers it.
-        batches: what to read.
-
-    Returns:
-        The digest of the samples as the loader gave them; of images of many sizes, of their central crops.
+    """Read samples in the way in which a run reads them, see that each is as it was prepared, and give their digest.
 
     Raises:
         LoaderFaultError: a sample is not as it was prepared.

@@ -47,12 +47,10 @@ def examine(data_dir: Path) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()}, torch {torch.__version__}")
     for fact in facts():
         yield Finding(fact.what, "ok" if fact.there else "missing", fact.detail)
-    for name in loader_names():
-        reason = why_unavailable(name)
-        yield Finding(f"loader {name}", "missing" if reason else "ok", reason or "")
-    for name in SOURCES:
-        reason = why_missing(name, data_dir)
-        yield Finding(f"dataset {name}", "missing" if reason else "ok", reason or "")
+    reasons = {f"loader {name}": why_unavailable(name) for name in loader_names()}
+    reasons |= {f"dataset {name}": why_missing(name, data_dir) for name in SOURCES}
+    for what, reason in reasons.items():
+        yield Finding(what, "missing" if reason else "ok", reason or "")
 
 
 def why_unavailable(name: str) -> str | None:
@@ -70,9 +68,8 @@ def verify(store_dir: Path, progress: Progress = silent) -> Iterator[Finding]:
     others = {folder for folder in store_dir.glob("*/*/") if folder.parent not in stores and is_other_folder(folder)}
     for location in sorted(stores | others):
         relative = location.relative_to(store_dir)
-        if any(part.startswith(".") for part in relative.parts):
-            continue  # a half-written store; the next prepare removes it
-        yield Finding(f"store {relative.as_posix()}", *_state_of(location, progress))
+        if not any(part.startswith(".") for part in relative.parts):  # half-written: the next prepare removes it
+            yield Finding(f"store {relative.as_posix()}", *_state_of(location, progress))
 
 
 def _state_of(location: Path, progress: Progress) -> tuple[State, str]:

@@ -45,14 +45,8 @@ def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
     counts = {name: split.count for name, split in info.splits.items()}
     skipped = sum(len(split.skipped) for split in info.splits.values())
     draft.dataset = described(info.dataset, counts, info.splits["train"].shape, skipped)
-    draft.store = StorePart(
-        path=wanted.relative,
-        bytes=info.bytes,
-        allocated_bytes=info.allocated_bytes,
-        bytes_per_image=info.bytes / max(info.samples, 1),
-        prepare_s=info.prepare_s,
-        attempts=info.attempts,
-    )
+    same = info.model_dump(include={"bytes", "allocated_bytes", "prepare_s", "attempts"})
+    draft.store = StorePart(path=wanted.relative, bytes_per_image=info.bytes / max(info.samples, 1), **same)
     return info
 
 
@@ -60,19 +54,9 @@ def described(
     dataset: DatasetInfo, counts: Mapping[str, int], shape: tuple[int, int, int] | None, skipped: int = 0
 ) -> DatasetPart:
     """Which images a run is about."""
-    return DatasetPart(
-        name=dataset.name,
-        official=dataset.official,
-        synthetic=dataset.synthetic,
-        limit=dataset.limit,
-        classes=len(dataset.classes),
-        train=counts["train"],
-        test=counts["test"],
-        shape=shape,
-        fingerprint=dataset.fingerprint,
-        resize=dataset.resize,
-        skipped=skipped,
-    )
+    same, classes = dataset.model_dump(exclude={"classes"}), len(dataset.classes)
+    train, test = counts["train"], counts["test"]
+    return DatasetPart(**same, classes=classes, train=train, test=test, shape=shape, skipped=skipped)
 
 
 def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Draft], None]) -> Record:
@@ -103,7 +87,8 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
                 counts = {name: len(split) for name, split in splits.items()}
                 draft.dataset = described(wanted.dataset_info(), counts, splits["train"].shape)
             return draft.finish("unavailable", reason)
-        _check_fit(config, wanted)
+        if misfit := wanted.misfit(config):
+            raise UsageError(misfit[1])
         work(draft)
     except UnavailableError as error:
         return draft.finish("unavailable", publishable(str(error), wanted))
@@ -115,17 +100,6 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
         traceback.clear_frames(error.__traceback__)
         raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
     return draft.finish("ok")
-
-
-def _check_fit(config: RunConfig | RateConfig, wanted: Wanted) -> None:
-    """Refuse settings that the loader cannot serve, before anything is prepared."""
-    loader = wanted.loader
-    if isinstance(config, RunConfig) and config.cuda_graphs and config.device != "cuda":
-        raise UsageError("--cuda-graphs replays steps on a CUDA device; use --device cuda or leave it out")
-    if loader.caps.device == "cuda" and config.device != "cuda":
-        raise UsageError(f"loader {loader.name} gives batches on a CUDA device; use --device cuda")
-    if loader.caps.max_workers is not None and config.workers > loader.caps.max_workers:
-        raise UsageError(f"loader {loader.name} takes at most {loader.caps.max_workers} workers; lower --workers")
 
 
 def publishable(text: str, wanted: Wanted) -> str:

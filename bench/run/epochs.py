@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from bench.config import RunConfig
 from bench.measure.cache import CacheWatch
 from bench.measure.gpu.nvml import GpuSampler
@@ -25,7 +23,7 @@ SHORTEST_METERED_S = 2.0
 
 
 class Opened(NamedTuple):
-    """The store has been opened, before the first epoch or, in a cold run, before each; seconds."""
+    """Opening the store, before the first epoch or, in a cold run, before each; seconds."""
 
     open_s: float
     first_batch_s: float
@@ -35,6 +33,7 @@ class Trained(NamedTuple):
     """An epoch is over; beside its part of the record, what the record has of all epochs together."""
 
     part: EpochPart
+    opened: Opened  # the last time, which in a warm run was before the first epoch
     read_bytes: int | None  # from storage, by all processes of the run
     elsewhere_read_bytes: int | None  # by a server outside the store
     energy_j: float | None  # of the device, however short the epoch was
@@ -61,26 +60,22 @@ class Epochs(NamedTuple):
     watch: CacheWatch
     sampler: MemorySampler
     gpu: GpuSampler
+    test_batches: list[Indices]
 
-    def run(self) -> Iterator[Opened | Trained]:
-        """Do the epochs one after another; gives what is known after each step.
+    def run(self) -> Iterator[Trained]:
+        """Do the epochs one after another; gives what is known after each.
 
         Raises:
             BenchError, LoaderError, OSError: the store, its backend or a worker was lost.
         """
-        cold = self.config.cache == "cold"
         for epoch in range(self.config.epochs):
-            opened = None
-            if epoch == 0 or cold:
-                yield (opened := self._open())
+            if epoch == 0 or self.config.cache == "cold":
+                opened = self._open()
             self.watch.before_epoch()
-            yield self._train(epoch, opened if cold else None)
+            yield self._train(epoch, opened)
 
     def _batches(self, epoch: int) -> list[Indices]:
         return cut(epoch_order(self.info.splits["train"].count, self.config.seed, epoch), self.config.batch_size)
-
-    def _test_batches(self) -> list[Indices]:
-        return cut(np.arange(self.info.splits["test"].count), self.config.batch_size)
 
     def _open(self) -> Opened:
         """Open the store anew, cold or warmed up as the cache setting says."""
@@ -95,18 +90,18 @@ class Epochs(NamedTuple):
         first_batch_s = time.perf_counter() - started
         if self.config.cache == "warm":
             _exhaust(reading.stream.epoch(batches))
-            _exhaust(reading.test_stream.epoch(self._test_batches()))
+            _exhaust(reading.test_stream.epoch(self.test_batches))
         return Opened(open_s, first_batch_s)
 
-    def _train(self, epoch: int, opened: Opened | None) -> Trained:
+    def _train(self, epoch: int, opened: Opened) -> Trained:
         reading, batches = self.reading, self._batches(epoch)
         fetch = functools.partial(reading.stream.epoch, batches, seed=self.config.seed, epoch=epoch, train=True)
         before = self._meters()
         result = self.trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.caps.device != "cpu")
         after = self._meters()
         self.sampler.look()
-        scores = self.trainer.evaluate(reading.test_stream.epoch(self._test_batches()))
-        host, device = result.host, result.device
+        scores = self.trainer.evaluate(reading.test_stream.epoch(self.test_batches))
+        host = result.host
         wall_s, energy_j = host.wall.seconds, _difference(after.energy_j, before.energy_j)
         cpu_s = {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s}
         part = EpochPart(
@@ -116,9 +111,7 @@ class Epochs(NamedTuple):
             transfer_s=host.transfer.seconds,
             compute_s=host.compute.seconds,
             other_s=host.other.seconds,
-            device_copy_s=device["device_copy_s"],
-            device_compute_s=device["device_compute_s"],
-            device_idle_s=device["device_idle_s"],
+            **result.device,
             images=result.images,
             train_loss=result.train_loss,
             test_accuracy=scores.accuracy,
@@ -129,29 +122,15 @@ class Epochs(NamedTuple):
             others_cpu_s=max(0.0, after.machine.busy - before.machine.busy - sum(cpu_s.values())),
             stolen_cpu_s=_difference(after.machine.stolen, before.machine.stolen),
             energy_j=energy_j if wall_s >= SHORTEST_METERED_S else None,
-            open_s=None if opened is None else opened.open_s,
-            first_batch_s=None if opened is None else opened.first_batch_s,
+            **(opened._asdict() if self.config.cache == "cold" else {}),
         )
         read_bytes = _difference(after.read_bytes, before.read_bytes)
         elsewhere = _difference(after.elsewhere_read_bytes, before.elsewhere_read_bytes)
-        return Trained(part, read_bytes, elsewhere, energy_j, host.gap)
+        return Trained(part, opened, read_bytes, elsewhere, energy_j, host.gap)
 
     def _meters(self) -> _Meters:
-        workers = self.reading.worker_pids()
-        return _Meters(
-            self.reading.train.reader.read_bytes(),
-            disk_read_bytes(workers),
-            cpu_seconds(workers),
-            machine_time(),
-            self.gpu.energy_j(),
-        )
-
-
-def energy_of(epochs: list[Trained]) -> float | None:
-    """Joules of the device in all epochs; None where it does not tell, or where they are too short together."""
-    joules = [epoch.energy_j for epoch in epochs if epoch.energy_j is not None]
-    whole = len(joules) == len(epochs) and sum(epoch.part.wall_s for epoch in epochs) >= SHORTEST_METERED_S
-    return sum(joules) if whole else None
+        workers, elsewhere = self.reading.worker_pids(), self.reading.train.reader.read_bytes()
+        return _Meters(elsewhere, disk_read_bytes(workers), cpu_seconds(workers), machine_time(), self.gpu.energy_j())
 
 
 def _exhaust(batches: Iterator[object]) -> None:

@@ -33,8 +33,7 @@ def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
 def consume(batch: tuple[NDArray[np.uint8] | torch.Tensor, Any]) -> int:
     """Touch every byte of a batch's images, in the memory order that they have.
 
-    On the host the xor over 64-bit words, and over what is left at the end. On a device the sum over 64-bit words,
-    which waits for the images.
+    On the host the xor over 64-bit words and the rest; on a device the sum over such words, which waits for the images.
     """
     images = batch[0]
     if isinstance(images, torch.Tensor):

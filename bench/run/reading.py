@@ -14,22 +14,12 @@ def stream_of(dataset: StoreDataset, config: Settings) -> BatchStream:
     """The dataset's batches, read as the settings say."""
     # No page-locked batches: the transfer copies each one into page-locked memory of its own, where the time is seen;
     # PyTorch's thread would make one copy more, into new memory, beside every clock.
-    return BatchStream(
-        dataset,
-        workers=config.workers,
-        start_method=config.start_method,
-        prefetch=config.prefetch,
-        size=config.image_size,
-    )
+    settings = config.model_dump(include={"workers", "start_method", "prefetch"})
+    return BatchStream(dataset, **settings, size=config.image_size)
 
 
 class Reading(contextlib.ExitStack):
     """Opens both datasets and their streams, and closes them at its end or by `close`; then it may open them anew."""
-
-    train: StoreDataset
-    test: StoreDataset
-    stream: BatchStream
-    test_stream: BatchStream
 
     def __init__(self, config: Settings, wanted: Wanted) -> None:
         super().__init__()

@@ -14,20 +14,14 @@ C = TypeVar("C", bound=Settings)
 
 
 def numbered(config: C, repeat: int | None, overwrite: bool, out: Path) -> C:
-    """The configuration with its number, before anything is done.
-
-    Args:
-        config: of the run; its number is ``repeat`` or 0.
-        repeat: the number asked for; None for the first that has no record in ``out``.
-        overwrite: whether ``repeat`` may have a record.
-        out: folder of the records.
+    """The configuration with its number, before anything is done: ``repeat``, or the first without a record in ``out``.
 
     Raises:
         UsageError: the number has a record, or there is nothing to overwrite for want of a number.
     """
-    if repeat is None and overwrite:
-        raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
     if repeat is None:
+        if overwrite:
+            raise UsageError("--overwrite goes with --repeat, which says whose record is to be replaced")
         return _next_free(config, out)
     if not overwrite and os.path.lexists(path := out / f"{config.run_id}.json"):
         raise UsageError(

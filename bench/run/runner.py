@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.config import RunConfig, Settings
+from bench.config import RateConfig, RunConfig, Settings
 from bench.errors import UsageError
 from bench.measure.cache import CacheWatch
 from bench.measure.clocks import stopwatch_cost
 from bench.measure.gpu.nvml import GpuSampler
 from bench.measure.processes import INTERVAL, MemorySampler, peak_memory, reset_peak_memory
-from bench.records import CeilingPart, RatesPart, Record, ResourcesPart, SetupPart
-from bench.run import rates
+from bench.records import CachePart, CeilingPart, RatesPart, Record, ResourcesPart, SetupPart
 from bench.run.delivered import check_samples
 from bench.run.draft import Draft, complete, prepared
-from bench.run.epochs import Epochs, Opened, Trained, energy_of
-from bench.run.reading import Reading
+from bench.run.epochs import SHORTEST_METERED_S, Epochs, Trained
+from bench.run.rates import measure
+from bench.run.reading import Reading, stream_of
 from bench.run.stores import Progress, Wanted
 from bench.train.trainer import Trainer
 from loaders import BatchStream, Indices, StoreDataset, cut, epoch_order
@@ -60,13 +60,7 @@ def fix_arithmetic(config: Settings) -> None:
 
 
 def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
-    """Do one run.
-
-    Args:
-        config: what to do, with the device resolved.
-        wanted: the loader and the dataset.
-        progress: shows a preparation.
-        say: takes one line per epoch.
+    """Do one run, with the device resolved; ``progress`` shows a preparation, ``say`` takes one line per epoch.
 
     Returns:
         The record of a run that succeeded, or of a loader that is unavailable here.
@@ -93,17 +87,13 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
     ceiling_s = [trainer.ceiling(sizes[0], steps) for steps in blocks[:-1]]
     reset_peak_memory(device)
 
-    opened: list[Opened] = []
     trained: list[Trained] = []
     with Reading(config, wanted) as reading:
         watch = CacheWatch(wanted.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
-            for event in Epochs(config, info, trainer, reading, watch, sampler, gpu).run():
-                if isinstance(event, Opened):
-                    opened.append(event)
-                else:
-                    trained.append(event)
-                    _note(event, draft, say)
+            for epoch in Epochs(config, info, trainer, reading, watch, sampler, gpu, test).run():
+                trained.append(epoch)
+                _note(epoch, draft, say)
         draft.loader = draft.loader.model_copy(update={"way": reading.train.reader.way})
         draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
         stopwatch_s = stopwatch_cost(trainer.transfer.timeline()) * len(first)
@@ -113,62 +103,76 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
         draft.digest = check_samples(reading.train, reading.stream, first)
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
-            draft.rates = loader_rates(config, reading.train, reading.stream, config.rate_batches, RATE_REPEATS)
+            draft.rates = _rates(config, reading.train, reading.stream, lambda _: None)
         started = time.perf_counter()
     close_s = time.perf_counter() - started
-    draft.setup = SetupPart(open_s=opened[0].open_s, first_batch_s=opened[0].first_batch_s, close_s=close_s)
+    draft.setup = SetupPart(**trained[0].opened._asdict(), close_s=close_s)
     if blocks:
         ceiling_s.append(trainer.ceiling(sizes[0], blocks[-1]))
-        a_sample = sum(ceiling_s) / (sum(blocks) * sizes[0])
-        epoch_s = a_sample * count
+        epoch_s = sum(ceiling_s) / (sum(blocks) * sizes[0]) * count
         draft.ceiling = CeilingPart(batch_size=sizes[0], block_steps=blocks, block_s=ceiling_s, epoch_s=epoch_s)
 
 
-def _note(event: Trained, draft: Draft, say: Say) -> None:
+def _note(epoch: Trained, draft: Draft, say: Say) -> None:
     """Keep an epoch's measurements, and tell the user."""
-    part = event.part
+    part = epoch.part
     draft.epochs.append(part)
-    if event.gap > LARGEST_GAP:
-        draft.flags.append(f"epoch {part.index}: {event.gap:.1%} of the wall time is in no part")
+    if epoch.gap > LARGEST_GAP:
+        draft.flags.append(f"epoch {part.index}: {epoch.gap:.1%} of the wall time is in no part")
     say(
         f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
         f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
     )
 
 
-def loader_rates(
-    config: Settings,
-    dataset: StoreDataset,
-    stream: BatchStream,
-    batches: int,
-    repeats: int,
-    say: Say = lambda _: None,
-) -> RatesPart:
-    """The loader alone, beside its format's plain idiom where that reads in the same way.
+def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
+    """Measure the data path alone: the record has ``rates``, as `_rates` makes them, and no epochs.
 
-    Each repetition draws so many ``batches`` of the dataset, or all if 0; ``say`` takes a line for each.
+    Takes, gives and raises what `run` does.
     """
+
+    def work(draft: Draft) -> None:
+        info = prepared(wanted, progress, draft)
+        batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
+        with wanted.open("train") as dataset, stream_of(dataset, config) as stream:
+            rates = _rates(config, dataset, stream, say)
+            check_samples(dataset, stream, batches[: config.batches or None])
+            draft.loader = draft.loader.model_copy(update={"way": dataset.reader.way})
+        draft.cache = CachePart(wanted="warm", state="unverified", evidence=None)
+        draft.rates = rates
+
+    fix_arithmetic(config)
+    return complete(config, wanted, work)
+
+
+def _rates(config: RunConfig | RateConfig, dataset: StoreDataset, stream: BatchStream, say: Say) -> RatesPart:
+    """The loader alone, in turns with its format's plain idiom where that reads in the same way; a line for each."""
+    if isinstance(config, RunConfig):
+        batches, repeats = config.rate_batches, RATE_REPEATS
+    else:
+        batches, repeats = config.batches, config.repeats
 
     def draw(repeat: int) -> list[Indices]:
         return cut(epoch_order(len(dataset), config.seed, repeat), config.batch_size)[: batches or None]
 
     # An idiom reads in one process, when it is asked: with workers or read-ahead there is nothing to hold it to.
     alone = not (config.workers or config.prefetch)
-    measured = rates.measure(dataset, stream, draw, repeats, beside=alone, size=config.image_size, say=say)
-    return RatesPart(loader=measured.loader, raw=measured.raw, idiom=measured.idiom)
+    return measure(dataset, stream, draw, repeats, beside=alone, size=config.image_size, say=say)
 
 
 def _resources(
     epochs: list[Trained], sampler: MemorySampler, gpu: GpuSampler, device: torch.device, stopwatch_s: float
 ) -> ResourcesPart:
     seen = sampler.result()
+    joules = [epoch.energy_j for epoch in epochs if epoch.energy_j is not None]
+    metered = len(joules) == len(epochs) and sum(epoch.part.wall_s for epoch in epochs) >= SHORTEST_METERED_S
     cpu_s: dict[str, float] = {}
     for epoch in epochs:
         for group, seconds in (epoch.part.cpu_s or {}).items():
             cpu_s[group] = cpu_s.get(group, 0.0) + seconds
     return ResourcesPart(
         cpu_s=cpu_s,
-        energy_j=energy_of(epochs),
+        energy_j=sum(joules) if metered else None,
         gpu=gpu.result(),
         memory={
             "tree_peak_pss": seen.peak,

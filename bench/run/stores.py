@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.config import RunConfig, Settings
 from bench.errors import DataError, UsageError
 from bench.sources.base import LimitedSplit, Source
 from loaders import (
@@ -34,10 +35,7 @@ IMAGE_SIZE = 160
 _LONGEST = 255
 """Bytes that a name may have; beside a store lie `.<name>.journal` and others of no longer names."""
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Shows a step of so many samples; its context gives what to call with the samples that were done since the last call.
-
-`bench.progress.bar` is one.
-"""
+"""Shows a step of so many samples, as `bench.progress.bar` does; its context gives what to call with samples done."""
 
 
 class Wanted(NamedTuple):
@@ -51,10 +49,7 @@ class Wanted(NamedTuple):
 
     @property
     def location(self) -> Path:
-        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out.
-
-        Names too long for a file system are cut, and end in a hash of the whole.
-        """
+        """``<store dir>/<dataset>[-limit N]/<loader>[-option=value …]``, options at their default left out."""
         dataset = self.source.store_name + ("" if self.limit is None else f"-limit{self.limit}")
         # Not an instance's values: those may follow the environment.
         defaults = {name: field.default for name, field in type(self.options).model_fields.items()}
@@ -79,10 +74,8 @@ class Wanted(NamedTuple):
 
     def splits(self) -> dict[str, Split]:
         """The source's splits, cut to the limit."""
-        splits = self.source.splits()
-        if self.limit is None:
-            return splits
-        return {name: LimitedSplit(split, self.limit) for name, split in splits.items()}
+        splits, limit = self.source.splits(), self.limit
+        return splits if limit is None else {name: LimitedSplit(split, limit) for name, split in splits.items()}
 
     def image_size(self, asked: int | None) -> int | None:
         """Side of the crops: as asked for or the usual one; None for images of one size.
@@ -94,6 +87,18 @@ class Wanted(NamedTuple):
             return asked or IMAGE_SIZE
         if asked is not None:
             raise UsageError(f"--image-size {asked}: the images of {self.source.name} have one size; leave it out")
+        return None
+
+    def misfit(self, config: Settings) -> tuple[str, str] | None:
+        """The name of a setting that the loader cannot serve, and why; None if it serves all."""
+        name, caps, device = self.loader.name, self.loader.caps, config.device
+        if isinstance(config, RunConfig) and config.cuda_graphs and device != "cuda":
+            return "cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}; take device cuda, or no graphs"
+        if caps.device == "cuda" and device != "cuda":
+            return "device", f"loader {name} gives batches on a CUDA device, not on {device}; take device cuda"
+        if caps.max_workers is not None and config.workers > caps.max_workers:
+            most = f"at most {caps.max_workers} workers, not {config.workers}"
+            return "workers", f"loader {name} takes {most}; take fewer"
         return None
 
     @property
@@ -124,7 +129,7 @@ def wanted_of(
 
 
 def _fitting(name: str, most: int) -> str:
-    """A name of at most so many bytes."""
+    """A name of at most so many bytes: a longer one is cut, and ends in a hash of the whole."""
     data = name.encode()
     if len(data) <= most:
         return name
@@ -138,10 +143,7 @@ def silent(step: str, total: int) -> AbstractContextManager[Callable[[int], None
 
 
 def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
-    """Make the store unless it is there and whole.
-
-    Returns:
-        The manifest, and whether anything was written, as ``force`` does in any case.
+    """Make the store unless it is there and whole, or by ``force``; gives the manifest, and whether it was made.
 
     Raises:
         DataError: the source is missing or damaged.
@@ -157,17 +159,11 @@ def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False)
                 "run the same `bench prepare` with --force"
             )
         return info, False
-    dataset, splits = wanted.dataset_info(), wanted.splits()
+    dataset, splits, corrupt = wanted.dataset_info(), wanted.splits(), source.options.on_corrupt
     with progress(f"prepare {wanted.relative}", sum(len(split) for split in splits.values())) as advance:
         try:
             written = prepare_store(
-                wanted.format,
-                splits,
-                location,
-                dataset=dataset,
-                progress=advance,
-                on_corrupt=source.options.on_corrupt,
-                anew=force,
+                wanted.format, splits, location, dataset=dataset, progress=advance, on_corrupt=corrupt, anew=force
             )
         except DecodeError as error:
             raise with_remedy(error, source) from None

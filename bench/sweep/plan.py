@@ -146,21 +146,11 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
         raise _CellError("image_size", str(error)) from None
     config = RunConfig(**settings, options=public)
     reason = wanted.format.reason_unavailable()
-    if reason is None:
-        _check_fit(config, wanted)
+    if reason is None and (misfit := wanted.misfit(config)):
+        raise _CellError(*misfit, unfit=True)
     return Run(config, options, wanted, reason, dataset)
 
 
-def _check_fit(config: RunConfig, wanted: Wanted) -> None:
-    """Refuse what ``bench.run.runner`` would refuse in each run."""
-    loader, most, device = config.loader, wanted.loader.caps.max_workers, config.device
-    if most is not None and config.workers > most:
-        text = f"loader {loader} takes at most {most} workers, not {config.workers}"
-        raise _CellError("workers", text, unfit=True)
-    if config.cuda_graphs and device != "cuda":
-        raise _CellError("cuda_graphs", f"CUDA graphs are for a CUDA device, not for {device}", unfit=True)
-    if wanted.loader.caps.device == "cuda" and device != "cuda":
-        raise _CellError("device", f"loader {loader} gives batches on a CUDA device, not on {device}", unfit=True)
 
 
 def _varying(cells: Iterable[Run]) -> list[str]:

@@ -40,14 +40,10 @@ class Transform:
         channels_last: bool = False,
         shift: bool = True,
     ) -> None:
-        """Prepare for one dataset.
+        """Mean and deviation are per channel, of pixels in [0, 1]; a constant channel is only centred.
 
-        Args:
-            mean: per channel, of pixels in [0, 1].
-            std: the same; a constant channel is only centred.
-            device: where the batches are.
-            channels_last: memory format of the result.
-            shift: whether `augment` crops; not where the images are random crops already.
+        ``channels_last`` is the memory format of the result; without ``shift``, `augment` only mirrors, for images
+        that are random crops already.
         """
         spread = torch.tensor([s if s > 0 else 1.0 for s in std], dtype=torch.float64).view(1, -1, 1, 1)
         centre = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
@@ -64,12 +60,8 @@ class Transform:
     def augment(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """Crop out of the image padded with its own edge, mirror, and normalise.
 
-        One gather does crop, padding and mirroring: coordinates are shifted, mirrored and clamped. Nothing here depends
-        on a value, so that it can be captured.
-
-        Args:
-            images: uint8 ``[B, C, H, W]`` on the device.
-            drawn: of `draw`, on the device.
+        Images are uint8 ``[B, C, H, W]``; they and what `draw` gave lie on the device. One gather does crop, padding
+        and mirroring by coordinates. Nothing here depends on a value, so that it can be captured.
         """
         count, channels, height, width = images.shape
         down, right, flip = drawn.view(3, count, 1).unbind()

@@ -9,24 +9,11 @@ from torchvision.models import densenet121, resnet18
 from bench.config import Model
 
 
-def convnet(classes: int, channels: int = 3) -> nn.Sequential:
-    """Three stride-2 3x3 convolutions (32, 64, 128) and one more of 128: 0.24 M parameters.
-
-    4.9 M multiply-adds on a 32-pixel image, so that reading data is a visible share of an epoch even on a CPU.
-    """
-    widths = (channels, 32, 64, 128, 128)
-    blocks = [_block(*sizes) for sizes in zip(widths, widths[1:], (2, 2, 2, 1), strict=False)]
-    layers = [layer for block in blocks for layer in block]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
-
-
 class ResNet9(nn.Module):
     """A residual network of nine layers for short trainings, in the manner of the fast recipes for CIFAR-10.
 
-    3x3 convolutions, each with batch normalisation and ReLU: one of 64 before, then 128, 256 and 512, each followed by
-    2x2 max pooling; the first and the last of these are followed by a residual block of two more. Global max pooling
-    and a linear layer without bias give the logits, divided by eight, so that training begins with classes about
-    equally likely. 6.6 M parameters at ten classes.
+    3x3 convolutions, each with batch normalisation and ReLU; the logits are divided by eight, so that training begins
+    with classes about equally likely. 6.6 M parameters at ten classes.
 
     D. Page, "How to train your ResNet 4: Architecture", 2018.
     """
@@ -63,17 +50,18 @@ def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 def build_model(name: Model, classes: int, size: int, seed: int, channels: int = 3) -> nn.Module:
     """A network with initial weights that depend on the seed alone.
 
-    Args:
-        name: which network.
-        classes: number of outputs.
-        size: side of the images in pixels. From 64 on, the stems of the residual and dense networks halve it once.
-        seed: of the initial weights.
-        channels: of the images.
+    From images of ``size`` 64 pixels on, the stems of the residual and dense networks halve the side once.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "convnet":
-            return convnet(classes, channels)
+            # 0.24 M parameters and 4.9 M multiply-adds on a 32-pixel image, so that reading data is a visible share of
+            # an epoch even on a CPU.
+            widths = (channels, 32, 64, 128, 128)
+            layers = [
+                layer for sizes in zip(widths, widths[1:], (2, 2, 2, 1), strict=False) for layer in _block(*sizes)
+            ]
+            return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
         stride = 2 if size >= 64 else 1
         if name == "resnet9":
             return ResNet9(classes, channels, stride)

@@ -42,8 +42,8 @@ class EagerSGD(torch.optim.SGD):
     """PyTorch's SGD with Nesterov momentum."""
 
     def __init__(self, model: nn.Module, cycle: Cycle, weight_decay: float) -> None:
-        lr, momentum = cycle.lr, cycle.momentum
-        super().__init__(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+        momentum = cycle.momentum
+        super().__init__(model.parameters(), cycle.lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
     def aim(self, lr: float, momentum: float) -> None:
         """Set what the next step goes by."""
@@ -104,12 +104,14 @@ class DeviceSGD:
 
 
 class Step:
-    """Trains a network on one batch at a time."""
+    """Trains a network on one batch at a time.
+
+    ``forward`` makes logits of images and draws, by the model, whose parameters the optimiser updates.
+    """
 
     def __init__(
         self, model: nn.Module, forward: Function, loss: Function, optimiser: EagerSGD | DeviceSGD, cycle: Cycle
     ) -> None:
-        """Args: forward makes logits of images and draws, by the model, whose parameters the optimiser updates."""
         self._model, self._forward, self._loss = model, forward, loss
         self._optimiser, self._cycle = optimiser, cycle
         self.taken = 0  # steps so far: the place in the cycle
@@ -151,12 +153,9 @@ class Captured:
     """A step as a CUDA graph: captured for batches of one size, replayed for these; others take the plain step."""
 
     def __init__(self, step: Step, example: Tensors, warm_up: int) -> None:
-        """Take some steps that choose algorithms and allocate workspaces, then capture one without taking it.
+        """Take ``warm_up`` steps (at least one) that choose algorithms and allocate workspaces, then capture one.
 
-        Args:
-            step: what is captured; earlier steps must have been taken on the current stream.
-            example: images, labels and draws on the device.
-            warm_up: steps before the capture, at least one; the caller undoes them.
+        The caller undoes the steps; the captured one is not taken. ``example``: images, labels and draws on the device.
         """
         self._step = step
         self._inputs = tuple(tensor.clone() for tensor in example)

@@ -33,21 +33,13 @@ class EpochResult(NamedTuple):
 
 
 class Trainer:
-    """Trains one network on one device, and evaluates it.
-
-    Attributes:
-        model: the network, with initial weights that depend on the seed alone.
-        transfer: brings batches to the device.
-    """
+    """Trains one network on one device, and evaluates it."""
 
     def __init__(self, config: RunConfig, split: SplitInfo, classes: int, steps: int) -> None:
-        """Build the network on the device.
+        """Build the network on the device for a whole run of so many steps.
 
-        Args:
-            config: the run; its device is "cpu" or "cuda", and images of many sizes have an ``image_size``.
-            split: the training split, for the shape, mean and deviation of its images.
-            classes: number of classes.
-            steps: batches of the whole run.
+        The device is "cpu" or "cuda", images of many sizes have an ``image_size``. ``split`` is the training split, for
+        the shape, mean and deviation of its images.
         """
         side = config.image_size or 0
         self._shape = split.shape or (3, side, side)
@@ -60,9 +52,8 @@ class Trainer:
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self._device, memory_format=memory_format)  # type: ignore[call-overload]
         cycle = Cycle(steps, config.lr, config.momentum)
-        kind = DeviceSGD if config.cuda_graphs else EagerSGD
+        optimiser = (DeviceSGD if config.cuda_graphs else EagerSGD)(self.model, cycle, config.weight_decay)
         loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-        optimiser = kind(self.model, cycle, config.weight_decay)
         self._plain = Step(self.model, self._forward(), loss, optimiser, cycle)
         self._step: Step | Captured = self._plain
 
@@ -89,9 +80,8 @@ class Trainer:
     def warm_up(self, batch_sizes: Sequence[int], test_sizes: Sequence[int] = (), steps: int = 3) -> None:
         """Run steps on made-up batches and undo them, so that the first real epoch can be timed.
 
-        Compiles what is to be compiled, captures what is to be replayed (for the first of the sizes), allocates the
-        memory of the transfer, and evaluates batches of the test sizes: cuDNN tries its algorithms, some of which take
-        much memory, for each size of batch, and for evaluation anew.
+        Compiles, captures (for the first of the sizes), and allocates the memory of the transfer. cuDNN tries its
+        algorithms, some of which take much memory, for each size of batch, and for evaluation anew.
 
         Raises:
             BenchError: PyTorch's compiler cannot work here.
@@ -102,7 +92,7 @@ class Trainer:
         with self._plain.undone(), self._explained():
             self.model.train()
             for size in batch_sizes:
-                example = (*self._made_up(size), self._drawn(np.arange(size), 0).to(self._device))
+                example = (*self._made_up(size), draw(self._config.seed, 0, np.arange(size)).to(self._device))
                 if self._config.cuda_graphs and size == batch_sizes[0]:
                     self._step = Captured(self._plain, example, steps)
                 for _ in range(steps):
@@ -118,8 +108,7 @@ class Trainer:
     def ceiling(self, batch_size: int, steps: int) -> float:
         """Seconds of so many training steps on batches that lie on the device already; they are undone.
 
-        A step is the very one of ``train_epoch``, conversion and augmentation included. Eight made-up batches take
-        turns, so that none stays in the processor's cache.
+        The steps are those of ``train_epoch``. Eight made-up batches take turns: none stays in the processor's cache.
         """
         made_up = [self._made_up(batch_size) for _ in range(min(steps, 8))]
         indices = [np.arange(batch_size) + number * batch_size for number in range(len(made_up))]
@@ -131,7 +120,7 @@ class Trainer:
             started = time.perf_counter()
             for step in range(steps):
                 turn = step % len(made_up)
-                drawn = self._drawn(indices[turn], 0)
+                drawn = draw(self._config.seed, 0, indices[turn])
                 self.transfer.room()
                 with self.transfer.send((*made_up[turn], drawn), watch) as there:
                     loss_sum += self._step(*there).double() * batch_size
@@ -143,19 +132,13 @@ class Trainer:
         pixels = torch.randint(0, 256, (size, *self._shape), dtype=torch.uint8, generator=random)
         return Batch(pixels.to(self._device), torch.arange(size, device=self._device) % self._classes)
 
-    def _drawn(self, indices: Indices, epoch: int) -> torch.Tensor:
-        return draw(self._config.seed, epoch, indices)
-
     def train_epoch(
         self, fetch: Callable[[], Iterator[Batch]], batches: Sequence[Indices], epoch: int, *, on_device: bool = False
     ) -> EpochResult:
-        """Train on every batch once.
+        """Train on every batch once; their indices and the epoch's number serve the augmentation.
 
-        Args:
-            fetch: starts the epoch's iterator; its creation is part of the epoch.
-            batches: the indices of the batches that it will give, for the augmentation.
-            epoch: number of the epoch, for the augmentation.
-            on_device: fetching a batch is itself the device's work, and counts as copying on its timeline.
+        ``fetch`` starts the epoch's iterator, whose creation is part of the epoch. If ``on_device``, fetching is itself
+        the device's work, and counts as copying on its timeline.
         """
         self.model.train()
         host, device = HostTimeline(), self.transfer.timeline()
@@ -170,7 +153,7 @@ class Trainer:
                 with host.fetch, fetching:
                     batch = next(stream)
                 with host.compute:
-                    drawn = self._drawn(indices, epoch)
+                    drawn = draw(self._config.seed, epoch, indices)
                     self.transfer.room()
                 with host.transfer:
                     sent = self.transfer.send((*batch, drawn), device)
@@ -194,8 +177,8 @@ class Trainer:
         """
         training, watch = self.model.training, DeviceTimeline(None)
         self.model.eval()
+        predicted, truth = [], []
         try:
-            predicted, truth = [], []
             with self._drained():
                 for batch in batches:
                     with self.transfer.send(tuple(batch), watch) as (images, labels):
@@ -225,10 +208,10 @@ class Trainer:
         try:
             yield
         except Exception as error:
-            if self._config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-                raise BenchError(
-                    f"PyTorch cannot compile the network here ({reason}); install a C++ compiler (on a GPU also "
-                    "Triton), or leave out --compile"
-                ) from error
-            raise
+            if not (self._config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):
+                raise
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise BenchError(
+                f"PyTorch cannot compile the network here ({reason}); install a C++ compiler (on a GPU also Triton), "
+                "or leave out --compile"
+            ) from error

@@ -29,9 +29,8 @@ class Event(Protocol):
 class CudaDevice:
     """What the transfer needs of a CUDA device: a stream of its own for the copies, the current stream for computing.
 
-    Only ``Event.synchronize`` lets the host wait. The transfer frees no memory while something is under way in it, so
-    the caching allocator, which knows only the stream that a tensor was made on, need not be told of the second one
-    (``Tensor.record_stream``).
+    Only ``Event.synchronize`` lets the host wait. No memory is freed while something is under way in it, so the caching
+    allocator need not be told of the second stream (``Tensor.record_stream``).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -52,8 +51,7 @@ class CudaDevice:
             target.copy_(source, non_blocking=True)
 
     def record(self, queue: Queue) -> Event:
-        """A point behind everything that is in the queue now."""
-        # A host that waits for such an event sleeps, so that the wait is not counted as work of the processor.
+        """A point behind everything that is in the queue now; a host that waits for it sleeps instead of spinning."""
         event = torch.cuda.Event(blocking=True)
         event.record(self._stream(queue))
         return event
@@ -74,11 +72,11 @@ class CudaDevice:
 
 
 class _Kind(NamedTuple):
-    """What decides how many bytes a tensor has and how they lie; ``last``: its channels come last in memory."""
+    """What decides how many bytes a tensor has and how they lie."""
 
     shape: torch.Size
     dtype: torch.dtype
-    last: bool
+    last: bool  # its channels come last in memory
 
     @property
     def size(self) -> int:
@@ -117,15 +115,12 @@ class _Slot:
             self.busy.synchronize()
             self.busy = None
 
-    def load(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Copy a batch into the page-locked memory."""
+    def send(self, tensors: Sequence[torch.Tensor], watch: DeviceTimeline) -> None:
+        """Copy a batch into the page-locked memory, and queue its copies to the device."""
         self.wait()
         self.arrange([_kind(tensor) for tensor in tensors])
         for memory, tensor in zip(self._loaded, tensors, strict=True):
             memory.copy_(tensor)
-
-    def launch(self, watch: DeviceTimeline) -> None:
-        """Queue the copies of what was loaded."""
         try:
             with watch.copying:
                 for source, target in self._copies:
@@ -167,12 +162,10 @@ class Transfer:
     waits for that on the device. The host waits only where it comes to a slot whose batch is still computed with.
     No thread is started and nothing is read ahead: fetching, sending and computing stay intervals of the host that
     follow each other, while the device works on what the last ones left it.
-
-    Where there is no device beside the host, there are no slots, and batches are passed on.
     """
 
     def __init__(self, device: CudaDevice | None, in_flight: int = 0) -> None:
-        """Allocate nothing yet. ``device`` is None where the network is on the host; ``in_flight`` counts the slots."""
+        """Allocate no memory yet. Where the network is on the host, ``device`` is None and batches are passed on."""
         self._device = device
         self._slots = [] if device is None else [_Slot(device) for _ in range(in_flight)]
         self._turn = 0
@@ -191,9 +184,8 @@ class Transfer:
     def send(self, tensors: Tensors, watch: DeviceTimeline) -> AbstractContextManager[Tensors]:
         """Put what lies on the host into the next slot and on its way; what is there already is passed on.
 
-        What computes with the tensors belongs into the context. Images come out in ``[B, C, H, W]`` order: decoders
-        give channels-last memory, and changing that is a loader's cost, not the network's. The memory is used again for
-        a later batch: whoever keeps something must copy it.
+        What computes with the tensors belongs into the context: the memory is used again for a later batch. Images come
+        out in ``[B, C, H, W]`` order: decoders give channels-last memory, and changing that is a loader's cost.
 
         Raises:
             RuntimeError: every slot is on its way to somebody who has not computed with it yet.
@@ -204,8 +196,7 @@ class Transfer:
         slot = self._slots[self._turn]
         if slot.lent:
             raise RuntimeError(f"more than {len(self._slots)} batches were sent before they were used")
-        slot.load(going)
-        slot.launch(watch)
+        slot.send(going, watch)
         slot.lent = True
         self._turn = (self._turn + 1) % len(self._slots)
         arrived = iter(slot.arrived)
