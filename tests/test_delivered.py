@@ -15,7 +15,7 @@ from bench.records import Record
 from bench.run.delivered import check_samples
 from bench.run.draft import RunFailedError
 from bench.run.runner import rate, run
-from bench.run.stores import Wanted, silent
+from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import BatchStream, Indices, LoaderFaultError, cut, load
 from loaders.testing import INFO, SIZE, RaggedSamples, open_store, store_samples
@@ -32,13 +32,13 @@ SMALL: dict[str, Any] = {
 }
 
 
-def wanted_of(folder: Path, lie: str) -> Wanted:
-    return Wanted(LyingFormat, LyingOptions(lie=lie), open_source("digits", folder), 64, folder / "stores")
+def spec_of(folder: Path, lie: str) -> StoreSpec:
+    return StoreSpec(LyingFormat, LyingOptions(lie=lie), open_source("digits", folder), 64, folder / "stores")
 
 
 def do(folder: Path, lie: str, **changes: Any) -> Record:
     config = RunConfig(**{**SMALL, "epochs": 1, "ceiling_steps": 0, "rate_batches": 0, **changes})
-    return run(config, wanted_of(folder, lie), silent, lambda _: None)
+    return run(config, spec_of(folder, lie), silent, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def test_wrong_data_fails_the_run(folder: Path) -> None:
 
 def test_a_batch_that_is_short_later_is_noticed(folder: Path) -> None:
     """Only the first batch's shape is checked while a clock runs."""
-    wanted = wanted_of(folder, "late")
+    spec = spec_of(folder, "late")
     do(folder, "none")
     batches: list[Indices] = cut(np.arange(63, -1, -1), 16)
     with (
-        wanted.open("train") as dataset,
+        spec.open("train") as dataset,
         BatchStream(dataset) as stream,
         pytest.raises(LoaderFaultError, match="gave 15 images and 15 labels for 16 samples"),
     ):
@@ -95,8 +95,8 @@ def test_a_batch_that_is_short_later_is_noticed(folder: Path) -> None:
 def test_a_position_shared_across_a_fork_is_noticed(folder: Path) -> None:
     """Two workers seek and read by one descriptor: each gets what the other asked for, now and then."""
     do(folder, "none")
-    wanted = wanted_of(folder, "shared position")
-    with wanted.open("train") as dataset:
+    spec = spec_of(folder, "shared position")
+    with spec.open("train") as dataset:
         dataset.batch([0])
         order = np.arange(64)
         with (
@@ -109,9 +109,9 @@ def test_a_position_shared_across_a_fork_is_noticed(folder: Path) -> None:
 
 def test_a_rate_of_wrong_data_is_none(folder: Path) -> None:
     config = RateConfig(**SMALL, repeats=1)
-    assert rate(config, wanted_of(folder, "none"), silent, lambda _: None).status == "ok"
+    assert rate(config, spec_of(folder, "none"), silent, lambda _: None).status == "ok"
     with pytest.raises(RunFailedError, match="1 of 64 samples"):
-        rate(config, wanted_of(folder, "one"), silent, lambda _: None)
+        rate(config, spec_of(folder, "one"), silent, lambda _: None)
 
 
 def test_a_loader_that_cannot_tell_whether_it_runs_is_unavailable(folder: Path) -> None:

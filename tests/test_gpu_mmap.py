@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from bench.config import RunConfig
 from bench.run.runner import run
-from bench.run.stores import Wanted, silent
+from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import (
     BackendError,
@@ -373,15 +373,15 @@ def test_a_refusal_at_opening_is_a_run_that_is_unavailable(tmp_path: Path, fake:
         loader="gpu_mmap", options=options, dataset="digits", limit=32, epochs=1, device="cpu", ceiling_steps=0
     )
     source = open_source("digits", tmp_path)
-    wanted = Wanted(OnHost, GpuMmapOptions(**options), source, 32, tmp_path / "stores")
+    spec = StoreSpec(OnHost, GpuMmapOptions(**options), source, 32, tmp_path / "stores")
     fake.says, fake.codes = WRITABLE_ONLY, [REFUSED] * 2
-    record = run(config, wanted, silent, lambda _: None)
+    record = run(config, spec, silent, lambda _: None)
     assert record.status == "unavailable"
     assert record.error is not None
     assert record.error.startswith("the device cannot read the pages of STORES/digits-limit32/")
     assert record.error.endswith("use --option mode=pinned or mode=cuda")
     fake.codes = [REFUSED]
-    record = run(config, wanted, silent, lambda _: None)
+    record = run(config, spec, silent, lambda _: None)
     assert (record.status, record.loader.way) == ("ok", "tmpfs"), record.error
 
 

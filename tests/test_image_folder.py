@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import DataError, UsageError
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import StoreSpec, prepare
 from bench.sources.base import SourceOptions
 from bench.sources.file_split import FolderFiles
 from bench.sources.files import MARKER
@@ -306,13 +306,13 @@ def pictures(root: Path) -> RaggedSamples:
 def test_a_store_holds_the_folder_s_pictures(tmp_path: Path) -> None:
     samples = pictures(tmp_path / "photos")
     source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path)
-    wanted = Wanted(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
-    info, _ = prepare(wanted)
+    spec = StoreSpec(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
+    info, _ = prepare(spec)
     assert info.dataset.name == "folder:photos"
-    assert wanted.relative.startswith("folder-photos-")
+    assert spec.relative.startswith("folder-photos-")
     seen = []
     for split in ("train", "test"):
-        with wanted.open(split) as dataset:
+        with spec.open(split) as dataset:
             images, labels = dataset.whole(range(len(dataset)))
             seen += [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
     expected = [(image.tobytes(), int(label)) for image, label in zip(samples.images, samples.labels, strict=True)]
@@ -346,17 +346,17 @@ def test_a_corrupt_file_ends_it_or_is_left_out_and_named(tmp_path: Path) -> None
         for on_corrupt in ("fail", "skip"):
             options = SourceOptions.model_validate({"on_corrupt": on_corrupt, "resize": resize, "test_share": 0.3})
             source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path, options)
-            wanted = Wanted(found, found.Options(), source, None, tmp_path / "stores")
+            spec = StoreSpec(found, found.Options(), source, None, tmp_path / "stores")
             if on_corrupt == "fail":
                 with pytest.raises(DecodeError, match=r"class 1/broken2?\.(jpg|png) is not a readable picture"):
-                    prepare(wanted)
+                    prepare(spec)
                 continue
-            info, _ = prepare(wanted)
+            info, _ = prepare(spec)
             skipped = [name for split in info.splits.values() for name in split.skipped]
             assert sorted(skipped) == ["class 1/broken.jpg", "class 1/broken2.png"], (loader, resize)
             assert info.samples == 40
             for split in ("train", "test"):
-                with wanted.open(split) as dataset:
+                with spec.open(split) as dataset:
                     images, labels = dataset.whole(range(len(dataset)))
                     assert len(images) == len(labels) == len(dataset) == info.splits[split].count
 
@@ -367,9 +367,9 @@ def test_a_picture_too_long_for_a_jpeg_file_is_made_smaller_all_the_same(tmp_pat
         Image.new("RGB", (70000, 9), (i, 2, 3)).save(tmp_path / "photos" / "one" / f"{i}.png")
     source = open_source(f"folder:{tmp_path / 'photos'}", tmp_path, SourceOptions(resize=8))
     found = load("mmap")
-    wanted = Wanted(found, found.Options(), source, None, tmp_path / "stores")
-    prepare(wanted)
-    with wanted.open("test") as dataset:
+    spec = StoreSpec(found, found.Options(), source, None, tmp_path / "stores")
+    prepare(spec)
+    with spec.open("test") as dataset:
         images, _ = dataset.whole([0])
     assert images[0].shape == (8, 62222, 3)
 
@@ -380,10 +380,10 @@ def test_resize_gives_all_loaders_and_encodings_the_same_smaller_pictures(tmp_pa
     hashes = set()
     for loader, given in (("mmap", {}), ("mmap", {"encoding": "jpeg"}), ("hdf5", {}), ("filesystem", {})):
         found = load(loader)
-        wanted = Wanted(found, found.Options.model_validate(given), source, None, tmp_path / "stores")
-        info, _ = prepare(wanted)
+        spec = StoreSpec(found, found.Options.model_validate(given), source, None, tmp_path / "stores")
+        info, _ = prepare(spec)
         hashes.add(info.splits["train"].pixels_sha256)
-        with wanted.open("train") as dataset:
+        with spec.open("train") as dataset:
             images, _ = dataset.whole(range(len(dataset)))
         assert {min(image.shape[:2]) for image in images} <= set(range(9, 17))
         assert max(min(image.shape[:2]) for image in images) == 16

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import StoreSpec, prepare
 from bench.sources.archives import extract
 from bench.sources.base import Archive, SourceOptions
 from bench.sources.fetch import fetch
@@ -206,11 +206,11 @@ def test_torchvision_reads_the_same_pictures(twins: Path, tmp_path: Path) -> Non
     from torchvision.datasets import Imagenette as Theirs
 
     source = Imagenette160(twins)
-    wanted = Wanted(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
-    prepare(wanted)
+    spec = StoreSpec(load("mmap"), load("mmap").Options(), source, None, tmp_path / "stores")
+    prepare(spec)
     for split, theirs_split in (("train", "train"), ("test", "val")):
         theirs = Theirs(source.folder, theirs_split, "160px")
-        with wanted.open(split) as dataset:
+        with spec.open(split) as dataset:
             images, labels = dataset.whole(range(len(dataset)))
         mine = sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
         assert mine == sorted((np.asarray(image).tobytes(), label) for image, label in theirs)

@@ -23,7 +23,7 @@ from bench.run import rates as module
 from bench.run.draft import RunFailedError
 from bench.run.rates import consume, find_idiom
 from bench.run.runner import rate
-from bench.run.stores import Wanted, silent
+from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import Batch, BatchStream, load, loader_names
 from loaders.testing import INFO, make_splits, open_store, store_samples
@@ -35,8 +35,8 @@ def measure(folder: Path, loader: str, **changes: Any) -> Record:
     config = RateConfig(loader=loader, dataset="digits", limit=50, batch_size=16, repeats=3, device="cpu", **changes)
     found = load(loader)
     lines: list[str] = []
-    wanted = Wanted(found, found.Options(), open_source("digits", folder), 50, folder / "stores")
-    record = rate(config, wanted, silent, lines.append)
+    spec = StoreSpec(found, found.Options(), open_source("digits", folder), 50, folder / "stores")
+    record = rate(config, spec, silent, lines.append)
     assert len(lines) == 3
     return record
 

@@ -23,7 +23,7 @@ from bench.records import Record
 from bench.report.metrics import METRICS
 from bench.run.draft import RunFailedError
 from bench.run.runner import FILLING, resolve_device, run
-from bench.run.stores import Wanted, prepare, silent
+from bench.run.stores import StoreSpec, prepare, silent
 from bench.sources.registry import open_source
 from bench.train.trainer import EpochResult, Trainer
 from loaders import epoch_order, load, loader_names
@@ -40,16 +40,16 @@ SMALL: dict[str, Any] = {
 }
 
 
-def wanted_of(folder: Path, loader: str, options: dict[str, Any], dataset: str, limit: int | None) -> Wanted:
+def spec_of(folder: Path, loader: str, options: dict[str, Any], dataset: str, limit: int | None) -> StoreSpec:
     kind = load(loader)
     source = open_source(dataset, folder)
-    return Wanted(kind, kind.Options.model_validate(options), source, limit, folder / "stores")
+    return StoreSpec(kind, kind.Options.model_validate(options), source, limit, folder / "stores")
 
 
 def do(folder: Path, loader: str, options: dict[str, Any] | None = None, **changes: Any) -> Record:
     config = RunConfig(**{**SMALL, "loader": loader, "options": options or {}, **changes})
-    wanted = wanted_of(folder, loader, options or {}, config.dataset, config.limit)
-    return run(config, wanted, silent, lambda _: None)
+    spec = spec_of(folder, loader, options or {}, config.dataset, config.limit)
+    return run(config, spec, silent, lambda _: None)
 
 
 def outcome(record: Record) -> Any:
@@ -104,7 +104,7 @@ def test_every_loader_trains_the_same_and_proves_what_the_cache_held(
     baseline: Record, folder: Path, loader: str
 ) -> None:
     """Warm in this process, and cold by workers; `baseline` has prepared the store of `memory` alone."""
-    prepare(wanted_of(folder, loader, {}, "digits", 96))
+    prepare(spec_of(folder, loader, {}, "digits", 96))
     evict(files_of(folder / "stores" / "digits-limit96" / loader))
     warm, cold = do(folder, loader), do(folder, loader, cache="cold", workers=2)
     assert outcome(warm) == outcome(cold) == outcome(baseline)

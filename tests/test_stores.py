@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.errors import DataError
-from bench.run.stores import Wanted, prepare
+from bench.run.stores import StoreSpec, prepare
 from bench.sources.base import Contents, Source, SourceOptions
 from bench.sources.digits import ArraySplit
 from bench.sources.registry import open_source
@@ -69,9 +69,9 @@ def source(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "data")
 
 
-def wanted(source: Source, folder: Path, loader: str = "mmap", limit: int | None = None, **options: Any) -> Wanted:
+def spec(source: Source, folder: Path, loader: str = "mmap", limit: int | None = None, **options: Any) -> StoreSpec:
     found = load(loader)
-    return Wanted(found, found.Options.model_validate(options), source, limit, folder)
+    return StoreSpec(found, found.Options.model_validate(options), source, limit, folder)
 
 
 LOCATIONS: dict[str, tuple[str, int | None, dict[str, Any]]] = {
@@ -84,7 +84,7 @@ LOCATIONS: dict[str, tuple[str, int | None, dict[str, Any]]] = {
 
 def test_locations(source: Folder, tmp_path: Path) -> None:
     for location, (loader, limit, options) in LOCATIONS.items():
-        here = wanted(source, tmp_path / "stores", loader, limit, **options)
+        here = spec(source, tmp_path / "stores", loader, limit, **options)
         assert (here.location, here.relative) == (tmp_path / "stores" / location, location)
 
 
@@ -94,7 +94,7 @@ def test_names_too_long_for_a_file_system_are_cut_and_stay_apart(tmp_path: Path,
     places = set()
     for options in ({}, {"test_share": 0.3}, {"resize": 16, "on_corrupt": "skip", "test_share": 0.123456789}):
         photos = open_source(f"folder:{tmp_path / name}", tmp_path, SourceOptions.model_validate(options))
-        want = wanted(photos, tmp_path / "stores", limit=limit, encoding="raw")
+        want = spec(photos, tmp_path / "stores", limit=limit, encoding="raw")
         info, written = prepare(want)
         assert written and not prepare(want)[1]
         assert info.dataset.name == f"folder:{name}"
@@ -111,7 +111,7 @@ def test_options_too_long_for_a_file_system_are_cut_and_stay_apart(source: Folde
         name = "elsewhere"
 
     Elsewhere.Options = Options
-    made = [Wanted(Elsewhere, Options(place="p" * 300 + end), source, None, tmp_path).location for end in "ab"]
+    made = [StoreSpec(Elsewhere, Options(place="p" * 300 + end), source, None, tmp_path).location for end in "ab"]
     assert made[0] != made[1]
     for location in made:
         location.parent.mkdir(exist_ok=True)
@@ -121,11 +121,11 @@ def test_options_too_long_for_a_file_system_are_cut_and_stay_apart(source: Folde
 
 def test_a_store_folder_that_cannot_be(source: Folder, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="File name too long; choose a --store-dir with a shorter path"):
-        prepare(wanted(source, tmp_path / ("x" * 300)))
+        prepare(spec(source, tmp_path / ("x" * 300)))
 
 
 def test_a_store_is_prepared_once(source: Folder, tmp_path: Path) -> None:
-    want, steps = wanted(source, tmp_path), Steps()
+    want, steps = spec(source, tmp_path), Steps()
     first, written = prepare(want, steps)
     assert written
     assert (steps.begun, steps.done, steps.ended) == ([("prepare samples/mmap", 54)], 54, 1)
@@ -139,19 +139,19 @@ def test_a_store_is_prepared_once(source: Folder, tmp_path: Path) -> None:
 
 
 def test_a_limit_has_a_store_of_its_own(source: Folder, tmp_path: Path) -> None:
-    whole, _ = prepare(wanted(source, tmp_path))
-    cut, written = prepare(wanted(source, tmp_path, limit=20))
+    whole, _ = prepare(spec(source, tmp_path))
+    cut, written = prepare(spec(source, tmp_path, limit=20))
     assert written
     assert {name: split.count for name, split in cut.splits.items()} == {"train": 20, "test": 13}
     assert (cut.dataset.limit, whole.dataset.limit) == (20, None)
-    assert prepare(wanted(source, tmp_path)) == (whole, False)
-    with wanted(source, tmp_path, limit=20).open("train") as dataset:
+    assert prepare(spec(source, tmp_path)) == (whole, False)
+    with spec(source, tmp_path, limit=20).open("train") as dataset:
         chosen = np.arange(20) * 41 // 20
         assert np.array_equal(dataset.batch(range(20)).images, make_splits()["train"].images[chosen])
 
 
 def test_a_source_that_is_gone_is_not_needed_and_one_that_changed_is_noticed(source: Folder, tmp_path: Path) -> None:
-    want = wanted(source, tmp_path)
+    want = spec(source, tmp_path)
     prepare(want)
     source.gone = "gone"
     assert not prepare(want)[1]
@@ -169,12 +169,12 @@ def test_a_source_that_is_gone_is_not_needed_and_one_that_changed_is_noticed(sou
 def test_a_missing_source_says_so_and_leaves_nothing(source: Folder, tmp_path: Path) -> None:
     source.gone = "samples is not in the data folder; run `bench fetch samples`"
     with pytest.raises(DataError, match="run `bench fetch samples`"):
-        prepare(wanted(source, tmp_path / "stores"))
+        prepare(spec(source, tmp_path / "stores"))
     assert not (tmp_path / "stores").exists()
 
 
 def test_a_damaged_store_is_not_replaced_unasked(source: Folder, tmp_path: Path) -> None:
-    want = wanted(source, tmp_path)
+    want = spec(source, tmp_path)
     prepare(want)
     (want.location / "test.labels").write_bytes(b"")
     with pytest.raises(StoreError, match="has 0 bytes instead of 104"):
@@ -186,12 +186,12 @@ def test_progress_ends_with_a_failure(source: Folder, tmp_path: Path) -> None:
     steps = Steps()
     (tmp_path / "file").touch()
     with pytest.raises(StoreError):
-        prepare(wanted(source, tmp_path / "file"), steps)
+        prepare(spec(source, tmp_path / "file"), steps)
     assert (len(steps.begun), steps.ended) == (1, 1)
 
 
 def test_an_empty_folder_becomes_a_store_and_another_is_left_alone(source: Folder, tmp_path: Path) -> None:
-    want = wanted(source, tmp_path)
+    want = spec(source, tmp_path)
     want.location.mkdir(parents=True)
     assert prepare(want)[1]
     (want.location / MANIFEST).unlink()
@@ -205,7 +205,7 @@ def test_a_forced_preparation_goes_on_from_nothing(
     source: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loaders.store.journal.INTERVAL", 0.0)
-    want = wanted(source, tmp_path)
+    want = spec(source, tmp_path)
 
     class Dying(Steps):
         def advance(self, samples: int) -> None:

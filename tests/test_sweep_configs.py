@@ -69,7 +69,7 @@ def test_it_says_what_it_is_for_and_fits_loaders_and_data(
     assert text.startswith("# Question")
     assert (file.config.name, bool(file.config.title)) == (path.stem, True)
     plan = make_plan(file, folders)
-    assert {cell.config.loader for cell in plan.cells if cell.wanted is None} == set()
+    assert {cell.config.loader for cell in plan.cells if cell.spec is None} == set()
     known = ("encoding", "workers", "keeps images of one size")
     assert [line for line in plan.left_out if not any(reason in line for reason in known)] == []
     for cell in plan.cells:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.records import Foreign, Record, read_records
-from bench.run.stores import prepare, wanted_of
+from bench.run.stores import prepare, spec_of
 from bench.sources.registry import open_source
 from tests.sweeps import all_gone, make_twin, state, write
 
@@ -76,7 +76,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     server = Series(tmp_path / "server", 2, 7.0, 'loader = "postgres"\ndataset = "cifar10"')
     # Here the moments fall into runs and between them; there, into the making of the store.
     data = workers.folder / "data"
-    prepare(wanted_of("memory", open_source("cifar10", data), {}, 16, data / "stores")[0])
+    prepare(spec_of("memory", open_source("cifar10", data), {}, 16, data / "stores")[0])
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(Series.work, (workers, server)))
     for series in (workers, server):

@@ -21,7 +21,7 @@ from torch import nn
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.run import runner
-from bench.run.stores import Wanted, silent
+from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from bench.train import trainer as training
 from bench.train.models import build_model
@@ -139,8 +139,8 @@ def test_every_size_of_batch_is_warmed_up_before_memory_is_measured(
         loader="memory", dataset="digits", limit=90, epochs=1, batch_size=40, device="cpu", rate_batches=0
     )
     loader = load("memory")
-    wanted = Wanted(loader, loader.Options(), open_source("digits", tmp_path), 90, tmp_path / "stores")
-    assert runner.run(config, wanted, silent, lambda _: None).status == "ok"
+    spec = StoreSpec(loader, loader.Options(), open_source("digits", tmp_path), 90, tmp_path / "stores")
+    assert runner.run(config, spec, silent, lambda _: None).status == "ok"
     assert seen["before"] == seen["after"] == {(True, 40), (True, 10), (False, 40), (False, 10)}
 
 

@@ -15,7 +15,7 @@ from bench.advise.candidates import Candidate, Way
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
 from bench.run.rates import consume
-from bench.run.stores import Wanted, prepare, wanted_of
+from bench.run.stores import StoreSpec, prepare, spec_of
 from bench.sources.base import Source
 from bench.stats.intervals import Interval, mean_interval
 from bench.train.trainer import Trainer
@@ -27,7 +27,7 @@ BLOCKS = 5  # timed blocks of training with each way of reading: as many as an i
 class Sampled(NamedTuple):
     """A store of a sample, with its manifest."""
 
-    wanted: Wanted
+    spec: StoreSpec
     info: StoreInfo
 
 
@@ -65,8 +65,8 @@ class Bench:
         """Prepare so many images of each split, for as long as the ``with`` lasts."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".advice-", dir=self._folder, ignore_cleanup_errors=True) as place:
-            wanted, _ = wanted_of(candidate.loader, self._source, candidate.options, sample, Path(place))
-            yield Sampled(wanted, prepare(wanted)[0])
+            spec, _ = spec_of(candidate.loader, self._source, candidate.options, sample, Path(place))
+            yield Sampled(spec, prepare(spec)[0])
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
@@ -87,7 +87,7 @@ class Bench:
         images = sampled.info.splits["train"].count
         order = cut(epoch_order(images, 0, 0), size)
         how: dict[str, Any] = {**way._asdict(), "size": self._config.image_size}
-        with sampled.wanted.open("train") as dataset, BatchStream(dataset, **how) as stream:
+        with sampled.spec.open("train") as dataset, BatchStream(dataset, **how) as stream:
 
             def train(batches: list[Indices], epoch: int) -> Any:
                 fetch = functools.partial(stream.epoch, batches, epoch=epoch, train=True)

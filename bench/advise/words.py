@@ -11,7 +11,7 @@ from rich.table import Table
 from bench.advise.advise import Advice
 from bench.advise.trial import Trial
 from bench.config import RunConfig
-from bench.run.stores import Wanted
+from bench.run.stores import StoreSpec
 
 
 def table(advice: Advice) -> Table:
@@ -34,8 +34,8 @@ def table(advice: Advice) -> Table:
     return shown
 
 
-def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
-    """Everything after the table, line by line; ``wanted`` is the recommended loader over the whole data."""
+def sentences(advice: Advice, config: RunConfig, spec: StoreSpec, dataset: str) -> Iterator[str]:
+    """Everything after the table, line by line; ``spec`` is the recommended loader over the whole data."""
     best = advice.trials[0]
     yield (
         f"For {advice.epochs} epochs of {config.model} at batch {config.batch_size} on this machine: "
@@ -51,22 +51,22 @@ def sentences(advice: Advice, config: RunConfig, wanted: Wanted, dataset: str) -
     if advice.untried:
         yield f"- no time was left for: {', '.join(candidate.label for candidate in advice.untried)}; raise --budget"
     yield ""
-    yield from _to_paste(best, config, wanted, dataset)
+    yield from _to_paste(best, config, spec, dataset)
 
 
-def _to_paste(best: Trial, config: RunConfig, wanted: Wanted, dataset: str) -> Iterator[str]:
+def _to_paste(best: Trial, config: RunConfig, spec: StoreSpec, dataset: str) -> Iterator[str]:
     """The two commands that do it, and lines for a training script."""
     options = [f"--option {name}={value}" for name, value in best.candidate.options.items()]
     source = [f"--{name.replace('_', '-')} {value}" for name, value in config.source.items()]
     what = " ".join([best.candidate.loader, shlex.quote(dataset), *options, *source])
-    store, side = wanted.location, config.image_size
+    store, side = spec.location, config.image_size
     size = "" if side is None else f" --image-size {side}"
     yield f"bench prepare {what}"
     yield f"bench run {what} --model {config.model} --batch-size {config.batch_size}{size} {best.way.words}".rstrip()
     yield ""
     if store.is_relative_to(Path.cwd()):
         store = store.relative_to(Path.cwd())
-    shape = wanted.source.splits()["train"].shape or (3, side, side)
+    shape = spec.source.splits()["train"].shape or (3, side, side)
     size = "" if side is None else f", size={side}"
     how = "".join(f", {name}={value}" for name, value in best.way.given.items())
     yield "import loaders"

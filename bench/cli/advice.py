@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.arguments import wanted_store
+from bench.cli.arguments import store_spec
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
 from bench.config import RunConfig, build
@@ -37,7 +37,7 @@ def advise(
     from bench.advise.advise import advise as measure
     from bench.advise.candidates import BASELINE
     from bench.run.runner import fix_arithmetic, resolve_device
-    from bench.run.stores import wanted_of
+    from bench.run.stores import spec_of
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
 
@@ -48,7 +48,7 @@ def advise(
     if dataset not in SOURCES and not dataset.startswith(PREFIX) and (os.sep in dataset or os.path.lexists(dataset)):
         dataset = f"{PREFIX}{dataset}"
     reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
-    first, _ = wanted_store(BASELINE, dataset, None, None, data_dir, store_dir, reading)
+    first, _ = store_spec(BASELINE, dataset, None, None, data_dir, store_dir, reading)
     config = build(
         RunConfig,
         loader=BASELINE,
@@ -67,7 +67,7 @@ def advise(
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
     best = advice.trials[0].candidate
-    wanted, _ = wanted_of(best.loader, first.source, best.options, None, first.store_dir)
+    spec, _ = spec_of(best.loader, first.source, best.options, None, first.store_dir)
     out.print(words.table(advice))
-    for line in words.sentences(advice, config, wanted, dataset):
+    for line in words.sentences(advice, config, spec, dataset):
         say(line)

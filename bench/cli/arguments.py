@@ -10,7 +10,7 @@ from bench.config import build
 from bench.errors import UsageError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only commands that need it pay
-    from bench.run.stores import Wanted
+    from bench.run.stores import StoreSpec
 
 
 def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
@@ -18,7 +18,7 @@ def store_folder(data_dir: Path, store_dir: Path | None) -> Path:
     return (store_dir or data_dir / "stores").absolute()
 
 
-def wanted_store(
+def store_spec(
     loader: str,
     dataset: str,
     pairs: list[str] | None,
@@ -26,9 +26,9 @@ def wanted_store(
     data_dir: Path,
     store_dir: Path | None,
     reading: dict[str, Any],
-) -> tuple[Wanted, dict[str, Any]]:
+) -> tuple[StoreSpec, dict[str, Any]]:
     """The loader over the dataset, read by `SourceOptions`; and the given options as they may stand in a record."""
-    from bench.run.stores import wanted_of
+    from bench.run.stores import spec_of
     from bench.sources.base import SourceOptions
     from bench.sources.registry import open_source
 
@@ -40,7 +40,7 @@ def wanted_store(
         values[name] = value
     check_limit(limit)
     source = open_source(dataset, data_dir, build(SourceOptions, **reading))
-    return wanted_of(loader, source, values, limit, store_folder(data_dir, store_dir))
+    return spec_of(loader, source, values, limit, store_folder(data_dir, store_dir))
 
 
 def check_limit(limit: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.arguments import wanted_store
+from bench.cli.arguments import store_spec
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.errors import UsageError
@@ -54,13 +54,13 @@ def prepare(
     from bench.run.stores import prepare as make
 
     reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
-    wanted, _ = wanted_store(loader, dataset, option, limit, data_dir, store_dir, reading)
+    spec, _ = store_spec(loader, dataset, option, limit, data_dir, store_dir, reading)
     end_by_exception()
-    info, written = make(wanted, bar, force=force)
-    for note in wanted.source.notes() if not wanted.source.missing() else ():
-        say(f"{wanted.source.name}: {note}")
+    info, written = make(spec, bar, force=force)
+    for note in spec.source.notes() if not spec.source.missing() else ():
+        say(f"{spec.source.name}: {note}")
     if skipped := [name for split in info.splits.values() for name in split.skipped]:
         few = ", ".join(skipped[:3]) + (", …" if len(skipped) > 3 else "")
-        say(f"{wanted.relative}: left out {len(skipped):,} files that cannot be decoded: {few}")
+        say(f"{spec.relative}: left out {len(skipped):,} files that cannot be decoded: {few}")
     state = f"prepared in {info.prepare_s:.2f} s" if written else "is already prepared"
-    say(f"{wanted.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB")
+    say(f"{spec.relative} {state}: {info.samples:,} images, {info.allocated_bytes / 1e6:.1f} MB")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bench.cli import options
-from bench.cli.arguments import wanted_store
+from bench.cli.arguments import store_spec
 from bench.cli.output import say
 from bench.cli.signals import end_by_exception
 from bench.config import RateConfig, RunConfig, Settings, build
@@ -41,14 +41,14 @@ def _recorded(
     from bench.run.runner import resolve_device
 
     reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
-    wanted, public = wanted_store(loader, dataset, option, settings["limit"], data_dir, store_dir, reading)
+    spec, public = store_spec(loader, dataset, option, settings["limit"], data_dir, store_dir, reading)
     repeat = settings["repeat"]
-    settings |= {"image_size": wanted.image_size(settings["image_size"]), "repeat": repeat or 0, "options": public}
-    settings |= {"device": resolve_device(settings["device"]).type, "source": wanted.source.options.given()}
-    config = numbered(build(kind, loader=loader, dataset=wanted.source.name, **settings), repeat, overwrite, out_dir)
+    settings |= {"image_size": spec.image_size(settings["image_size"]), "repeat": repeat or 0, "options": public}
+    settings |= {"device": resolve_device(settings["device"]).type, "source": spec.source.options.given()}
+    config = numbered(build(kind, loader=loader, dataset=spec.source.name, **settings), repeat, overwrite, out_dir)
     end_by_exception()
     try:
-        record = work(config, wanted, bar, say)
+        record = work(config, spec, bar, say)
     except RunFailedError as error:
         keep(error.record, overwrite, out_dir)
         raise

@@ -15,7 +15,7 @@ from bench.config import RateConfig, RunConfig
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import DatasetPart, LoaderPart, Record, StorePart
-from bench.run.stores import Progress, Wanted, prepare
+from bench.run.stores import Progress, StoreSpec, prepare
 from bench.sentences import sentence
 from loaders import DatasetInfo, OptionError, StoreInfo, UnavailableError
 
@@ -39,14 +39,14 @@ class Draft(Record):
         return Record(**{**dict(self), "status": status, "error": error, "finished_at": _now()})
 
 
-def prepared(wanted: Wanted, progress: Progress, draft: Draft) -> StoreInfo:
+def prepared(spec: StoreSpec, progress: Progress, draft: Draft) -> StoreInfo:
     """Prepare the store unless it is there, and note what it holds and costs."""
-    info, _ = prepare(wanted, progress)
+    info, _ = prepare(spec, progress)
     counts = {name: split.count for name, split in info.splits.items()}
     skipped = sum(len(split.skipped) for split in info.splits.values())
     draft.dataset = described(info.dataset, counts, info.splits["train"].shape, skipped)
     same = info.model_dump(include={"bytes", "allocated_bytes", "prepare_s", "attempts"})
-    draft.store = StorePart(path=wanted.relative, bytes_per_image=info.bytes / max(info.samples, 1), **same)
+    draft.store = StorePart(path=spec.relative, bytes_per_image=info.bytes / max(info.samples, 1), **same)
     return info
 
 
@@ -59,7 +59,7 @@ def described(
     return DatasetPart(**same, classes=classes, train=train, test=test, shape=shape, skipped=skipped)
 
 
-def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Draft], None]) -> Record:
+def complete(config: RunConfig | RateConfig, spec: StoreSpec, work: Callable[[Draft], None]) -> Record:
     """Do the work that fills a draft, if the loader is available, and give the record.
 
     Raises:
@@ -72,8 +72,8 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
         run_id=config.run_id,
         status="failed",
         config=config,
-        loader=LoaderPart(name=config.loader, options=wanted.options.public()),
-        environment=environment(torch.device(config.device), wanted.store_dir, wanted.loader.packages),
+        loader=LoaderPart(name=config.loader, options=spec.options.public()),
+        environment=environment(torch.device(config.device), spec.store_dir, spec.loader.packages),
         epochs=[],
         flags=[],
         started_at=_now(),
@@ -81,32 +81,32 @@ def complete(config: RunConfig | RateConfig, wanted: Wanted, work: Callable[[Dra
         **nothing,
     )
     try:
-        if reason := wanted.format.reason_unavailable():
-            if not wanted.source.missing():
-                splits = wanted.splits()
+        if reason := spec.format.reason_unavailable():
+            if not spec.source.missing():
+                splits = spec.splits()
                 counts = {name: len(split) for name, split in splits.items()}
-                draft.dataset = described(wanted.dataset_info(), counts, splits["train"].shape)
+                draft.dataset = described(spec.dataset_info(), counts, splits["train"].shape)
             return draft.finish("unavailable", reason)
-        if misfit := wanted.misfit(config):
+        if misfit := spec.misfit(config):
             raise UsageError(misfit[1])
         work(draft)
     except UnavailableError as error:
-        return draft.finish("unavailable", publishable(str(error), wanted))
+        return draft.finish("unavailable", publishable(str(error), spec))
     except (UsageError, OptionError):
         raise
     except Exception as error:
         text = sentence(error)
         # Its frames hold the network and batches, on the device too; what it says stays.
         traceback.clear_frames(error.__traceback__)
-        raise RunFailedError(draft.finish("failed", publishable(text, wanted)), text) from error
+        raise RunFailedError(draft.finish("failed", publishable(text, spec)), text) from error
     return draft.finish("ok")
 
 
-def publishable(text: str, wanted: Wanted) -> str:
+def publishable(text: str, spec: StoreSpec) -> str:
     """An error as a record may show it: no folder of this machine, and nothing that options keep to themselves."""
-    hidden = {str(wanted.store_dir): "STORES", str(wanted.source.folder): f"DATA/{wanted.source.name}"}
+    hidden = {str(spec.store_dir): "STORES", str(spec.source.folder): f"DATA/{spec.source.name}"}
     hidden |= {str(Path.cwd()): ".", str(Path.home()): "~"}
-    hidden |= dict.fromkeys(wanted.options.private(), "…")
+    hidden |= dict.fromkeys(spec.options.private(), "…")
     for secret in sorted(hidden, key=len, reverse=True):
         if len(secret) > 1:
             text = text.replace(secret, hidden[secret])

@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from bench.config import Settings
-from bench.run.stores import Wanted
+from bench.run.stores import StoreSpec
 from loaders import BatchStream, StoreDataset
 
 
@@ -21,9 +21,9 @@ def stream_of(dataset: StoreDataset, config: Settings) -> BatchStream:
 class Reading(contextlib.ExitStack):
     """Opens both datasets and their streams, and closes them at its end or by `close`; then it may open them anew."""
 
-    def __init__(self, config: Settings, wanted: Wanted) -> None:
+    def __init__(self, config: Settings, spec: StoreSpec) -> None:
         super().__init__()
-        self._config, self._wanted = config, wanted
+        self._config, self._spec = config, spec
         self._streams: list[BatchStream] = []
 
     def open(self) -> float:
@@ -33,8 +33,8 @@ class Reading(contextlib.ExitStack):
             LoaderError: the store or its backend cannot be used.
         """
         started = time.perf_counter()
-        self.train = self.enter_context(self._wanted.open("train"))
-        self.test = self.enter_context(self._wanted.open("test"))
+        self.train = self.enter_context(self._spec.open("train"))
+        self.test = self.enter_context(self._spec.open("test"))
         seconds = time.perf_counter() - started
         self.stream = self.enter_context(stream_of(self.train, self._config))
         self.test_stream = self.enter_context(stream_of(self.test, self._config))

@@ -22,7 +22,7 @@ from bench.run.draft import Draft, complete, prepared
 from bench.run.epochs import SHORTEST_METERED_S, Epochs, Trained
 from bench.run.rates import measure
 from bench.run.reading import Reading, stream_of
-from bench.run.stores import Progress, Wanted
+from bench.run.stores import Progress, StoreSpec
 from bench.train.trainer import Trainer
 from loaders import BatchStream, Indices, StoreDataset, cut, epoch_order
 
@@ -59,7 +59,7 @@ def fix_arithmetic(config: Settings) -> None:
         FILLING.fill_uninitialized_memory = False
 
 
-def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
+def run(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say) -> Record:
     """Do one run, with the device resolved; ``progress`` shows a preparation, ``say`` takes one line per epoch.
 
     Returns:
@@ -70,11 +70,11 @@ def run(config: RunConfig, wanted: Wanted, progress: Progress, say: Say) -> Reco
         RunFailedError: anything else; it carries the record.
     """
     fix_arithmetic(config)
-    return complete(config, wanted, lambda draft: _train(config, wanted, progress, say, draft))
+    return complete(config, spec, lambda draft: _train(config, spec, progress, say, draft))
 
 
-def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draft: Draft) -> None:
-    info = prepared(wanted, progress, draft)
+def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, draft: Draft) -> None:
+    info = prepared(spec, progress, draft)
     count, device = info.splits["train"].count, torch.device(config.device)
     first = cut(epoch_order(count, config.seed, 0), config.batch_size)
     test = cut(np.arange(info.splits["test"].count), config.batch_size)
@@ -88,8 +88,8 @@ def _train(config: RunConfig, wanted: Wanted, progress: Progress, say: Say, draf
     reset_peak_memory(device)
 
     trained: list[Trained] = []
-    with Reading(config, wanted) as reading:
-        watch = CacheWatch(wanted.location, info, config.cache)
+    with Reading(config, spec) as reading:
+        watch = CacheWatch(spec.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
             for epoch in Epochs(config, info, trainer, reading, watch, sampler, gpu, test).run():
                 trained.append(epoch)
@@ -125,16 +125,16 @@ def _note(epoch: Trained, draft: Draft, say: Say) -> None:
     )
 
 
-def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Record:
+def rate(config: RateConfig, spec: StoreSpec, progress: Progress, say: Say) -> Record:
     """Measure the data path alone: the record has ``rates``, as `_rates` makes them, and no epochs.
 
     Takes, gives and raises what `run` does.
     """
 
     def work(draft: Draft) -> None:
-        info = prepared(wanted, progress, draft)
+        info = prepared(spec, progress, draft)
         batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
-        with wanted.open("train") as dataset, stream_of(dataset, config) as stream:
+        with spec.open("train") as dataset, stream_of(dataset, config) as stream:
             rates = _rates(config, dataset, stream, say)
             check_samples(dataset, stream, batches[: config.batches or None])
             draft.loader = draft.loader.model_copy(update={"way": dataset.reader.way})
@@ -142,7 +142,7 @@ def rate(config: RateConfig, wanted: Wanted, progress: Progress, say: Say) -> Re
         draft.rates = rates
 
     fix_arithmetic(config)
-    return complete(config, wanted, work)
+    return complete(config, spec, work)
 
 
 def _rates(config: RunConfig | RateConfig, dataset: StoreDataset, stream: BatchStream, say: Say) -> RatesPart:

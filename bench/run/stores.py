@@ -38,7 +38,7 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows a step of so many samples, as `bench.progress.bar` does; its context gives what to call with samples done."""
 
 
-class Wanted(NamedTuple):
+class StoreSpec(NamedTuple):
     """A loader over a dataset, and the folder that its store has or will have."""
 
     loader: type[Format[Any]]
@@ -111,9 +111,9 @@ class Wanted(NamedTuple):
         return StoreDataset(self.format, self.location, split)
 
 
-def wanted_of(
+def spec_of(
     loader: str, source: Source, options: Mapping[str, Any], limit: int | None, stores: Path
-) -> tuple[Wanted, dict[str, Any]]:
+) -> tuple[StoreSpec, dict[str, Any]]:
     """The loader over the dataset, and the given options as they may stand in a record.
 
     Raises:
@@ -125,7 +125,7 @@ def wanted_of(
     values = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
     parsed = parse_options(kind.Options, values, loader)
     public = parsed.public()
-    return Wanted(kind, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
+    return StoreSpec(kind, parsed, source, limit, stores), {name: public[name] for name in options if name in public}
 
 
 def _fitting(name: str, most: int) -> str:
@@ -142,28 +142,28 @@ def silent(step: str, total: int) -> AbstractContextManager[Callable[[int], None
     return contextlib.nullcontext(lambda _: None)
 
 
-def prepare(wanted: Wanted, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
+def prepare(spec: StoreSpec, progress: Progress = silent, *, force: bool = False) -> tuple[StoreInfo, bool]:
     """Make the store unless it is there and whole, or by ``force``; gives the manifest, and whether it was made.
 
     Raises:
         DataError: the source is missing or damaged.
         LoaderError: the store cannot be written, or one is there that must not be used.
     """
-    location, source = wanted.location, wanted.source
+    location, source = spec.location, spec.source
     if not force and os.path.lexists(location) and not is_empty_folder(location):
-        info = read_store(location, wanted.loader.name)
+        info = read_store(location, spec.loader.name)
         # A store outlives its source's files; but if they are there, they must be the ones it was made from.
-        if not source.missing() and wanted.dataset_info() != info.dataset:
+        if not source.missing() and spec.dataset_info() != info.dataset:
             raise StoreError(
                 f"{location} was prepared from other files than {source.folder} now holds; "
                 "run the same `bench prepare` with --force"
             )
         return info, False
-    dataset, splits, corrupt = wanted.dataset_info(), wanted.splits(), source.options.on_corrupt
-    with progress(f"prepare {wanted.relative}", sum(len(split) for split in splits.values())) as advance:
+    dataset, splits, corrupt = spec.dataset_info(), spec.splits(), source.options.on_corrupt
+    with progress(f"prepare {spec.relative}", sum(len(split) for split in splits.values())) as advance:
         try:
             written = prepare_store(
-                wanted.format, splits, location, dataset=dataset, progress=advance, on_corrupt=corrupt, anew=force
+                spec.format, splits, location, dataset=dataset, progress=advance, on_corrupt=corrupt, anew=force
             )
         except DecodeError as error:
             raise with_remedy(error, source) from None

@@ -115,7 +115,7 @@ class Sweep:
         for run in list(self._waiting):
             if run.unavailable is not None:
                 # An importing error is anyone's words; a loader's own reason stands as it would in a run's record.
-                error = run.unavailable if run.wanted else public_text(run.unavailable, run)
+                error = run.unavailable if run.spec else public_text(run.unavailable, run)
                 self._write_empty(run, "unavailable", error)
                 self._waiting.remove(run)
                 self._counts["unavailable"] += 1
@@ -128,16 +128,16 @@ class Sweep:
         self._screen.doing("looking at the stores")
         stores: dict[Path, list[Run]] = {}
         for run in self._waiting:
-            assert run.wanted is not None  # else it is unavailable, and has been noted as such
-            stores.setdefault(run.wanted.location, []).append(run)
+            assert run.spec is not None  # else it is unavailable, and has been noted as such
+            stores.setdefault(run.spec.location, []).append(run)
         for location, runs in stores.items():
-            wanted = runs[0].wanted
-            assert wanted is not None
+            spec = runs[0].spec
+            assert spec is not None
             try:
                 if exists(location):
-                    prepare(wanted)  # which looks at what is there
+                    prepare(spec)  # which looks at what is there
                 elif time.monotonic() < self._end:
-                    self._make(PrepareTask(subject=self._subject(runs[0])), f"store {wanted.relative}")
+                    self._make(PrepareTask(subject=self._subject(runs[0])), f"store {spec.relative}")
             except UsageError:  # the file asks for what cannot be: better to say so before hours of other runs
                 raise
             except (BenchError, LoaderError) as error:

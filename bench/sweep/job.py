@@ -23,7 +23,7 @@ from bench.records import write_record
 from bench.sweep.folder import Folder
 
 if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this process dies with its sweep
-    from bench.run.stores import Wanted
+    from bench.run.stores import StoreSpec
 
 FLAG = "not in a process of its own: other runs came before it in the same one"
 
@@ -41,14 +41,14 @@ class Subject(_Strict):
     data: Path
     stores: Path
 
-    def wanted(self) -> Wanted:
+    def spec(self) -> StoreSpec:
         """The loader over the dataset."""
-        from bench.run.stores import wanted_of
+        from bench.run.stores import spec_of
         from bench.sources.base import SourceOptions
         from bench.sources.registry import open_source
 
         source = open_source(self.dataset, self.data, SourceOptions.model_validate(self.config.source))
-        return wanted_of(self.config.loader, source, self.options, self.config.limit, self.stores)[0]
+        return spec_of(self.config.loader, source, self.options, self.config.limit, self.stores)[0]
 
 
 class RunsTask(_Strict):
@@ -70,7 +70,7 @@ class RunsTask(_Strict):
                 yield subject.config.run_id
                 print_into(Folder(self.out).log(subject.config.run_id))
             try:
-                record, failure = run(subject.config, subject.wanted(), bar, err.print), None
+                record, failure = run(subject.config, subject.spec(), bar, err.print), None
             except RunFailedError as error:  # what it leaves behind is not known: no other run follows
                 record, failure = error.record, error
             flags = [*record.flags, FLAG] if number else record.flags
@@ -87,7 +87,7 @@ class PrepareTask(_Strict):
     def _notes(self) -> tuple[str, ...]:
         from bench.run.stores import prepare
 
-        prepare(self.subject.wanted(), bar)
+        prepare(self.subject.spec(), bar)
         return ()
 
 

@@ -42,10 +42,10 @@ def empty_record(
     run: Run, status: Status, error: str, environment: dict[str, Any], started_at: str, log: str | None = None
 ) -> Record:
     """A record without measurements; ``error`` and ``log`` must be fit for publication."""
-    wanted, config, dataset = run.wanted, run.config, None
-    if wanted is not None and not wanted.source.missing():
+    spec, config, dataset = run.spec, run.config, None
+    if spec is not None and not spec.source.missing():
         with contextlib.suppress(BenchError):  # damaged files are what the error is about
-            info, splits = wanted.dataset_info(), wanted.splits()
+            info, splits = spec.dataset_info(), spec.splits()
             counts = {name: len(split) for name, split in splits.items()}
             dataset = described(info, counts, splits["train"].shape)
     unknown: dict[str, Any] = dict.fromkeys(("store", "cache", "setup", "ceiling", "rates", "resources", "digest"))
@@ -55,7 +55,7 @@ def empty_record(
         error=error,
         config=config,
         dataset=dataset,  # so that it shares a table with the other runs on these images
-        loader=LoaderPart(name=config.loader, options=config.options if wanted is None else wanted.options.public()),
+        loader=LoaderPart(name=config.loader, options=config.options if spec is None else spec.options.public()),
         environment={
             **environment,
             "device": config.device,
@@ -95,8 +95,8 @@ def log_tail(path: Path, run: Run) -> str:
 
 def public_text(text: str, run: Run) -> str:
     """Text without folders of this machine, its user and host, and without the loader's secret options."""
-    if run.wanted is not None:
-        text = publishable(text, run.wanted)
+    if run.spec is not None:
+        text = publishable(text, run.spec)
     names = {platform.node()}
     with contextlib.suppress(KeyError, OSError):  # a user without a name
         names.add(getpass.getuser())

@@ -12,7 +12,7 @@ import torch
 
 from bench.config import RunConfig, build
 from bench.errors import UsageError
-from bench.run.stores import Wanted, wanted_of
+from bench.run.stores import StoreSpec, spec_of
 from bench.sources.base import SourceOptions
 from bench.sources.folder import PREFIX
 from bench.sources.registry import open_source
@@ -32,7 +32,7 @@ class Run(NamedTuple):
 
     config: RunConfig  # with the device resolved; ``repeat`` is the number of the round, from 0
     options: dict[str, Any]  # of the loader, as the file has them, secrets included
-    wanted: Wanted | None  # the loader over the dataset; None where the loader's class cannot be imported
+    spec: StoreSpec | None  # the loader over the dataset; None where the loader's class cannot be imported
     unavailable: str | None  # why the loader cannot run here
     dataset: str  # as `open_source` takes it; the settings may name it without its folder
     cell: str = ""  # what tells it from the other runs of its round, for people
@@ -79,7 +79,7 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
                     raise file.error((*table, error.key), str(error)) from None
                 left_out.append(str(error))
                 continue
-            public = cell.options if cell.wanted is None else cell.wanted.options.public()
+            public = cell.options if cell.spec is None else cell.spec.options.public()
             identity = cell.config.model_copy(update={"options": public}).run_id  # equal for cells that do the same
             if cells.setdefault(identity, cell) is not cell:
                 twice = _describe(cell, _varying([cell, *cells.values()]))
@@ -132,25 +132,23 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     if settings["device"] == "auto":
         settings["device"] = "cuda" if cuda else "cpu"
     try:
-        wanted, public = wanted_of(loader, source, options, settings.get("limit"), folders.stores)
+        spec, public = spec_of(loader, source, options, settings.get("limit"), folders.stores)
     except UnavailableError as error:
         return Run(RunConfig(**settings, options=options), options, None, str(error), dataset)
     except OptionError as error:
         raise _CellError("options", str(error), unfit=True) from None
-    if source.ragged and not wanted.loader.caps.ragged:
+    if source.ragged and not spec.loader.caps.ragged:
         text = f"loader {loader} keeps images of one size, and those of {source.name} differ"
         raise _CellError("loader", text, unfit=True)
     try:
-        settings["image_size"] = wanted.image_size(settings.get("image_size"))
+        settings["image_size"] = spec.image_size(settings.get("image_size"))
     except UsageError as error:
         raise _CellError("image_size", str(error)) from None
     config = RunConfig(**settings, options=public)
-    reason = wanted.format.reason_unavailable()
-    if reason is None and (misfit := wanted.misfit(config)):
+    reason = spec.format.reason_unavailable()
+    if reason is None and (misfit := spec.misfit(config)):
         raise _CellError(*misfit, unfit=True)
-    return Run(config, options, wanted, reason, dataset)
-
-
+    return Run(config, options, spec, reason, dataset)
 
 
 def _varying(cells: Iterable[Run]) -> list[str]:
