@@ -40,7 +40,7 @@ from loaders.store.manifest import (
     read_store,
 )
 from loaders.store.prepare import prepare_store
-from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo, StoredBlock, between
+from loaders.store.samples import Block, DatasetInfo, Split, SplitInfo, StoredBlock
 
 __all__ = [
     "BUILT_IN",
@@ -81,7 +81,6 @@ __all__ = [
     "UnavailableError",
     "UnknownLoaderError",
     "Written",
-    "between",
     "check_files",
     "checksums_name",
     "collate",

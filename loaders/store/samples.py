@@ -59,19 +59,6 @@ class Block(NamedTuple):
         )
 
 
-def between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[Block]:
-    """The samples from `start` up to `stop`, for a source that must be read from its beginning."""
-    last = 0
-    for block in blocks:
-        first, last = last, last + len(block.labels)
-        if last > start and (stop is None or first < stop):
-            low, high = max(start - first, 0), last - first if stop is None else min(stop, last) - first
-            whole = (low, high) == (0, last - first)
-            yield block if whole else block.part(np.arange(low, high))
-        if stop is not None and last >= stop:
-            return
-
-
 class Split(Protocol):
     """One split of a dataset, streamed; never completely in memory."""
 
