@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from loaders import Block, DecodeError, StoreInfo, load
 from loaders.store.journal import ROW, Journal, Past
@@ -174,95 +171,6 @@ def test_what_was_skipped_is_not_taken_over_where_nothing_may_be(tmp_path: Path)
         prepare(tmp_path / "store", {**splits, "train": Breaking(splits["train"], interrupt)}, on_corrupt="skip")
     with pytest.raises(DecodeError, match=r"3\.jpg"):
         prepare(tmp_path / "store", splits)
-
-
-def test_notes_that_do_not_fit(tmp_path: Path, damage: str) -> None:
-    """What a crash of the machine may leave is begun anew, but for what was written after the notes."""
-    splits = make_splits()
-    folder = interrupted(tmp_path / "store", splits)
-    if damage == "note":
-        (tmp_path / ".store.journal" / "note.json").write_text("{")
-    elif damage == "rows":
-        os.truncate(tmp_path / ".store.journal" / "train.rows", ROW.itemsize)
-    elif damage == "folder":
-        shutil.rmtree(folder)
-    elif damage == "data":
-        os.truncate(folder / "train.pixels", 100)
-    else:
-        rows = tmp_path / ".store.journal" / "train.rows"
-        for path in (folder / "train.pixels", folder / "train.labels", rows):
-            with path.open("ab") as file:
-                file.write(b"more")
-    info = prepare(tmp_path / "store", splits)
-    assert info.attempts == (2 if damage == "more data" else 1)
-    with open_store(MMAP, tmp_path / "store", "train") as dataset:
-        assert_same(dataset.batch(list(range(41))), splits["train"].expect(list(range(41))))
-
-
-@pytest.mark.usefixtures("at_once")
-def test_whoever_asks_for_a_new_store_gets_no_old_notes(tmp_path: Path) -> None:
-    splits = make_splits()
-    interrupted(tmp_path / "store", splits)
-    done: list[int] = []
-    assert prepare(tmp_path / "store", splits, anew=True, progress=done.append).attempts == 1
-    assert done == [16, 16, 9, 13]
-
-
-@pytest.mark.usefixtures("at_once")
-def test_data_that_nothing_identifies_is_prepared_anew(tmp_path: Path) -> None:
-    splits = make_splits()
-    unknown = INFO.model_copy(update={"fingerprint": ""})
-    with pytest.raises(Interruption):
-        store_samples(
-            MMAP, {**splits, "train": Breaking(splits["train"], interrupt)}, tmp_path / "store", dataset=unknown
-        )
-    assert not (tmp_path / ".store.partial").exists()
-
-
-@pytest.mark.usefixtures("at_once")
-def test_a_corrupt_file_at_the_end(tmp_path: Path) -> None:
-    """What was decoded before it is kept, and the skipping of files may begin with the next attempt."""
-    splits = {"train": RaggedSamples(41, seed=1), "test": RaggedSamples(13, seed=2)}
-    splits["train"].files[40] = b"no image"
-    with pytest.raises(DecodeError, match=r"40\.jpg.*; the same command resumes from the last checkpoint"):
-        prepare(tmp_path / "store", splits)
-    done: list[int] = []
-    info = prepare(tmp_path / "store", splits, on_corrupt="skip", progress=done.append)
-    assert done[0] == 32
-    assert info.splits["train"].skipped == ("40.jpg",)
-    with open_store(MMAP, tmp_path / "store", "train", size=SIZE) as dataset:
-        assert_same(dataset.batch(list(range(40))), splits["train"].expect(list(range(40))))
-
-
-@pytest.mark.usefixtures("at_once")
-def test_what_was_skipped_is_not_taken_over_where_nothing_may_be(tmp_path: Path) -> None:
-    splits: dict[str, Any] = {"train": RaggedSamples(41, seed=1), "test": RaggedSamples(13, seed=2)}
-    splits["train"].files[3] = b"no image"
-    with pytest.raises(Interruption):
-        prepare(tmp_path / "store", {**splits, "train": Breaking(splits["train"], interrupt)}, on_corrupt="skip")
-    with pytest.raises(DecodeError, match=r"3\.jpg"):
-        prepare(tmp_path / "store", splits)
-
-
-@given(st.lists(st.integers(1, 9), max_size=6), st.integers(0, 40), st.integers(0, 40))
-def test_between_is_slicing(sizes: list[int], start: int, length: int) -> None:
-    count = sum(sizes)
-    ends = np.cumsum([0, *sizes])
-    numbers = np.arange(count)
-    taken = []
-
-    def blocks() -> Iterator[Block]:
-        for i, size in enumerate(sizes):
-            taken.append(i)
-            part = numbers[ends[i] : ends[i] + size]
-            yield Block(None, [bytes([number]) for number in part], part, [str(number) for number in part])
-
-    stop = start + length
-    found = list(between(blocks(), start, stop))
-    assert [label for block in found for label in block.labels.tolist()] == numbers[start:stop].tolist()
-    assert [file for block in found for file in block.files or ()] == [bytes([i]) for i in numbers[start:stop]]
-    assert [name for block in found for name in block.names] == [str(i) for i in numbers[start:stop]]
-    assert len(taken) <= max(1, int(np.searchsorted(ends, min(stop, count))))  # and no block beyond is made
 
 
 def test_checkpoints_are_taken_so_often_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
