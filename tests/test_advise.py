@@ -61,9 +61,11 @@ def test_a_trial_is_scaled_to_the_whole(tmp_path: Path) -> None:
     bench, candidate = Trials(config, Digits(tmp_path), tmp_path / "stores"), Candidate("memory", {}, (Way(),))
     with bench.sampled(candidate, 64) as sampled:
         tried = bench.attempt(candidate, sampled, Way(), 0.1)
+        alone = bench.ceiling(sampled, 0.1)
     assert tried.prepare_s == pytest.approx(sampled.info.prepare_s * 1797 / 128)
     assert tried.store_bytes == pytest.approx(sampled.info.allocated_bytes * 1797 / 128)
     assert 0 <= tried.stall_s < tried.epoch_s.mean
+    assert 0.05 < alone / tried.epoch_s.mean < 20, "both are of a whole epoch"
     assert not list((tmp_path / "stores").iterdir())
 
 

@@ -69,13 +69,13 @@ class Bench:
             yield Sampled(spec, prepare(spec)[0])
 
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
-        """Seconds per image of training on batches that lie on the device already; measured for so many seconds."""
+        """Seconds of an epoch on batches that lie on the device already; measured for so many seconds."""
         trainer, size = self._warm_trainer(sampled)
         end, spent, steps = time.perf_counter() + seconds, 0.0, 0
         while steps == 0 or time.perf_counter() < end:
             spent += trainer.ceiling(size, 2)
             steps += 2
-        return spent / (steps * size)
+        return spent / (steps * size) * len(self._source.splits()["train"])
 
     def attempt(self, candidate: Candidate, sampled: Sampled, way: Way, seconds: float) -> Trial:
         """Measure for about so many seconds, after an untimed pass over a few batches.
