@@ -68,7 +68,10 @@ def test_smaller_pictures_are_another_dataset(bench: Bench, photos: Path) -> Non
         done = bench("run", "mmap", f"folder:{photos}", *resize, *QUICK)
         assert done.code == 0, done.err
     (main,) = [table for table in tables(records_in(bench.out)) if table.kind == "main"]
-    assert {row["dataset"].text for row in main.rows} == {"folder:my photos", "folder:my photos, short side 16"}
+    assert {translated(row["dataset"].text, "en") for row in main.rows} == {
+        "folder:my photos",
+        "folder:my photos, short side 16",
+    }
 
 
 def test_preparing_tells_what_was_left_out_and_verifying_finds_it_whole(bench: Bench, photos: Path) -> None:
