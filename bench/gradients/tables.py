@@ -97,14 +97,14 @@ def parity(outcome: Outcome) -> Table:
     )
     columns: _Columns[Parity] = [
         (_text("model", share=12), lambda p: p.trainable.entry.id),
-        (_text("data", share=18), lambda p: p.trainable.about_data),
+        (_text("data", share=17), lambda p: p.trainable.about_data),
         (_count("steps"), lambda p: p.steps),
         (_count("epochs"), lambda p: len(p.losses)),
         (_error("batch size", hidden=True), lambda p: p.trainable.batch_size),
         (_error("rate", hidden=True), lambda p: p.trainable.rate),
         (_error("momentum", hidden=True), lambda p: p.trainable.momentum),
         (_error("worst distance", "distance"), lambda p: p.worst),
-        (_text("parameter", share=8), lambda p: p.parameter),
+        (_text("parameter", share=9), lambda p: p.parameter),
         (_error("optimum distance", "optimum"), lambda p: p.optimum),
         (_error("numpy loss", hidden=True), lambda p: p.losses[-1]),
         (_error("torch loss", hidden=True), lambda p: p.torch_losses[-1]),
