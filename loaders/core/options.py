@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from loaders.core.errors import LoaderFaultError, OptionError
+from loaders.core.payloads import Kind
 
 Encoding = Literal["raw", "jpeg"]
 O = TypeVar("O", bound="LoaderOptions")  # noqa: E741 - the customary letter for options
@@ -75,6 +76,11 @@ class EncodingOptions(DecodingOptions):
     def keeps_files(self, source: Encoding) -> bool:  # noqa: ARG002
         """Whether ``encoding`` is jpeg."""
         return self.encoding == "jpeg"
+
+    @property
+    def kind(self) -> Kind:
+        """What is stored of each image of a split of one size."""
+        return Kind.JPEG if self.encoding == "jpeg" else Kind.PIXELS
 
 
 def parse_options(model: type[O], values: Mapping[str, Any], loader: str) -> O:

@@ -14,7 +14,7 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.format import Candidate, Format, Reader, Written
 from loaders.core.options import EncodingOptions, read_option
-from loaders.core.payloads import Kind, Payloads
+from loaders.core.payloads import Payloads
 from loaders.store.intake import Intake
 from loaders.store.manifest import Store
 
@@ -81,7 +81,7 @@ class _LmdbReader(Reader):
 
     def __init__(self, store: Store, split: str, options: LmdbOptions) -> None:
         self._path, self._remedy = store.location / split, store.remedy
-        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
+        self._kind = options.kind
         try:
             self.env, readers = _open.get(self._path) or (
                 lmdb.open(str(self._path), readonly=True, lock=False, readahead=options.readahead, max_spare_txns=64),

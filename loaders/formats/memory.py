@@ -26,4 +26,4 @@ class MemoryFormat(Format[EncodingOptions]):
     def open(self, store: Store, split: str) -> ArraysReader:
         """Read the files into memory."""
         encoding = self.options.encoding
-        return ArraysReader(open_arrays(store, split, encoding, resident=True), encoding)
+        return ArraysReader(open_arrays(store, split, encoding, resident=True), self.options.kind)

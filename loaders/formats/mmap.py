@@ -43,7 +43,7 @@ class MmapFormat(Format[MmapOptions]):
         """Map the files."""
         encoding = self.options.encoding
         path = store.location / data_name(split, encoding)
-        return ArraysReader(open_arrays(store, split, encoding, scattered=self._scattered(path)), encoding)
+        return ArraysReader(open_arrays(store, split, encoding, scattered=self._scattered(path)), self.options.kind)
 
     def _scattered(self, path: Path) -> bool:
         """Pages that are read ahead help only if they are still in memory when they are needed."""

@@ -16,7 +16,7 @@ from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.format import Candidate, Format, Reader, Written
 from loaders.core.options import EncodingOptions, read_option, store_option
-from loaders.core.payloads import Kind, Payloads
+from loaders.core.payloads import Payloads
 from loaders.store.intake import Intake
 from loaders.store.manifest import Store
 
@@ -77,7 +77,7 @@ class _SqliteReader(Reader):
 
     def __init__(self, store: Store, split: str, options: SqliteOptions) -> None:
         self._path, self._remedy = store.location / FILE, store.remedy
-        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
+        self._kind = options.kind
         self._mmap = options.mmap_mb << 20
         self._query = f"SELECT id, label, image FROM {quoted(split)} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
         self._own = threading.local()

@@ -105,10 +105,9 @@ class Arrays(NamedTuple):
 class ArraysReader(Reader):
     """Reads batches from a split's arrays: one gather of rows, or a slice for each sample."""
 
-    def __init__(self, arrays: Arrays, encoding: Encoding) -> None:
+    def __init__(self, arrays: Arrays, kind: Kind) -> None:
         self.labels = arrays.labels
-        self._arrays = arrays
-        self._kind = Kind.JPEG if encoding == "jpeg" else Kind.PIXELS
+        self._arrays, self._kind = arrays, kind
 
     def fetch(self, indices: Indices) -> Rows | Payloads:
         """Rows in fresh memory, or slices of the payloads, which are read when they are decoded."""

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from loaders.core.batch import Indices
 from loaders.core.errors import OptionError, StoreError
 from loaders.core.format import Candidate, Format, Reader, Written
-from loaders.core.options import Encoding
 from loaders.core.payloads import Kind, Payloads, Rows
 from loaders.formats.hdf5 import io
 from loaders.formats.hdf5.options import Hdf5Options
@@ -90,25 +89,25 @@ class Hdf5Format(Format[Hdf5Options]):
                 arrays = Arrays(labels, None, io.map_dataset(data, path, data.shape), offsets)
             else:
                 arrays = Arrays(labels, io.map_dataset(data, path, (info.count, *info.fixed_shape)))
-            return ArraysReader(arrays, options.encoding)
+            return ArraysReader(arrays, options.kind)
         if offsets is not None:
             read: io.Read = io.read_union(data, offsets)
         elif options.element == "image":
             read = io.read_elements(data, info.fixed_shape)
         else:
             read = io.read_sorted(data) if options.layout == "contiguous" else io.read_rows(data)
-        return _Hdf5Reader(file, path, read, labels, options.encoding, store.remedy)
+        return _Hdf5Reader(file, path, read, labels, options.kind, store.remedy)
 
 
 class _Hdf5Reader(Reader):
     """Reads one group through HDF5."""
 
     def __init__(
-        self, file: h5py.File, path: Path, read: io.Read, labels: NDArray[np.int64], encoding: Encoding, remedy: str
+        self, file: h5py.File, path: Path, read: io.Read, labels: NDArray[np.int64], kind: Kind, remedy: str
     ) -> None:
         self.labels = labels
         self._file, self._path, self._read, self._remedy = file, path, read, remedy
-        self._kind = Kind.JPEG if encoding == "jpeg" else Kind.PIXELS
+        self._kind = kind
 
     def fetch(self, indices: Indices) -> Rows | Payloads:
         """Images in one read, or the bytes of each sample."""

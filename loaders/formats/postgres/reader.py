@@ -16,7 +16,7 @@ from psycopg import pq, sql
 from loaders.core.batch import Indices
 from loaders.core.errors import StoreError
 from loaders.core.format import Reader
-from loaders.core.payloads import Kind, Payloads
+from loaders.core.payloads import Payloads
 from loaders.formats.postgres.connection import OWN_LOG, Connection, backend_error, connect
 from loaders.formats.postgres.options import PostgresOptions
 from loaders.formats.postgres.server import EmbeddedServer
@@ -52,7 +52,7 @@ class PostgresReader(Reader):
     def __init__(self, store: Store, split: str, options: PostgresOptions) -> None:
         """Start or join the store's server, or connect to the user's, and check the table."""
         tables, pid = read_tables(store.location), None
-        self._kind = Kind.JPEG if options.encoding == "jpeg" else Kind.PIXELS
+        self._kind = options.kind
         self._lock = threading.Lock()
         self._closed = False
         self._idle: list[Connection] = []
