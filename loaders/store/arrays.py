@@ -46,9 +46,10 @@ def write_arrays(splits: Mapping[str, Intake], folder: Path) -> list[str]:
                 if split.rows:
                     data.write(block.images.data)
                 else:
-                    ends = end + np.cumsum([len(part) for part in block.payloads], dtype="<i8")
+                    payloads = block.payloads
+                    ends = end + np.cumsum([len(part) for part in payloads], dtype="<i8")
                     end = int(ends[-1]) if len(ends) else end
-                    data.writelines(block.payloads)
+                    data.writelines(payloads)
                     offsets[0].write(ends.data)
                 labels.write(block.labels.astype("<i8", copy=False).data)
     return written

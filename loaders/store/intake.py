@@ -108,7 +108,7 @@ class Intake:
             self._rows.append(rows)
             self._done.stored += len(block.labels)
             self._done.taken += taken
-            self._on_block(taken, sum(len(payload) for payload in block.payloads))
+            self._on_block(taken, block.nbytes)
             self._journal.checkpoint_if_due()
         if self._done.taken != len(self):
             raise LoaderError(f"the source announced {len(self)} {self.name} samples and gave {self._done.taken}")

@@ -136,6 +136,13 @@ class StoredBlock(NamedTuple):
             return self.files
         return [image.reshape(-1).data for image in (self.pictures or self.images)]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes to store of all samples."""
+        if self.files is not None:
+            return sum(map(len, self.files))
+        return self.images.nbytes + sum(picture.nbytes for picture in self.pictures)
+
     def hwc(self, i: int) -> NDArray[np.uint8]:
         """Pixels of a sample, contiguous uint8 ``[H, W, C]``, or ``[H, W]`` of one channel."""
         if self.pictures:
