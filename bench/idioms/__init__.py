@@ -17,9 +17,8 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 
-Indices = NDArray[np.int64]
 Read = Callable[[Indices], tuple[NDArray[np.uint8], NDArray[np.int64]]]
 DeviceRead = Callable[[Indices], tuple[torch.Tensor, torch.Tensor]]
 """A ``Read`` of a loader whose batches come out on a device. It need not wait for the device."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import imagecodecs
 import numpy as np
 
-from bench.idioms import Crops, Indices, Read
+from bench.idioms import Crops, Read
 from bench.idioms.pool import Fetch, Pixels, Pool, jpeg_into
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 from loaders.formats.filesystem import image_name, index_name
 from loaders.images.codecs import Codec
 

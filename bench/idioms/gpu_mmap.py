@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.idioms import Crops, DeviceRead, Indices, NoIdiomError, check_room
+from bench.idioms import Crops, DeviceRead, NoIdiomError, check_room
 from bench.idioms.pool import Pixels, Pool, slices
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 from loaders.formats.gpu_mmap.device import host_view, send
 from loaders.store.arrays import data_name, map_bytes
 from loaders.store.sizes import map_sizes

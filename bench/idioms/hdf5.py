@@ -9,9 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from bench.idioms import Crops, Indices, Read
+from bench.idioms import Crops, Read
 from bench.idioms.pool import Pixels, Pool, slices
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 from loaders.formats.hdf5 import io
 from loaders.formats.hdf5.format import FILE
 

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from bench.idioms import Crops, Indices, Read
+from bench.idioms import Crops, Read
 from bench.idioms.pool import Pixels, stored_images
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 
 
 @contextlib.contextmanager

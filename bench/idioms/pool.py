@@ -17,8 +17,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from bench.idioms import Crops, Indices
-from loaders import Kind, StoreDataset
+from bench.idioms import Crops
+from loaders import Indices, Kind, StoreDataset
 from loaders.images.codecs import pil_into
 from loaders.images.crops import random_boxes, resize_into
 from loaders.images.headers import jpeg_size, require

@@ -10,9 +10,9 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from bench.idioms import Crops, Indices, Read
+from bench.idioms import Crops, Read
 from bench.idioms.pool import Pixels, stored_images
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 from loaders.formats.postgres.reader import SETTINGS
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.idioms import Crops, Indices, Read
+from bench.idioms import Crops, Read
 from bench.idioms.pool import Pixels, stored_images
-from loaders import StoreDataset
+from loaders import Indices, StoreDataset
 from loaders.formats.sqlite import FILE, quoted
 
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.idioms import BUILT_IN, AnyRead, Crops, Idiom, Indices, NoIdiomError
+from bench.idioms import BUILT_IN, AnyRead, Crops, Idiom, NoIdiomError
 from bench.records import RatesPart
-from loaders import Batch, BatchStream, StoreDataset
+from loaders import Batch, BatchStream, Indices, StoreDataset
 
 
 def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
