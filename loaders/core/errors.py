@@ -45,6 +45,11 @@ _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """The process ran out of something; the store is not to blame."""
 
 
+def remedy(store: Path) -> str:
+    """What to do about a damaged store, to end a message with."""
+    return f"remove {store} and prepare it again"
+
+
 @contextlib.contextmanager
 def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
     """Name the loader and what it was doing in any exception that it raises; a `LoaderError` passes unchanged.
@@ -71,7 +76,7 @@ def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoRe
         if isinstance(file, bytes):
             file = file.decode(errors="replace")
         raise StoreError(
-            f"loader {loader} failed {doing}: {file}: {error.strerror}; fix that or remove {store} and prepare it again"
+            f"loader {loader} failed {doing}: {file}: {error.strerror}; fix that or {remedy(store)}"
         ) from error
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     raise LoaderFaultError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loaders.core.batch import Indices
-from loaders.core.errors import StoreError
+from loaders.core.errors import StoreError, remedy
 
 _ROW = np.dtype([("pixels", "<u8"), ("label", "<i4")])
 
@@ -40,7 +40,7 @@ class Comparison:
         """
         path = location / checksums_name(split)
         if path.stat().st_size != _ROW.itemsize * count:
-            raise StoreError(f"{path} does not describe {count} samples; remove {location} and prepare it again")
+            raise StoreError(f"{path} does not describe {count} samples; {remedy(location)}")
         self._truth = np.asarray(np.memmap(path, _ROW, mode="r"))
         self._split = split
         self._compared = self._wrong = 0

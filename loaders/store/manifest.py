@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from loaders.core.errors import StoreError
+from loaders.core.errors import StoreError, remedy
 from loaders.core.regular import read_regular
 from loaders.store.samples import DatasetInfo, SplitInfo
 from loaders.store.sizes import map_sizes, sizes_name
@@ -60,7 +60,7 @@ class Store(NamedTuple):
     @property
     def remedy(self) -> str:
         """What to do about damage."""
-        return f"remove {self.location} and prepare it again"
+        return remedy(self.location)
 
     def sizes(self, split: str) -> NDArray[np.int32] | None:
         """Height, width and `Kind` of each image, mapped int32 ``[n, 3]``; None for a split of one size.
@@ -94,7 +94,7 @@ def read_manifest(location: Path) -> StoreInfo:
         StoreError: there is no store, or its manifest is damaged, changed or of another version.
     """
     path = location / MANIFEST
-    again = f"remove {location} and prepare it again"
+    again = remedy(location)
     try:
         info = StoreInfo.model_validate_json(read_regular(path))
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def check_files(location: Path, info: StoreInfo) -> None:
     Raises:
         StoreError: a file is missing, has another size, or cannot be accessed.
     """
-    again = f"remove {location} and prepare it again"
+    again = remedy(location)
     for name in {**info.files, **dict.fromkeys(info.data_files or ())}:
         try:
             size = (location / name).stat().st_size

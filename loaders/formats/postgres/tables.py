@@ -10,7 +10,7 @@ from typing import Any, Literal
 from psycopg import sql
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from loaders.core.errors import StoreError
+from loaders.core.errors import StoreError, remedy
 from loaders.formats.postgres.connection import Connection
 from loaders.store.manifest import Store
 
@@ -34,7 +34,7 @@ def read_tables(store: Path) -> Tables:
     try:
         return Tables.model_validate_json((store / TABLES).read_bytes())
     except (OSError, ValidationError):
-        raise StoreError(f"{store / TABLES} cannot be read; remove {store} and prepare it again") from None
+        raise StoreError(f"{store / TABLES} cannot be read; {remedy(store)}") from None
 
 
 def quoted(table: str) -> sql.Identifier:
