@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from loaders.core.errors import LoaderFaultError, OptionError
 from loaders.core.payloads import Kind
@@ -14,10 +14,8 @@ Encoding = Literal["raw", "jpeg"]
 O = TypeVar("O", bound="LoaderOptions")  # noqa: E741 - the customary letter for options
 
 
-class LoaderOptions(BaseModel):
+class LoaderOptions(BaseModel, frozen=True, extra="forbid"):
     """Base of every loader's options: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def stored(self) -> dict[str, Any]:
         """The store options: datasets that are equal in these share a store."""

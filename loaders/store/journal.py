@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from loaders.core.regular import read_regular
 
@@ -32,10 +32,8 @@ class StaleError(Exception):
     """The files do not agree with the checkpoint; the preparation starts again from the beginning."""
 
 
-class Past(BaseModel):
+class Past(BaseModel, extra="forbid"):
     """The progress of one split."""
-
-    model_config = ConfigDict(extra="forbid")
 
     taken: int = 0  # samples taken from the source
     stored: int = 0  # of these, samples stored and not skipped
@@ -45,9 +43,7 @@ class Past(BaseModel):
     state: dict[str, int] = {}  # lengths of the split's files
 
 
-class _Checkpoint(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Checkpoint(BaseModel, extra="forbid"):
     identity: str
     spent_s: float
     attempts: int

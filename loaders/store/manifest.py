@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from loaders.core.errors import StoreError, remedy
 from loaders.core.regular import read_regular
@@ -21,10 +21,8 @@ FORMAT_VERSION = 3
 MANIFEST = "store.json"
 
 
-class StoreInfo(BaseModel):
+class StoreInfo(BaseModel, frozen=True, extra="forbid"):
     """The manifest of a store. Paths are relative to its folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int  # of the layout; other versions are refused
     loader: str  # name of the loader that wrote it

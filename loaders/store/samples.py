@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from loaders.core.errors import OptionError
 from loaders.core.payloads import Buffer
@@ -79,10 +79,8 @@ class Split(Protocol):
         ...
 
 
-class DatasetInfo(BaseModel):
+class DatasetInfo(BaseModel, frozen=True, extra="forbid"):
     """Which images a store holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     official: bool  # all checksums are those of the official release
@@ -93,7 +91,7 @@ class DatasetInfo(BaseModel):
     resize: int | None = None  # short side in pixels that larger images were resized to
 
 
-class SplitInfo(BaseModel):
+class SplitInfo(BaseModel, frozen=True, extra="forbid"):
     """Describes one stored split. The mean and standard deviation are per channel, of pixels in [0, 1].
 
     ``pixels_sha256`` is the sha256 of the sha256 of each image's contiguous bytes, ``labels_sha256`` that of the labels
@@ -101,8 +99,6 @@ class SplitInfo(BaseModel):
     an image's hash that of its height and width, as little-endian int32, and its pixels ``[H, W, 3]``. ``skipped``
     names files that could not be decoded.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int
     shape: tuple[int, int, int] | None

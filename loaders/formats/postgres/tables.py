@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from psycopg import sql
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from loaders.core.errors import StoreError, remedy
 from loaders.formats.postgres.connection import Connection
@@ -19,10 +19,8 @@ TABLES = "tables.json"
 Storage = Literal["inline", "toast"]
 
 
-class Tables(BaseModel):
+class Tables(BaseModel, frozen=True, extra="forbid"):
     """The table of each split of a store. Written to ``tables.json``, which names no server."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: str  # also in each table's comment, to identify it
     names: dict[str, str]
