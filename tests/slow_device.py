@@ -23,10 +23,13 @@ class Point:
     def __init__(self, worker: Worker | None) -> None:
         self._worker = worker
         self._come = threading.Event()
+        self._error: Exception | None = None
         self.at = 0.0
 
     def come(self) -> None:
         self.at = time.perf_counter()
+        # Only what went wrong before the event is its error: what follows may already be under way when it is awaited.
+        self._error = None if self._worker is None else self._worker.error
         self._come.set()
 
     @property
@@ -36,8 +39,8 @@ class Point:
     def synchronize(self) -> None:
         if not self._come.wait(PATIENCE_S):
             raise TimeoutError("the device hangs")
-        if self._worker is not None and self._worker.error is not None:
-            raise self._worker.error
+        if self._error is not None:
+            raise self._error
 
     def elapsed_time(self, other: Point, /) -> float:
         return 1e3 * (other.at - self.at)

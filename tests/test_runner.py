@@ -119,7 +119,8 @@ def test_every_loader_trains_the_same_and_proves_what_the_cache_held(
     assert warm.cache is not None
     assert warm.cache.evidence is not None
     held = warm.cache.evidence.before_epoch
-    assert all(share is not None and share > 0.98 for share in held)  # a database has pages that no sample needs
+    # The environment of LMDB has pages that no sample needs.
+    assert all(share is not None and share > 0.98 for share in held) if loader == "lmdb" else held == [1.0, 1.0]
     assert cold.cache is not None
     assert cold.cache.evidence is not None
     assert len(cold.cache.evidence.after_eviction) == 2
