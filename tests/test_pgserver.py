@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ import psycopg
 import pytest
 
 from loaders.core.errors import BackendError, StoreError
-from loaders.formats.postgres import programs
+from loaders.formats.postgres import lifelines, programs
 from loaders.formats.postgres import server as pgserver
 from loaders.formats.postgres.cluster import DATA
 from loaders.formats.postgres.server import EmbeddedServer
@@ -273,6 +275,12 @@ def test_a_server_that_only_reads_is_given_a_short_time(made: Path, monkeypatch:
     assert nothing_left(*parts(server))
 
 
+def test_the_number_of_a_killed_server_may_be_another_s(damaged: Path) -> None:
+    """Or its own for as long as nobody has collected it."""
+    (damaged / DATA / "postmaster.pid").write_text(f"{os.getppid()}\n{damaged / DATA}\n1\n5432\n\n\n\n")
+    assert works(damaged)
+
+
 def test_what_a_killed_server_computes_on_does_not_keep_the_next_out(made: Path) -> None:
     server = EmbeddedServer.open(made, "socket", CACHE)
     with contextlib.closing(psycopg.connect(server.conninfo("socket"))) as connection:
@@ -327,6 +335,26 @@ def test_a_forked_child_does_not_keep_it_alive(made: Path) -> None:
     assert wait_until(lambda: nothing_left(child.pids, child.runtime))
     assert alive(grandchild)
     os.kill(grandchild, signal.SIGKILL)
+
+
+def test_a_supervisor_that_cannot_begin_says_so(tmp_path: Path) -> None:
+    lifeline, theirs = socket.socketpair()
+    config = {"lock": str(tmp_path / "no folder" / "lock"), "patience": 0.0}
+    # The supervisor expects its end of the lifeline at descriptor 3.
+    words = [
+        "/bin/sh",
+        "-c",
+        'exec "$@" 3<&0 2>&-',
+        "-",
+        sys.executable,
+        "-I",
+        str(programs.SUPERVISOR),
+        json.dumps(config),
+    ]
+    assert subprocess.run(words, stdin=theirs.fileno(), check=False).returncode == 1
+    theirs.close()
+    assert "FileNotFoundError" in json.loads(lifelines.line(lifeline, 10))["error"]
+    lifeline.close()
 
 
 def test_tcp_asks_for_the_password(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,6 +438,30 @@ def test_a_path_too_long_for_postgresql_is_told(tmp_path: Path) -> None:
     server = EmbeddedServer.create(fits)
     assert query(server) == (1,)
     server.close()
+
+
+def written_again(path: Path) -> bool:
+    """Whether someone still writes a file that is removed."""
+    path.unlink(missing_ok=True)
+    time.sleep(0.2)
+    return path.exists()
+
+
+def test_nothing_of_a_program_goes_on_after_it(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    command = ["/bin/sh", "-c", f"while :; do echo on > {output}; sleep 0.01; done & wait"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        programs.run_as({"kind": "same"}, command, timeout=1)
+    assert not written_again(output)
+
+    caller = os.fork()
+    if caller == 0:
+        programs.run_as({"kind": "same"}, command)
+        os._exit(1)
+    assert wait_until(output.exists)
+    os.kill(caller, signal.SIGKILL)
+    os.waitpid(caller, 0)
+    assert wait_until(lambda: not written_again(output))
 
 
 def test_programs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,19 +74,24 @@ def programs_for(data: Path) -> Programs:
 
 
 def run_as(identity: Identity, command: list[str], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program that ends with this process. Its output and errors are in ``stdout``."""
+    """Run a program that ends, with its own children, before this returns. Its output and errors are in ``stdout``."""
     config = {"run": command, "identity": identity, "parent": os.getpid()}
-    return subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        timeout=timeout,
-        check=False,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except BaseException:  # after Ctrl-C nothing may write into a store that is removed next
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()  # until the last of them has ended
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 @functools.cache

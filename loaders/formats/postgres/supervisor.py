@@ -7,7 +7,7 @@ reason. More clients connect to the control socket. When the last lifeline close
 Each client gets one line of JSON, ``{"ready": {...}}`` or ``{"error": "..."}``. If another supervisor has the store's
 lock, it gets none, and its lifeline closes.
 
-With ``{"run": COMMAND, ...}`` as CONFIG it only becomes that program, under the configured identity.
+With ``{"run": COMMAND, ...}`` as CONFIG it runs that program under the configured identity, to its end or its parent's.
 """
 # ruff: noqa: PTH102, PTH106, PTH108, PTH118, PTH123, PTH208 - pathlib would double the start-up time
 
@@ -75,6 +75,10 @@ class Supervisor:
             return
         try:
             self._make_runtime()
+            # All processes of a server have its lock, so this is of one that was killed; PostgreSQL refuses to start
+            # while a process of that number exists, such as its own that nobody has collected.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.config["data"], "postmaster.pid"))
             self._start(os.open(self.config["log"], os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600))
             while self._running():
                 self._watch(None)
@@ -232,6 +236,19 @@ def end_children() -> None:
             os.kill(int(child), signal.SIGKILL)
 
 
+def run_program(command: list[str], identity: dict[str, Any], parent: int) -> NoReturn:
+    """Run a program; when the parent ends, kill it with its own children, which could go on writing after it."""
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+    itself = os.getpid()
+    child = os.fork()
+    if not child:
+        become(command, identity, itself, signal.SIGKILL, output=1)
+    sys.exit(os.waitpid(child, 0)[1] != 0)
+
+
 def become(command: list[str], identity: dict[str, Any], parent: int, death_signal: int, output: int) -> NoReturn:
     """Turn this process into a program that gets ``death_signal`` when the parent ends, and writes to ``output``.
 
@@ -282,13 +299,19 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")  # the server's user may not enter the caller's folder, and a process there would keep it mounted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if "run" in config:
-        become(config["run"], config["identity"], config["parent"], signal.SIGKILL, output=1)
+        run_program(config["run"], config["identity"], config["parent"])
     # Descriptors of libraries that do not mark them as close-on-exec are still open here.
     for name in set(os.listdir("/proc/self/fd")) - {"0", "1", "2", "3"}:
         with contextlib.suppress(OSError):  # the descriptor that listed the directory
             os.close(int(name))
     os.set_inheritable(3, False)
-    Supervisor(config, socket.socket(fileno=3)).run()
+    first = socket.socket(fileno=3)
+    try:
+        supervisor = Supervisor(config, first)
+    except Exception as error:
+        tell([first], {"error": f"the supervisor failed: {error!r}"})
+        raise
+    supervisor.run()
 
 
 if __name__ == "__main__":
