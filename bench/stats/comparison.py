@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-from scipy import special
+import scipy
 
 from bench.stats.intervals import MIN_RUNS, ROUNDING, Values, checked
 from bench.stats.power import SquaredError, smallest_difference
@@ -149,5 +149,5 @@ def _tested(means: Means) -> Ratio:
         p = float(abs(apart) <= noise)
     else:
         errors = tuple(SquaredError(e.value / means.below**2, e.degrees) for e in means.errors)
-        p = 2 * float(special.stdtr(means.degrees, -abs(apart) / means.error))
+        p = 2 * float(scipy.special.stdtr(means.degrees, -abs(apart) / means.error))
     return Ratio(interval.mean, interval.low, interval.high, p, means.n, errors)

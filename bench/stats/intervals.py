@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
 
 Values: TypeAlias = Sequence[float] | NDArray[np.float64]
 
@@ -88,8 +88,8 @@ def bootstrap_interval(values: Values, statistic: Callable[..., Any]) -> tuple[f
     if np.ptp(runs) == 0:  # every resample is the sample
         return float(statistic(runs)), float(statistic(runs))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # its limits are NaN, which is tested below
-        low, high = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # its limits are NaN, which is tested below
+        low, high = scipy.stats.bootstrap(
             (runs,), statistic, confidence_level=LEVEL, n_resamples=RESAMPLES, rng=np.random.default_rng(0)
         ).confidence_interval
     return (float(low), float(high)) if np.isfinite([low, high]).all() else None
@@ -97,7 +97,7 @@ def bootstrap_interval(values: Values, statistic: Callable[..., Any]) -> tuple[f
 
 def student(degrees: float) -> float:
     """Student's t that holds `LEVEL` of the probability between it and its negative."""
-    return -float(special.stdtrit(degrees, (1 - LEVEL) / 2))
+    return -float(scipy.special.stdtrit(degrees, (1 - LEVEL) / 2))
 
 
 def checked(values: Values) -> NDArray[np.float64]:

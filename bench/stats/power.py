@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 NODES = 24
 
@@ -44,13 +44,13 @@ def smallest_difference(errors: Sequence[SquaredError], alpha: float, power: flo
 
     def missing(noncentrality: float) -> float:
         # scipy gives NaN for some probabilities below 1e-80.
-        probabilities = np.nan_to_num(special.nctdtr(degrees, noncentrality, thresholds), nan=0.0)
+        probabilities = np.nan_to_num(scipy.special.nctdtr(degrees, noncentrality, thresholds), nan=0.0)
         return power - 1 + float(probabilities @ weights)
 
     high = float(thresholds.max()) + 4
     while missing(high) > 0:
         high *= 2
-    return float(optimize.brentq(missing, 0, high) * squared**0.5)
+    return float(scipy.optimize.brentq(missing, 0, high) * squared**0.5)
 
 
 def _thresholds(errors: Sequence[SquaredError], alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -59,9 +59,9 @@ def _thresholds(errors: Sequence[SquaredError], alpha: float) -> tuple[NDArray[n
     degrees = np.array([[e.degrees] for e in errors])
     shares, weights = np.ones((1, 1)), np.ones(1)
     if len(errors) == 2:  # Gauss-Jacobi: its weight function is the beta density, on [-1, 1]
-        nodes, weights = special.roots_jacobi(NODES, errors[1].degrees / 2 - 1, errors[0].degrees / 2 - 1)
+        nodes, weights = scipy.special.roots_jacobi(NODES, errors[1].degrees / 2 - 1, errors[0].degrees / 2 - 1)
         shares, weights = np.stack([1 + nodes, 1 - nodes]) / 2, weights / weights.sum()
     drawn = values / degrees * shares
     welch = drawn.sum(0) ** 2 / (drawn**2 / degrees).sum(0)
     scale = np.sqrt(degrees.sum() * drawn.sum(0) / values.sum())
-    return -special.stdtrit(welch, alpha / 2) * scale, weights
+    return -scipy.special.stdtrit(welch, alpha / 2) * scale, weights

@@ -8,11 +8,11 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 from typing import NamedTuple
 
 from bench.sweep.folder import Folder
@@ -35,7 +35,7 @@ class Process:
 
     ended: Ended  # set when the ``with`` of `started` is left
 
-    def __init__(self, popen: subprocess.Popen[bytes], notes: int) -> None:
+    def __init__(self, popen: Popen[bytes], notes: int) -> None:
         self.timed_out = False
         self._popen, self._notes, self._pidfd = popen, notes, os.pidfd_open(popen.pid)
 
@@ -84,11 +84,11 @@ def started(task: AnyTask, folder: Folder, log: str) -> Iterator[Process]:
     notes, writer = os.pipe()
     os.set_blocking(notes, False)
     with folder.log(log).open("wb") as output, folder.inherited_lock() as lock:
-        popen = subprocess.Popen(
+        popen = Popen(
             [sys.executable, "-m", "bench", "job"],
-            stdin=subprocess.PIPE,
+            stdin=PIPE,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             # The log must be complete when the process is killed, and say where.
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "BENCH_DEBUG": "1"},
             pass_fds=(lock, writer),
