@@ -11,8 +11,10 @@ import pytest
 
 from bench.records import Foreign, Record, read_records
 from bench.sources.registry import open_source
+from bench.sweep import process as sweep_process
 from bench.sweep.config import read_sweep
 from bench.sweep.plan import Folders, Plan, make_plan
+from tests.forked import Started
 
 ROOT = Path(__file__).parents[1]
 HEAD = """
@@ -67,13 +69,18 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **loaders: str) -> No
     monkeypatch.syspath_prepend(str(folder))
 
 
+def fork_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sweeps begun here fork their processes, see `Forked`."""
+    monkeypatch.setattr(sweep_process, "Popen", Started)
+
+
 def processes(mark: str) -> list[psutil.Process]:
-    """Every process but this one whose command line or environment has the mark, such as a folder of this test."""
+    """Every process but this one whose command line, environment or log has the mark, such as a folder of this test."""
     marked = []
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), *process.environ().values()]
-        except psutil.Error:
+            words = [*process.cmdline(), *process.environ().values(), str(Path(f"/proc/{process.pid}/fd/1").readlink())]
+        except (psutil.Error, OSError):
             continue
         if process.pid != os.getpid() and any(mark in word for word in words):
             marked.append(process)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import BatchStream, Indices, LoaderFaultError, cut, load
 from loaders.testing import INFO, SIZE, RaggedSamples, open_store, store_samples
+from tests.command import Bench
 from tests.lying_loader import LyingFormat, LyingOptions
 from tests.sweeps import install
 
@@ -166,14 +165,14 @@ def test_images_of_many_sizes_are_compared_whole(
             check_samples(dataset, stream, batches)
 
 
-def test_the_command_line_says_it_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_says_it_in_one_sentence(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(tmp_path / "plugin", monkeypatch, lying="tests.lying_loader:LyingFormat")
-    folders = ("--data-dir", tmp_path, "--out", tmp_path / "out")
-    command = (sys.executable, "-m", "bench", "run", "lying", "digits", "--limit", "32", "--epochs", "1", *folders)
-    done = subprocess.run([*command, "--option", "lie=order"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
+    done = bench("run", "lying", "digits", "--limit", "32", "--epochs", "1", "--option", "lie=order")
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    last = done.err.splitlines()[-1]
     assert last.startswith("bench: loader lying gave wrong data: 32 of 32 samples of the train split are not")
-    (record,) = (tmp_path / "out").glob("*.json")
+    (record,) = bench.out.glob("*.json")
     assert Record.model_validate_json(record.read_bytes()).status == "failed"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +16,7 @@ import loaders
 from loaders import BackendError, BatchStream, cut, epoch_order, load
 from loaders.reading.handover import SHARED_MEMORY, check_room, explained
 from loaders.testing import INFO, Samples, in_fork, open_store, store_samples
+from tests.command import Bench
 from tests.private_mount import with_private_mount
 from tests.test_pgserver import alive, wait_until
 
@@ -44,17 +43,15 @@ def fill() -> None:
                 continue
 
 
-def test_the_command_line_refuses_what_does_not_fit(tmp_path: Path) -> None:
+def test_the_command_line_refuses_what_does_not_fit(bench: Bench) -> None:
     def work() -> None:
-        folders = ("--data-dir", tmp_path / "data", "--out", tmp_path / "out")
-        command = ("run", "mmap", "digits", "--limit", "256", "--epochs", "1", "--workers", "2")
-        done = subprocess.run([sys.executable, "-m", "bench", *command, *folders], capture_output=True, text=True)
-        assert done.returncode == 1, done.stdout + done.stderr
-        *_, said = done.stderr.splitlines()
+        done = bench("run", "mmap", "digits", "--limit", "256", "--epochs", "1", "--workers", "2")
+        assert done.code == 1, done
+        *_, said = done.err.splitlines()
         assert said.startswith("bench: the workers' batches need 0.5 MB of shared memory and /dev/shm has 0.1 MB free;")
         assert "--shm-size=" in said
         assert "--workers 0" in said
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in done.err
 
     with_shared_memory("64k", work)
 

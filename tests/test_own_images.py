@@ -13,7 +13,7 @@ from bench.report.tables import tables
 from loaders import load
 from loaders.testing import RaggedSamples, write_folder
 from tests.command import Bench
-from tests.sweeps import records_in
+from tests.sweeps import fork_jobs, records_in
 
 QUICK = ("--epochs", "1", "--threads", "1", "--device", "cpu", "--image-size", "16", "--batch-size", "16")
 WAYS = [
@@ -59,7 +59,7 @@ def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path) -> No
         assert (row["efficiency"].number is None) == (row["idiom"].text == "")
     assert sum(row["efficiency"].number is not None for row in of_rates.rows) >= 4
     assert "image size 16" in translated(main.caption, "en")
-    assert bench("report", str(bench.out)).code == 0
+    assert bench("report", str(bench.out), "--format", "html").code == 0
     assert "many sizes" in (bench.out / "report.html").read_text(encoding="utf-8")
 
 
@@ -104,7 +104,10 @@ def test_rates_are_of_crops(bench: Bench, photos: Path) -> None:
     assert re.search(r"images/s, \d+\.\d\d of the plain idiom's [\d,]+ \(bench\.idioms\.mmap\)", done.out)
 
 
-def test_a_sweep_over_storage_choices(bench: Bench, photos: Path, tmp_path: Path) -> None:
+def test_a_sweep_over_storage_choices(
+    bench: Bench, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_jobs(monkeypatch)
     for loader, *how in (("filesystem",), ("mmap",), ("mmap", "--resize", "16")):  # here, where torch is imported
         assert bench("prepare", loader, f"folder:{photos}", *how).code == 0
     config = tmp_path / "own.toml"

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.forked import Started
 
 SENTENCE = "bench: interrupted; what was recorded and prepared before is kept\n"
 
@@ -55,7 +58,8 @@ def test_at_any_time(delay: float | None, number: signal.Signals, tmp_path: Path
         "sys.meta_path.insert(0, Finder())\n"
     )
     arguments = f"run memory digits --epochs 100000 --limit 64 --device cpu --threads 1 --data-dir {tmp_path}"
-    process = subprocess.Popen(
+    start: type[subprocess.Popen[Any]] = subprocess.Popen if delay is not None else Started
+    process = start(
         [sys.executable, "-m", "bench", *arguments.split(), "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,13 +67,16 @@ def test_at_any_time(delay: float | None, number: signal.Signals, tmp_path: Path
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
     if delay is None:
         assert process.stdout.readline().startswith("epoch 0: ")
     else:
+        assert process.stdout.readline() == "here\n"
         time.sleep(delay)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, told_of(err)) == (130, SENTENCE)
     assert not (tmp_path / "out").exists()
 

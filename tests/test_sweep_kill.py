@@ -9,10 +9,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from bench.records import Foreign, Record, read_records
 from bench.run.stores import prepare, spec_of
 from bench.sources.registry import open_source
-from tests.sweeps import all_gone, make_twin, state, write
+from tests.forked import Started
+from tests.sweeps import all_gone, fork_jobs, make_twin, state, write
 
 KILLS = 12
 """In all. A sweep plans for two seconds, then makes its store or does a run, each of which takes some seconds more."""
@@ -62,7 +65,7 @@ class Series:
         self._seen = found
 
     def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return Started(
             [sys.executable, "-m", "bench", "sweep", str(self.file), "--out", str(self.out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,9 +74,10 @@ class Series:
         )
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    workers = Series(tmp_path / "workers", 1, 9.0, 'loader = "memory"\ndataset = "cifar10"\nworkers = 2')
-    server = Series(tmp_path / "server", 2, 7.0, 'loader = "postgres"\ndataset = "cifar10"')
+def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_jobs(monkeypatch)
+    workers = Series(tmp_path / "workers", 1, 4.0, 'loader = "memory"\ndataset = "cifar10"\nworkers = 2')
+    server = Series(tmp_path / "server", 2, 4.0, 'loader = "postgres"\ndataset = "cifar10"')
     # Here the moments fall into runs and between them; there, into the making of the store.
     data = workers.folder / "data"
     prepare(spec_of("memory", open_source("cifar10", data), {}, 16, data / "stores")[0])

@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from rich.console import Console
 
 from bench.records import Record, write_record
+from bench.report.report import Report
 from bench.report.tables import tables
+from bench.sweep import outcome
 from bench.sweep.config import read_sweep
 from bench.sweep.engine import Sweep
 from bench.sweep.job import FLAG
@@ -26,10 +28,21 @@ from bench.sweep.outcome import empty_record, now
 from bench.sweep.plan import Folders, Plan, make_plan
 from bench.sweep.screen import Screen
 from tests.command import Bench, Done
+from tests.forked import Started
 from tests.record_samples import ENVIRONMENT, a_record
-from tests.sweeps import HEAD, all_gone, install, make_twin, records_in, state, write
+from tests.sweeps import HEAD, all_gone, fork_jobs, install, make_twin, records_in, state, write
 from tests.test_bad_input import refused, servers
 from tests.trouble_loader import OVER
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, which are drawn for seconds; jobs are forked."""
+    fork_jobs(monkeypatch)
+    monkeypatch.setattr(outcome, "_TAIL_LINES", 200)  # pytest's frames are in a traceback, too
+    monkeypatch.setattr(outcome, "_TAIL_BYTES", 100_000)
+    monkeypatch.setattr(Report, "pictures", [])
+
 
 SHARED = 'process = "shared"\n' + HEAD
 
@@ -44,9 +57,9 @@ class Place(NamedTuple):
         return self.folder / "out"
 
     @contextlib.contextmanager
-    def started(self, file: Path) -> Iterator[subprocess.Popen[str]]:
+    def started(self, file: Path) -> Iterator[subprocess.Popen[Any]]:
         """A sweep in a process of its own, which does not outlive the test."""
-        with subprocess.Popen(
+        with Started(
             [sys.executable, "-m", "bench", "sweep", str(file), "--out", str(self.out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,8 +109,9 @@ def is_lost_worker(error: BaseException | None) -> bool:
     return isinstance(error, RuntimeError) and str(error).startswith(reports)
 
 
-def lost_worker(error: BaseException, workers: Iterable[Any] = ()) -> BackendError:
+def lost_worker(error: BaseException, workers: Sequence[Any] = ()) -> BackendError:
     """The sentence for a dead worker; the error does not always name the signal."""
+    wait([worker.sentinel for worker in workers], timeout=1)  # its connection breaks before it has ended
     cause = "Bus error" if any(worker.exitcode == -signal.SIGBUS for worker in workers) else str(error)
     return BackendError(f"a worker process was lost ({_first_line(error)}); {_remedy(cause)}")
 
