@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ import numpy as np
 from bench.gradients.audit import CORRECTED, Check, Finding
 from bench.gradients.claims import Claim
 from bench.gradients.entry import Arrays, Case, Entry, Gradients, Trainable, Verdict, Written
+from bench.gradients.figures import Drawn
+from bench.gradients.figures.graph import graph
+from bench.gradients.models.net_1221 import SAMPLE, trace
 from bench.gradients.mutants import Mutant
 from bench.gradients.outcome import Outcome, Planting
 from bench.gradients.parity import Parity
+from bench.render.figurestyle import FORMATS, drawn, thesis
 
 INF = float("inf")
 
@@ -139,3 +144,12 @@ def a_mutant(**change: Any) -> Mutant:
 
 def a_planting(*mutants: Mutant) -> Planting:
     return Planting(mutants=mutants, seconds=1.25)
+
+
+@cache
+def a_figure() -> Drawn:
+    """One of the five that an audit draws in ten seconds."""
+    with thesis():
+        figure = graph(trace(SAMPLE))
+        files = {suffix: drawn(figure, suffix) for suffix in FORMATS}
+    return Drawn("backpropagation", "Backpropagation", "A sample through a small network.", files)

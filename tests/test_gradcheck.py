@@ -28,7 +28,7 @@ from bench.render.language import translated
 from bench.render.stored import STORED, loads
 from bench.report.page.gradients import gradient_tables
 from tests.command import Bench, Done
-from tests.gradient_samples import a_claim
+from tests.gradient_samples import a_claim, a_figure
 from tests.latex import compiled, complaints
 from tests.test_gradient_tables import assert_traced
 
@@ -47,12 +47,13 @@ Few = Callable[..., None]
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Few:
-    """Audit these entries alone, and train and claim one thing."""
+    """Audit these entries alone, train and claim one thing, and draw one figure."""
 
     def choose(*entries: Entry, claims: tuple[Claim, ...] = (a_claim(),)) -> None:
         monkeypatch.setattr(outcome, "ENTRIES", entries)
         monkeypatch.setattr(outcome, "TRAINABLES", [t for t in TRAINABLES if t.entry.id == "house-linear"])
         monkeypatch.setattr(outcome, "claims", lambda: iter(claims))
+        monkeypatch.setattr(write, "figures", lambda _: [a_figure()])
 
     return choose
 

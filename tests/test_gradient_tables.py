@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.gradients import tables
+from bench.gradients import write as writing
 from bench.gradients.entry import Verdict
 from bench.gradients.outcome import Outcome, Planting
-from bench.gradients.write import write
 from bench.render import maths, terminal
 from bench.render.csv import csv_text
 from bench.render.latex import PACKAGES, fragment, preview
@@ -30,6 +30,7 @@ from bench.render.text import printable
 from tests.gradient_samples import (
     INF,
     a_claim,
+    a_figure,
     a_finding,
     a_form,
     a_mutant,
@@ -225,15 +226,18 @@ def test_numbers_with_exponents_are_set_as_such() -> None:
     assert re.search(r"\| +0 \|", page), "the corrected one's exact zero"
 
 
-def test_written_files_are_those_of_the_formats(tmp_path: Path) -> None:
+def test_written_files_are_those_of_the_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "figures", lambda _: [a_figure()])
     outcome = an_outcome(parities=())
-    written = {path.name for path in write(outcome, tmp_path, ["md"], "bench gradcheck --out x")}
+    written = {path.name for path in writing.write(outcome, tmp_path, ["md"], "bench gradcheck --out x")}
     assert written == {"audit.md", STORED, "figures"} == {path.name for path in tmp_path.iterdir()}
     page = (tmp_path / "audit.md").read_text(encoding="utf-8")
     assert "Made by `bench gradcheck --out x`." in page
     assert f"## {outcome.made_with}" in page
     assert f"{outcome.summary}. A form" in page
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", page):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
+    assert pictures == ["figures/backpropagation.png"]
+    for picture in pictures:
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert [table.key for table in loads((tmp_path / STORED).read_text(encoding="utf-8"))] == [
         *("audit", "parity", "claims")
