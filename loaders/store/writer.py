@@ -61,12 +61,12 @@ class StoreWriter:
                 self._restore_old()
                 self._refuse_what_is_no_store()
                 journal = Journal(self.folder, self._notes, identity)
-                if anew or not (journal.past and self.folder.exists()):
-                    journal.remove()
-                    remove_tree(self.folder)
-                    self.folder.mkdir()
-                    journal = Journal(self.folder, self._notes, identity)
                 try:
+                    if anew or not (journal.past and self.folder.exists()):
+                        journal.remove()
+                        remove_tree(self.folder)
+                        self.folder.mkdir()
+                        journal = Journal(self.folder, self._notes, identity)
                     with _disk_errors(self.location):
                         yield journal
                 except LoaderError as error:

@@ -56,20 +56,24 @@ def spawn(config: dict[str, Any], lock: Path) -> socket.socket | None:
     _remove_dead_runtimes({Path(config["temporary"]), Path("/tmp")})  # noqa: S108 - where supervisors make theirs
     lifeline, theirs = socket.socketpair()
     _lifelines.add(lifeline)
-    with theirs:
-        child = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, 0, 1),
-                (os.POSIX_SPAWN_DUP2, 0, 2),
-                (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-            ],
-            setsid=True,
-        )
-    _spawned.add(child)
+    try:
+        with theirs:
+            child = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, 0, 1),
+                    (os.POSIX_SPAWN_DUP2, 0, 2),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                ],
+                setsid=True,
+            )
+        _spawned.add(child)
+    except BaseException:  # Ctrl-C
+        leave(lifeline)
+        raise
     return lifeline
 
 
@@ -98,6 +102,15 @@ def close(lifeline: socket.socket) -> None:
     """Tell the supervisor that this process no longer needs the server."""
     lifeline.close()
     reap()
+
+
+def leave(lifeline: socket.socket) -> None:
+    """Close a lifeline when the supervisor has ended, or goes on for others: it writes no more for this process."""
+    with contextlib.suppress(OSError):
+        lifeline.shutdown(socket.SHUT_WR)
+        while lifeline.recv(4096):
+            pass
+    close(lifeline)
 
 
 def reap(ending: int | None = None) -> None:

@@ -78,7 +78,7 @@ def run_as(identity: Identity, command: list[str], timeout: float | None = None)
     config = {"run": command, "identity": identity, "parent": os.getpid()}
     with subprocess.Popen(
         [sys.executable, "-I", "-S", str(SUPERVISOR), json.dumps(config)],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -86,7 +86,7 @@ def run_as(identity: Identity, command: list[str], timeout: float | None = None)
         start_new_session=True,
     ) as process:
         try:
-            output, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate("\n", timeout=timeout)
         except BaseException:  # after Ctrl-C nothing may write into a store that is removed next
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()  # until the last of them has ended

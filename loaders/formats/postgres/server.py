@@ -140,7 +140,7 @@ class EmbeddedServer:
                     ) from None
                 finally:
                     if "ready" not in answer:  # after Ctrl-C, too: without its lifeline the server ends
-                        lifelines.close(lifeline)
+                        lifelines.leave(lifeline)
                 if ready := answer.get("ready"):
                     server = cls(store, lifeline, ready)
                     if tcp and not ready["tcp"]:

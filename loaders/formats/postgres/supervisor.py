@@ -237,7 +237,13 @@ def end_children() -> None:
 
 
 def run_program(command: list[str], identity: dict[str, Any], parent: int) -> NoReturn:
-    """Run a program; when the parent ends, kill it with its own children, which could go on writing after it."""
+    """Run a program; when the parent ends, kill it with its own children, which could go on writing after it.
+
+    It begins when the parent has sent a byte, and so is ready to end it.
+    """
+    if not os.read(0, 1):
+        sys.exit(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
