@@ -19,8 +19,9 @@ from bench.config import RunConfig
 from bench.sources.digits import Digits
 from bench.sources.folder import Folder, survey
 from bench.stats.intervals import mean_interval
-from loaders.testing import RaggedSamples, write_folder
+from loaders.testing import RaggedSamples
 from tests.command import Bench
+from tests.stores import write_folder
 from tests.sweeps import install
 
 CPU = torch.device("cpu")

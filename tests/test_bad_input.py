@@ -328,7 +328,7 @@ def test_a_stopped_prepare(bench: Bench, tmp_path: Path, loader: str, number: si
 def test_a_stopped_run(bench: Bench, tmp_path: Path) -> None:
     assert bench("run", "postgres", "digits", "--epochs", "1", "--limit", "64").code == 0
     arguments = ("run", "postgres", "digits", "--epochs", "100000", "--workers", "2", "--out", str(bench.out))
-    process = start(bench, *arguments, "--threads", "1")
+    process = start(bench, *arguments, "--limit", "64", "--threads", "1", "--ceiling-steps", "0", "--rate-batches", "0")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("epoch 0")
     assert servers(tmp_path)

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loaders import BackendError, BatchStream, Caps, OptionError, StoreDataset, StoreError, cut, epoch_order, load
-from loaders.testing import INFO, make_splits, open_store, store_samples
+from loaders.testing import INFO, make_splits
+from tests.stores import open_store, store_samples
 
 SAMPLES = make_splits()
 

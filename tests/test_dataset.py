@@ -41,9 +41,8 @@ from loaders.testing import (
     in_fork,
     interrupt,
     make_splits,
-    open_store,
-    store_samples,
 )
+from tests.stores import open_store, store_samples
 
 MMAP = load("mmap")
 

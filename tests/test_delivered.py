@@ -16,9 +16,10 @@ from bench.run.runner import rate, run
 from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import BatchStream, Indices, LoaderFaultError, cut, load
-from loaders.testing import INFO, SIZE, RaggedSamples, open_store, store_samples
+from loaders.testing import INFO, SIZE, RaggedSamples
 from tests.command import Bench
 from tests.lying_loader import LyingFormat, LyingOptions
+from tests.stores import open_store, store_samples
 from tests.sweeps import install
 
 SMALL: dict[str, Any] = {

@@ -14,7 +14,8 @@ from bench.run.doctor import Finding, examine, verify
 from bench.sources.registry import SOURCES
 from loaders import StoreError, load, loader_names, open_dataset, read_manifest
 from loaders.store.manifest import MANIFEST, write_manifest
-from loaders.testing import INFO, make_splits, store_samples
+from loaders.testing import INFO, make_splits
+from tests.stores import store_samples
 
 
 def prepared(location: Path, loader: str = "mmap", **options: str) -> Path:

@@ -20,9 +20,10 @@ from bench.sources.folder import survey
 from bench.sources.imagenette import Imagenette160
 from bench.sources.registry import SOURCES, open_source, why_missing
 from bench.sources.tiny_imagenet import TOP
-from loaders.testing import RaggedSamples, write_folder
+from loaders.testing import RaggedSamples
 from tests.command import Bench
 from tests.refusals import refusal, silent
+from tests.stores import write_folder
 
 pytestmark = pytest.mark.timeout(60)
 

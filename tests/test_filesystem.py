@@ -16,7 +16,8 @@ from bench.idioms.filesystem import idiom
 from loaders import DecodeError, LoaderError, OptionError, StoreDataset, StoreError, read_manifest
 from loaders.formats.filesystem import FilesystemFormat, FilesystemOptions
 from loaders.store.manifest import write_manifest
-from loaders.testing import INFO, Samples, assert_same, open_store, store_samples
+from loaders.testing import INFO, Samples, assert_same
+from tests.stores import open_store, store_samples
 
 COUNT = 41
 LIKE_RAW = Samples(COUNT, (3, 16, 12), "raw", seed=1)

@@ -46,16 +46,8 @@ from loaders.formats.gpu_mmap.reader import RowsReader, widest_word
 from loaders.images.decode import Decoder
 from loaders.store.manifest import Store
 from loaders.store.sizes import sizes_name
-from loaders.testing import (
-    SIZE,
-    Case,
-    RaggedSamples,
-    Samples,
-    assert_same,
-    make_splits,
-    open_store,
-    store_samples,
-)
+from loaders.testing import SIZE, Case, RaggedSamples, Samples, assert_same, make_splits
+from tests.stores import open_store, store_samples
 
 READ_ONLY, WRITABLE = 0x02 | 0x08, 0x02
 REFUSED = 801

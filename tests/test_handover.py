@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 import loaders
 from loaders import BackendError, BatchStream, cut, epoch_order, load
 from loaders.reading.handover import SHARED_MEMORY, check_room, explained
-from loaders.testing import INFO, Samples, in_fork, open_store, store_samples
+from loaders.testing import INFO, Samples, in_fork
 from tests.command import Bench
 from tests.private_mount import with_private_mount
+from tests.stores import open_store, store_samples
 from tests.test_pgserver import alive, wait_until
 
 

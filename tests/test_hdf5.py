@@ -25,7 +25,8 @@ from loaders import DecodeError, OptionError, StoreDataset, StoreError, StoreInf
 from loaders.formats.hdf5.format import FILE, Hdf5Format
 from loaders.formats.hdf5.options import Hdf5Options
 from loaders.store.manifest import write_manifest
-from loaders.testing import INFO, SIZE, Breaking, Samples, assert_same, in_fork, make_splits, open_store, store_samples
+from loaders.testing import INFO, SIZE, Breaking, Samples, assert_same, in_fork, make_splits
+from tests.stores import open_store, store_samples
 
 COUNT = 41
 SHAPE = (3, 16, 12)

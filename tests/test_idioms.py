@@ -23,8 +23,9 @@ from bench.run import rates
 from bench.run.rates import find_idiom
 from loaders import BatchRequest, BatchStream, DecodeError, Format, StoreDataset, load
 from loaders.images.kinds import decode_picture
-from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits, open_store, store_samples
+from loaders.testing import INFO, SIZE, Case, Prepared, RaggedSamples, Samples, make_splits
 from tests.picture_kinds import frame_at, picture_files, with_byte
+from tests.stores import open_store, store_samples
 from tests.test_gpu_mmap import Fake, OnHost
 
 CASES = [

@@ -19,8 +19,9 @@ from bench.sources.files import MARKER
 from bench.sources.folder import Folder, survey
 from bench.sources.registry import open_source, why_missing
 from loaders import DecodeError, load
-from loaders.testing import RaggedSamples, a_file, write_folder
+from loaders.testing import RaggedSamples, a_file
 from tests.refusals import refusal, silent
+from tests.stores import write_folder
 
 PICTURE = a_file(np.full((20, 30, 3), 90, np.uint8), 0)
 

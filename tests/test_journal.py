@@ -13,18 +13,8 @@ import pytest
 
 from loaders import Block, DecodeError, StoreInfo, load
 from loaders.store.journal import ROW, Journal, Past
-from loaders.testing import (
-    INFO,
-    SIZE,
-    Breaking,
-    Interruption,
-    RaggedSamples,
-    Samples,
-    assert_same,
-    make_splits,
-    open_store,
-    store_samples,
-)
+from loaders.testing import INFO, SIZE, Breaking, Interruption, RaggedSamples, Samples, assert_same, make_splits
+from tests.stores import open_store, store_samples
 
 MMAP = load("mmap")
 

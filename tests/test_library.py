@@ -14,7 +14,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 import loaders
 from loaders import LoaderError, OptionError, StoreError
-from loaders.testing import RaggedSamples, write_folder
+from loaders.testing import RaggedSamples
+from tests.stores import write_folder
 
 FORMATS = ["filesystem", "mmap", "hdf5", "postgres", "memory"]
 

@@ -18,7 +18,7 @@ from loaders import (
     store_option,
 )
 from loaders.core.options import Encoding
-from loaders.testing import open_store
+from tests.stores import open_store
 
 
 class Some(LoaderOptions):

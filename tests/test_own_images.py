@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from bench.render.language import translated
+from bench.report.report import Report
 from bench.report.tables import tables
 from loaders import load
-from loaders.testing import RaggedSamples, write_folder
+from loaders.testing import RaggedSamples
 from tests.command import Bench
+from tests.stores import write_folder
 from tests.sweeps import fork_jobs, records_in
 
 QUICK = ("--epochs", "1", "--threads", "1", "--device", "cpu", "--image-size", "16", "--batch-size", "16")
@@ -36,7 +38,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path) -> None:
+def test_every_format_trains_on_the_same_crops(bench: Bench, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Report, "pictures", [])
     for loader, *how in WAYS:
         if load(loader).configured().unavailable():
             continue  # the contract suite says so
@@ -108,6 +111,7 @@ def test_a_sweep_over_storage_choices(
     bench: Bench, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fork_jobs(monkeypatch)
+    monkeypatch.setattr(Report, "pictures", [])
     for loader, *how in (("filesystem",), ("mmap",), ("mmap", "--resize", "16")):  # here, where torch is imported
         assert bench("prepare", loader, f"folder:{photos}", *how).code == 0
     config = tmp_path / "own.toml"

@@ -69,7 +69,8 @@ def test_it_is_listed_and_runs(installed: tuple[Environment, Path], tmp_path: Pa
     assert "npy: available" in listed
     assert "mmap: available" in listed
     folders = ("--data-dir", tmp_path, "--out", tmp_path / "out")
-    environment.run("-m", "bench", "run", "npy", "digits", "--limit", "64", "--epochs", "1", *folders)
+    short = ("--limit", "64", "--epochs", "1", "--threads", "1", "--ceiling-steps", "1", "--rate-batches", "1")
+    environment.run("-m", "bench", "run", "npy", "digits", *short, *folders)
     (path,) = (tmp_path / "out").glob("*.json")
     record: dict[str, Any] = json.loads(path.read_text())
     assert (record["status"], record["loader"], record["epochs"][0]["images"]) == (
@@ -83,7 +84,8 @@ def test_rate_environment_advice_and_colours_know_it(installed: tuple[Environmen
     """It only declares itself: nothing of the harness names it."""
     environment, _ = installed
     folders = ("--data-dir", tmp_path, "--out", tmp_path / "out")
-    said = environment.run("-m", "bench", "rate", "npy", "digits", "--limit", "64", "--repeats", "1", *folders).stdout
+    short = ("--limit", "64", "--repeats", "1", "--batches", "10")
+    said = environment.run("-m", "bench", "rate", "npy", "digits", *short, *folders).stdout
     assert "(npy_loader.plain)" in said
     (path,) = (tmp_path / "out").glob("*.json")
     assert json.loads(path.read_text())["environment"]["packages"]["loader-bench-npy"] == "0.1.0"

@@ -18,7 +18,7 @@ import torch
 from loaders import BatchRequest, Caps, DecodeError, OptionError, StoreError, load, read_manifest
 from loaders.store.manifest import write_manifest
 from loaders.store.sizes import sizes_name
-from loaders.testing import INFO, SIZE, RaggedSamples, make_splits, open_store, store_samples
+from loaders.testing import INFO, SIZE, RaggedSamples, make_splits
 from tests.picture_kinds import (
     by_pillow,
     encoded,
@@ -29,6 +29,7 @@ from tests.picture_kinds import (
     smooth,
     with_byte,
 )
+from tests.stores import open_store, store_samples
 
 
 def prepared(location: Path, loader: str = "mmap", **options: Any) -> RaggedSamples:

@@ -26,7 +26,8 @@ from bench.run.runner import rate
 from bench.run.stores import StoreSpec, silent
 from bench.sources.registry import open_source
 from loaders import Batch, BatchStream, load, loader_names
-from loaders.testing import INFO, make_splits, open_store, store_samples
+from loaders.testing import INFO, make_splits
+from tests.stores import open_store, store_samples
 
 RUNNABLE = [name for name in loader_names() if load(name).caps.device == "cpu"]
 

@@ -57,7 +57,9 @@ def test_at_any_time(delay: float | None, number: signal.Signals, tmp_path: Path
         "        if name == 'bench.streams': print('here', flush=True)\n"
         "sys.meta_path.insert(0, Finder())\n"
     )
-    arguments = f"run memory digits --epochs 100000 --limit 64 --device cpu --threads 1 --data-dir {tmp_path}"
+    arguments = (
+        f"run memory digits --epochs 100000 --limit 64 --device cpu --threads 1 --ceiling-steps 0 --data-dir {tmp_path}"
+    )
     start: type[subprocess.Popen[Any]] = subprocess.Popen if delay is not None else Started
     process = start(
         [sys.executable, "-m", "bench", *arguments.split(), "--out", str(tmp_path / "out")],

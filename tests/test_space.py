@@ -11,7 +11,8 @@ import pytest
 
 from loaders import Block, StoreError, load
 from loaders.store import space
-from loaders.testing import INFO, Samples, make_splits, store_samples
+from loaders.testing import INFO, Samples, make_splits
+from tests.stores import store_samples
 
 
 class Huge:

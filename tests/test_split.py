@@ -21,7 +21,8 @@ from loaders import Block, DatasetInfo, LoaderError, LoaderFaultError, OptionErr
 from loaders.store.intake import Intake
 from loaders.store.journal import Journal
 from loaders.store.samples import SplitInfo, check_split_names
-from loaders.testing import Samples, store_samples, take
+from loaders.testing import Samples, take
+from tests.stores import store_samples
 
 SHAPE = (2, 3, 5)
 

@@ -19,7 +19,8 @@ import pytest
 from loaders import LoaderError, StoreError, StoreInfo, load, read_store
 from loaders.store.manifest import MANIFEST
 from loaders.store.writer import StoreWriter
-from loaders.testing import INFO, Breaking, Samples, assert_same, in_fork, make_splits, open_store, store_samples
+from loaders.testing import INFO, Breaking, Samples, assert_same, in_fork, make_splits
+from tests.stores import open_store, store_samples
 
 MMAP = load("mmap")
 

@@ -20,7 +20,8 @@ from bench.sources.registry import open_source
 from loaders import LoaderOptions, StoreError, load
 from loaders.core.options import store_option
 from loaders.store.manifest import MANIFEST
-from loaders.testing import INFO, RaggedSamples, in_fork, make_splits, write_folder
+from loaders.testing import INFO, RaggedSamples, in_fork, make_splits
+from tests.stores import write_folder
 
 
 class Folder(Source):

@@ -82,7 +82,7 @@ class FilesystemFormat(Format[FilesystemOptions]):
                 f"image files hold 1 or 3 channels, not the {channels} of the {split.name} split; use another loader"
             )
         codec: Codec = "jpeg" if split.keeps_files else "png"
-        root, name = folder / split.name, index_name(split.name, codec)
+        root, name, level = folder / split.name, index_name(split.name, codec), self.options.compression
         root.mkdir()
         with (folder / name).open("wb") as index:
             for block in split.blocks():
@@ -93,14 +93,13 @@ class FilesystemFormat(Format[FilesystemOptions]):
                 def write(part: range, block: StoredBlock = block, rows: Any = rows) -> None:
                     for i in part:
                         path = root / image_name(int(block.labels[i]), split.stored + i, codec)
-                        rows[i, 1] = path.write_bytes(block.files[i] if block.files else self._png(block.hwc(i)))
+                        rows[i, 1] = path.write_bytes(
+                            block.files[i] if block.files else imagecodecs.spng_encode(block.hwc(i), level=level)
+                        )
 
                 spread(write, len(rows))
                 index.write(rows.astype("<i8", copy=False).tobytes())
         return name
-
-    def _png(self, image: NDArray[np.uint8]) -> bytes:
-        return bytes(imagecodecs.spng_encode(image, level=self.options.compression))
 
     def open(self, store: Store, split: str) -> Reader:
         """Open the folder and map the index."""

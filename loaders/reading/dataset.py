@@ -13,15 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from loaders.core.batch import (
-    Batch,
-    BatchRequest,
-    Indices,
-    Sample,
-    as_indices,
-    check_batch,
-    check_labels,
-)
+from loaders.core.batch import Batch, BatchRequest, Indices, Sample, as_indices, check_batch, check_labels
 from loaders.core.errors import LoaderFaultError, OptionError, StoreError, UnavailableError, blamed, raise_blamed
 from loaders.core.format import Caps, Format, Reader
 from loaders.core.options import DecodingOptions, LoaderOptions

@@ -1,16 +1,6 @@
 """Tests that every format must pass, also in other packages: subclass `FormatContract` with its cases."""
 
-from loaders.testing.cases import (
-    Breaking,
-    Case,
-    Interruption,
-    Prepared,
-    assert_same,
-    beside,
-    die,
-    in_fork,
-    interrupt,
-)
+from loaders.testing.cases import Breaking, Case, Interruption, Prepared, assert_same, beside, die, in_fork, interrupt
 from loaders.testing.contract import FormatContract
 from loaders.testing.samples import (
     CLASSES,
@@ -21,11 +11,8 @@ from loaders.testing.samples import (
     SourceKind,
     a_file,
     make_splits,
-    open_store,
     pixels_of,
-    store_samples,
     take,
-    write_folder,
 )
 
 __all__ = [
@@ -47,9 +34,6 @@ __all__ = [
     "in_fork",
     "interrupt",
     "make_splits",
-    "open_store",
     "pixels_of",
-    "store_samples",
     "take",
-    "write_folder",
 ]

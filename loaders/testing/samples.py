@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from loaders import (
-    Block,
-    DatasetInfo,
-    Format,
-    Intake,
-    SplitInfo,
-    StoreDataset,
-    StoredBlock,
-    StoreInfo,
-    prepare_store,
-)
+from loaders import Block, DatasetInfo, Intake, SplitInfo, StoredBlock
 from loaders.core.options import Encoding
 from loaders.images.crops import central_boxes, random_boxes, resize_into
 from loaders.store.journal import Journal
@@ -161,45 +151,12 @@ def pixels_of(file: bytes) -> NDArray[np.uint8]:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def write_folder(samples: RaggedSamples, root: Path) -> None:
-    """The files in a folder for each class."""
-    for i, (file, label) in enumerate(zip(samples.files, samples.labels.tolist(), strict=True)):
-        folder = root / f"class {label}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{i}.jpg").write_bytes(file)
-
-
 def make_splits(source: SourceKind = "raw", shape: tuple[int, int, int] = (3, 16, 12)) -> dict[str, Any]:
     """A training split of 41 samples and a test split of 13."""
     encoding: Encoding = "jpeg" if source in ("jpeg", "ragged") else "raw"
     if source in ("raw", "jpeg"):
         return {"train": Samples(41, shape, encoding, seed=1), "test": Samples(13, shape, encoding, seed=2)}
     return {"train": RaggedSamples(41, encoding, seed=1), "test": RaggedSamples(13, encoding, seed=2)}
-
-
-def store_samples(
-    format_: type[Format[Any]],
-    splits: Mapping[str, Any],
-    location: Path,
-    options: Any = None,
-    *,
-    dataset: DatasetInfo = INFO,
-    **more: Any,
-) -> StoreInfo:
-    """Prepare a store with options as ``Format.configured`` takes them."""
-    return prepare_store(format_.configured(options), splits, location, dataset=dataset, **more)
-
-
-def open_store(
-    format_: type[Format[Any]],
-    location: Path | str,
-    split: str = "train",
-    options: Any = None,
-    *,
-    size: int | None = None,
-) -> StoreDataset:
-    """A dataset over a store, not opened yet, with options as ``Format.configured`` takes them."""
-    return StoreDataset(format_.configured(options), location, split, size=size)
 
 
 def take(split: Any, classes: int = CLASSES, name: str = "train") -> tuple[list[StoredBlock], SplitInfo]:

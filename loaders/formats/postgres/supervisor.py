@@ -6,16 +6,15 @@ reason. More clients connect to the control socket. When the last lifeline close
 
 Each client gets one line of JSON, ``{"ready": {...}}`` or ``{"error": "..."}``. If another supervisor has the store's
 lock, it gets none, and its lifeline closes.
-
-With ``{"run": COMMAND, ...}`` as CONFIG it runs that program under the configured identity, to its end or its parent's.
 """
-# ruff: noqa: PTH102, PTH106, PTH108, PTH118, PTH123, PTH208 - pathlib would double the start-up time
+# ruff: noqa: PTH100, PTH102, PTH106, PTH108, PTH118, PTH120, PTH123, PTH208 - pathlib would double the start-up time
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import json
 import os
 import select
@@ -23,18 +22,15 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 PREFIX = "loader-bench-pg-"
 SAVE = b"save\n"  # sent by a client before it leaves: the server gets time to save the loaded tables
 GOING_ON = b"going on\n"  # the answer to a client that leaves while others still use the server
 LONGEST_STOP = 140.0  # seconds, for a server that saves and then must be killed
 _SAVING = 120.0  # seconds
-_CLONE_NEWUSER = 0x10000000
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_SOCKET_PATH = 107
-_MAPPED_ID = 1000
 
 
 class Ended(Exception):  # noqa: N818 - not always an error
@@ -131,6 +127,7 @@ class Supervisor:
             arguments += ["-c", f"listen_addresses={'127.0.0.1' if tcp else ''}"]
             self.server = os.fork()
             if not self.server:
+                become = importlib.import_module("program").become  # its package would import PyTorch
                 become([*self.config["server"], *arguments], self.config["identity"], supervisor, signal.SIGINT, log)
             if self._became_ready():
                 ready = {"directory": self.runtime, "port": port, "tcp": tcp}
@@ -236,61 +233,6 @@ def end_children() -> None:
             os.kill(int(child), signal.SIGKILL)
 
 
-def run_program(command: list[str], identity: dict[str, Any], parent: int) -> NoReturn:
-    """Run a program; when the parent ends, kill it with its own children, which could go on writing after it.
-
-    It begins when the parent has sent a byte, and so is ready to end it.
-    """
-    if not os.read(0, 1):
-        sys.exit(1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(1)
-    itself = os.getpid()
-    child = os.fork()
-    if not child:
-        become(command, identity, itself, signal.SIGKILL, output=1)
-    sys.exit(os.waitpid(child, 0)[1] != 0)
-
-
-def become(command: list[str], identity: dict[str, Any], parent: int, death_signal: int, output: int) -> NoReturn:
-    """Turn this process into a program that gets ``death_signal`` when the parent ends, and writes to ``output``.
-
-    ``identity`` is ``{"kind": "same" | "map" | "switch"}``, the last with ``uid`` and ``gid``.
-    """
-    try:
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        take_identity(identity)
-        # After the change of identity, which would clear it.
-        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) == 0 and os.getppid() == parent:
-            os.execve(command[0], command, {**os.environ, "LC_ALL": "C", "TZ": "UTC"})  # noqa: S606
-    except BaseException as error:  # a forked child must never return to its parent's code
-        os.write(2, f"{command[0]}: {error}\n".encode())
-    os._exit(126)
-
-
-def take_identity(identity: dict[str, Any]) -> None:
-    """Drop root, which PostgreSQL refuses, and stay the owner of the files if possible."""
-    if identity["kind"] == "map":
-        user, group = os.geteuid(), os.getegid()
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(_CLONE_NEWUSER) != 0:
-            raise OSError(ctypes.get_errno(), "a user namespace was refused")
-        maps = {"setgroups": "deny", "uid_map": f"{_MAPPED_ID} {user} 1", "gid_map": f"{_MAPPED_ID} {group} 1"}
-        for name, text in maps.items():
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-    elif identity["kind"] == "switch":
-        os.setgroups([])
-        os.setgid(identity["gid"])
-        os.setuid(identity["uid"])
-
-
 def remove_runtime(path: str) -> None:
     """Remove a runtime directory, which has no subdirectories; what cannot be removed is left for a later start."""
     with contextlib.suppress(OSError):
@@ -300,12 +242,11 @@ def remove_runtime(path: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise a server, or become the program that is to be run."""
+    """Supervise a server."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which isolated mode leaves out
     config = json.loads(arguments[1])
     os.chdir("/")  # the server's user may not enter the caller's folder, and a process there would keep it mounted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if "run" in config:
-        run_program(config["run"], config["identity"], config["parent"])
     # Descriptors of libraries that do not mark them as close-on-exec are still open here.
     for name in set(os.listdir("/proc/self/fd")) - {"0", "1", "2", "3"}:
         with contextlib.suppress(OSError):  # the descriptor that listed the directory
