@@ -17,7 +17,7 @@ from bench.sources.registry import open_source
 from tests.forked import Started
 from tests.sweeps import all_gone, fork_jobs, make_twin, state, write
 
-KILLS = 12
+KILLS = 8
 """In all. A sweep plans for two seconds, then makes its store or does a run, each of which takes some seconds more."""
 
 
