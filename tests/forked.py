@@ -53,7 +53,9 @@ def _become(argv: Sequence[str], env: Mapping[str, str] | None, keep: Collection
             for number, mode, errors in ((0, "r", ESCAPED), (1, "w", ESCAPED), (2, "w", "backslashreplace"))
         )
         faulthandler.enable()
-        warnings.resetwarnings()
+        warnings.resetwarnings()  # pytest makes errors of them; a new interpreter is silent about these
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         sys.argv = list(argv)

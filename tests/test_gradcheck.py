@@ -28,6 +28,7 @@ from bench.render.language import translated
 from bench.render.stored import STORED, loads
 from bench.report.page.gradients import gradient_tables
 from tests.command import Bench, Done
+from tests.forked import Started
 from tests.gradient_samples import a_claim, a_figure
 from tests.latex import compiled, complaints
 from tests.test_gradient_tables import assert_traced
@@ -83,7 +84,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
     """One whole run, in a process of its own."""
     folder = tmp_path_factory.mktemp("gradcheck") / "results" / "gradients"
     command = [sys.executable, "-m", "bench", "gradcheck", "--out", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT), folder
+    with Started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err), folder
 
 
 def test_all_is_as_expected(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:
