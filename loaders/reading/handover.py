@@ -111,7 +111,8 @@ def is_lost_worker(error: BaseException | None) -> bool:
 
 def lost_worker(error: BaseException, workers: Sequence[Any] = ()) -> BackendError:
     """The sentence for a dead worker; the error does not always name the signal."""
-    wait([worker.sentinel for worker in workers], timeout=1)  # its connection breaks before it has ended
+    if workers:
+        wait([worker.sentinel for worker in workers], timeout=1)  # its connection breaks before it has ended
     cause = "Bus error" if any(worker.exitcode == -signal.SIGBUS for worker in workers) else str(error)
     return BackendError(f"a worker process was lost ({_first_line(error)}); {_remedy(cause)}")
 

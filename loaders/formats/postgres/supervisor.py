@@ -119,6 +119,7 @@ class Supervisor:
     def _start(self, log: int) -> None:
         """Start the server, whose output goes to the descriptor, and wait until it accepts connections."""
         supervisor, tcp = os.getpid(), self.config["tcp"]
+        become = importlib.import_module("identity").become  # by its package it would import PyTorch
         for _ in range(5):
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -127,7 +128,6 @@ class Supervisor:
             arguments += ["-c", f"listen_addresses={'127.0.0.1' if tcp else ''}"]
             self.server = os.fork()
             if not self.server:
-                become = importlib.import_module("program").become  # its package would import PyTorch
                 become([*self.config["server"], *arguments], self.config["identity"], supervisor, signal.SIGINT, log)
             if self._became_ready():
                 ready = {"directory": self.runtime, "port": port, "tcp": tcp}
@@ -243,7 +243,7 @@ def remove_runtime(path: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Supervise a server."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which isolated mode leaves out
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # which isolated mode leaves out
     config = json.loads(arguments[1])
     os.chdir("/")  # the server's user may not enter the caller's folder, and a process there would keep it mounted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

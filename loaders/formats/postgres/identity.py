@@ -1,6 +1,6 @@
 """Runs a program under another identity, to its end or its caller's.
 
-Run by path as ``python -I -S program.py CONFIG``, and imported by the supervisor, with the standard library alone.
+Run by path as ``python -I -S identity.py CONFIG``, and imported by the supervisor, with the standard library alone.
 """
 # ruff: noqa: PTH123 - pathlib would double the start-up time
 
