@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -35,6 +35,20 @@ class Forked(subprocess.Popen[Any]):
 ESCAPED = "surrogateescape"  # as Python has it where the locale is C.UTF-8
 # A fork of a process that has used a CUDA device cannot use it.
 Started: type[subprocess.Popen[Any]] = subprocess.Popen if torch.cuda.is_available() else Forked
+
+
+@contextlib.contextmanager
+def started(
+    *arguments: object, start: type[subprocess.Popen[Any]] = Started, **how: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """``bench ARGS…`` in a process of its own that does not outlive the block, with its output piped unless told."""
+    words = [sys.executable, "-m", "bench", *map(str, arguments)]
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "errors": ESCAPED, **how}
+    with start(words, **settings) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _become(argv: Sequence[str], env: Mapping[str, str] | None, keep: Collection[int]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -79,9 +80,11 @@ def processes(mark: str) -> list[psutil.Process]:
     marked = []
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), *process.environ().values(), str(Path(f"/proc/{process.pid}/fd/1").readlink())]
-        except (psutil.Error, OSError):
+            words = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
             continue
+        with contextlib.suppress(OSError):  # its output is closed
+            words.append(str(Path(f"/proc/{process.pid}/fd/1").readlink()))
         if process.pid != os.getpid() and any(mark in word for word in words):
             marked.append(process)
     return marked

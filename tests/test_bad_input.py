@@ -10,10 +10,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ import torch
 
 from bench.sources.registry import open_source
 from tests.command import Bench, Done
-from tests.forked import Started
+from tests.forked import started
+from tests.test_pgserver import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -262,16 +263,9 @@ def test_an_unreachable_server_and_its_password(bench: Bench) -> None:
     assert "someone" not in path.read_text()
 
 
-def start(bench: Bench, *arguments: str) -> subprocess.Popen[Any]:
-    """The command in a process of its own."""
-    return Started(
-        [sys.executable, "-m", "bench", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "BENCH_DATA": str(bench.data)},
-        start_new_session=True,
-    )
+def start(bench: Bench, *arguments: str) -> AbstractContextManager[subprocess.Popen[Any]]:
+    """The command in a process and a session of its own."""
+    return started(*arguments, env={**os.environ, "BENCH_DATA": str(bench.data)}, start_new_session=True)
 
 
 def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
@@ -301,10 +295,10 @@ def servers(below: Path) -> list[int]:
 def test_a_stopped_prepare(bench: Bench, tmp_path: Path, loader: str, number: signal.Signals) -> None:
     open_source("cifar10", bench.data).make_twin(0.1, lambda *_: None)
     folder = bench.data / "stores" / "cifar10"
-    process = start(bench, "prepare", loader, "cifar10")
-    wait_for(folder / f".{loader}.partial", process)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    with start(bench, "prepare", loader, "cifar10") as process:
+        wait_for(folder / f".{loader}.partial", process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert err.splitlines()[-1].startswith("bench: interrupted")
@@ -313,13 +307,7 @@ def test_a_stopped_prepare(bench: Bench, tmp_path: Path, loader: str, number: si
     else:
         assert process.returncode == -signal.SIGKILL
     assert not (folder / loader).exists()
-    for _ in range(100):
-        if not (
-            left := servers(tmp_path)
-        ):  # looked at once: a helper that starts as its parent is killed ends by itself
-            break
-        time.sleep(0.1)
-    assert left == []
+    assert wait_until(lambda: not servers(tmp_path), seconds=10)
     assert bench("prepare", loader, "cifar10").code == 0
     assert [p.name for p in folder.iterdir() if not p.name.endswith(".lock")] == [loader]
     assert bench("doctor", "--verify").code == 0
@@ -328,12 +316,13 @@ def test_a_stopped_prepare(bench: Bench, tmp_path: Path, loader: str, number: si
 def test_a_stopped_run(bench: Bench, tmp_path: Path) -> None:
     assert bench("run", "postgres", "digits", "--epochs", "1", "--limit", "64").code == 0
     arguments = ("run", "postgres", "digits", "--epochs", "100000", "--workers", "2", "--out", str(bench.out))
-    process = start(bench, *arguments, "--limit", "64", "--threads", "1", "--ceiling-steps", "0", "--rate-batches", "0")
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("epoch 0")
-    assert servers(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, err = process.communicate(timeout=60)
+    short = ("--limit", "64", "--threads", "1", "--ceiling-steps", "0", "--rate-batches", "0")
+    with start(bench, *arguments, *short) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("epoch 0")
+        assert servers(tmp_path)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1].startswith("bench: interrupted")
     assert "Traceback" not in err

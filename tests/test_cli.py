@@ -144,7 +144,7 @@ def test_a_data_set_of_one_class_is_trained_on_and_reported(bench: Bench, tmp_pa
         Image.new("RGB", (40, 48), (20 * number, 9, 200)).save(tmp_path / "own" / "only" / f"{number}.png")
     done = bench("run", "mmap", f"folder:{tmp_path / 'own'}", "--epochs", "1", "--device", "cpu", "--image-size", "32")
     assert (done.code, "accuracy 1.0000, macro-F1 1.0000; record" in done.out) == (0, True), done
-    assert bench("report", str(bench.out), "--format", "md").code == 0
+    assert bench("report", str(bench.out)).code == 0
     assert "1.0000" in (bench.out / "report.md").read_text(encoding="utf-8")
 
 
@@ -191,7 +191,7 @@ def test_fetch_makes_a_twin_that_runs(bench: Bench) -> None:
     text = path.read_text()
     record = json.loads(text)
     assert (record["dataset"]["synthetic"], record["dataset"]["official"]) == (True, False)
-    assert "synthetic" in bench("report", str(bench.out), "--format", "md").out
+    assert "synthetic" in bench("report", str(bench.out)).out
     # It can be published as it is.
     for own in (str(bench.data), str(Path.cwd()), platform.node(), f'"{getpass.getuser()}"'):
         assert own not in text
@@ -207,6 +207,6 @@ def test_an_unavailable_loader_is_recorded_and_exits_1(bench: Bench) -> None:
     assert done.err.count("\n") == 1
     (path,) = bench.out.glob("*.json")
     assert json.loads(path.read_bytes())["status"] == "unavailable"
-    done = bench("report", str(bench.out), "--format", "md")
+    done = bench("report", str(bench.out))
     assert done.code == 0
     assert "unavailable: no CUDA device" in done.out

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from bench.render.language import translated
 from bench.render.stored import STORED, loads
 from bench.report.page.gradients import gradient_tables
 from tests.command import Bench, Done
-from tests.forked import Started
+from tests.forked import started
 from tests.gradient_samples import a_claim, a_figure
 from tests.latex import compiled, complaints
 from tests.test_gradient_tables import assert_traced
@@ -83,10 +82,9 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """One whole run, in a process of its own."""
     folder = tmp_path_factory.mktemp("gradcheck") / "results" / "gradients"
-    command = [sys.executable, "-m", "bench", "gradcheck", "--out", str(folder)]
-    with Started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with started("gradcheck", "--out", folder, cwd=ROOT) as process:
         out, err = process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, out, err), folder
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err), folder
 
 
 def test_all_is_as_expected(real: tuple[subprocess.CompletedProcess[str], Path]) -> None:

@@ -44,9 +44,9 @@ def alive(pid: int) -> bool:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not (met := condition()) and time.monotonic() < end:
         time.sleep(0.01)
-    return condition()
+    return met
 
 
 def nothing_left(pids: list[int], runtime: str) -> bool:
@@ -341,16 +341,8 @@ def test_a_supervisor_that_cannot_begin_says_so(tmp_path: Path) -> None:
     lifeline, theirs = socket.socketpair()
     config = {"lock": str(tmp_path / "no folder" / "lock"), "patience": 0.0}
     # The supervisor expects its end of the lifeline at descriptor 3.
-    words = [
-        "/bin/sh",
-        "-c",
-        'exec "$@" 3<&0 2>&-',
-        "-",
-        sys.executable,
-        "-I",
-        str(programs.SUPERVISOR),
-        json.dumps(config),
-    ]
+    program = [sys.executable, "-I", str(programs.SUPERVISOR), json.dumps(config)]
+    words = ["/bin/sh", "-c", 'exec "$@" 3<&0 2>&-', "-", *program]
     assert subprocess.run(words, stdin=theirs.fileno(), check=False).returncode == 1
     theirs.close()
     assert "FileNotFoundError" in json.loads(lifelines.line(lifeline, 10))["error"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.forked import Started
+from tests.forked import Started, started
 
 SENTENCE = "bench: interrupted; what was recorded and prepared before is kept\n"
 
@@ -57,28 +57,19 @@ def test_at_any_time(delay: float | None, number: signal.Signals, tmp_path: Path
         "        if name == 'bench.streams': print('here', flush=True)\n"
         "sys.meta_path.insert(0, Finder())\n"
     )
-    arguments = (
-        f"run memory digits --epochs 100000 --limit 64 --device cpu --threads 1 --ceiling-steps 0 --data-dir {tmp_path}"
-    )
-    start: type[subprocess.Popen[Any]] = subprocess.Popen if delay is not None else Started
-    process = start(
-        [sys.executable, "-m", "bench", *arguments.split(), "--out", str(tmp_path / "out")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
-    )
-    assert process.stdout is not None
-    if delay is None:
-        assert process.stdout.readline().startswith("epoch 0: ")
-    else:
-        assert process.stdout.readline() == "here\n"
-        time.sleep(delay)
-    process.send_signal(number)
-    try:
+    short = "--epochs 100000 --limit 64 --device cpu --threads 1 --ceiling-steps 0"
+    command = ("run", "memory", "digits", *short.split(), "--data-dir", tmp_path, "--out", tmp_path / "out")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    start: type[subprocess.Popen[Any]] = Started if delay is None else subprocess.Popen
+    with started(*command, start=start, env={**os.environ, "PYTHONPATH": path}) as process:
+        assert process.stdout is not None
+        if delay is None:
+            assert process.stdout.readline().startswith("epoch 0: ")
+        else:
+            assert process.stdout.readline() == "here\n"
+            time.sleep(delay)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
     assert (process.returncode, told_of(err)) == (130, SENTENCE)
     assert not (tmp_path / "out").exists()
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.records import Foreign, Record, read_records
 from bench.run.stores import prepare, spec_of
 from bench.sources.registry import open_source
-from tests.forked import Started
+from tests.forked import started
 from tests.sweeps import all_gone, fork_jobs, make_twin, state, write
 
-KILLS = 8
-"""In all. A sweep plans for two seconds, then makes its store or does a run, each of which takes some seconds more."""
+KILLS = 12
+"""In all. A sweep whose processes are forked plans, makes its store and does its runs in a few seconds."""
 
 
 class Series:
@@ -36,16 +38,12 @@ class Series:
         """Kill some, then let one end."""
         for _ in range(KILLS // 2):
             moment = self._chance.uniform(0, self._longest_s)
-            process = self._start()
-            try:
+            with self._started() as process, contextlib.suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
             assert all_gone(str(self.folder)) == [], f"after {moment:.2f} s"
             self._look()
-        process = self._start()
-        printed, _ = process.communicate(timeout=250)
+        with self._started() as process:
+            printed, _ = process.communicate(timeout=250)
         assert process.returncode == 0, printed
         self._look()
 
@@ -64,14 +62,9 @@ class Series:
         assert {path: found.get(path) for path in self._seen} == self._seen
         self._seen = found
 
-    def _start(self) -> subprocess.Popen[str]:
-        return Started(
-            [sys.executable, "-m", "bench", "sweep", str(self.file), "--out", str(self.out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "BENCH_DATA": str(self.folder / "data")},
-        )
+    def _started(self) -> AbstractContextManager[subprocess.Popen[Any]]:
+        variables = {**os.environ, "BENCH_DATA": str(self.folder / "data")}
+        return started("sweep", self.file, "--out", self.out, stderr=subprocess.STDOUT, env=variables)
 
 
 def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

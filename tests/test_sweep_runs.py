@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from bench.sweep.outcome import empty_record, now
 from bench.sweep.plan import Folders, Plan, make_plan
 from bench.sweep.screen import Screen
 from tests.command import Bench, Done
-from tests.forked import Started
+from tests.forked import started
 from tests.record_samples import ENVIRONMENT, a_record
 from tests.sweeps import HEAD, all_gone, fork_jobs, install, make_twin, records_in, state, write
 from tests.test_bad_input import refused, servers
@@ -56,20 +55,9 @@ class Place(NamedTuple):
     def out(self) -> Path:
         return self.folder / "out"
 
-    @contextlib.contextmanager
-    def started(self, file: Path) -> Iterator[subprocess.Popen[Any]]:
-        """A sweep in a process of its own, which does not outlive the test."""
-        with Started(
-            [sys.executable, "-m", "bench", "sweep", str(file), "--out", str(self.out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "BENCH_DATA": str(self.folder / "data")},
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    def started(self, file: Path) -> AbstractContextManager[subprocess.Popen[Any]]:
+        """A sweep in a process of its own."""
+        return started("sweep", file, "--out", self.out, env={**os.environ, "BENCH_DATA": str(self.folder / "data")})
 
     def records(self) -> dict[str, Record]:
         """By loader and options."""

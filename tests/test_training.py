@@ -254,7 +254,7 @@ def test_a_compiler_that_cannot_work_is_one_sentence() -> None:
 def test_a_compiled_network_trains_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(psutil.Process().children())  # those of other tests, such as a resource tracker
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4), nn.ReLU(), nn.Linear(4, 3))  # soon compiled
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 3))  # soon compiled
     monkeypatch.setattr(training, "build_model", lambda *_: copy.deepcopy(model))
     plain, subject = trainer(), trainer(compile=True)
     subject.warm_up([48], steps=1)
