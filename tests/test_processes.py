@@ -84,11 +84,12 @@ def test_cpu_time_goes_to_the_group_that_spent_it() -> None:
     before = cpu_seconds()
     with child(0, 0.2) as worker, child(0, 0.4):
         now = cpu_seconds({worker.pid})
-        assert 0.2 <= now["workers"] < 0.4
-        assert 0.4 <= now["server"] - before["server"] < 0.8
+        # The kernel cuts user and system time to steps of 10 ms each.
+        assert 0.18 <= now["workers"] < 0.4
+        assert 0.38 <= now["server"] - before["server"] < 0.8
         assert now["ended"] == pytest.approx(before["ended"])
     after = cpu_seconds()
-    assert after["ended"] - before["ended"] >= 0.6
+    assert after["ended"] - before["ended"] >= 0.56
     assert after["workers"] == 0
 
 
