@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.config import AnyConfig
 from bench.errors import BenchError
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
 """Versions that can be read. What an older one lacks is ``None`` in the parts below."""
 
 
@@ -100,9 +100,9 @@ class EpochPart(_Part):
     device_compute_s: float | None
     device_idle_s: float | None
     images: int
-    train_loss: float
-    test_accuracy: float
-    test_macro_f1: float
+    train_loss: float | None  # this and the next two: None on an emulated accelerator, which learns nothing
+    test_accuracy: float | None
+    test_macro_f1: float | None
     wait_s: dict[str, float]  # quantiles of the wait for a batch
     cpu_s: dict[str, float] | None = None  # CPU seconds by group of processes: process, workers, server, ended
     others_cpu_s: float | None = None  # CPU seconds that the machine spent on anything but this run
@@ -119,6 +119,32 @@ class CeilingPart(_Part):
     block_steps: list[int]
     block_s: list[float]  # steps and seconds of each timed block; half of them ran before the epochs, half after
     epoch_s: float  # the blocks' mean time per sample, times the samples of an epoch
+
+
+class WaitsPart(_Part):
+    """How well the host kept the times of an emulated accelerator: how late it went on after each of its waits."""
+
+    count: int
+    mean_s: float
+    max_s: float
+
+
+class FeedSlice(_Part):
+    """Some batches taken to an emulated accelerator, from the end of its first step to that of its last."""
+
+    images_per_s: float  # the accelerator's speed
+    images: int  # computed with between the two
+    wall_s: float
+    epoch: int  # the order is that of this epoch's beginning
+
+
+class FeedPart(_Part):
+    """Slices at the speeds that were asked for, and those of the search for the fastest that is kept busy."""
+
+    curve: list[FeedSlice]
+    search: list[FeedSlice]
+    """The first as fast as can be; each of the others at the speed at which the median of those before it would keep
+    the accelerator busy for the share that is the pass mark."""
 
 
 class RatesPart(_Part):
@@ -168,6 +194,8 @@ class Record(_Part):
     setup: SetupPart | None
     ceiling: CeilingPart | None
     rates: RatesPart | None
+    waits: WaitsPart | None = None
+    feed: FeedPart | None = None
     epochs: list[EpochPart]
     resources: ResourcesPart | None
     digest: DigestPart | None

@@ -25,7 +25,7 @@ def test_help_names_every_command(bench: Bench) -> None:
     assert done.code == 0
     listed = re.findall(r"^ +([a-z]+) +\w", done.out.partition("Commands:")[2], re.M)
     about_data, about_records = ["loaders", "datasets", "doctor", "fetch", "prepare"], ["report", "compare", "sweep"]
-    assert listed == [*about_data, "run", "rate", "advise", *about_records, "gradcheck"]
+    assert listed == [*about_data, "run", "rate", "profile", "advise", *about_records, "gradcheck"]
     for command in (*listed, "job"):  # which is hidden
         assert bench(command, "--help").code == 0
 

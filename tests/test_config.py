@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter
 
 from bench.cli.runs import _with_settings
-from bench.config import AnyConfig, RateConfig, RunConfig, build
+from bench.config import EMULATED, AnyConfig, RateConfig, RunConfig, build
 from bench.errors import UsageError
-from bench.records import SCHEMA_VERSION, Foreign, read_records
+from bench.records import Foreign, read_records
 
 ROOT = Path(__file__).parents[1]
 OTHER: dict[str, Any] = {
@@ -50,9 +50,16 @@ OTHER: dict[str, Any] = {
     "repeats": 3,
     "image_size": 64,
     "source": {"resize": 64},
+    "accelerator": 2000,
+    "wait": "spin",
+    "speeds": "100,1000",
+    "feed_slices": 3,
+    "slice_batches": 9,
+    "busy": 0.97,
 }
 READER: TypeAdapter[Any] = TypeAdapter(AnyConfig)
 PLAIN = {"loader": "mmap", "dataset": "digits"}
+ON_EMULATED = {"device": "emulated", "accelerator": "1000"}
 
 
 def test_the_id_of_a_run_depends_on_every_setting() -> None:
@@ -60,7 +67,8 @@ def test_the_id_of_a_run_depends_on_every_setting() -> None:
         ids = {kind(**PLAIN).run_id}
         changed = set(kind.model_fields) - {"command"}
         for field in changed:
-            ids.add(kind(**{**PLAIN, field: OTHER[field]}).run_id)
+            base = {**PLAIN, "device": "emulated", "accelerator": 1000} if field in EMULATED else PLAIN
+            ids.add(kind(**{**base, field: OTHER[field]}).run_id)
         assert len(ids) == 1 + len(changed), kind
         assert all(len(run_id) == 16 and int(run_id, 16) >= 0 for run_id in ids)
     assert RunConfig(**PLAIN).run_id != RateConfig(**PLAIN).run_id
@@ -80,7 +88,7 @@ def test_committed_records_have_the_ids_of_their_configurations() -> None:
     found = 0
     for folder in (ROOT / "results", ROOT / "tests" / "data"):
         for item in read_records(folder):
-            if not isinstance(item, Foreign) and item[1].schema_version == SCHEMA_VERSION:
+            if not isinstance(item, Foreign) and item[1].schema_version > 1:
                 path, record = item
                 assert record.config.run_id == record.run_id == path.stem, path
                 found += 1
@@ -131,6 +139,18 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"start_method": "forkserver"}, "--start-method 'forkserver': input should be 'fork' or 'spawn'"),
     ({"cache": "hot"}, "--cache 'hot': input should be 'cold', 'warm' or 'as-is'"),
     ({"colour": 1}, "--colour 1: extra inputs are not permitted"),
+    (
+        {"accelerator": "warp9"},
+        "--accelerator 'warp9': neither a speed in images/s nor a profile; there are: resnet50-a100, resnet50-h100",
+    ),
+    ({"accelerator": "0"}, "--accelerator '0': a speed is a number of images/s above 0"),
+    ({"accelerator": "-3"}, "--accelerator '-3': a speed is a number of images/s above 0"),
+    ({"accelerator": "nan"}, "--accelerator 'nan': a speed is a number of images/s above 0"),
+    ({"device": "emulated"}, "an emulated device needs an accelerator: images/s, or the name of a profile"),
+    ({"accelerator": "100"}, "accelerator goes with device emulated; leave it out"),
+    ({"speeds": "100,fast"}, "--speeds 'fast': input should be a valid number"),
+    ({**ON_EMULATED, "model": "convnet"}, "an emulated device trains no network; leave out model"),
+    ({**ON_EMULATED, "amp": True}, "an emulated device trains no network; leave out amp"),
 ]
 
 

@@ -12,10 +12,11 @@ from typing import get_args
 import pytest
 
 import bench
-from bench.config import CacheState, RateConfig, RunConfig
+from bench.config import CacheState, Model, RateConfig, RunConfig
 from bench.records import Record
 from bench.render.csv import csv_text
 from bench.render.language import Joined, Message, Number, Text, entries, joined, message, translated
+from bench.report.groups import NO_MODEL
 from bench.report.metrics import METRICS, time_to_accuracy
 from bench.report.tables import tables
 from bench.report.tables.assemble import CACHES, MODELS, SETTINGS, STATES, VERDICTS
@@ -46,7 +47,7 @@ def test_every_message_has_a_translation_and_every_translation_a_message() -> No
 def test_settings_models_states_and_verdicts_all_have_names() -> None:
     apart = {"command", "loader", "options", "dataset", "model", "cache", "limit", "seed", "repeat", "device", "source"}
     assert set(SETTINGS) == {*RunConfig.model_fields, *RateConfig.model_fields} - apart
-    assert set(MODELS) == set(get_args(RunConfig.model_fields["model"].annotation))
+    assert set(MODELS) == {NO_MODEL, *get_args(Model)}
     assert set(CACHES) == set(STATES) == set(get_args(CacheState))
     assert set(VERDICTS) == set(get_args(Verdict))
 

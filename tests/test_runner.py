@@ -21,8 +21,9 @@ from bench.measure.cache import evict, files_of, residency
 from bench.measure.gpu.nvml import GpuSampler
 from bench.records import Record
 from bench.report.metrics import METRICS
+from bench.run.devices import resolve_device
 from bench.run.draft import RunFailedError
-from bench.run.runner import FILLING, resolve_device, run
+from bench.run.runner import FILLING, run
 from bench.run.stores import StoreSpec, prepare, silent
 from bench.sources.registry import open_source
 from bench.train.trainer import EpochResult, Trainer
@@ -324,8 +325,8 @@ def test_cuda_loaders_train_the_same(folder: Path, changes: dict[str, Any]) -> N
 
 def test_cuda_where_there_is_none() -> None:
     if torch.cuda.is_available():
-        assert resolve_device("auto").type == "cuda"
+        assert resolve_device("auto") == "cuda"
         return
-    assert resolve_device("auto").type == "cpu"
+    assert resolve_device("auto") == "cpu"
     with pytest.raises(UsageError, match="finds no CUDA device"):
         resolve_device("cuda")

@@ -71,7 +71,7 @@ def test_a_block_s_settings_go_before_the_shared_ones_and_those_before_the_defau
     by_loader = {cell.config.loader: cell.config for cell in plan(tmp_path, WHOLE).cells}
     assert (by_loader["mmap"].epochs, by_loader["memory"].epochs) == (2, 1)
     assert by_loader["memory"].limit == 10
-    assert by_loader["memory"].model == RunConfig.model_fields["model"].default
+    assert by_loader["memory"].momentum == RunConfig.model_fields["momentum"].default
     assert {cell.config.limit for cell in plan(tmp_path, WHOLE, limit=5).cells} == {5}
 
 

@@ -36,7 +36,8 @@ def advise(
     from bench.advise import words
     from bench.advise.advise import advise as measure
     from bench.advise.candidates import BASELINE
-    from bench.run.runner import fix_arithmetic, resolve_device
+    from bench.run.devices import resolve_device
+    from bench.run.runner import fix_arithmetic
     from bench.run.stores import spec_of
     from bench.sources.folder import PREFIX
     from bench.sources.registry import SOURCES
@@ -56,7 +57,7 @@ def advise(
         model=model,
         batch_size=batch_size,
         threads=threads,
-        device=resolve_device(device).type,
+        device=resolve_device(device),
         image_size=first.image_size(image_size),
         source=first.source.options.given(),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from bench.cli import advice, data, gradients, inventory, reports, runs, signals, sweeps
+from bench.cli import advice, data, gradients, inventory, profiles, reports, runs, signals, sweeps
 from bench.errors import UsageError
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ def _guarded(work: Callable[..., None]) -> Callable[..., None]:
 
 for _work in (  # as `bench --help` lists them
     *(inventory.loaders, inventory.datasets, inventory.doctor, data.fetch, data.prepare, runs.run, runs.rate),
-    *(advice.advise, reports.report, reports.compare, sweeps.sweep, sweeps.job, gradients.gradcheck),
+    *(profiles.profile, advice.advise, reports.report, reports.compare, sweeps.sweep, sweeps.job, gradients.gradcheck),
 ):
     app.command(hidden=_work is sweeps.job)(_guarded(_work))
 

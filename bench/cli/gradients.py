@@ -33,7 +33,7 @@ def gradcheck(
 
     from bench.gradients import outcome, tables, write
     from bench.render import terminal
-    from bench.run.runner import resolve_device
+    from bench.run.devices import resolve_device, torch_device
 
     chosen = chosen_formats(formats, write.FORMATS)
     if out_dir is not None:
@@ -41,7 +41,7 @@ def gradcheck(
     end_by_exception()
     made: outcome.Planting | outcome.Outcome
     with status() as doing:
-        made = outcome.plant(doing) if mutants else outcome.run(resolve_device(device), california, doing)
+        made = outcome.plant(doing) if mutants else outcome.run(torch_device(resolve_device(device)), california, doing)
     for table, _ in terminal.tables_of(tables.shown(made)):
         out.print(table)
     if out_dir is not None and isinstance(made, outcome.Outcome):

@@ -36,15 +36,16 @@ def _recorded(
     **settings: Any,
 ) -> Any:
     """Do the work under a number of its own and keep its record, whatever became of it."""
+    from bench.run.devices import resolve_device
     from bench.run.draft import RunFailedError
     from bench.run.repeats import keep, numbered
-    from bench.run.runner import resolve_device
 
     reading = {"resize": resize, "on_corrupt": on_corrupt, "test_share": test_share}
-    spec, public = store_spec(loader, dataset, option, settings["limit"], data_dir, store_dir, reading)
-    repeat = settings["repeat"]
-    settings |= {"image_size": spec.image_size(settings["image_size"]), "repeat": repeat or 0, "options": public}
-    settings |= {"device": resolve_device(settings["device"]).type, "source": spec.source.options.given()}
+    spec, public = store_spec(loader, dataset, option, settings.get("limit"), data_dir, store_dir, reading)
+    repeat = settings.get("repeat")
+    settings |= {"image_size": spec.image_size(settings.get("image_size")), "repeat": repeat or 0, "options": public}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    settings |= {"device": resolve_device(settings["device"]), "source": spec.source.options.given()}
     config = numbered(build(kind, loader=loader, dataset=spec.source.name, **settings), repeat, overwrite, out_dir)
     end_by_exception()
     try:
@@ -67,8 +68,9 @@ def _with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Call
         field = kind.model_fields[name]
         annotation: Any = field.annotation
         default = field.default
-        if name == "repeat":  # without a number, a repetition gets the first that is free
-            annotation, default = int | None, None
+        if name in ("repeat", "accelerator", "speeds"):
+            # Without a number, a repetition gets the first that is free; the others are given as text.
+            annotation, default = int | None if name == "repeat" else str | None, None
         if field.description is not None:
             option = Annotated[annotation, options.setting(name, kind)]
             described.append(inspect.Parameter(name, keyword, default=default, annotation=option))
@@ -89,12 +91,19 @@ def run(**values: Any) -> None:
     from bench.run.runner import run as train
 
     record: Record = _recorded(RunConfig, train, **values)
-    seconds, speed, fetched = (METRICS[key].of(record) for key in ("epoch_s", "images_per_s", "fetch_pct"))
+    seconds, speed, fetched, busy, feed = (
+        METRICS[key].of(record) for key in ("epoch_s", "images_per_s", "fetch_pct", "au_pct", "feed_rate")
+    )
+    what, kept = f"{values['loader']} on {values['dataset']}", f"record {record.run_id}.json"
+    config = record.config
+    if isinstance(config, RunConfig) and (emulated := config.accelerator) is not None:
+        fed = "" if feed is None else f"; feed rate {feed:,.0f} images/s at {100 * config.busy:g}%"
+        say(f"{what}: {emulated.name} ({emulated.images_per_s:,.10g} images/s) busy for {busy:.1f}%{fed}; {kept}")
+        return
     last = record.epochs[-1]
     say(
-        f"{values['loader']} on {values['dataset']}: {seconds:.3f} s an epoch, {speed:,.0f} images/s, "
-        f"{fetched:.1f}% waiting for data, accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; "
-        f"record {record.run_id}.json"
+        f"{what}: {seconds:.3f} s an epoch, {speed:,.0f} images/s, {fetched:.1f}% waiting for data, "
+        f"accuracy {last.test_accuracy:.4f}, macro-F1 {last.test_macro_f1:.4f}; {kept}"
     )
 
 

@@ -120,6 +120,12 @@ class DeviceTimeline:
             "device_idle_s": max(0.0, until_end - computed - gathered),  # the clock's resolution is half a microsecond
         }
 
+    @property
+    def steady_s(self) -> float | None:
+        """Seconds from the end of the first step to that of the last: without filling the pipeline. As `seconds`."""
+        ends = [end for _, end in self.computing.marks]
+        return ends[0].elapsed_time(ends[-1]) / 1e3 if len(ends) > 1 else None
+
 
 def stopwatch_cost(device: DeviceTimeline, steps: int = 1000) -> float:
     """Seconds a step that the timelines themselves cost, by an epoch whose parts do nothing."""

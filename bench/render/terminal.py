@@ -11,7 +11,7 @@ from bench.render.language import Joined, Language, translated
 from bench.render.table import Table
 from bench.render.text import cell, printable
 
-KINDS = ("main", "rates", "compare", "gradients")
+KINDS = ("main", "feed", "rates", "compare", "gradients")
 
 
 def tables_of(tables: Iterable[Table], language: Language = "en") -> Iterator[tuple[RichTable, list[str]]]:

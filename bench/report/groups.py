@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 import pandas as pd
 
-from bench.config import CacheState, Model
+from bench.config import EMULATED, CacheState, Model, RunConfig
 from bench.environments import describe, differences, key_of, machine_of, part
 from bench.records import Record
 from bench.render.language import Joined, Message, Number, Text, message, translated
@@ -22,6 +22,9 @@ _NOT_SETTINGS = {
 }
 _CACHES = ("warm", "cold", "as-is")
 assert set(_CACHES) == set(get_args(CacheState))
+
+NO_MODEL = "emulated"
+"""In place of a model where an emulated accelerator computes nothing."""
 
 Round: TypeAlias = int
 DatasetKey: TypeAlias = tuple[str, int | None, str | None]
@@ -207,10 +210,15 @@ def _dataset(record: Record) -> Text:
 def _cell(record: Record, labels: dict[DatasetKey, Text]) -> Cell:
     config = record.config
     rest = config.model_dump(mode="json", exclude=_NOT_SETTINGS)
+    if isinstance(config, RunConfig):
+        emulated = config.accelerator
+        rest = {name: value for name, value in rest.items() if emulated or name not in EMULATED}
+        if emulated:
+            rest["accelerator"] = emulated.name
     rest["threads"] = record.environment.get("threads")  # what PyTorch made of the setting
     return Cell(
         command=config.command,
-        model=getattr(config, "model", None),
+        model=NO_MODEL if config.device == "emulated" else getattr(config, "model", None),
         cache=getattr(config, "cache", None),
         dataset=labels[_dataset_key(record)],
         loader=record.loader.name,
@@ -222,7 +230,7 @@ def _cell(record: Record, labels: dict[DatasetKey, Text]) -> Cell:
 
 
 def _order(sizes: dict[Text, int]) -> Callable[[Cell], tuple[Any, ...]]:
-    models, caches = (*get_args(Model), None), (*_CACHES, None)
+    models, caches = (NO_MODEL, *get_args(Model), None), (*_CACHES, None)
 
     def place(cell: Cell) -> tuple[Any, ...]:
         places = (cell.command != "run", models.index(cell.model), caches.index(cell.cache), sizes[cell.dataset])

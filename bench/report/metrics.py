@@ -145,12 +145,15 @@ _ALL = (
             "epoch less ceiling, not clipped; \"< resolution\" where its 95% interval holds 0",
             spread="half")._replace(signed=True),
     _metric("stall_s", "data stall", "s", "lower", values.stall_s,
-            "on CUDA epoch less ceiling, clipped at 0; on the CPU, where data and compute share the cores, "
-            "fetch + transfer", spread="half"),
+            "on CUDA and emulated devices epoch less ceiling, clipped at 0; on the CPU, where data and compute share "
+            "the cores, fetch + transfer", spread="half"),
     _ratio("stall_pct", "data stall", "%", "lower", values.stall_s, values.epoch_s,
            f"data stall over epoch{_MEANS}", factor=100),
     _ratio("au_pct", "AU", "%", "higher", values.ceiling_s, values.epoch_s,
            f"accelerator utilisation: ceiling over epoch{_MEANS}", factor=100),
+    _metric("feed_rate", "feed rate", "images/s", "higher", values.feed_rate,
+            "the fastest emulated accelerator that is kept busy for the share that the notes name, by the median slice "
+            "of a search", spread="half"),
     _metric("loader_rate", "loader rate", "images/s", "higher", values.median_rate("loader"),
             "batches drawn and consumed byte for byte, no training; median of the run's repetitions", spread="half"),
     _metric("raw_rate", "plain idiom", "images/s", None, values.median_rate("raw"),

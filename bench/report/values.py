@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
+from bench.config import RunConfig
 from bench.records import EpochPart, Record
 
 Raw: TypeAlias = Callable[[Record], float]
@@ -68,7 +69,7 @@ def over_ceiling_s(record: Record) -> float:
 
 def stall_s(record: Record) -> float:
     """Data stall by the rule of the run's device."""
-    if is_on_cuda(record):
+    if is_on_cuda(record) or record.config.device == "emulated":
         return max(over_ceiling_s(record), 0.0)  # in this order NaN stays NaN
     return per_epoch("fetch_s")(record) + per_epoch("transfer_s")(record)
 
@@ -95,12 +96,25 @@ def read_bytes(record: Record) -> float:
 
 def last(field: str) -> Raw:
     """Of the last epoch."""
-    return lambda record: getattr(record.epochs[-1], field) if record.epochs else math.nan
+
+    def of(record: Record) -> float:
+        value = getattr(record.epochs[-1], field) if record.epochs else None
+        return math.nan if value is None else float(value)
+
+    return of
 
 
 def median_rate(side: Literal["loader", "raw"]) -> Raw:
     """Median images/s over the repetitions of the loader alone, or of the plain idiom."""
     return lambda record: statistics.median(part(record, f"rates.{side}") or [math.nan])
+
+
+def feed_rate(record: Record) -> float:
+    """The fastest accelerator that is kept busy, by the median slice of the search at about that speed."""
+    if record.feed is None or not isinstance(record.config, RunConfig):
+        return math.nan
+    fed = [each.images / each.wall_s for each in record.feed.search[1:]]
+    return statistics.median(fed or [math.nan]) / record.config.busy
 
 
 def cpu_per_1000(group: str | None = None) -> Raw:
@@ -153,7 +167,7 @@ def time_to(target: float) -> Raw:
         spent = 0.0
         for epoch in record.epochs:
             spent += epoch.wall_s
-            if epoch.test_accuracy >= target:
+            if epoch.test_accuracy is not None and epoch.test_accuracy >= target:
                 return spent
         return math.nan
 

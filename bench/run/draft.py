@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import torch
 from pydantic import ConfigDict
 
 from bench.config import RateConfig, RunConfig
 from bench.errors import BenchError, UsageError
 from bench.measure.environment import environment
 from bench.records import DatasetPart, LoaderPart, Record, StorePart
+from bench.run.devices import torch_device
 from bench.run.stores import Progress, StoreSpec, prepare
 from bench.sentences import sentence
 from loaders import DatasetInfo, OptionError, StoreInfo, UnavailableError
+
+T = TypeVar("T")
 
 
 class RunFailedError(BenchError):
@@ -59,7 +61,21 @@ def described(
     return DatasetPart(**same, classes=classes, train=train, test=test, shape=shape, skipped=skipped)
 
 
-def complete(config: RunConfig | RateConfig, spec: StoreSpec, work: Callable[[Draft], None]) -> Record:
+Steps = Generator[None, None, T]
+"""Work that may be left between two of its steps, for others to take a turn; `completed` does it in one go."""
+
+
+def completed(steps: Steps[T]) -> T:
+    """Do all steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def complete(config: RunConfig | RateConfig, spec: StoreSpec, work: Callable[[Draft], Steps[None]]) -> Steps[Record]:
     """Do the work that fills a draft, if the loader is available, and give the record.
 
     Raises:
@@ -73,7 +89,10 @@ def complete(config: RunConfig | RateConfig, spec: StoreSpec, work: Callable[[Dr
         status="failed",
         config=config,
         loader=LoaderPart(name=config.loader, options=spec.options.public()),
-        environment=environment(torch.device(config.device), spec.store_dir, spec.loader.packages),
+        environment={
+            **environment(torch_device(config.device), spec.store_dir, spec.loader.packages),
+            "device": config.device,
+        },
         epochs=[],
         flags=[],
         started_at=_now(),
@@ -89,7 +108,7 @@ def complete(config: RunConfig | RateConfig, spec: StoreSpec, work: Callable[[Dr
             return draft.finish("unavailable", reason)
         if misfit := spec.misfit(config):
             raise UsageError(misfit[1])
-        work(draft)
+        yield from work(draft)
     except UnavailableError as error:
         return draft.finish("unavailable", publishable(str(error), spec))
     except (UsageError, OptionError):

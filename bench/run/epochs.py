@@ -13,7 +13,8 @@ from bench.measure.gpu.nvml import GpuSampler
 from bench.measure.processes import MachineTime, MemorySampler, cpu_seconds, disk_read_bytes, machine_time
 from bench.records import EpochPart
 from bench.run.reading import Reading
-from bench.train.trainer import Trainer
+from bench.train.emulated import Emulator
+from bench.train.trainer import EpochResult, Trainer
 from loaders import Indices, StoreInfo, cut, epoch_order
 
 N = TypeVar("N", int, float)
@@ -55,7 +56,7 @@ class Epochs(NamedTuple):
 
     config: RunConfig
     info: StoreInfo
-    trainer: Trainer
+    trainer: Trainer | Emulator
     reading: Reading
     watch: CacheWatch
     sampler: MemorySampler
@@ -70,14 +71,14 @@ class Epochs(NamedTuple):
         """
         for epoch in range(self.config.epochs):
             if epoch == 0 or self.config.cache == "cold":
-                opened = self._open()
+                opened = self.open()
             self.watch.before_epoch()
             yield self._train(epoch, opened)
 
     def _batches(self, epoch: int) -> list[Indices]:
         return cut(epoch_order(self.info.splits["train"].count, self.config.seed, epoch), self.config.batch_size)
 
-    def _open(self) -> Opened:
+    def open(self) -> Opened:
         """Open the store anew, cold or warmed up as the cache setting says."""
         reading = self.reading
         reading.close()
@@ -100,7 +101,9 @@ class Epochs(NamedTuple):
         result = self.trainer.train_epoch(fetch, batches, epoch, on_device=reading.train.caps.device != "cpu")
         after = self._meters()
         self.sampler.look()
-        scores = self.trainer.evaluate(reading.test_stream.epoch(self.test_batches))
+        scores = None
+        if isinstance(self.trainer, Trainer):
+            scores = self.trainer.evaluate(reading.test_stream.epoch(self.test_batches))
         host = result.host
         wall_s, energy_j = host.wall.seconds, _difference(after.energy_j, before.energy_j)
         cpu_s = {group: after.cpu_s[group] - before.cpu_s[group] for group in after.cpu_s}
@@ -113,9 +116,9 @@ class Epochs(NamedTuple):
             other_s=host.other.seconds,
             **result.device,
             images=result.images,
-            train_loss=result.train_loss,
-            test_accuracy=scores.accuracy,
-            test_macro_f1=scores.macro_f1,
+            train_loss=result.train_loss if isinstance(result, EpochResult) else None,
+            test_accuracy=scores and scores.accuracy,
+            test_macro_f1=scores and scores.macro_f1,
             wait_s=host.wait_quantiles(),
             cpu_s=cpu_s,
             # Both counters go in steps of 10 ms.

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 
 from bench.config import RateConfig, RunConfig, Settings
-from bench.errors import UsageError
 from bench.measure.cache import CacheWatch
 from bench.measure.clocks import stopwatch_cost
 from bench.measure.gpu.nvml import GpuSampler
 from bench.measure.processes import INTERVAL, MemorySampler, peak_memory, reset_peak_memory
 from bench.records import CachePart, CeilingPart, RatesPart, Record, ResourcesPart, SetupPart
 from bench.run.delivered import check_samples
-from bench.run.draft import Draft, complete, prepared
+from bench.run.devices import torch_device
+from bench.run.draft import Draft, Steps, complete, completed, prepared
 from bench.run.epochs import SHORTEST_METERED_S, Epochs, Trained
+from bench.run.feed import feed, waits
 from bench.run.rates import measure
 from bench.run.reading import Reading, stream_of
 from bench.run.stores import Progress, StoreSpec
+from bench.train.ceiling import Ceiling
+from bench.train.emulated import Emulator
 from bench.train.trainer import Trainer
 from loaders import BatchStream, Indices, StoreDataset, cut, epoch_order
 
@@ -33,15 +36,6 @@ RESIDENT = "memory is resident, not proportional, which this kernel does not tel
 Say = Callable[[str], None]
 FILLING: Any = torch.utils.deterministic
 """The module with PyTorch's setting for uninitialised memory, which PyTorch's stubs do not know."""
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is some; CUDA that is not there is a `UsageError`."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no CUDA device here; use --device cpu, or see `bench doctor`")
-    return torch.device(name)
 
 
 def fix_arithmetic(config: Settings) -> None:
@@ -69,33 +63,42 @@ def run(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say) -> Rec
         UsageError, OptionError: options that do not fit the dataset; there is nothing to record.
         RunFailedError: anything else; it carries the record.
     """
+    return completed(steps_of(config, spec, progress, say))
+
+
+def steps_of(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say) -> Steps[Record]:
+    """The same, to be left before each slice of the search for the feed rate, for other runs to take theirs."""
     fix_arithmetic(config)
     return complete(config, spec, lambda draft: _train(config, spec, progress, say, draft))
 
 
-def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, draft: Draft) -> None:
+def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, draft: Draft) -> Steps[None]:
     info = prepared(spec, progress, draft)
-    count, device = info.splits["train"].count, torch.device(config.device)
-    first = cut(epoch_order(count, config.seed, 0), config.batch_size)
+    train, device = info.splits["train"], torch_device(config.device)
+    first = cut(epoch_order(train.count, config.seed, 0), config.batch_size)
     test = cut(np.arange(info.splits["test"].count), config.batch_size)
-
-    trainer = Trainer(config, info.splits["train"], len(info.dataset.classes), steps=config.epochs * len(first))
     sizes, test_sizes = (sorted({len(b) for b in batches}, reverse=True) for batches in (first, test))
-    trainer.warm_up(sizes, test_sizes)
-    # One block of the ceiling before the epochs and one after them, since machines drift.
-    blocks = [steps for steps in (config.ceiling_steps // 2, config.ceiling_steps - config.ceiling_steps // 2) if steps]
-    ceiling_s = [trainer.ceiling(sizes[0], steps) for steps in blocks[:-1]]
+
+    trainer: Trainer | Emulator
+    ceiling: Ceiling | None = None
+    if config.accelerator is None:
+        trainer = Trainer(config, train, len(info.dataset.classes), steps=config.epochs * len(first))
+        trainer.warm_up(sizes, test_sizes)
+        ceiling = Ceiling(trainer, sizes[0], config.ceiling_steps)
+        ceiling.first_half()
+    else:
+        trainer = Emulator(config, config.accelerator.images_per_s, train)
     reset_peak_memory(device)
 
     trained: list[Trained] = []
     with Reading(config, spec) as reading:
         watch = CacheWatch(spec.location, info, config.cache)
         with MemorySampler(reading.worker_pids) as sampler, GpuSampler(device) as gpu:
-            for epoch in Epochs(config, info, trainer, reading, watch, sampler, gpu, test).run():
+            epochs = Epochs(config, info, trainer, reading, watch, sampler, gpu, test)
+            for epoch in epochs.run():
                 trained.append(epoch)
-                _note(epoch, draft, say)
+                _note(config, epoch, draft, say)
         draft.loader = draft.loader.model_copy(update={"way": reading.train.reader.way})
-        draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
         stopwatch_s = stopwatch_cost(trainer.transfer.timeline()) * len(first)
         draft.resources = _resources(trained, sampler, gpu, device, stopwatch_s)
         if sampler.result().resident:
@@ -104,21 +107,30 @@ def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, dra
         check_samples(reading.test, reading.test_stream, test)
         if config.rate_batches:
             draft.rates = _rates(config, reading.train, reading.stream, lambda _: None)
+        if isinstance(trainer, Emulator):
+            draft.waits = waits(trainer.device.late_ns, sizes[0] / trainer.device.images_per_s, draft.flags)
+            draft.feed = yield from feed(config, train, epochs)
+        draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
         started = time.perf_counter()
     close_s = time.perf_counter() - started
     draft.setup = SetupPart(**trained[0].opened._asdict(), close_s=close_s)
-    if blocks:
-        ceiling_s.append(trainer.ceiling(sizes[0], blocks[-1]))
-        epoch_s = sum(ceiling_s) / (sum(blocks) * sizes[0]) * count
-        draft.ceiling = CeilingPart(batch_size=sizes[0], block_steps=blocks, block_s=ceiling_s, epoch_s=epoch_s)
+    if ceiling is not None:
+        draft.ceiling = ceiling.second_half(train.count)
+    elif config.accelerator is not None:
+        epoch_s = train.count / config.accelerator.images_per_s
+        draft.ceiling = CeilingPart(batch_size=sizes[0], block_steps=[], block_s=[], epoch_s=epoch_s)
 
 
-def _note(epoch: Trained, draft: Draft, say: Say) -> None:
+def _note(config: RunConfig, epoch: Trained, draft: Draft, say: Say) -> None:
     """Keep an epoch's measurements, and tell the user."""
     part = epoch.part
     draft.epochs.append(part)
     if epoch.gap > LARGEST_GAP:
         draft.flags.append(f"epoch {part.index}: {epoch.gap:.1%} of the wall time is in no part")
+    if config.accelerator is not None:
+        busy = 100 * part.images / config.accelerator.images_per_s / part.wall_s
+        say(f"epoch {part.index}: {part.wall_s:.2f} s, accelerator busy for {busy:.1f}%")
+        return
     say(
         f"epoch {part.index}: {part.wall_s:.2f} s, loss {part.train_loss:.4f}, "
         f"accuracy {part.test_accuracy:.4f}, macro-F1 {part.test_macro_f1:.4f}"
@@ -131,7 +143,7 @@ def rate(config: RateConfig, spec: StoreSpec, progress: Progress, say: Say) -> R
     Takes, gives and raises what `run` does.
     """
 
-    def work(draft: Draft) -> None:
+    def work(draft: Draft) -> Steps[None]:
         info = prepared(spec, progress, draft)
         batches = cut(epoch_order(info.splits["train"].count, config.seed, 0), config.batch_size)
         with spec.open("train") as dataset, stream_of(dataset, config) as stream:
@@ -140,9 +152,10 @@ def rate(config: RateConfig, spec: StoreSpec, progress: Progress, say: Say) -> R
             draft.loader = draft.loader.model_copy(update={"way": dataset.reader.way})
         draft.cache = CachePart(wanted="warm", state="unverified", evidence=None)
         draft.rates = rates
+        yield from ()  # in one go
 
     fix_arithmetic(config)
-    return complete(config, spec, work)
+    return completed(complete(config, spec, work))
 
 
 def _rates(config: RunConfig | RateConfig, dataset: StoreDataset, stream: BatchStream, say: Say) -> RatesPart:

@@ -16,10 +16,11 @@ from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.measure.clocks import DeviceTimeline, HostTimeline
 from bench.train.augment import Transform, draw
+from bench.train.loop import Loop
 from bench.train.models import build_model
 from bench.train.scores import Scores, score
 from bench.train.steps import Captured, Cycle, DeviceSGD, EagerSGD, Step
-from bench.train.transfer import transfer_to
+from bench.train.transfer import Tensors, transfer_to
 from loaders import Batch, Indices, SplitInfo
 
 
@@ -48,6 +49,7 @@ class Trainer:
         self.transfer = transfer_to(self._device, config.in_flight)
         settings = {"channels_last": config.channels_last, "shift": split.shape is not None}
         self._transform = Transform(split.mean, split.std, device=self._device, **settings)
+        assert config.model is not None  # of an emulated accelerator alone
         model = build_model(config.model, classes, self._shape[1], config.seed, self._shape[0])
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self._device, memory_format=memory_format)  # type: ignore[call-overload]
@@ -135,39 +137,20 @@ class Trainer:
     def train_epoch(
         self, fetch: Callable[[], Iterator[Batch]], batches: Sequence[Indices], epoch: int, *, on_device: bool = False
     ) -> EpochResult:
-        """Train on every batch once; their indices and the epoch's number serve the augmentation.
+        """Train on every batch once.
 
-        ``fetch`` starts the epoch's iterator, whose creation is part of the epoch. If ``on_device``, fetching is itself
-        the device's work, and counts as copying on its timeline.
+        ``fetch`` and ``on_device`` are as `Loop.epoch` takes them.
         """
         self.model.train()
-        host, device = HostTimeline(), self.transfer.timeline()
-        fetching = device.gathering if on_device else contextlib.nullcontext()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
-        images = 0
-        with self._drained(), host.wall:
-            device.begin()
-            with host.fetch:
-                stream = fetch()
-            for indices in batches:
-                with host.fetch, fetching:
-                    batch = next(stream)
-                with host.compute:
-                    drawn = draw(self._config.seed, epoch, indices)
-                    self.transfer.room()
-                with host.transfer:
-                    sent = self.transfer.send((*batch, drawn), device)
-                with host.compute, sent as there, device.computing:
-                    loss_sum += self._step(*there).double() * len(indices)
-                with host.other:
-                    images += len(indices)
-                    host.waits.append(host.fetch.last)
-            with host.fetch:  # whatever the iterator does at its end belongs to the data path
-                if next(stream, None) is not None:
-                    raise RuntimeError("the loader gave more batches than were asked for")
-            with host.compute:
-                self._synchronise()
-        return EpochResult(float(loss_sum) / max(images, 1), images, host, device.seconds())
+
+        def step(there: Tensors, images: int) -> None:
+            nonlocal loss_sum
+            loss_sum += self._step(*there).double() * images
+
+        loop = Loop(self.transfer, step, self._synchronise, self._config.seed)
+        images, host, device, _ = loop.epoch(fetch, batches, epoch, on_device=on_device)
+        return EpochResult(float(loss_sum) / max(images, 1), images, host, device)
 
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch]) -> Scores:

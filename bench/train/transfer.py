@@ -7,8 +7,9 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 from bench.measure.clocks import DeviceTimeline, Mark, Queue
@@ -26,8 +27,30 @@ class Event(Protocol):
         """Block the host until the device has reached it."""
 
 
+class Device(Protocol):
+    """What the transfer needs of a device: memory on both sides, a queue for the copies, one for computing."""
+
+    def locked(self, size: int) -> torch.Tensor:
+        """So many bytes of page-locked host memory; only from there is a copy asynchronous."""
+
+    def there(self, size: int) -> torch.Tensor:
+        """So many bytes of the computing stream's pool; what was queued for computing before may still use them."""
+
+    def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Queue a copy from either side to the device, behind the other copies."""
+
+    def record(self, queue: Queue) -> Event:
+        """A point behind everything that is in the queue now."""
+
+    def hold(self, queue: Queue, event: Any) -> None:
+        """Let what is put into the queue from now on wait for one of the device's events."""
+
+    def mark(self, queue: Queue) -> Mark:
+        """As ``record``, for the clock."""
+
+
 class CudaDevice:
-    """What the transfer needs of a CUDA device: a stream of its own for the copies, the current stream for computing.
+    """A CUDA device: a stream of its own for the copies, the current stream for computing.
 
     Only ``Event.synchronize`` lets the host wait. No memory is freed while something is under way in it, so the caching
     allocator need not be told of the second stream (``Tensor.record_stream``).
@@ -38,15 +61,15 @@ class CudaDevice:
         self._copies = torch.cuda.Stream(device)
 
     def locked(self, size: int) -> torch.Tensor:
-        """So many bytes of page-locked host memory; only from there is a copy asynchronous."""
+        """Page-locked memory of the CUDA driver."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
     def there(self, size: int) -> torch.Tensor:
-        """So many bytes of the computing stream's pool; what was queued for computing before may still use them."""
+        """Memory of PyTorch's allocator."""
         return torch.empty(size, dtype=torch.uint8, device=self._device)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor) -> None:
-        """Queue a copy from either side to the device, behind the other copies."""
+        """Queue a copy in the copies' stream."""
         with torch.cuda.stream(self._copies):
             target.copy_(source, non_blocking=True)
 
@@ -99,7 +122,7 @@ def _kind(tensor: torch.Tensor) -> _Kind:
 class _Slot:
     """Memory for one batch on both sides."""
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, device: Device) -> None:
         self._device = device
         self._locked = self._there = torch.empty(0, dtype=torch.uint8)
         self._kinds: list[_Kind] = []
@@ -119,8 +142,10 @@ class _Slot:
         """Copy a batch into the page-locked memory, and queue its copies to the device."""
         self.wait()
         self.arrange([_kind(tensor) for tensor in tensors])
+        # By NumPy, on this thread alone: PyTorch would share so short a copy among threads that then go on spinning for
+        # a while, on the cores that decode.
         for memory, tensor in zip(self._loaded, tensors, strict=True):
-            memory.copy_(tensor)
+            np.copyto(memory.numpy(), tensor.numpy())
         try:
             with watch.copying:
                 for source, target in self._copies:
@@ -164,7 +189,7 @@ class Transfer:
     follow each other, while the device works on what the last ones left it.
     """
 
-    def __init__(self, device: CudaDevice | None, in_flight: int = 0) -> None:
+    def __init__(self, device: Device | None, in_flight: int = 0) -> None:
         """Allocate no memory yet. Where the network is on the host, ``device`` is None and batches are passed on."""
         self._device = device
         self._slots = [] if device is None else [_Slot(device) for _ in range(in_flight)]
@@ -204,7 +229,7 @@ class Transfer:
         return self._computing(self._device, slot, there)
 
     @contextlib.contextmanager
-    def _computing(self, device: CudaDevice, slot: _Slot, tensors: Tensors) -> Iterator[Tensors]:
+    def _computing(self, device: Device, slot: _Slot, tensors: Tensors) -> Iterator[Tensors]:
         """Let computing wait for a batch on its way; afterwards its memory is free for the next one."""
         if slot.busy is not None:
             device.hold("computing", slot.busy)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.config import RunConfig
 from bench.environments import part
 from bench.records import Record
 from bench.render.language import Joined, Message, Number, Text, joined, message
@@ -86,9 +87,11 @@ def _dataset(record: Record) -> Text:
 
 def _training(record: Record) -> Text:
     config = record.config
-    if config.command != "run":
+    if not isinstance(config, RunConfig):
         return ""
     epochs, batch = Number(config.epochs, ",d"), Number(config.batch_size, ",d")
+    if config.model is None:
+        return message("no network, {epochs} epochs, batches of {batch}", epochs=epochs, batch=batch)
     return message("{model}, {epochs} epochs, batches of {batch}", model=config.model, epochs=epochs, batch=batch)
 
 

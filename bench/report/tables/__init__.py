@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from bench.records import Record
 from bench.render.table import Table
-from bench.report.groups import Group, groups
+from bench.report.groups import NO_MODEL, Group, groups
 from bench.report.tables.coldwarm import cold_against_warm
 from bench.report.tables.cost import cost
+from bench.report.tables.feed import feed
 from bench.report.tables.main import main
 from bench.report.tables.part import parts
 from bench.report.tables.rates import rates
@@ -29,7 +30,8 @@ def tables(records: Iterable[Record], baseline: str = BASELINE, mix: bool = Fals
 def _of_group(group: Group, baseline: str) -> Iterator[Table | None]:
     every = parts(group, baseline)
     trained = [part for part in every if part.key.command == "run"]
-    yield from map(main, trained)
+    for part in trained:
+        yield feed(part) if part.key.model == NO_MODEL else main(part)
     yield from cold_against_warm(group)
     yield from rates(group)
     for build in (stages, cost, resources, setup):

@@ -9,11 +9,17 @@ from bench.config import RateConfig, RunConfig
 from bench.records import Record
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, varying
 from bench.report.tables.cells import ids, of_metrics
 from bench.report.tables.part import Part
 
-MODELS = {"convnet": "ConvNet", "resnet18": "ResNet-18", "densenet121": "DenseNet-121", "resnet9": "ResNet-9"}
+MODELS: dict[str, Text] = {
+    NO_MODEL: message("emulated accelerator"),
+    "convnet": "ConvNet",
+    "resnet18": "ResNet-18",
+    "densenet121": "DenseNet-121",
+    "resnet9": "ResNet-9",
+}
 SETTINGS = {
     "batch_size": message("batch size"),
     "workers": message("workers"),
@@ -34,11 +40,17 @@ SETTINGS = {
     "compile": message("compiled"),
     "cuda_graphs": message("CUDA graphs"),
     "in_flight": message("batches in flight"),
+    "accelerator": message("accelerator"),
+    "wait": message("waiting"),
+    "busy": message("busy share asked for"),
+    "speeds": message("further speeds"),
+    "feed_slices": message("slices of the search"),
+    "slice_batches": message("batches a slice"),
     "batches": message("batches"),
     "repeats": message("repetitions"),
 }
 """What each setting is called; its name in a configuration stands for one that is not here."""
-UNSEEN = frozenset({"ceiling_steps", "rate_batches"})
+UNSEEN = frozenset({"ceiling_steps", "rate_batches", "speeds", "feed_slices", "slice_batches"})
 """Settings that change no epoch."""
 _ALWAYS = ("epochs", "batch_size", "workers", "threads")
 CACHES = {"warm": message("warm cache"), "cold": message("cold cache"), "as-is": message("cache as it is")}
@@ -154,7 +166,12 @@ def protocol(cells: Sequence[Cell], model: str | None = None, cache: str | None 
     words = _model_and_cache(model, cache)
     for name in names:
         value = cells[0].setting(name)
-        if value and name not in differ and (name in _ALWAYS or value != _usual(cells[0].command, name)):
+        if (
+            name != "speeds"
+            and value
+            and name not in differ
+            and (name in _ALWAYS or value != _usual(cells[0].command, name))
+        ):
             words.append(Joined((setting_name(name), value)))
     return Joined(tuple(words), ", ", is_sentence=True)
 

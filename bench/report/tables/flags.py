@@ -66,7 +66,8 @@ def flags(part: Part, cell: Cell, metric: str = "epoch_s") -> Iterator[Text]:
     if throttled := [why for why in throttled if isinstance(why, dict)]:
         told = message("throttled in {count} of {total} runs", count=len(throttled), total=total)
         yield because(told, ", ".join(sorted({str(reason) for why in throttled for reason in why})))
-    if diverged := sum(any(not math.isfinite(epoch.train_loss) for epoch in record.epochs) for record in done):
+    losses = ([epoch.train_loss for epoch in record.epochs] for record in done)
+    if diverged := sum(any(loss is not None and not math.isfinite(loss) for loss in own) for own in losses):
         yield message("loss not finite in {count} of {total} runs", count=diverged, total=total)
 
 

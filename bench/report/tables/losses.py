@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from bench.render.language import Message, Number, message
 from bench.report.groups import Cell, Round
+from bench.report.metrics import METRICS
 from bench.report.tables.part import Part
 
 
@@ -17,8 +16,8 @@ def loss_notes(part: Part) -> list[Message]:
     losses: dict[tuple[Cell, Round, str], list[float]] = {}
     for cell in part.cells:
         for number, record in part.group.runs[cell].items():
-            loss = record.epochs[-1].train_loss if record.epochs else math.nan
-            if record.status == "ok" and record.digest is not None and math.isfinite(loss):
+            loss = METRICS["train_loss"].of(record)
+            if loss is not None and record.digest is not None:
                 losses.setdefault((cell.task._replace(workers=0), number, record.digest.combined), []).append(loss)
     worst: dict[Cell, float] = {}
     for (task, _, _), same in losses.items():

@@ -16,6 +16,14 @@ from bench.report.tables.losses import loss_notes
 from bench.report.tables.part import Part
 from bench.stats.comparison import FAMILY_ALPHA
 
+SAMPLES = Column(
+    "digest",
+    message("samples"),
+    kind="text",
+    definition=message(
+        "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this one's"
+    ),
+)
 COLUMNS = (
     assemble.RUNS,
     *columns("epoch_s", "images_per_s"),
@@ -26,8 +34,7 @@ COLUMNS = (
         "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more than an "
         "interval that misses 1", alpha=Number(FAMILY_ALPHA, "g"))),
     *columns("accuracy", "macro_f1"),
-    Column("digest", message("samples"), kind="text", definition=message(
-        "whether all loaders gave the same training samples, by their sha256; where not, the beginning of this one's")),
+    SAMPLES,
     assemble.REMARK,
 )  # fmt: skip
 
@@ -48,7 +55,7 @@ def _cells(part: Part, cell: Cell) -> dict[str, Value]:
         "runs": cells.counted(done),
         "epoch_s": dataclasses.replace(cells.over_runs(done, METRICS["epoch_s"]), mark=marks),
         **_compared(part, cell),
-        "digest": _samples(part, cell),
+        "digest": samples_of(part, cell),
         "remark": Value(text=assemble.reasons(part.group.cells[cell])),
     }
 
@@ -66,7 +73,8 @@ def _compared(part: Part, cell: Cell) -> dict[str, Value]:
     return {"ratio": ratio, "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs)}
 
 
-def _samples(part: Part, cell: Cell) -> Value:
+def samples_of(part: Part, cell: Cell) -> Value:
+    """Whether a cell gave the same samples as the others."""
     runs = cells.ids(record for record in part.done(cell) if record.digest is not None)
     if cell in part.digests.differ:
         return Value(text=assemble.because(assemble.DIFFER, ", ".join(part.digests.differ[cell])), runs=runs)

@@ -56,14 +56,18 @@ class Part:
         return self.compared("epoch_s")
 
     def compared(self, metric: str) -> dict[Cell, Comparison]:
-        """A time of each cell against its baseline, judged together. Only times above 0 count."""
+        """A time of each cell against its baseline, or its baseline's rate against the cell's, judged together.
+
+        In both cases a ratio above 1 is slower. Only values above 0 count.
+        """
         ratios: dict[Cell, Ratio] = {}
+        is_rate = METRICS[metric].column.better == "higher"
         for cell in self.cells:
             base = self.baseline_of(cell)
             if base is not None and base != cell:
                 sides = (self.by_round(side, metric) for side in (cell, base))
                 ours, theirs = ({n: seconds for n, seconds in side.items() if seconds > 0} for side in sides)
-                ratios[cell] = paired_ratio(ours, theirs)
+                ratios[cell] = paired_ratio(theirs, ours) if is_rate else paired_ratio(ours, theirs)
         return compare_all(ratios)
 
     def baseline_of(self, cell: Cell) -> Cell | None:

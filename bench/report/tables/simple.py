@@ -92,7 +92,8 @@ def _targets(part: Part) -> dict[Cell, float]:
     best: dict[Cell, list[float]] = {}
     for cell in part.cells:
         for record in part.done(cell):
-            reached = [epoch.test_accuracy for epoch in record.epochs if 0 <= epoch.test_accuracy <= 1]
+            accuracies = [epoch.test_accuracy for epoch in record.epochs if epoch.test_accuracy is not None]
+            reached = [accuracy for accuracy in accuracies if 0 <= accuracy <= 1]
             best.setdefault(cell.task, []).append(max(reached, default=0.0))
     floors = {task: math.floor(100 * min(own) + 1e-9) / 100 for task, own in best.items()}
     return {task: target for task, target in floors.items() if target > 0}

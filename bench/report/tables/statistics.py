@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, varying
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
@@ -26,10 +26,16 @@ _COMPARED = (
 
 
 def statistics(group: Group, parts: Sequence[Part]) -> Iterator[Table]:
-    """One table of all training runs by their epoch time, one of `bench rate` by its rate."""
-    for command, metric, format_ in (("run", "epoch_s", ",.4f"), ("rate", "loader_rate", ",.0f")):
-        own = [part for part in parts if part.key.command == command]
-        if own:
+    """One table of all training runs by their epoch time, one of emulated ones by their feed rate, one of rates."""
+    kinds: dict[tuple[str, str], list[Part]] = {}
+    for part in parts:
+        if part.key.command == "rate":
+            kind = "loader_rate", ",.0f"
+        else:
+            kind = ("feed_rate", ",.0f") if part.key.model == NO_MODEL else ("epoch_s", ",.4f")
+        kinds.setdefault(kind, []).append(part)
+    for (metric, format_), own in kinds.items():
+        if metric != "feed_rate" or any(METRICS[metric].over(part.done(c)) for part in own for c in part.cells):
             yield _table(group, own, metric, _columns(metric, format_))
 
 
@@ -52,14 +58,14 @@ def _columns(metric: str, format_: str) -> list[Column]:
 
 def _table(group: Group, parts: Sequence[Part], metric: str, columns: Sequence[Column]) -> Table:
     every = [cell for part in parts for cell in part.cells]
-    first = assemble.first_columns(varying(every), with_model=metric == "epoch_s")
+    first = assemble.first_columns(varying(every), with_model=metric != "loader_rate")
     quantity = METRICS[metric].column.heading
     about = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
     title = Joined((message("Statistics and flags"), quantity), ": ")
     caption = Joined((about, assemble.protocol(every)))
     rows = [_row(part, cell, metric, first, columns) for part in parts for cell in part.cells]
     notes = [*_said_by_records(every, group), *group.remarks]
-    key = ("statistics", None if metric == "epoch_s" else "rates")
+    key = ("statistics", {"epoch_s": None, "feed_rate": "feed"}.get(metric, "rates"))
     return assemble.table(group, key, title, caption, [*first, *columns], rows, notes)
 
 

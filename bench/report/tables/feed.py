@@ -1,0 +1,102 @@
+"""Which accelerators each loader feeds: its feed rate, and the busy share of emulated ones of several speeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from bench.config import RunConfig
+from bench.records import FeedSlice, Record
+from bench.render.language import Joined, Number, Text, joined, message
+from bench.render.table import Column, Table, Value
+from bench.report.groups import Cell
+from bench.report.metrics import METRICS, columns
+from bench.report.tables import assemble, cells
+from bench.report.tables.main import SAMPLES, samples_of
+from bench.report.tables.part import Part
+from bench.stats.comparison import FAMILY_ALPHA
+from bench.stats.intervals import mean_interval
+
+RATIO = Column("ratio", message("ratio"), spread="limits", better="higher", definition=message(
+    "feed rate over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+    "method"))  # fmt: skip
+VERDICT = dataclasses.replace(assemble.VERDICT, definition=message(
+    "of the paired t test of the seconds an image takes, Holm-corrected over this table at {alpha}",
+    alpha=Number(FAMILY_ALPHA, "g")))  # fmt: skip
+_BUSY = message("images computed with over what the accelerator could have, in slices of an epoch without their start")
+
+
+def feed(part: Part) -> Table | None:
+    """Every cell of a part on emulated accelerators, those without a run included, with the reason."""
+    caption = message(
+        "The fastest accelerator that each loader keeps busy, and the busy share of others, means over runs with 95% "
+        "intervals. Nothing is computed: an emulated accelerator takes its time for each batch."
+    )
+    speeds = sorted({each.images_per_s for cell in part.cells for r in part.done(cell) for each in _curve(r)})
+    curve = [_column(speed) for speed in speeds]
+    compared = part.compared("feed_rate")
+
+    def own(cell: Cell) -> dict[str, Value]:
+        done = part.done(cell)
+        shares = {column.key: _busy(done, speed) for column, speed in zip(curve, speeds, strict=True)}
+        return {
+            "runs": cells.counted(done),
+            **shares,
+            **_judged(part, cell),
+            "digest": samples_of(part, cell),
+            "remark": Value(text=assemble.reasons(part.group.cells[cell])),
+        }
+
+    def _judged(part: Part, cell: Cell) -> dict[str, Value]:
+        if part.baseline_of(cell) == cell:
+            return {"verdict": Value(text=assemble.BASELINE)}
+        comparison = compared.get(cell)
+        if comparison is None or not part.done(cell):
+            return {}
+        runs = cells.ids(part.done(cell))
+        inverse = comparison.ratio  # of seconds an image
+        limits = (None if not limit else 1 / limit for limit in (inverse.ratio, inverse.high, inverse.low))
+        mean, low, high = map(cells.finite, limits)
+        return {
+            "ratio": Value(mean, low, high, runs=runs),
+            "verdict": Value(text=assemble.VERDICTS[comparison.verdict]),
+        }
+
+    shown = (assemble.RUNS, *columns("feed_rate"), RATIO, VERDICT, *columns("au_pct"), *curve,
+             *columns("stall_s", "prepare_s", "store_bytes"), SAMPLES, assemble.REMARK)  # fmt: skip
+    return assemble.part_table(part, "feed", message("Feed rate"), caption, shown, own, list(_notes(part)), part.cells)
+
+
+def _curve(record: Record) -> list[FeedSlice]:
+    return [] if record.feed is None else record.feed.curve
+
+
+def _column(speed: float) -> Column:
+    name = message("busy at {speed}", speed=Number(speed, ",.0f"))
+    return Column(f"busy_{speed:.0f}", name, "%", _BUSY, format=".1f", better="higher")
+
+
+def _busy(done: list[Record], speed: float) -> Value:
+    shares = {
+        record.run_id: 100 * each.images / each.wall_s / speed
+        for record in done
+        for each in _curve(record)
+        if each.images_per_s == speed
+    }
+    if not shares:
+        return Value()
+    return cells.from_interval(mean_interval(list(shares.values())).above_zero, tuple(shares))
+
+
+def _notes(part: Part) -> Iterator[Text]:
+    marks: dict[float, list[Text]] = {}
+    for cell in part.cells:
+        for record in part.done(cell):
+            if isinstance(record.config, RunConfig) and METRICS["feed_rate"].of(record) is not None:
+                marks.setdefault(record.config.busy, []).append(cell.name)
+    for share, names in marks.items():
+        told: Text = message("feed rate: busy for {share}%", share=Number(100 * share, "g"))
+        yield told if len(marks) == 1 else Joined((told, joined(list(dict.fromkeys(names)), "; ")), ": ")
+    if differ := part.digests.listed(part.cells, lambda cell: cell.name):
+        yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=differ)
+    yield from part.group.remarks
