@@ -148,7 +148,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"accelerator": "nan"}, "--accelerator 'nan': a speed is a number of images/s above 0"),
     ({"device": "emulated"}, "an emulated device needs an accelerator: images/s, or the name of a profile"),
     ({"accelerator": "100"}, "accelerator goes with device emulated; leave it out"),
-    ({"speeds": "100,fast"}, "--speeds 'fast': input should be a valid number"),
+    ({"speeds": "100,fast"}, "--speeds 'fast': input should be a valid number, unable to parse string as a number"),
     ({**ON_EMULATED, "model": "convnet"}, "an emulated device trains no network; leave out model"),
     ({**ON_EMULATED, "amp": True}, "an emulated device trains no network; leave out amp"),
 ]

@@ -11,6 +11,7 @@ import simplejpeg
 import torch
 from numpy.typing import NDArray
 
+from loaders.core.buffers import batch_memory
 from loaders.core.errors import DecodeError
 from loaders.core.payloads import Buffer
 from loaders.images.pillow import open_image, reason
@@ -60,7 +61,7 @@ class ImageDecoder:
             DecodeError: bytes that are not an image of this shape.
         """
         channels, height, width = shape
-        out = np.empty((count, height, width, channels), np.uint8)
+        out = batch_memory((count, height, width, channels))
         into = self._into[codec]
 
         def run(part: range) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from loaders.core.batch import BatchRequest, Indices
+from loaders.core.buffers import batch_memory
 from loaders.core.errors import DecodeError, StoreError
 from loaders.core.options import DecodingOptions
 from loaders.core.payloads import Buffer, Kind, Payloads
@@ -84,7 +85,7 @@ class Decoder:
 
     def _crops(self, payloads: Payloads, request: BatchRequest, size: int) -> torch.Tensor:
         sizes, boxes = self.boxes(request)
-        out = np.empty((len(sizes), size, size, 3), np.uint8)
+        out = batch_memory((len(sizes), size, size, 3))
         rows, boxes_list = sizes.tolist(), boxes.tolist()
 
         def work(part: range) -> None:

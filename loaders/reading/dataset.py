@@ -136,32 +136,44 @@ class StoreDataset(Dataset[Sample]):
         """
         handle = self._opened()
         array = as_indices(indices, self._count)
-        request = indices._replace(indices=array) if isinstance(indices, BatchRequest) else BatchRequest(array)
-        if request.checksums:
+        request = indices if isinstance(indices, BatchRequest) else None
+        if request is not None and request.checksums:
             return self._checksums(array, ragged=handle.shape is None)
-        size = request.size or self.size
-        if handle.shape is None and size is None:
-            raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
         try:
-            if handle.shape is None and self.caps.device != "cpu":
-                batch = handle.reader.crops(request, *handle.decoder.boxes(request), size or 0)
+            if handle.shape is None:
+                batch = self._crops(handle, array, request or BatchRequest(array))
             else:
                 fetched = handle.reader.fetch(array)
-                if isinstance(fetched, Payloads):
-                    images = handle.decoder.batch(fetched, request, size)
-                elif isinstance(fetched, Rows):
+                if isinstance(fetched, Rows):
                     images = _tensor(fetched.images)
                 else:
-                    raise LoaderFaultError(
-                        f"loader {self.name} gave a {type(fetched).__name__} where Rows or Payloads were due"
-                    )
+                    images = self._decoded(handle, fetched, BatchRequest(array))
                 batch = Batch(images, self._labels(handle.reader, fetched, array))
         except Exception as error:
             raise_blamed(error, self.name, _reading(array, self.split), self.location)
         if self._first:
-            check_batch(batch, len(array), handle.shape or (3, size or 0, size or 0), self.caps.device, self.name)
+            shape = handle.shape or (3, *batch.images.shape[2:])
+            check_batch(batch, len(array), shape, self.caps.device, self.name)
             self._first = False
         return batch
+
+    def _crops(self, handle: _Handle, indices: Indices, request: BatchRequest) -> Batch:
+        """Square crops of images of many sizes."""
+        size = request.size or self.size
+        if size is None:
+            raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
+        request = request._replace(indices=indices)
+        if self.caps.device != "cpu":
+            return handle.reader.crops(request, *handle.decoder.boxes(request), size)
+        fetched = handle.reader.fetch(indices)
+        return Batch(self._decoded(handle, fetched, request, size), self._labels(handle.reader, fetched, indices))
+
+    def _decoded(self, handle: _Handle, fetched: Any, request: BatchRequest, size: int | None = None) -> torch.Tensor:
+        if not isinstance(fetched, Payloads):
+            raise LoaderFaultError(
+                f"loader {self.name} gave a {type(fetched).__name__} where Rows or Payloads were due"
+            )
+        return handle.decoder.batch(fetched, request, size)
 
     def _labels(self, reader: Reader, fetched: Rows | Payloads, indices: Indices) -> torch.Tensor:
         """Labels of a batch: from those that were checked on opening, or checked now."""

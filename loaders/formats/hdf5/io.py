@@ -16,6 +16,7 @@ from h5py import h5d, h5f, h5p, h5s
 from numpy.typing import NDArray
 
 from loaders.core.batch import Indices
+from loaders.core.buffers import batch_memory
 from loaders.core.errors import StoreError
 from loaders.core.options import Encoding
 from loaders.store.arrays import data_name, integers
@@ -175,7 +176,7 @@ def read_elements(images: h5py.Dataset, shape: tuple[int, int, int]) -> Read:
     identifier, datatype = images.id, images.id.get_type()
 
     def read(indices: Indices) -> NDArray[np.uint8]:
-        out = np.empty((len(indices), *shape), np.uint8)
+        out = batch_memory((len(indices), *shape))
         if len(indices):
             space = identifier.get_space()  # a new one, since several threads may read
             space.select_elements(indices.reshape(-1, 1))
@@ -200,7 +201,7 @@ def read_rows(images: h5py.Dataset) -> Read:
     """One read per image, sorted so that chunks are read once: a fancy index of chunks is twenty times slower."""
 
     def read(indices: Indices) -> NDArray[np.uint8]:
-        out = np.empty((len(indices), *images.shape[1:]), np.uint8)
+        out = batch_memory((len(indices), *images.shape[1:]))
         for i in np.argsort(indices).tolist():
             out[i] = images[int(indices[i])]
         return out
