@@ -28,7 +28,7 @@ def address(array: Any) -> int:
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data_ptr())
 
 
-HOLDERS = {
+HOLDERS: dict[str, Any] = {
     "tensor": torch.from_numpy,
     "view": lambda array: torch.from_numpy(array)[0],
     "channels last": lambda array: torch.from_numpy(array).permute(0, 2, 3, 1),

@@ -88,8 +88,9 @@ class SweepConfig(_Strict):
     seed: int = Field(default=0, ge=0, lt=2**63)  # of the order within the rounds
     timeout_s: float = Field(default=3600.0, gt=0)  # of a run, and of the preparation of a store
     time_limit_s: float | None = Field(default=None, gt=0)  # runs that are not done by then are left out
-    process: Literal["own", "shared"] = "own"
-    """Of each run, or shared by the runs of a round, which saves starting one for each; the records are flagged."""
+    process: Literal["own", "shared", "turns"] = "own"
+    """Of each run, or shared by the runs of a round, which saves starting one for each; with "turns" the slices of
+    emulated runs come in a random order, so that what disturbs the machine meets all runs alike. Records say it."""
     run: Shared = Shared()  # settings of all runs; those of a block go before
     data: list[DataConfig] = []
     matrix: list[Block] = Field(min_length=1)

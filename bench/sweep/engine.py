@@ -8,6 +8,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,10 @@ class Sweep:
         with self._folder.locked():
             records = self._earlier_records(fresh=fresh)
             twins = missing_twins(self._file, self._plan.cells, self._folders)
-            if {cell.config.device for cell in self._plan.cells} == {"cpu"}:
+            if "cuda" not in {cell.config.device for cell in self._plan.cells}:
                 self._environment = environment(torch.device("cpu"), self._folders.stores)
             else:  # a process of its own asks a GPU, and leaves it again
-                (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "the machine")
+                (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "description of the machine")
                 self._environment = json.loads(answer)
             if warning := elsewhere(records.values(), self._environment):
                 self._screen.say(f"warning: {self._folder.path} has {warning}")
@@ -161,21 +162,25 @@ class Sweep:
         return notes
 
     def _do_in_one_process(self, runs: list[Run]) -> list[Run]:
-        """Do runs one after another until one fails; gives those after it, which need another process."""
-        for run in runs:  # what an earlier attempt left
-            self._folder.record(run.config.run_id).unlink(missing_ok=True)
-        task = RunsTask(runs=[self._subject(run) for run in runs], out=self._folder.path)
-        with started(task, self._folder, runs[0].config.run_id) as process:
-            notes, left = process.notes(self._config.timeout_s, self._end), iter(runs)
-            for run in left:
+        """Do runs one after another, or in turns, until one fails; gives those that need another process."""
+        by_id = {run.config.run_id: run for run in runs}
+        for run_id in by_id:  # what an earlier attempt left
+            self._folder.record(run_id).unlink(missing_ok=True)
+        turns = self._config.process == "turns"
+        task = RunsTask(runs=[self._subject(run) for run in runs], out=self._folder.path, turns=turns)
+        run, since, started_at, spent = runs[0], time.monotonic(), now(), collections.defaultdict[str, float](float)
+        with started(task, self._folder, run.config.run_id) as process:
+            for run_id in process.notes(self._config.timeout_s, self._end):
+                spent[run.config.run_id] += time.monotonic() - since
+                run, since = by_id[run_id], time.monotonic()
+                started_at = now() if not spent[run_id] else started_at
                 self._screen.doing(run.label)
-                since, started_at = time.monotonic(), now()
-                if next(notes, None) is None:  # else it went well, and the next run begins
-                    break
-                record = self._folder.record_of(run.config.run_id)
-                assert record is not None
-                self._end_run(run, record, time.monotonic() - since)
-        ended, own, rest = process.ended, self._folder.record_of(run.config.run_id), list(left)
+                self._end_finished(by_id, spent, but=run)
+        spent[run.config.run_id] += time.monotonic() - since
+        self._end_finished(by_id, spent, but=run)
+        ended, own = process.ended, self._folder.record_of(run.config.run_id)
+        del by_id[run.config.run_id]
+        rest = list(by_id.values())
         if ended.timed_out and own is not None and own.status == "failed":
             own = None  # it may have taken the signal that ended it for an error of its own
         if ended.timed_out and own is None and time.monotonic() >= self._end:  # it counts as not tried
@@ -185,8 +190,15 @@ class Sweep:
         record = judged(run, own, ended, log, self._config.timeout_s, self._environment, started_at)
         if record != own:
             write_record(record, self._folder.path)
-        self._end_run(run, record, time.monotonic() - since)
+        self._end_run(run, record, spent[run.config.run_id])
         return rest
+
+    def _end_finished(self, by_id: dict[str, Run], spent: Mapping[str, float], but: Run) -> None:
+        """Count the runs that have left a record, but for the one whose turn it is, and forget them."""
+        for run_id, run in list(by_id.items()):
+            if run is not but and (record := self._folder.record_of(run_id)) is not None:
+                del by_id[run_id]
+                self._end_run(run, record, spent[run_id])
 
     def _end_run(self, run: Run, record: Record, seconds: float) -> None:
         """Count a run that was tried, and say what became of it."""

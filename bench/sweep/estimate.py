@@ -76,7 +76,7 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
         lines += [f"a twin of {twin.dataset} of fraction {twin.fraction:g} would be made" for twin in twins]
     except DataError as error:
         lines.append(f"it would not begin: {error}")
-    if file.config.process == "shared":
+    if file.config.process != "own":
         lines.append("the runs of a round share a process; the estimate counts its start for each")
     if (limit_s := file.config.time_limit_s) is not None:
         lines.append(f"it would end after {duration(limit_s)}, and what is not done by then be left")

@@ -7,12 +7,13 @@ import ctypes
 import gc
 import json
 import os
+import random
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,9 +24,12 @@ from bench.records import write_record
 from bench.sweep.folder import Folder
 
 if TYPE_CHECKING:  # torch, which takes seconds to import, must wait until this process dies with its sweep
+    from bench.records import Record
+    from bench.run.draft import Steps
     from bench.run.stores import StoreSpec
 
 FLAG = "not in a process of its own: other runs came before it in the same one"
+TURNS = "not in a process of its own: the slices of its search came in turns with those of the round's other runs"
 
 
 class _Strict(BaseModel):
@@ -52,31 +56,53 @@ class Subject(_Strict):
 
 
 class RunsTask(_Strict):
-    """Do runs one after another and write their records; note when one went well and the next begins."""
+    """Do runs one after another, or their slices in turns, and write their records; note whose turn it is."""
 
     runs: list[Subject]
     out: Path
+    turns: bool = False
 
     def _notes(self) -> Iterator[str]:
         import torch
 
-        from bench.run.draft import RunFailedError
-        from bench.run.runner import run
+        from bench.run.runner import steps_of
 
         threads, seed = torch.get_num_threads(), torch.initial_seed()
+        waiting: dict[str, Steps[Record]] = {}
         for number, subject in enumerate(self.runs):
             if number:
                 clean_up(threads, seed)
-                yield subject.config.run_id
-                print_into(Folder(self.out).log(subject.config.run_id))
-            try:
-                record, failure = run(subject.config, subject.spec(), bar, err.print), None
-            except RunFailedError as error:  # what it leaves behind is not known: no other run follows
-                record, failure = error.record, error
-            flags = [*record.flags, FLAG] if number else record.flags
-            write_record(record.model_copy(update={"flags": flags}), self.out)
-            if failure:
-                raise failure
+            run_id = subject.config.run_id
+            yield run_id
+            print_into(Folder(self.out).log(run_id), "wb")
+            waiting[run_id] = steps_of(subject.config, subject.spec(), bar, err.print)
+            while self._goes_on(waiting, run_id) and not self.turns:
+                pass
+        chance = random.Random(" ".join(waiting))  # noqa: S311 - an order, no secret
+        while waiting:
+            run_id = chance.choice(list(waiting))
+            yield run_id
+            print_into(Folder(self.out).log(run_id), "ab")
+            self._goes_on(waiting, run_id)
+
+    def _goes_on(self, waiting: dict[str, Steps[Record]], run_id: str) -> bool:
+        """Do a run's next step; one that has ended leaves its record and does not wait any longer."""
+        from bench.run.draft import RunFailedError
+
+        try:
+            next(waiting[run_id])
+        except StopIteration as end:
+            record, failure = end.value, None
+        except RunFailedError as error:  # what it leaves behind is not known: no other run follows
+            record, failure = error.record, error
+        else:
+            return True
+        del waiting[run_id]
+        flags = [TURNS] if self.turns else [] if run_id == self.runs[0].config.run_id else [FLAG]
+        write_record(record.model_copy(update={"flags": [*record.flags, *flags]}), self.out)
+        if failure:
+            raise failure
+        return False
 
 
 class PrepareTask(_Strict):
@@ -186,10 +212,10 @@ def clean_up(threads: int, seed: int) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def print_into(path: Path) -> None:
-    """Send all that this process prints, and what its C code does, into a file written anew."""
+def print_into(path: Path, mode: Literal["wb", "ab"]) -> None:
+    """Send all that this process prints, and what its C code does, into a file, written anew or at its end."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with path.open("wb") as file:
+    with path.open(mode) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
