@@ -13,7 +13,7 @@ from bench.stats.intervals import MIN_RUNS, ROUNDING, Values, checked
 from bench.stats.power import SquaredError, smallest_difference
 from bench.stats.ratio import Means, paired_means, ratio_of, unpaired_means
 
-FAMILY_ALPHA = 0.005
+FAMILY_ALPHA = 0.05
 """Probability that a family of comparisons without any difference raises an alarm, at most.
 
 It lies between two demands on a sweep of ten rounds in which two equal loaders differ with sd 2%. At most 1% of null
