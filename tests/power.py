@@ -115,19 +115,19 @@ def main() -> int:
     if source.missing():
         source.make_twin(1.0, lambda *_: None)
 
-    fed, batch_s = METRICS["feed_rate"].of, 1e-4
+    fed, batch_s = METRICS["free_rate"].of, 1e-4
     found, false, estimates = dict.fromkeys(PLANTED[2:], 0), 0, []
     for number in range(-1, asked.sweeps):  # the first one tells how long a batch takes
         started = time.perf_counter()
         records = sweep(kind, number + 1, batch_s, asked.data_dir, asked.out / asked.loader, asked.limit, asked.slices)
         base = [fed(record) for record in records if record.config.options["variant"] == 0]
-        batch_s = BATCH / 0.9 / statistics.fmean(rate for rate in base if rate)
+        batch_s = BATCH / statistics.fmean(rate for rate in base if rate)
         if number < 0:
             continue
         (group,) = groups(records)
         (part,) = parts(group, next(cell.label for cell in group.cells if "variant=0" in cell.label))
         told = []
-        for cell, comparison in part.compared("feed_rate").items():
+        for cell, comparison in part.compared("free_rate").items():
             variant = int(cell.options.partition("variant=")[2][0])
             share, ratio = PLANTED[variant], comparison.ratio.ratio or 1.0
             told.append(f"{share:.0%}: {ratio - 1:+.2%} ({comparison.verdict}, p {comparison.p:.4f})")

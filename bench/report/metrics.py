@@ -154,6 +154,8 @@ _ALL = (
     _metric("feed_rate", "feed rate", "images/s", "higher", values.feed_rate,
             "the fastest emulated accelerator that is kept busy for the share that the notes name, by the median slice "
             "of a search", spread="half"),
+    _metric("free_rate", "fed at most", "images/s", "higher", values.free_rate,
+            "images/s that reach an emulated accelerator that takes no time; the median slice", spread="half"),
     _metric("loader_rate", "loader rate", "images/s", "higher", values.median_rate("loader"),
             "batches drawn and consumed byte for byte, no training; median of the run's repetitions", spread="half"),
     _metric("raw_rate", "plain idiom", "images/s", None, values.median_rate("raw"),

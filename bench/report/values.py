@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from bench.config import RunConfig
-from bench.records import EpochPart, Record
+from bench.records import EpochPart, FeedSlice, Record
 
 Raw: TypeAlias = Callable[[Record], float]
 
@@ -110,11 +110,19 @@ def median_rate(side: Literal["loader", "raw"]) -> Raw:
 
 
 def feed_rate(record: Record) -> float:
-    """The fastest accelerator that is kept busy, by the median slice of the search at about that speed."""
+    """The fastest accelerator that is kept busy, by the median slice of the search for it."""
     if record.feed is None or not isinstance(record.config, RunConfig):
         return math.nan
-    fed = [each.images / each.wall_s for each in record.feed.search[1:]]
-    return statistics.median(fed or [math.nan]) / record.config.busy
+    return _fed(record.feed.search) / record.config.busy
+
+
+def free_rate(record: Record) -> float:
+    """What an accelerator that takes no time is fed; the median slice."""
+    return math.nan if record.feed is None else _fed(record.feed.free)
+
+
+def _fed(slices: Sequence[FeedSlice]) -> float:
+    return statistics.median([each.images / each.wall_s for each in slices] or [math.nan])
 
 
 def cpu_per_1000(group: str | None = None) -> Raw:

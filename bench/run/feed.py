@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -22,39 +23,41 @@ LATEST_S = 20e-6
 
 def feed(config: RunConfig, split: SplitInfo, epochs: Epochs) -> Steps[FeedPart | None]:
     """Measure slice by slice; between them others may take their turn. A cold run begins each with a cold cache."""
-    part = FeedPart(curve=[], search=[])
+    part = FeedPart(curve=[], free=[], search=[])
+    emulator = Emulator(config, FASTEST, split)
+    orders = itertools.count(config.epochs)  # go on where those of the epochs end
 
-    def measure(speed: float, epoch: int) -> FeedSlice:
+    def measure(speed: float) -> FeedSlice:
+        epoch = next(orders)
         order = epoch_order(split.count, config.seed, epoch)[: config.slice_batches * config.batch_size]
         batches = cut(order, config.batch_size)
         if config.cache == "cold":
             epochs.open()
         fetch = functools.partial(epochs.reading.stream.epoch, batches, seed=config.seed, epoch=epoch, train=True)
-        steady_s = Emulator(config, speed, split).train_epoch(fetch, batches, epoch).steady_s
+        emulator.device.images_per_s = speed
+        steady_s = emulator.train_epoch(fetch, batches, epoch).steady_s
         if not steady_s:
             raise BenchError(f"{len(batches)} batches are too few to search the feed rate; use --feed-slices 0")
         return FeedSlice(images_per_s=speed, images=sum(map(len, batches[1:])), wall_s=steady_s, epoch=epoch)
 
-    epoch = config.epochs  # the orders go on where those of the epochs end
     for speed in config.speeds:
         yield
-        part.curve.append(measure(speed, epoch))
-        epoch += 1
-    for number in range(config.feed_slices and config.feed_slices + 1):
+        part.curve.append(measure(speed))
+    for _ in range(config.feed_slices):
         yield
-        part.search.append(measure(next_speed(part.search, config.busy), epoch + number))
+        part.free.append(measure(FASTEST))
+        yield
+        part.search.append(measure(next_speed(part.search or part.free, config.busy)))
     return part if part.curve or part.search else None
 
 
-def next_speed(search: list[FeedSlice], busy: float) -> float:
-    """The speed at which an accelerator would be busy for that share, by the slices so far.
+def next_speed(slices: Sequence[FeedSlice], busy: float) -> float:
+    """The speed at which an accelerator would be busy for that share, by earlier slices.
 
     An accelerator that waits computes as fast as it is fed; so it is as fast as the feed over the share. How it is fed
     hardly depends on its speed, so that this settles at once.
     """
-    if not search:
-        return FASTEST
-    return statistics.median(each.images / each.wall_s for each in search[1:] or search) / busy
+    return statistics.median(each.images / each.wall_s for each in slices) / busy
 
 
 def waits(late_ns: Sequence[int], step_s: float, flags: list[str]) -> WaitsPart | None:

@@ -68,7 +68,9 @@ class Sweep:
             if "cuda" not in {cell.config.device for cell in self._plan.cells}:
                 self._environment = environment(torch.device("cpu"), self._folders.stores)
             else:  # a process of its own asks a GPU, and leaves it again
-                (answer,) = self._make(EnvironmentTask(device="cuda", stores=self._folders.stores), "description of the machine")
+                (answer,) = self._make(
+                    EnvironmentTask(device="cuda", stores=self._folders.stores), "description of the machine"
+                )
                 self._environment = json.loads(answer)
             if warning := elsewhere(records.values(), self._environment):
                 self._screen.say(f"warning: {self._folder.path} has {warning}")

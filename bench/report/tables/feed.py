@@ -18,10 +18,10 @@ from bench.stats.comparison import FAMILY_ALPHA
 from bench.stats.intervals import mean_interval
 
 RATIO = Column("ratio", message("ratio"), spread="limits", better="higher", definition=message(
-    "feed rate over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
+    "fed at most over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
     "method"))  # fmt: skip
 VERDICT = dataclasses.replace(assemble.VERDICT, definition=message(
-    "of the paired t test of the seconds an image takes, Holm-corrected over this table at {alpha}",
+    "of the paired t test of the seconds an image takes at most speed, Holm-corrected over this table at {alpha}",
     alpha=Number(FAMILY_ALPHA, "g")))  # fmt: skip
 _BUSY = message("images computed with over what the accelerator could have, in slices of an epoch without their start")
 
@@ -34,7 +34,7 @@ def feed(part: Part) -> Table | None:
     )
     speeds = sorted({each.images_per_s for cell in part.cells for r in part.done(cell) for each in _curve(r)})
     curve = [_column(speed) for speed in speeds]
-    compared = part.compared("feed_rate")
+    compared = part.compared("free_rate")
 
     def own(cell: Cell) -> dict[str, Value]:
         done = part.done(cell)
@@ -62,7 +62,7 @@ def feed(part: Part) -> Table | None:
             "verdict": Value(text=assemble.VERDICTS[comparison.verdict]),
         }
 
-    shown = (assemble.RUNS, *columns("feed_rate"), RATIO, VERDICT, *columns("au_pct"), *curve,
+    shown = (assemble.RUNS, *columns("feed_rate", "free_rate"), RATIO, VERDICT, *columns("au_pct"), *curve,
              *columns("stall_s", "prepare_s", "store_bytes"), SAMPLES, assemble.REMARK)  # fmt: skip
     return assemble.part_table(part, "feed", message("Feed rate"), caption, shown, own, list(_notes(part)), part.cells)
 
