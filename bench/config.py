@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -31,8 +32,12 @@ Speed = Annotated[float, Field(gt=0)]
 
 
 def _listed(value: Any) -> Any:
-    """Text with commas as a list."""
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """Numbers with commas between them as a list."""
+    if not isinstance(value, str):
+        return value
+    with contextlib.suppress(ValueError):  # the parts themselves, for the error to name
+        return [float(part) for part in value.split(",") if part.strip()]
+    return value.split(",")
 
 
 class Settings(BaseModel):

@@ -141,8 +141,8 @@ class FeedSlice(_Part):
 class FeedPart(_Part):
     """Slices at the speeds asked for, with an accelerator that takes no time, and of the search for the feed rate.
 
-    The latter two come in turns. Each slice of the search is at the speed at which the median of those before it would keep the accelerator busy for
-    the share that is asked for; the first goes by the first free one.
+    The latter two come in turns. Each slice of the search is at the speed at which the median of those before it would
+    keep the accelerator busy for the share that is asked for; the first goes by the first free one.
     """
 
     curve: list[FeedSlice]

@@ -67,6 +67,13 @@ def stall(run: Document) -> float:
     return float((epochs.fetch_s + epochs.transfer_s).mean())
 
 
+def waiting(run: Document) -> float:
+    """The data stall, not cut at 0."""
+    if run["environment"]["device"] == "cuda":
+        return float(epochs_of(run).wall_s.mean() - run["ceiling"]["epoch_s"])
+    return stall(run)
+
+
 def gap(run: Document) -> float:
     epochs = epochs_of(run)
     parts = epochs.fetch_s + epochs.transfer_s + epochs.compute_s + epochs.other_s
@@ -182,14 +189,14 @@ def positive(found: Expected) -> Expected:
     return mean, None if low is None else max(0.0, low), high
 
 
-def ratio(above: Sequence[float], below: Sequence[float]) -> Expected:
+def ratio(above: Sequence[float], below: Sequence[float], level: float = 0.95) -> Expected:
     """Of the means, with Fieller's limits as Wikipedia writes them, by the covariance matrix of both."""
     n = len(above)
     mean = float(np.mean(above) / np.mean(below))
     if n < 2 or not mean:
         return mean, *((None, None) if n < 2 else (0.0, 0.0))
     (v11, v12), (_, v22) = np.cov(above, below) / n
-    t, b = stats.t.ppf(0.975, n - 1), np.mean(below)
+    t, b = stats.t.ppf((1 + level) / 2, n - 1), np.mean(below)
     g = t**2 * v22 / b**2
     if g >= 1:  # all but what is between two ends; the piece that is shown holds the ratio, if the other holds no 1
         square = v11 - 2 * mean * v12 + mean**2 * v22 - g * (v11 - v12**2 / v22)

@@ -42,10 +42,15 @@ def test_the_program_starts_as_a_module_and_its_help_does_not_import_torch() -> 
 def test_loaders_datasets_and_doctor_name_options_and_what_is_missing(bench: Bench) -> None:
     out = bench("loaders").out
     assert "mmap: available" in out
-    assert "encoding = raw" in out
+    assert "    encoding = raw (raw | jpeg; shapes the store) raw: decoded pixels; jpeg: the" in out
+    assert "dsn = None (str) " in out
+    assert "threads = 0 (int) decoding threads; 0: one per core" in out
     assert "password" not in out
-    assert "bench fetch cifar10" in bench("datasets").out
+    listed = bench("datasets").out
+    assert "bench fetch cifar10" in listed
     done = bench("doctor")
+    long = [line for line in (out + listed + done.out).splitlines() if len(line) > 80]
+    assert all(len(line.split()) == 1 for line in long), long  # but for a path
     assert done.code == 0
     assert "bench fetch tiny-imagenet" in done.out
     assert re.search(r"^ok +dataset digits", done.out, re.M)

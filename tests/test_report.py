@@ -48,10 +48,16 @@ def loaders(table: Table) -> set[str]:
 
 
 def runs_of(loader: str, seconds: list[float], **changes: Any) -> list[Record]:
-    """One run a round, of one epoch each."""
+    """One run a round, of one epoch each, which waits for data and computes nothing."""
     config = changes.pop("config", {})
     return [
-        a_record(loader, run_id=f"{loader}{n}", config={**config, "repeat": n}, epochs=[an_epoch(wall_s=s)], **changes)
+        a_record(
+            loader,
+            run_id=f"{loader}{n}",
+            config={**config, "repeat": n},
+            epochs=[an_epoch(wall_s=s, fetch_s=s, compute_s=0.0, other_s=0.0)],
+            **changes,
+        )
         for n, s in enumerate(seconds)
     ]
 
@@ -125,7 +131,7 @@ def test_mixed_machines_pair_within_each() -> None:
         *runs_of("filesystem", [1.6, 1.7], environment=slow),
         *runs_of("mmap", [0.8, 0.85], environment=slow),
     ]
-    ratio = row(main_of(records, mix=True), loader="mmap")["ratio"]
+    ratio = row(main_of(records, mix=True), loader="mmap")["epoch_ratio"]
     assert (ratio.number, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
@@ -301,7 +307,7 @@ def verdicts(slowdown: float, seed: int) -> dict[str, str]:
 
 
 SWEEPS = 25
-"""Of so many, two false alarms come by chance once in a hundred times, at the half percent that a table may have."""
+"""Of so many, seven false alarms come by chance once in ten thousand times, at the 5% that a table may have."""
 
 
 def alarms(found: list[dict[str, str]], guilty: str = "") -> int:
@@ -313,11 +319,11 @@ def alarms(found: list[dict[str, str]], guilty: str = "") -> int:
 def test_a_planted_slowdown_is_found_and_nothing_else() -> None:
     found = [verdicts(1.05, seed) for seed in range(SWEEPS)]
     assert sum(each["slow"] == "slower" for each in found) >= 0.9 * SWEEPS
-    assert alarms(found, guilty="slow") <= 1
+    assert alarms(found, guilty="slow") <= 6
 
 
 def test_a_sweep_without_differences_raises_no_alarm() -> None:
-    assert alarms([verdicts(1.0, seed) for seed in range(SWEEPS)]) <= 1
+    assert alarms([verdicts(1.0, seed) for seed in range(SWEEPS)]) <= 6
 
 
 def test_the_table_says_what_it_could_have_found() -> None:
@@ -334,8 +340,11 @@ def test_the_table_says_what_it_could_have_found() -> None:
 
 def test_rounds_pair_whatever_order_they_ran_in() -> None:
     records = [*runs_of("filesystem", [1.0, 1.2, 1.4]), *reversed(runs_of("mmap", [0.5, 0.6, 0.7]))]
-    ratio = row(main_of(records), loader="mmap")["ratio"]
+    found = row(main_of(records), loader="mmap")
+    ratio = found["epoch_ratio"]
     assert (ratio.number, ratio.low, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert found["ratio"].number == pytest.approx(0.5)
+    assert found["ratio"].low is None  # too few for a verdict
 
 
 def test_the_baseline_is_a_choice() -> None:
@@ -359,7 +368,7 @@ def test_a_baseline_with_options_is_named_with_them() -> None:
 
 def break_even(ours: list[float], prepare_s: float = 12.0) -> Any:
     records = [
-        *runs_of("filesystem", [3.0] * len(ours)),
+        *runs_of("filesystem", [3.0, 3.1, 2.9, 3.0, 3.0][: len(ours)]),
         *runs_of("mmap", ours, store={**STORE, "prepare_s": prepare_s}),
     ]
     (table,) = (table for table in tables(records) if table.kind == "cost")
@@ -367,13 +376,14 @@ def break_even(ours: list[float], prepare_s: float = 12.0) -> Any:
 
 
 def test_break_even_is_preparation_over_saving_and_has_no_upper_limit_where_the_saving_may_be_none() -> None:
-    assert break_even([1.0]).number == pytest.approx(6.0)
-    for ours in (3.0, 4.0):
-        assert (said(break_even([ours]).text), break_even([ours]).number) == ("never", None)
-    found = break_even([1.0, 2.9, 3.1, 2.0])
-    assert found.number == pytest.approx(12 / 0.75)
-    assert found.high is None
-    assert 0 < found.low < found.number
+    found = break_even([1.0, 1.1, 0.9, 1.05, 0.95])
+    assert found.number == pytest.approx(6.0)
+    assert 0 < found.low < found.number < found.high
+    unknown = [1.0], [1.0, 2.9, 3.1, 2.0, 3.5], [3.0, 3.1, 2.9, 3.0, 3.0]  # too few runs, too much noise, no saving
+    for ours in unknown:
+        assert (said(break_even(ours).text), break_even(ours).number) == ("no saving found", None)
+    slower = break_even([4.0, 4.1, 3.9, 4.0, 4.0])
+    assert (said(slower.text), slower.number) == ("never", None)
 
 
 # Flags

@@ -114,29 +114,29 @@ def until(page: Browser, condition: str) -> None:
     page.run(f"new Promise(done => {{ const look = () => {condition} ? done(1) : setTimeout(look, 10); look() }})")
 
 
-EPOCH = 3
+STALL = 3
 """Place of the epoch time in the main table."""
 
 
 def test_a_click_sorts_up_then_down_then_not(page: Browser) -> None:
-    before = values(page, EPOCH)
+    before = values(page, STALL)
     known = sorted(value for value in before if value is not None)
     missing = [None] * (len(before) - len(known))
     assert (len(known), len(missing)) == (7, 2)
-    assert sorting(page, EPOCH) == "none"
+    assert sorting(page, STALL) == "none"
     for state, order in (("ascending", known), ("descending", known[::-1])):
-        page.click(f"{head(EPOCH)} button")
-        assert sorting(page, EPOCH) == state
-        assert values(page, EPOCH) == [*order, *missing]
-        assert status(page) == f"9 of 9 rows, by epoch, s, {state}"
-    page.click(f"{head(EPOCH)} button")
-    assert (sorting(page, EPOCH), values(page, EPOCH)) == ("none", before)
+        page.click(f"{head(STALL)} button")
+        assert sorting(page, STALL) == state
+        assert values(page, STALL) == [*order, *missing]
+        assert status(page) == f"9 of 9 rows, by data stall, s, {state}"
+    page.click(f"{head(STALL)} button")
+    assert (sorting(page, STALL), values(page, STALL)) == ("none", before)
 
 
 def test_another_column_takes_over(page: Browser) -> None:
-    page.click(f"{head(EPOCH)} button")
+    page.click(f"{head(STALL)} button")
     page.click(f"{head(1)} button")
-    assert (sorting(page, EPOCH), sorting(page, 1)) == ("none", "ascending")
+    assert (sorting(page, STALL), sorting(page, 1)) == ("none", "ascending")
     names = [row[1] for row in rows(page)]
     assert names == sorted(names)
 
@@ -146,18 +146,18 @@ def test_the_keyboard_sorts(page: Browser) -> None:
     page.click(tools(page, "input"))
     for _ in range(40):
         page.press("Tab")
-        if page.run(f"document.activeElement === document.querySelector('{head(EPOCH)} button')"):
+        if page.run(f"document.activeElement === document.querySelector('{head(STALL)} button')"):
             break
     else:
         pytest.fail("the button was not reached with the tab key")
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert page.run("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 2
     page.press("Enter")
-    assert sorting(page, EPOCH) == "ascending"
+    assert sorting(page, STALL) == "ascending"
     page.press(" ")
-    assert sorting(page, EPOCH) == "descending"
+    assert sorting(page, STALL) == "descending"
     page.press("Tab", shift=True)
-    assert page.run(f"document.activeElement === document.querySelector('{head(EPOCH - 1)} button')")
+    assert page.run(f"document.activeElement === document.querySelector('{head(STALL - 1)} button')")
 
 
 def test_the_first_tab_offers_to_skip_to_the_content(page: Browser) -> None:
@@ -189,19 +189,19 @@ def test_a_choice_filters_together_with_words_and_a_sort(page: Browser) -> None:
     assert options[0] == "all"
     assert len(options) == 3
     page.type("d")
-    page.click(f"{head(EPOCH)} button")
+    page.click(f"{head(STALL)} button")
     found = rows(page)
     assert {row[0] for row in found} == {option for option in options if option.startswith("d")}
     assert [row[1].split()[0] for row in found] == ["mmap", "memory", "hdf5", "filesystem", "postgres"]
     page.click("#tools input")
     page.type("faster")
     assert [row[1] for row in rows(page)] == ["mmap", "hdf5"]
-    assert status(page) == "2 of 9 rows, by epoch, s, ascending"
+    assert status(page) == "2 of 9 rows, by data stall, s, ascending"
 
 
 def test_a_number_of_one_run_leads_to_its_record(page: Browser) -> None:
     row = 1 + [cells[1].split()[0] for cells in rows(page)].index("memory")
-    page.click(f"#{MAIN} tbody tr:nth-child({row}) td:nth-child({EPOCH + 1}) a")
+    page.click(f"#{MAIN} tbody tr:nth-child({row}) td:nth-child({STALL + 1}) a")
     until(page, "document.activeElement === document.querySelector(':target')?.closest('details').firstElementChild")
     anchor = page.run("location.hash.slice(1)")
     assert page.run("document.querySelector(':target').closest('details').open")
@@ -211,7 +211,7 @@ def test_a_number_of_one_run_leads_to_its_record(page: Browser) -> None:
 
 
 def test_a_number_of_many_runs_leads_to_each_of_their_records(page: Browser) -> None:
-    page.run(f"document.querySelector('#{MAIN} tbody tr td:nth-child({EPOCH + 1}) a').focus()")
+    page.run(f"document.querySelector('#{MAIN} tbody tr td:nth-child({STALL + 1}) a').focus()")
     page.press("Enter")
     assert page.run("document.querySelector(':target').tagName") == "LI"
     links = page.run("[...document.querySelectorAll(':target a')].map(a => a.hash.slice(1))")

@@ -17,7 +17,6 @@ app = typer.Typer(
     help="Which storage format should feed my PyTorch image classifier, on my machine, and what does each cost?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from bench.cli.arguments import store_folder
 from bench.cli.options import DATA, DataDir, Debug, StoreDir
-from bench.cli.output import say
+from bench.cli.output import entry
 from bench.cli.signals import end_by_exception
 from bench.progress import bar
 
@@ -28,13 +31,31 @@ def loaders(debug: Debug = False) -> None:
             load(name)
         seconds = time.perf_counter() - started
         reason = why_unavailable(name)
-        say(f"{name}: {'unavailable: ' + reason if reason else 'available'}")
+        entry(f"{name}: {'unavailable: ' + reason if reason else 'available'}")
         if seconds > _LONG_IMPORT_S and name not in BUILT_IN:
-            say(f"    importing it took {seconds:.1f} s, which every command that uses it waits for")
+            entry(f"importing it took {seconds:.1f} s, which every command that uses it waits for", 4)
         with contextlib.suppress(UnavailableError):  # a class that cannot be imported has no options to show
             for option, field in load(name).Options.model_fields.items():
-                kind = str(field.annotation).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
-                say(f"    {option} = {field.default} ({kind}) {field.description or ''}")
+                entry(_described(option, field), 4)
+
+
+def _described(name: str, field: FieldInfo) -> str:
+    """An option: its default, what it may be, whether the store depends on it, and what it does."""
+    default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+    extra = field.json_schema_extra
+    store = "; shapes the store" if isinstance(extra, dict) and extra.get("store") else ""
+    return f"{name} = {default} ({_kind(field.annotation)}{store}) {field.description or ''}".rstrip()
+
+
+def _kind(annotation: Any) -> str:
+    """A type as a command line knows it: ``raw | jpeg``, ``int``, ``str``."""
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    members = [each for each in get_args(annotation) if each is not type(None)]
+    if members:
+        return " | ".join(map(_kind, members))
+    kinds = {bool: "true | false", SecretStr: "str", Path: "path"}
+    return kinds.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
@@ -42,8 +63,8 @@ def datasets(data_dir: DataDir = DATA, debug: Debug = False) -> None:
     from bench.sources.registry import SOURCES, open_source, why_missing
 
     for name in SOURCES:
-        say(f"{name}: {open_source(name, data_dir).summary}")
-        say(f"    {why_missing(name, data_dir) or 'present'}")
+        entry(f"{name}: {open_source(name, data_dir).summary}")
+        entry(why_missing(name, data_dir) or "present", 4)
 
 
 def doctor(
@@ -60,6 +81,6 @@ def doctor(
     if verify:
         findings += rounds.verify(store_folder(data_dir, store_dir), bar)
     for finding in findings:
-        say(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}")
+        entry(f"{finding.state:8} {finding.what}{': ' if finding.detail else ''}{finding.detail}", hang=9)
     if any(finding.state == "damaged" for finding in findings):
         raise typer.Exit(1)

@@ -12,12 +12,16 @@ from bench.render.table import Table
 from bench.render.text import cell, printable
 
 KINDS = ("main", "feed", "rates", "compare", "gradients")
+SUMMARY = "summary"
+"""The kind of the table that stands for all others where there is one."""
 
 
 def tables_of(tables: Iterable[Table], language: Language = "en") -> Iterator[tuple[RichTable, list[str]]]:
-    """Those of `KINDS`, each with its notes; no text of a record can act on the terminal."""
+    """Those of `KINDS`, or the summary, each with its notes; no text of a record can act on the terminal."""
+    tables = list(tables)
+    kinds = (SUMMARY,) if any(table.kind == SUMMARY for table in tables) else KINDS
     for table in tables:
-        if table.kind in KINDS:
+        if table.kind in kinds:
             flagged = [
                 Joined((Joined((row["dataset"].text, row["loader"].text), ", "), row["flags"].text), ": ")
                 for row in table.rows

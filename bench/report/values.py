@@ -74,6 +74,16 @@ def stall_s(record: Record) -> float:
     return per_epoch("fetch_s")(record) + per_epoch("transfer_s")(record)
 
 
+def waiting_s(record: Record) -> float:
+    """The data stall, not clipped at 0: with `computing_s` it makes the epoch."""
+    return over_ceiling_s(record) if is_on_cuda(record) else stall_s(record)
+
+
+def computing_s(record: Record) -> float:
+    """What of an epoch is no data stall, and should not depend on the loader; on CUDA the ceiling."""
+    return epoch_s(record) - waiting_s(record)
+
+
 def opening(field: Literal["open_s", "first_batch_s"]) -> Raw:
     """Mean over the openings before each epoch, where there were such; else that of the run's only opening."""
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import scipy
 
-from bench.stats.intervals import MIN_RUNS, ROUNDING, Values, checked
+from bench.stats.intervals import LEVEL, MIN_RUNS, ROUNDING, Values, checked, student
 from bench.stats.power import SquaredError, smallest_difference
 from bench.stats.ratio import Means, paired_means, ratio_of, unpaired_means
 
 FAMILY_ALPHA = 0.05
 """Probability that a family of comparisons without any difference raises an alarm, at most.
 
-It lies between two demands on a sweep of ten rounds in which two equal loaders differ with sd 2%. At most 1% of null
-sweeps may raise any alarm: Holm's correction keeps the rate at or under FAMILY_ALPHA whatever the dependence between
-comparisons (they share a baseline), so 0.005 leaves half of it as margin. At least 95% of sweeps must show a planted
-slowdown of 5%, which makes the sd 2.05%: tested at FAMILY_ALPHA / m, with 9 degrees of freedom and noncentrality
-0.05 √10 / 0.0205 = 7.71, the power is 99.9% for m = 1 comparison, 97.7% for 5, 95.7% for 8, and falls under 95% beyond
-9. With 0.004 it would do so beyond 7.
+What is compared, a data path or its share of an epoch, varies little enough for that: `scripts/power` plants slowdowns
+into real runs and counts how many sweeps of ten rounds find them.
 """
 
 POWER = 0.95
 """Power at which the smallest detectable difference is stated."""
 
 Key = TypeVar("Key", bound=Hashable)
+Limits: TypeAlias = tuple[float | None, float | None]
 Verdict: TypeAlias = Literal["slower", "faster", "no difference found", "too few runs"]
 
 
@@ -35,10 +33,10 @@ Verdict: TypeAlias = Literal["slower", "faster", "no difference found", "too few
 class Ratio:
     """Mean of ours over mean of the baseline; what so few runs cannot tell is None.
 
-    The p value is two-sided, of the t test of the difference of the two means; it and the interval are for this ratio
-    alone. An interval without an upper limit has infinity there (`bench.stats.ratio.ratio_of`). `n` counts pairs, or is
-    the size of the smaller set. `errors` are those of the difference of the means over the baseline's: one for pairs,
-    one a set otherwise.
+    The p value is two-sided, of the t test of the difference of the two means; it and the interval, of 95%, are for
+    this ratio alone. An interval without an upper limit has infinity there (`bench.stats.ratio.ratio_of`). `n` counts
+    pairs, or is the size of the smaller set. `errors` are those of the difference of the means over the baseline's: one
+    for pairs, one a set otherwise.
     """
 
     ratio: float | None
@@ -47,15 +45,21 @@ class Ratio:
     p: float | None = None
     n: int = 0
     errors: tuple[SquaredError, ...] = ()
+    limits: Callable[[float], Limits] | None = dataclasses.field(default=None, compare=False)
+    """The interval of another confidence."""
+    is_log: bool = False
+    """Whether it is of geometric means, and `errors` are those of the difference of the logarithms' means."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """A ratio as one of a family; None where there are too few runs.
 
-    `p` is Holm-corrected. `detectable` is the smallest relative slowdown, 0.031 for 3.1%, that the test finds with
-    probability `POWER`; a speedup of as much is found as surely. The observed sd stands for the true one, which is 0.6
-    to 2.9 times that of five pairs (95%, by chi-squared).
+    Its interval belongs to the verdict: it is as wide as the level at which Holm's correction tests this ratio, and
+    misses 1 exactly where a difference is found. Without a verdict there is none. `p` is Holm-corrected. `detectable`
+    is the smallest relative slowdown, 0.031 for 3.1%, that the test finds with probability `POWER`; a speedup of as
+    much is found as surely. The observed sd stands for the true one, which is 0.6 to 2.9 times that of five pairs (95%,
+    by chi-squared).
     """
 
     ratio: Ratio
@@ -80,15 +84,43 @@ def paired_ratio(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Ra
     return _tested(paired_means(ours, baseline))
 
 
+def paired_log_ratio(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Ratio:
+    """Ratio of the two geometric means of ``round -> cost``, by the paired t test of their logarithms.
+
+    For costs that differ by factors, as waiting does: a round that was disturbed counts with the factor by which it
+    was, not with all its seconds. Only rounds of both sides count. Otherwise as `paired_ratio`.
+    """
+    shared = sorted(ours.keys() & baseline.keys())
+    if not shared:
+        return Ratio(None)
+    mine, base = [ours[number] for number in shared], [baseline[number] for number in shared]
+    _check_positive(mine, base)
+    apart = np.log(mine) - np.log(base)
+    mean, n = float(apart.mean()), len(shared)
+    if n < 2:
+        return Ratio(math.exp(mean), n=n, is_log=True)
+    error = SquaredError(float(apart.var(ddof=1)) / n, n - 1)
+
+    def limits(level: float) -> Limits:
+        half = student(n - 1, level) * error.value**0.5
+        return math.exp(mean - half), math.exp(mean + half)
+
+    if error.value**0.5 <= ROUNDING:
+        p, error = float(abs(mean) <= ROUNDING), SquaredError(0.0, n - 1)
+    else:
+        p = 2 * float(scipy.special.stdtr(n - 1, -abs(mean) / error.value**0.5))
+    return Ratio(math.exp(mean), *limits(LEVEL), p, n, (error,), limits, is_log=True)
+
+
 def unpaired_ratio(ours: Values, baseline: Values) -> Ratio:
     """Ratio of the means of runs, ``[n]`` and ``[m]``, whose rounds do not pair, as of two machines: Welch's t test.
 
     An empty set: n is 0, the rest unknown. A set of one run: the ratio alone. No spread in either set, and errors: as
     `paired_ratio`.
 
-    Welch's test keeps its level only nearly. At 0.005 it finds 0.7 times as many false differences with five runs on
-    either side and equal sds, at most 1.4 times as many with sets of one size, and 2.1 times as many with 5 runs
-    against 50; at 0.005 / 8, 0.6, 2.2 and 5.5 times. So the two sets should be of about one size.
+    Welch's test keeps its level only nearly. At 0.05 it finds 0.9 times as many false differences with five runs on
+    either side and equal sds, 1.1 times as many where the sds differ, and 1.2 times as many with 5 runs against 50; at
+    0.05 / 8, 0.8, 1.4 and 2.0 times. So the two sets should be of about one size.
     """
     if not len(ours) or not len(baseline):
         return Ratio(None)
@@ -114,8 +146,8 @@ def compare_all(ratios: Mapping[Key, Ratio]) -> dict[Key, Comparison]:
     A ratio of fewer than `MIN_RUNS` runs gets no verdict and does not count in the family; that depends on no value, so
     the error rate holds. The others are Holm-corrected: the probability of any false alarm is at most `FAMILY_ALPHA`,
     as far as the tests keep their level (`unpaired_ratio` says how far Welch's does). Each smallest detectable
-    difference is for the strictest level, ``FAMILY_ALPHA / m``, that Holm puts on one of m comparisons. Intervals stay
-    those of each ratio alone: one that misses 1 is no finding yet. A ratio of costs above 1 is slower.
+    difference is for the strictest level, ``FAMILY_ALPHA / m``, that Holm puts on one of m comparisons. A ratio of
+    costs above 1 is slower.
     """
     tested = {key: ratio.p for key, ratio in ratios.items() if ratio.n >= MIN_RUNS and ratio.p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
@@ -124,11 +156,17 @@ def compare_all(ratios: Mapping[Key, Ratio]) -> dict[Key, Comparison]:
 
 def _comparison(ratio: Ratio, p: float | None, family: int) -> Comparison:
     if p is None or ratio.ratio is None:
-        return Comparison(ratio, None, "too few runs", None)
+        return Comparison(dataclasses.replace(ratio, low=None, high=None), None, "too few runs", None)
     verdict: Verdict = "no difference found"
     if p <= FAMILY_ALPHA:
         verdict = "slower" if ratio.ratio > 1 else "faster"
-    return Comparison(ratio, p, verdict, smallest_difference(ratio.errors, FAMILY_ALPHA / family, POWER))
+    # Holm multiplies the raw p value; the level that it is held against is divided by as much.
+    level = FAMILY_ALPHA * (ratio.p / p if ratio.p else 1 / family)
+    if ratio.limits is not None:
+        low, high = ratio.limits(1 - level)
+        ratio = dataclasses.replace(ratio, low=low, high=high)
+    detectable = smallest_difference(ratio.errors, FAMILY_ALPHA / family, POWER)
+    return Comparison(ratio, p, verdict, math.expm1(min(detectable, 700.0)) if ratio.is_log else detectable)
 
 
 def _check_positive(*sides: Values) -> None:
@@ -150,4 +188,9 @@ def _tested(means: Means) -> Ratio:
     else:
         errors = tuple(SquaredError(e.value / means.below**2, e.degrees) for e in means.errors)
         p = 2 * float(scipy.special.stdtr(means.degrees, -abs(apart) / means.error))
-    return Ratio(interval.mean, interval.low, interval.high, p, means.n, errors)
+
+    def limits(level: float) -> Limits:
+        wider = ratio_of(means, level)
+        return (None, None) if wider is None else (wider.low, wider.high)
+
+    return Ratio(interval.mean, interval.low, interval.high, p, means.n, errors, limits)

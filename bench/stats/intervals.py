@@ -95,9 +95,9 @@ def bootstrap_interval(values: Values, statistic: Callable[..., Any]) -> tuple[f
     return (float(low), float(high)) if np.isfinite([low, high]).all() else None
 
 
-def student(degrees: float) -> float:
-    """Student's t that holds `LEVEL` of the probability between it and its negative."""
-    return -float(scipy.special.stdtrit(degrees, (1 - LEVEL) / 2))
+def student(degrees: float, level: float = LEVEL) -> float:
+    """Student's t that holds so much of the probability between it and its negative."""
+    return -float(scipy.special.stdtrit(degrees, (1 - level) / 2))
 
 
 def checked(values: Values) -> NDArray[np.float64]:

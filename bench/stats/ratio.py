@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats.intervals import Interval, Values, checked, student
+from bench.stats.intervals import LEVEL, Interval, Values, checked, student
 from bench.stats.power import SquaredError, satterthwaite
 
 
@@ -82,7 +82,7 @@ def difference_of(means: Means) -> Interval:
     return Interval(apart, apart - half, apart + half, means.n)
 
 
-def ratio_of(means: Means) -> Interval | None:
+def ratio_of(means: Means, level: float = LEVEL) -> Interval | None:
     """``above / below`` with Fieller's interval (1954): all ratios that a t test of ``above - ratio x below`` keeps.
 
     It misses 1 exactly where the t interval of the difference misses 0, so that a ratio, the time saved and a verdict
@@ -98,13 +98,13 @@ def ratio_of(means: Means) -> Interval | None:
     ratio = means.above / means.below
     if not means.errors or ratio < 0:
         return Interval(ratio, None, None, means.n)
-    low, high = _fieller(means)
+    low, high = _fieller(means, level)
     return Interval(ratio, low * ratio, high * ratio if ratio else 0.0, means.n)
 
 
-def _fieller(means: Means) -> tuple[float, float]:
+def _fieller(means: Means, level: float) -> tuple[float, float]:
     """The limits over the ratio: where a r² - 2 b r + c, with the square of Student's t in it, is not above 0."""
-    squared = student(means.degrees) ** 2
+    squared = student(means.degrees, level) ** 2
     quotient, base, cross = (squared * value for value in means.relative)
     a, b = 1 - base, 1 - base - cross
     root = max(0.0, quotient - (quotient * base - cross**2)) ** 0.5

@@ -18,7 +18,7 @@ ALL = "*"
 """In place of a loader's name: every loader that is registered."""
 
 # A block has keys of its own for these, or the sweep decides them.
-_NOT_SETTINGS = {"loader", "options", "dataset", "skip_unfitting", "command", "repeat"}
+_NOT_SETTINGS = {"loader", "options", "dataset", "skip_unfitting", "repeats", "command", "repeat"}
 
 _as_list = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 
@@ -52,6 +52,7 @@ class _Block(_Given):
     loader: Annotated[list[str], Field(min_length=1), _as_list]  # names, or ALL
     dataset: Annotated[list[str], Field(min_length=1), _as_list]
     options: Annotated[list[dict[str, Any]], Field(min_length=1), _as_list] = [{}]  # of the loader
+    repeats: int | None = Field(default=None, ge=1, le=1000)  # rounds, from the first, that have its runs; default all
     skip_unfitting: bool = False
     """Leave out what a loader cannot do (an option, a number of workers, a device) instead of refusing the sweep. What
     the data cannot give, such as JPEG files, is refused in any case."""

@@ -58,7 +58,7 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
         if cell.unavailable:
             takes = f"unavailable: {cell.unavailable}"
         elif (seconds := durations.known(cell.config)) is not None:
-            takes, total_s = f"about {duration(seconds)}", total_s + seconds * len(plan.rounds)
+            takes, total_s = f"about {duration(seconds)}", total_s + seconds * (cell.rounds or len(plan.rounds))
         else:
             takes, unknown = "unknown, there is no earlier record", unknown + 1
         lines.append(f"{number:4}  {cell.cell}: {takes}")

@@ -35,6 +35,7 @@ class Run(NamedTuple):
     spec: StoreSpec | None  # the loader over the dataset; None where the loader's class cannot be imported
     unavailable: str | None  # why the loader cannot run here
     dataset: str  # as `open_source` takes it; the settings may name it without its folder
+    rounds: int = 0  # in how many rounds, from the first, it is done; 0: in all
     cell: str = ""  # what tells it from the other runs of its round, for people
 
     @property
@@ -79,6 +80,10 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
                     raise file.error((*table, error.key), str(error)) from None
                 left_out.append(str(error))
                 continue
+            if (block.repeats or 0) > sweep.repeats:
+                text = f"repeats {block.repeats} of a block is more than the sweep's {sweep.repeats} rounds"
+                raise file.error(("matrix", number, "repeats"), text)
+            cell = cell._replace(rounds=block.repeats or 0)
             public = cell.options if cell.spec is None else cell.spec.options.public()
             identity = cell.config.model_copy(update={"options": public}).run_id  # equal for cells that do the same
             if cells.setdefault(identity, cell) is not cell:
@@ -90,7 +95,8 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
     labelled = [cell._replace(cell=_describe(cell, varying)) for cell in cells.values()]
     rounds = []
     for number in range(sweep.repeats):
-        runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in labelled]
+        members = [cell for cell in labelled if not cell.rounds or number < cell.rounds]
+        runs = [cell._replace(config=cell.config.model_copy(update={"repeat": number})) for cell in members]
         # Each round is shuffled anew, so that no run always follows the same other one.
         random.Random(f"{sweep.seed} {number}").shuffle(runs)  # noqa: S311 - an order, no secret
         rounds.append(runs)
@@ -134,7 +140,7 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
     try:
         spec, public = spec_of(loader, source, options, settings.get("limit"), folders.stores)
     except UnavailableError as error:
-        return Run(RunConfig(**settings, options=options), options, None, str(error), dataset)
+        return Run(_config(settings, options), options, None, str(error), dataset)
     except OptionError as error:
         raise _CellError("options", str(error), unfit=True) from None
     if source.ragged and not spec.loader.caps.ragged:
@@ -144,11 +150,19 @@ def _cell(settings: dict[str, Any], options: dict[str, Any], folders: Folders) -
         settings["image_size"] = spec.image_size(settings.get("image_size"))
     except UsageError as error:
         raise _CellError("image_size", str(error)) from None
-    config = RunConfig(**settings, options=public)
+    config = _config(settings, public)
     reason = spec.format.reason_unavailable()
     if reason is None and (misfit := spec.misfit(config)):
         raise _CellError(*misfit, unfit=True)
     return Run(config, options, spec, reason, dataset)
+
+
+def _config(settings: Mapping[str, Any], options: Mapping[str, Any]) -> RunConfig:
+    """The configuration, unless its settings do not go together."""
+    try:
+        return build(RunConfig, **settings, options=options)
+    except UsageError as error:
+        raise _CellError("device", str(error)) from None
 
 
 def _varying(cells: Iterable[Run]) -> list[str]:

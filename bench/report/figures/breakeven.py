@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from bench.report.breakeven import epochs_until, preparation
 from bench.report.figures.canvas import CURVE, LINE, LINESPACING, MARGIN, UNIT, Canvas, label_of, legend_lines
 from bench.report.figures.numbers import wrapped
 from bench.report.figures.scene import Panel, Scene
+from bench.report.values import computing_s, waiting_s
 
 LEAST, NONE = 4, 10
 """Epochs that are shown at least, and where nothing crosses."""
@@ -43,15 +45,19 @@ class Cost(NamedTuple):
 def costs_of(scene: Scene, panel: Panel) -> dict[str, Cost]:
     """By label, the baseline first; empty where there is none, or no other loader to compare with it."""
     base = scene.base(panel)
-    mean = None if base is None else scene.mean(base, "epoch_s")
-    if base is None or mean is None:
+    done = {cell: scene.group.done(cell) for cell in panel.rows.values()}
+    # Seconds that an epoch waits for data, and that all loaders compute on average: as the tables compare epochs.
+    waits = {cell: statistics.fmean(map(waiting_s, runs)) for cell, runs in done.items() if runs}
+    computing = [computing_s(record) for runs in done.values() for record in runs]
+    if base is None or base not in waits:
         return {}
-    costs = {base.label: Cost(0.0, mean.mean)}
-    for cell in panel.rows.values():
-        prepare, epoch = preparation(scene.group.done(cell)), scene.mean(cell, "epoch_s")
-        if cell != base and prepare is not None and epoch is not None:
-            costs[cell.label] = Cost(prepare.mean, epoch.mean)
-    return costs if len(costs) > 1 else {}
+    mean = statistics.fmean(computing)
+    costs = {base.label: Cost(0.0, waits[base] + mean)}
+    for cell, wait_s in waits.items():
+        prepare = preparation(done[cell])
+        if cell != base and prepare is not None:
+            costs[cell.label] = Cost(prepare.mean, wait_s + mean)
+    return costs if len(costs) > 1 and all(math.isfinite(cost.epoch_s) for cost in costs.values()) else {}
 
 
 def breakeven(canvas: Canvas) -> Figure:

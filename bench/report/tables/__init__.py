@@ -15,6 +15,7 @@ from bench.report.tables.part import parts
 from bench.report.tables.rates import rates
 from bench.report.tables.simple import resources, setup, stages
 from bench.report.tables.statistics import statistics
+from bench.report.tables.summary import summary
 
 BASELINE = "filesystem"
 
@@ -24,7 +25,9 @@ def tables(records: Iterable[Record], baseline: str = BASELINE, mix: bool = Fals
 
     The others are compared with the ``baseline``, a loader by its name or with its options.
     """
-    return [table for group in groups(records, mix) for table in _of_group(group, baseline) if table is not None]
+    made = groups(records, mix)
+    whole = [table for group in made for table in _of_group(group, baseline) if table is not None]
+    return [*summary(made), *whole]
 
 
 def _of_group(group: Group, baseline: str) -> Iterator[Table | None]:

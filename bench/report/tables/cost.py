@@ -12,11 +12,11 @@ from bench.report.tables.part import Part
 
 STORE = columns("prepare_s", "store_bytes", "store_allocated_bytes", "bytes_per_image")
 BREAK_EVEN = [
-    Column("saved_s", message("saved"), "s", message("epoch time of the baseline less this one, paired by round"),
+    Column("saved_s", message("saved"), "s", message("data stall of the baseline less this one, paired by round"),
            spread="half", better="higher"),
     Column("break_even_epochs", message("break-even"), message("epochs"),
-           message("preparation time over the time saved per epoch, with the range by its interval; the baseline's "
-                   "preparation is not subtracted; never where nothing is saved"),
+           message("preparation time over the time saved per epoch, with the range by its interval, where a difference "
+                   "was found; the baseline's preparation is not subtracted; never where nothing is saved"),
            format=",.1f", spread="limits", better="lower"),
 ]  # fmt: skip
 
@@ -42,10 +42,12 @@ def _cells(part: Part, cell: Cell) -> dict[str, Value]:
     if base == cell:
         values["break_even_epochs"] = Value(text=assemble.BASELINE)
     elif base is not None:
-        saved = cells.difference(part.by_round(base, "epoch_s"), part.by_round(cell, "epoch_s"))
+        saved = cells.difference(part.pooled[base], part.pooled[cell])
         if saved is not None:
             values["saved_s"] = cells.from_interval(saved, cells.ids([*part.done(base), *done]))
-            if mean is not None:
+            if part.comparisons[cell].verdict in ("no difference found", "too few runs"):
+                values["break_even_epochs"] = Value(text=message("no saving found"), runs=values["saved_s"].runs)
+            elif mean is not None:
                 values["break_even_epochs"] = _epochs(mean.mean, values["saved_s"])
     return values
 

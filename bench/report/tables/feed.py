@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bench.config import RunConfig
 from bench.records import FeedSlice, Record
@@ -32,13 +32,13 @@ def feed(part: Part) -> Table | None:
         "The fastest accelerator that each loader keeps busy, and the busy share of others, means over runs with 95% "
         "intervals. Nothing is computed: an emulated accelerator takes its time for each batch."
     )
-    speeds = sorted({each.images_per_s for cell in part.cells for r in part.done(cell) for each in _curve(r)})
-    curve = [_column(speed) for speed in speeds]
+    speeds = speeds_of(record for cell in part.cells for record in part.done(cell))
+    curve = [busy_column(speed) for speed in speeds]
     compared = part.compared("free_rate")
 
     def own(cell: Cell) -> dict[str, Value]:
         done = part.done(cell)
-        shares = {column.key: _busy(done, speed) for column, speed in zip(curve, speeds, strict=True)}
+        shares = {column.key: busy(done, speed) for column, speed in zip(curve, speeds, strict=True)}
         return {
             "runs": cells.counted(done),
             **shares,
@@ -71,12 +71,19 @@ def _curve(record: Record) -> list[FeedSlice]:
     return [] if record.feed is None else record.feed.curve
 
 
-def _column(speed: float) -> Column:
+def speeds_of(records: Iterable[Record]) -> list[float]:
+    """The speeds of the runs' curves."""
+    return sorted({each.images_per_s for record in records for each in _curve(record)})
+
+
+def busy_column(speed: float) -> Column:
+    """The column of the busy share at a speed."""
     name = message("busy at {speed}", speed=Number(speed, ",.0f"))
     return Column(f"busy_{speed:.0f}", name, "%", _BUSY, format=".1f", better="higher")
 
 
-def _busy(done: list[Record], speed: float) -> Value:
+def busy(done: Iterable[Record], speed: float) -> Value:
+    """The busy share of an accelerator of that speed, over the runs that have a slice with it."""
     shares = {
         record.run_id: 100 * each.images / each.wall_s / speed
         for record in done

@@ -26,22 +26,38 @@ SAMPLES = Column(
 )
 COLUMNS = (
     assemble.RUNS,
-    *columns("epoch_s", "images_per_s"),
-    Column("ratio", message("ratio"), spread="limits", better="lower", definition=message(
-        "mean epoch over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
-        "method")),
+    *columns("stall_s"),
+    Column("ratio", message("stall ratio"), spread="limits", better="lower", definition=message(
+        "data stall over the baseline's: geometric means, paired by round; the interval belongs to the verdict")),
     dataclasses.replace(assemble.VERDICT, definition=message(
-        "of the paired t test of the two means, Holm-corrected over this table at {alpha}, which asks for more than an "
-        "interval that misses 1", alpha=Number(FAMILY_ALPHA, "g"))),
+        "of the paired t test of the data stalls' logarithms, Holm-corrected over this table at {alpha}",
+        alpha=Number(FAMILY_ALPHA, "g"))),
+    *columns("epoch_s", "images_per_s"),
+    Column("epoch_ratio", message("epoch ratio"), spread="limits", better="lower", definition=message(
+        "data stall with the round's mean computing over the baseline's with the same, with its 95% interval: the "
+        "epochs' ratio if computing does not depend on the loader")),
+    Column("computing_ratio", message("computing"), spread="limits", definition=message(
+        "what of the epoch is no data stall over its mean of all loaders, paired by round; the interval belongs to the "
+        "test that the notes tell of")),
     *columns("accuracy", "macro_f1"),
     SAMPLES,
     assemble.REMARK,
 )  # fmt: skip
 
 
+_UNEQUAL = {
+    "slower": message("computes longer than the others, so that its epoch is longer than the ratio says: {names}"),
+    "faster": message("computes shorter than the others, so that its epoch is shorter than the ratio says: {names}"),
+}
+"""Where a loader's computing differs, on which the comparison of epochs rests."""
+
+
 def main(part: Part) -> Table | None:
     """Every cell of the part, those without a run included, with the reason."""
-    caption = message("Mean epoch time of each loader, with its 95% t interval over runs.")
+    caption = message(
+        "Data stall and epoch time of each loader, means with their 95% t intervals over runs; the verdict is on the "
+        "data stall."
+    )
     notes = list(_notes(part))
     return assemble.part_table(
         part, "main", message("Epoch time"), caption, COLUMNS, lambda cell: _cells(part, cell), notes, part.cells
@@ -55,6 +71,7 @@ def _cells(part: Part, cell: Cell) -> dict[str, Value]:
         "runs": cells.counted(done),
         "epoch_s": dataclasses.replace(cells.over_runs(done, METRICS["epoch_s"]), mark=marks),
         **_compared(part, cell),
+        "computing_ratio": _computing(part, cell),
         "digest": samples_of(part, cell),
         "remark": Value(text=assemble.reasons(part.group.cells[cell])),
     }
@@ -70,7 +87,20 @@ def _compared(part: Part, cell: Cell) -> dict[str, Value]:
         return {}
     runs = cells.ids(record for record in (*part.done(cell), *part.done(base)) if METRICS["epoch_s"].of(record))
     ratio = Value() if comparison.ratio.ratio is None else cells.from_ratio(comparison.ratio, runs)
-    return {"ratio": ratio, "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs)}
+    epochs = cells.from_ratio(part.epochs[cell], runs)
+    return {
+        "ratio": ratio,
+        "epoch_ratio": epochs,
+        "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs),
+    }
+
+
+def _computing(part: Part, cell: Cell) -> Value:
+    comparison = part.computing.get(cell)
+    if comparison is None or comparison.ratio.ratio is None:
+        return Value()
+    same = [other for other in part.cells if other.task == cell.task]
+    return cells.from_ratio(comparison.ratio, cells.ids(record for other in same for record in part.done(other)))
 
 
 def samples_of(part: Part, cell: Cell) -> Value:
@@ -103,6 +133,9 @@ def _notes(part: Part) -> Iterator[Text]:
     if names := part.digests.listed(part.cells, lambda cell: cell.name):
         yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=names)
     yield from loss_notes(part)
+    for verdict, text in _UNEQUAL.items():
+        if unlike := [cell for cell, comparison in part.computing.items() if comparison.verdict == verdict]:
+            yield message(text.text, names=joined([cell.name for cell in unlike], "; "))
     judged = (comparison.detectable for comparison in part.comparisons.values())
     if known := [100 * value for value in judged if value is not None and math.isfinite(value)]:
         yield message(

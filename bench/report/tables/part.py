@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ import pandas as pd
 from bench.records import Record
 from bench.render.language import Joined, Text, joined
 from bench.report.groups import Cell, Group, Round
-from bench.report.metrics import METRICS
-from bench.stats.comparison import Comparison, Ratio, compare_all, paired_ratio
+from bench.report.metrics import METRICS, Of
+from bench.report.values import Raw, computing_s, waiting_s
+from bench.stats.comparison import Comparison, Ratio, compare_all, paired_log_ratio, paired_ratio
 
 SHOWN = 8
 """Hex digits of a sha256 by which samples are told apart."""
@@ -52,22 +54,79 @@ class Part:
 
     @functools.cached_property
     def comparisons(self) -> dict[Cell, Comparison]:
-        """The epoch time of each cell against its baseline."""
-        return self.compared("epoch_s")
+        """The data stall of each cell against its baseline's."""
+        return self.judged({cell: self.group.by_round(cell, _known(waiting_s)) for cell in self.cells})
+
+    def judged(self, waits: Mapping[Cell, Mapping[Round, float]]) -> dict[Cell, Comparison]:
+        """What each cell's runs wait for against its baseline's, judged together, by their logarithms.
+
+        A stall that is not above 0, as noise makes one on CUDA, has none: then the difference is tested, by epochs that
+        all computed equally long.
+        """
+        ratios: dict[Cell, Ratio] = {}
+        for cell, base in self._against().items():
+            ours, theirs = waits.get(cell, {}), waits.get(base, {})
+            if all(seconds > 0 for side in (ours, theirs) for seconds in side.values()):
+                ratios[cell] = paired_log_ratio(ours, theirs)
+            else:
+                ratios[cell] = paired_ratio(self.pooled[cell], self.pooled[base])
+        return compare_all(ratios)
+
+    @functools.cached_property
+    def epochs(self) -> dict[Cell, Ratio]:
+        """The epoch of each cell over its baseline's, if both computed as long as all loaders did on average."""
+        return {c: paired_ratio(self.pooled[c], self.pooled[base]) for c, base in self._against().items()}
+
+    def _against(self) -> dict[Cell, Cell]:
+        """The baseline of each cell that has another one."""
+        bases = {cell: self.baseline_of(cell) for cell in self.cells}
+        return {cell: base for cell, base in bases.items() if base is not None and base != cell}
+
+    @functools.cached_property
+    def pooled(self) -> dict[Cell, dict[Round, float]]:
+        """Seconds of each run's data stall with the mean computing of its round, over all cells of the same task."""
+        mean = self._pools
+        waits = {cell: self.group.by_round(cell, _known(waiting_s)) for cell in self.cells}
+        return {
+            cell: {n: stall + mean[cell.task][n] for n, stall in own.items() if n in mean[cell.task]}
+            for cell, own in waits.items()
+        }
+
+    @functools.cached_property
+    def _pools(self) -> dict[Cell, dict[Round, float]]:
+        """Mean seconds of computing by task and round."""
+        every: dict[Cell, dict[Round, list[float]]] = {}
+        for cell in self.cells:
+            rounds = every.setdefault(cell.task, {})
+            for number, seconds in self.group.by_round(cell, _known(computing_s)).items():
+                rounds.setdefault(number, []).append(seconds)
+        return {task: {n: sum(own) / len(own) for n, own in rounds.items()} for task, rounds in every.items()}
+
+    @functools.cached_property
+    def computing(self) -> dict[Cell, Comparison]:
+        """The computing of each cell against the mean over all cells of its task, judged together.
+
+        Where nothing is found the loaders compute alike, as the comparisons of their epochs assume.
+        """
+        ratios = {}
+        for cell in self.cells:
+            own, pool = self.group.by_round(cell, _known(computing_s)), self._pools[cell.task]
+            if sum(other.task == cell.task for other in self.cells) > 1:
+                ratios[cell] = paired_ratio(
+                    *({n: v for n, v in side.items() if v > 0 and n in own} for side in (own, pool))
+                )
+        return compare_all(ratios)
 
     def compared(self, metric: str) -> dict[Cell, Comparison]:
         """A time of each cell against its baseline, or its baseline's rate against the cell's, judged together.
 
         In both cases a ratio above 1 is slower. Only values above 0 count.
         """
-        ratios: dict[Cell, Ratio] = {}
-        is_rate = METRICS[metric].column.better == "higher"
-        for cell in self.cells:
-            base = self.baseline_of(cell)
-            if base is not None and base != cell:
-                sides = (self.by_round(side, metric) for side in (cell, base))
-                ours, theirs = ({n: seconds for n, seconds in side.items() if seconds > 0} for side in sides)
-                ratios[cell] = paired_ratio(theirs, ours) if is_rate else paired_ratio(ours, theirs)
+        is_rate, ratios = METRICS[metric].column.better == "higher", {}
+        for cell, base in self._against().items():
+            sides = (self.by_round(side, metric) for side in (cell, base))
+            ours, theirs = ({n: value for n, value in side.items() if value > 0} for side in sides)
+            ratios[cell] = paired_ratio(theirs, ours) if is_rate else paired_ratio(ours, theirs)
         return compare_all(ratios)
 
     def baseline_of(self, cell: Cell) -> Cell | None:
@@ -84,6 +143,16 @@ def parts(group: Group, baseline: str) -> list[Part]:
         cells.setdefault(Key(cell.command, cell.model, cell.cache), []).append(cell)
     given = digests(group)
     return [Part(group, key, own, baseline, given) for key, own in cells.items()]
+
+
+def _known(of: Raw) -> Of:
+    """None for what cannot be known."""
+
+    def known(record: Record) -> float | None:
+        value = of(record)
+        return None if math.isnan(value) else value
+
+    return known
 
 
 class Digests(NamedTuple):
