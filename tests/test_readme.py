@@ -32,8 +32,7 @@ def rows(heading: str) -> list[list[str]]:
 
 TABLES = [
     ("main-convnet-warm", "dataset", ""),
-    ("stages-convnet-warm", "loader, CIFAR-10 twin, warm", "cifar10"),
-    ("stages-convnet-cold", "loader, CIFAR-10 twin, cold", "cifar10"),
+    ("main-convnet-cold", "loader, CIFAR-10 twin, cold", "cifar10"),
     ("rates-runs", "loader, CIFAR-10 twin", "cifar10"),
 ]
 

@@ -255,7 +255,7 @@ def an_epoch_s(record: Record, field: str = "wall_s") -> float:
 
 def a_wait_s(record: Record) -> float:
     """Of an epoch, on CUDA."""
-    assert record.config.device == "cuda"
+    assert record.environment["device"] == "cuda"
     assert record.ceiling is not None
     return an_epoch_s(record) - record.ceiling.epoch_s
 

@@ -128,8 +128,8 @@ def corrected_by_holm(raw: dict[tuple[str, str], float]) -> dict[tuple[str, str]
     return corrected
 
 
-def p_of(ours: list[float], theirs: list[float], by_logarithms: bool) -> float:
-    return float(stats.ttest_rel(*(map(np.log, (ours, theirs)) if by_logarithms else (ours, theirs))).pvalue)
+def p_of(ours: list[float], theirs: list[float]) -> float:
+    return float(stats.ttest_rel(np.log(ours), np.log(theirs)).pvalue)
 
 
 def raw_p_values(sweep: Sweep, cache: str) -> dict[tuple[str, str], float]:
@@ -153,25 +153,27 @@ def waits(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float
     return ours, theirs
 
 
-def compared(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float], bool]:
-    """What a verdict is on: stalls by their logarithms, or, where one is not above 0, epochs."""
+def compared(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float]]:
+    """What a verdict is on: stalls, or, where one is not above 0, epochs."""
     ours, theirs = waits(table, row, sweep)
-    if min(*ours, *theirs) > 0:
-        return ours, theirs, True
-    return *both(table, row, sweep), False
+    return (ours, theirs) if min(*ours, *theirs) > 0 else both(table, row, sweep)
 
 
 def stalls(table: Table, row: Row, sweep: Sweep) -> Expected:
     """Of the stalls, with the interval that belongs to the verdict; without one where there are too few runs."""
-    ours, theirs, by_logarithms = compared(table, row, sweep)
-    mean = float(stats.gmean(ours) / stats.gmean(theirs)) if by_logarithms else ratio(ours, theirs)[0]
+    ours, theirs = compared(table, row, sweep)
     if len(ours) < 5:
-        return mean, None, None
+        return log_ratio(ours, theirs)[0], None, None
     raw = raw_p_values(sweep, table.key.rpartition("-")[2])
     key = said(row["dataset"].text), said(row["loader"].text)
-    level = 1 - ALPHA * raw[key] / corrected_by_holm(raw)[key]
-    if not by_logarithms:
-        return ratio(ours, theirs, level)
+    return log_ratio(ours, theirs, 1 - ALPHA * raw[key] / corrected_by_holm(raw)[key])
+
+
+def log_ratio(ours: list[float], theirs: list[float], level: float = 0.95) -> Expected:
+    """Of the geometric means, by scipy's own test."""
+    mean = float(stats.gmean(ours) / stats.gmean(theirs))
+    if len(ours) < 2:
+        return mean, None, None
     found = stats.ttest_rel(np.log(ours), np.log(theirs)).confidence_interval(level)
     return mean, float(np.exp(found.low)), float(np.exp(found.high))
 
@@ -192,15 +194,13 @@ def computing(table: Table, row: Row, sweep: Sweep) -> Expected:
     return ratio(*about[key], 1 - ALPHA * raw[key] / corrected_by_holm(raw)[key])
 
 
-def detectable(ours: list[float], theirs: list[float], by_logarithms: bool, family: int) -> float:
-    """By scipy's noncentral t, as a percentage of the baseline's mean."""
-    differences, n = np.subtract(ours, theirs) / np.mean(theirs), len(ours)
-    if by_logarithms:
-        differences = np.log(ours) - np.log(theirs)
+def detectable(ours: list[float], theirs: list[float], family: int) -> float:
+    """By scipy's noncentral t, as a percentage."""
+    differences, n = np.log(ours) - np.log(theirs), len(ours)
     threshold = stats.t.isf(ALPHA / family / 2, n - 1)
     noncentrality = optimize.brentq(lambda nc: stats.nct.sf(threshold, n - 1, nc) - 0.95, 0, 100)
     least = noncentrality * differences.std(ddof=1) / n**0.5
-    return float(100 * (np.expm1(least) if by_logarithms else least))
+    return float(100 * np.expm1(least))
 
 
 def of_main(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
@@ -212,7 +212,7 @@ def of_main(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
             return NOTHING
         return stalls(table, row, sweep)
     if key == "epoch_ratio":
-        return NOTHING if said(row["loader"].text) == "filesystem" else ratio(*both(table, row, sweep))
+        return NOTHING if said(row["loader"].text) == "filesystem" else log_ratio(*both(table, row, sweep))
     if key == "computing_ratio":
         return computing(table, row, sweep)
     return over(key, runs)

@@ -41,7 +41,7 @@ def planned(path: Path) -> Plan:
 def test_there_is_one_for_each_question_and_all_share_one_data_folder() -> None:
     assert {path.stem for path in CONFIGS} == {
         *("demo", "cpu", "thesis", "workers", "batch-size", "hdf5-chunks", "jpeg-against-raw", "postgres-access"),
-        *("own-images", "speed", "gpu-speed", "gpu-deep"),
+        *("own-images", "speed", "gpu-speed", "gpu-deep", "feed"),
     }
     entries = [entry for path in CONFIGS for entry in read_sweep(path).config.data]
     assert len({entry.model_dump_json() for entry in entries}) == len({entry.dataset for entry in entries}) == 3
@@ -123,4 +123,8 @@ def test_the_demo_is_a_sweep() -> None:
     assert subprocess.run(["bash", "-n", ROOT / "scripts" / "demo"], check=True).returncode == 0
     cells = planned(ROOT / "configs" / "demo.toml").cells
     assert {cell.config.loader for cell in cells} == set(loader_names())
-    assert {(cell.config.dataset, cell.config.epochs) for cell in cells} == {("digits", 5)}
+    for emulated, epochs in ((True, 1), (False, 5)):
+        own = [cell.config for cell in cells if (cell.config.device == "emulated") == emulated]
+        # Where there is a CUDA device, what gives its batches there does not fit an emulated one.
+        assert {config.loader for config in own} | {"gpu_mmap"} == set(loader_names())
+        assert {(config.dataset, config.epochs) for config in own} == {("digits", epochs)}

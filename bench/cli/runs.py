@@ -98,7 +98,9 @@ def run(**values: Any) -> None:
     config = record.config
     if isinstance(config, RunConfig) and (emulated := config.accelerator) is not None:
         fed = "" if feed is None else f"; feed rate {feed:,.0f} images/s at {100 * config.busy:g}%"
-        say(f"{what}: {emulated.name} ({emulated.images_per_s:,.10g} images/s) busy for {busy:.1f}%{fed}; {kept}")
+        speed = f"{emulated.images_per_s:,.10g} images/s"
+        named = f"{emulated.name} ({speed})" if emulated.source else f"an accelerator of {speed}"
+        say(f"{what}: {named} busy for {busy:.1f}%{fed}; {kept}")
         return
     last = record.epochs[-1]
     say(

@@ -88,16 +88,23 @@ class Sweep:
                 task = TwinTask(dataset=twin.dataset, fraction=twin.fraction, data=self._folders.data)
                 self._make(task, f"twin of {twin.dataset}")
             self._note_unavailable()
-            self._prepare_stores()
+            if self._config.process != "turns":  # else each run makes what it lacks: a process for each takes longer
+                self._prepare_stores()
             self._show_progress()
-            own = self._config.process == "own"
             waiting = list(self._waiting)
-            for _, members in itertools.groupby(waiting, lambda run: run.config.run_id if own else run.config.repeat):
+            if self._config.process == "turns":  # what one run has mapped, another could not evict
+                waiting.sort(key=lambda run: (run.config.repeat, run.config.cache))
+            for _, members in itertools.groupby(waiting, self._process_of):
                 runs = list(members)
                 while runs and time.monotonic() < self._end:
                     runs = self._do_in_one_process(runs)
             for run in self._waiting:
                 self._screen.say(f"not done: {run.label}: the sweep's time of {self._config.time_limit_s:g} s is over")
+
+    def _process_of(self, run: Run) -> object:
+        """The same for runs that share a process."""
+        repeat, cache = run.config.repeat, run.config.cache
+        return {"own": run.config.run_id, "shared": repeat, "turns": (repeat, cache)}[self._config.process]
 
     def _earlier_records(self, *, fresh: bool) -> dict[str, Record]:
         """The records of the folder, without those to be forgotten; tells of what else lies in it."""

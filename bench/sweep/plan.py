@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.accelerators import Accelerator
 from bench.config import RunConfig, build
 from bench.errors import UsageError
 from bench.run.stores import StoreSpec, spec_of
@@ -91,8 +92,11 @@ def make_plan(file: SweepFile, folders: Folders, limit: int | None = None) -> Pl
                 raise file.error(("matrix", number), f"{twice} is asked for twice; leave it out once")
     if not cells:
         raise UsageError(f"{file.path}: nothing of the matrix fits its loaders, so there is nothing to run")
-    varying = _varying(cells.values())
-    labelled = [cell._replace(cell=_describe(cell, varying)) for cell in cells.values()]
+    by_device: dict[str, list[Run]] = {}
+    for cell in cells.values():
+        by_device.setdefault(cell.config.device, []).append(cell)
+    told = {device: _varying(own) + ["device"] * (len(by_device) > 1) for device, own in by_device.items()}
+    labelled = [cell._replace(cell=_describe(cell, told[cell.config.device])) for cell in cells.values()]
     rounds = []
     for number in range(sweep.repeats):
         members = [cell for cell in labelled if not cell.rounds or number < cell.rounds]
@@ -174,5 +178,6 @@ def _varying(cells: Iterable[Run]) -> list[str]:
 def _describe(cell: Run, names: Iterable[str]) -> str:
     config = cell.config
     options = [f"{name}={value}" for name, value in config.options.items()]
-    settings = [f"{name}={getattr(config, name)}" for name in names]
+    values = {name: getattr(config, name) for name in names}
+    settings = [f"{name}={value.name if isinstance(value, Accelerator) else value}" for name, value in values.items()]
     return " ".join([config.loader, *options, config.dataset, *settings])

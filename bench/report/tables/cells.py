@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.records import Record
 from bench.render.language import Number, message
 from bench.render.table import Column, Value
+from bench.report.breakeven import preparation
 from bench.report.groups import Round
 from bench.report.metrics import METRICS, Metric
 from bench.stats.comparison import Comparison, Ratio
@@ -28,6 +29,13 @@ def over_runs(records: Iterable[Record], metric: Metric) -> Value:
     """A metric over the runs that have it, with its interval."""
     over = metric.over(records)
     return Value() if over is None else from_interval(over[0], ids(over[1]))
+
+
+def prepared(records: Sequence[Record]) -> Value:
+    """Preparing the stores that runs read; each preparation counts once."""
+    mean = preparation(records)
+    used = ids(record for record in records if METRICS["prepare_s"].of(record) is not None)
+    return Value() if mean is None else from_interval(mean, used)
 
 
 def from_interval(interval: Interval, runs: Sequence[str]) -> Value:

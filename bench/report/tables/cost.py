@@ -6,7 +6,7 @@ from bench.render.language import message
 from bench.render.table import Column, Table, Value
 from bench.report.breakeven import epochs_until, preparation
 from bench.report.groups import Cell
-from bench.report.metrics import METRICS, columns
+from bench.report.metrics import columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.part import Part
 
@@ -36,9 +36,7 @@ def cost(part: Part) -> Table | None:
 def _cells(part: Part, cell: Cell) -> dict[str, Value]:
     """Preparation, saving and break-even."""
     done, base = part.done(cell), part.baseline_of(cell)
-    mean = preparation(done)
-    used = cells.ids(record for record in done if METRICS["prepare_s"].of(record) is not None)
-    values = {"prepare_s": Value() if mean is None else cells.from_interval(mean, used)}
+    mean, values = preparation(done), {"prepare_s": cells.prepared(done)}
     if base == cell:
         values["break_even_epochs"] = Value(text=assemble.BASELINE)
     elif base is not None:

@@ -12,7 +12,8 @@ from bench.render.table import Column, Table, Value
 from bench.report.groups import Cell
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
-from bench.report.tables.main import SAMPLES, samples_of
+from bench.report.tables.flags import UNVERIFIED, unverified
+from bench.report.tables.main import SAMPLES, samples_of, unverified_notes
 from bench.report.tables.part import Part
 from bench.stats.comparison import FAMILY_ALPHA
 from bench.stats.intervals import mean_interval
@@ -39,9 +40,12 @@ def feed(part: Part) -> Table | None:
     def own(cell: Cell) -> dict[str, Value]:
         done = part.done(cell)
         shares = {column.key: busy(done, speed) for column, speed in zip(curve, speeds, strict=True)}
+        mark = UNVERIFIED * bool(unverified(done))
         return {
             "runs": cells.counted(done),
+            "feed_rate": dataclasses.replace(cells.over_runs(done, METRICS["feed_rate"]), mark=mark),
             **shares,
+            "prepare_s": cells.prepared(done),
             **_judged(part, cell),
             "digest": samples_of(part, cell),
             "remark": Value(text=assemble.reasons(part.group.cells[cell])),
@@ -96,6 +100,7 @@ def busy(done: Iterable[Record], speed: float) -> Value:
 
 
 def _notes(part: Part) -> Iterator[Text]:
+    yield from unverified_notes(part)
     marks: dict[float, list[Text]] = {}
     for cell in part.cells:
         for record in part.done(cell):

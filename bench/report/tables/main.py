@@ -34,8 +34,8 @@ COLUMNS = (
         alpha=Number(FAMILY_ALPHA, "g"))),
     *columns("epoch_s", "images_per_s"),
     Column("epoch_ratio", message("epoch ratio"), spread="limits", better="lower", definition=message(
-        "data stall with the round's mean computing over the baseline's with the same, with its 95% interval: the "
-        "epochs' ratio if computing does not depend on the loader")),
+        "data stall with the round's mean computing over the baseline's with the same, geometric means, with the 95% "
+        "interval of this row alone: the epochs' ratio if computing does not depend on the loader")),
     Column("computing_ratio", message("computing"), spread="limits", definition=message(
         "what of the epoch is no data stall over its mean of all loaders, paired by round; the interval belongs to the "
         "test that the notes tell of")),
@@ -116,7 +116,8 @@ def _is_flagged(part: Part, cell: Cell) -> bool:
     return any(flag != unverified(part.done(cell)) for flag in flags(part, cell))
 
 
-def _notes(part: Part) -> Iterator[Text]:
+def unverified_notes(part: Part) -> Iterator[Text]:
+    """Of which rows the state of the cache is not shown, and why."""
     by_reason: dict[str, list[Text]] = {}
     for cell in part.cells:
         for reason in reasons_unverified(part.done(cell)):
@@ -125,6 +126,10 @@ def _notes(part: Part) -> Iterator[Text]:
     for reason, about in by_reason.items():
         names = message("all rows") if len(about) == rows else joined(about, "; ")
         yield Joined((UNVERIFIED, Joined((assemble.because(message("cache not verified"), reason), names), ": ")))
+
+
+def _notes(part: Part) -> Iterator[Text]:
+    yield from unverified_notes(part)
     if lonely := [cell.name for cell in part.cells if part.done(cell) and part.baseline_of(cell) is None]:
         names = joined(lonely, "; ")
         yield message("no run of {baseline} to compare with: {names}", baseline=part.baseline, names=names)

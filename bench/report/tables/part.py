@@ -60,22 +60,21 @@ class Part:
     def judged(self, waits: Mapping[Cell, Mapping[Round, float]]) -> dict[Cell, Comparison]:
         """What each cell's runs wait for against its baseline's, judged together, by their logarithms.
 
-        A stall that is not above 0, as noise makes one on CUDA, has none: then the difference is tested, by epochs that
-        all computed equally long.
+        A stall that is not above 0, as noise makes one on CUDA, has none: then epochs that all computed equally long
+        are compared in their place.
         """
         ratios: dict[Cell, Ratio] = {}
         for cell, base in self._against().items():
-            ours, theirs = waits.get(cell, {}), waits.get(base, {})
-            if all(seconds > 0 for side in (ours, theirs) for seconds in side.values()):
-                ratios[cell] = paired_log_ratio(ours, theirs)
-            else:
-                ratios[cell] = paired_ratio(self.pooled[cell], self.pooled[base])
+            sides = waits.get(cell, {}), waits.get(base, {})
+            if min((seconds for side in sides for seconds in side.values()), default=1.0) <= 0:
+                sides = self.pooled[cell], self.pooled[base]
+            ratios[cell] = paired_log_ratio(*sides)
         return compare_all(ratios)
 
     @functools.cached_property
     def epochs(self) -> dict[Cell, Ratio]:
         """The epoch of each cell over its baseline's, if both computed as long as all loaders did on average."""
-        return {c: paired_ratio(self.pooled[c], self.pooled[base]) for c, base in self._against().items()}
+        return {c: paired_log_ratio(self.pooled[c], self.pooled[base]) for c, base in self._against().items()}
 
     def _against(self) -> dict[Cell, Cell]:
         """The baseline of each cell that has another one."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
-from bench.environments import compared
+from bench.environments import compared, describe
 from bench.records import Record
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
@@ -14,6 +14,7 @@ from bench.report.groups import NO_MODEL, Cell, Group
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.feed import busy, busy_column, speeds_of
+from bench.report.tables.flags import UNVERIFIED, unverified
 from bench.report.tables.main import SAMPLES
 
 _FEED_COLD = dataclasses.replace(METRICS["feed_rate"].column, key="cold_feed_rate", heading=message("feed rate, cold"))
@@ -62,11 +63,12 @@ def _table(group: Group, rows: dict[tuple[Text, str], list[tuple[Cell, list[Reco
         values = {
             "dataset": Value(text=dataset),
             "loader": Value(text=label),
-            **cells.of_metrics(columns("feed_rate"), warm),
-            _FEED_COLD.key: cells.over_runs(cold, METRICS["feed_rate"]),
+            "feed_rate": _marked(warm),
+            _FEED_COLD.key: _marked(cold),
             **{column.key: busy(warm, speed) for speed, column in curve},
             **cells.of_metrics([_WAITING, *columns("accuracy", "macro_f1")], trained),
-            **cells.of_metrics(columns("prepare_s", "store_bytes"), [*warm, *trained, *cold]),
+            **cells.of_metrics(columns("store_bytes"), [*warm, *trained, *cold]),
+            "prepare_s": cells.prepared([*warm, *trained, *cold]),
             "digest": _samples(records, [record for record in every if labels[record.run_id] == dataset]),
             "remark": Value(text=assemble.reasons(records)),
         }
@@ -78,7 +80,15 @@ def _table(group: Group, rows: dict[tuple[Text, str], list[tuple[Cell, list[Reco
     about = joined(dict.fromkeys(assemble.MODELS.get(str(c.model), str(c.model))
                                  for m in rows.values() for c, _ in m if c.model != NO_MODEL), ", ")  # fmt: skip
     title = Joined((message("What feeds what, and what it costs"), about), ": ")
-    return assemble.table(group, ("summary",), title, caption, shown, made)
+    (machine,) = describe([group.environment])
+    marked = any(row[key].mark for row in made for key in ("feed_rate", _FEED_COLD.key))
+    notes = [Joined((UNVERIFIED, message("cache not verified")))] if marked else []
+    return assemble.table(dataclasses.replace(group, title=machine), ("summary",), title, caption, shown, made, notes)
+
+
+def _marked(records: Sequence[Record]) -> Value:
+    mark = UNVERIFIED * bool(unverified(records))
+    return dataclasses.replace(cells.over_runs(records, METRICS["feed_rate"]), mark=mark)
 
 
 def _samples(own: Sequence[Record], same: Sequence[Record]) -> Value:
