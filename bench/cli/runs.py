@@ -98,8 +98,8 @@ def run(**values: Any) -> None:
     config = record.config
     if isinstance(config, RunConfig) and (emulated := config.accelerator) is not None:
         fed = "" if feed is None else f"; feed rate {feed:,.0f} images/s at {100 * config.busy:g}%"
-        speed = f"{emulated.images_per_s:,.10g} images/s"
-        named = f"{emulated.name} ({speed})" if emulated.source else f"an accelerator of {speed}"
+        pace = f"{emulated.images_per_s:,.10g} images/s"
+        named = f"{emulated.name} ({pace})" if emulated.source else f"an accelerator of {pace}"
         say(f"{what}: {named} busy for {busy:.1f}%{fed}; {kept}")
         return
     last = record.epochs[-1]
