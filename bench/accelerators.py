@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.render.whole import write_whole
-from bench.shipped import shipped
+from bench.shipped import ACCELERATORS
 
 OWN = Path("accelerators.toml")
 """Profiles made by `bench profile`, in the working folder; a name there goes before one that is shipped."""
@@ -77,7 +77,7 @@ def keep(accelerator: Accelerator) -> None:
 
 @functools.cache
 def _read_shipped() -> dict[str, Accelerator]:
-    return _read(shipped("accelerators.toml"))
+    return _read(ACCELERATORS)
 
 
 def _read(path: Path) -> dict[str, Accelerator]:

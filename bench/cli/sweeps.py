@@ -15,10 +15,13 @@ from bench.cli.output import out, say
 from bench.cli.reports import report
 from bench.cli.signals import end_by_exception
 from bench.progress import err
+from bench.shipped import shipped_sweep
 
 
 def sweep(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Describes the runs; see configs/.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.toml", help="Describes the runs; `demo` and others come with the program.")
+    ],
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for the records; default results/runs/NAME.")
     ] = None,
@@ -41,7 +44,7 @@ def sweep(
     from bench.sweep.screen import Screen
 
     check_limit(limit)
-    file = read_sweep(config)
+    file = read_sweep(shipped_sweep(config))
     folder = out_dir or RUNS / file.config.name
     folders = Folders(data_dir.absolute(), store_folder(data_dir, store_dir))
     plan = make_plan(file, folders, limit)

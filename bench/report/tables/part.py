@@ -83,13 +83,15 @@ class Part:
 
     @functools.cached_property
     def pooled(self) -> dict[Cell, dict[Round, float]]:
-        """Seconds of each run's data stall with the mean computing of its round, over all cells of the same task."""
-        mean = self._pools
-        waits = {cell: self.group.by_round(cell, _known(waiting_s)) for cell in self.cells}
-        return {
-            cell: {n: stall + mean[cell.task][n] for n, stall in own.items() if n in mean[cell.task]}
-            for cell, own in waits.items()
-        }
+        """Seconds of each run's data stall with the mean computing of its round, over all cells of the same task.
+
+        A run that took less than nothing by that, as odd records may have it, has none.
+        """
+        pooled: dict[Cell, dict[Round, float]] = {}
+        for cell in self.cells:
+            mean, stalls = self._pools[cell.task], self.group.by_round(cell, _known(waiting_s))
+            pooled[cell] = {n: stall + mean[n] for n, stall in stalls.items() if n in mean and stall + mean[n] > 0}
+        return pooled
 
     @functools.cached_property
     def _pools(self) -> dict[Cell, dict[Round, float]]:
