@@ -64,7 +64,7 @@ def planted(name: str) -> type[Format[Any]]:
     def open_(self: Any, store: Any, split: str) -> Reader:
         return Late(kind.open(self, store, split), self.options.wait_us / 1e6)
 
-    return type("Planted", (kind,), {"name": "planted", "Options": Options, "open": open_})
+    return type("Planted", (kind,), {"name": f"planted-{name}", "Options": Options, "open": open_})
 
 
 def sweep(
