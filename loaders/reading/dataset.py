@@ -139,9 +139,12 @@ class StoreDataset(Dataset[Sample]):
         request = indices if isinstance(indices, BatchRequest) else None
         if request is not None and request.checksums:
             return self._checksums(array, ragged=handle.shape is None)
+        size = (request and request.size) or self.size
+        if handle.shape is None and size is None:
+            raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
         try:
             if handle.shape is None:
-                batch = self._crops(handle, array, request or BatchRequest(array))
+                batch = self._crops(handle, (request or BatchRequest(array))._replace(indices=array), size or 0)
             else:
                 fetched = handle.reader.fetch(array)
                 if isinstance(fetched, Rows):
@@ -152,21 +155,17 @@ class StoreDataset(Dataset[Sample]):
         except Exception as error:
             raise_blamed(error, self.name, _reading(array, self.split), self.location)
         if self._first:
-            shape = handle.shape or (3, *batch.images.shape[2:])
-            check_batch(batch, len(array), shape, self.caps.device, self.name)
+            check_batch(batch, len(array), handle.shape or (3, size or 0, size or 0), self.caps.device, self.name)
             self._first = False
         return batch
 
-    def _crops(self, handle: _Handle, indices: Indices, request: BatchRequest) -> Batch:
+    def _crops(self, handle: _Handle, request: BatchRequest, size: int) -> Batch:
         """Square crops of images of many sizes."""
-        size = request.size or self.size
-        if size is None:
-            raise OptionError(f"the images of {self.location} have many sizes; give size=… for square crops")
-        request = request._replace(indices=indices)
         if self.caps.device != "cpu":
             return handle.reader.crops(request, *handle.decoder.boxes(request), size)
-        fetched = handle.reader.fetch(indices)
-        return Batch(self._decoded(handle, fetched, request, size), self._labels(handle.reader, fetched, indices))
+        fetched = handle.reader.fetch(request.indices)
+        images = self._decoded(handle, fetched, request, size)
+        return Batch(images, self._labels(handle.reader, fetched, request.indices))
 
     def _decoded(self, handle: _Handle, fetched: Any, request: BatchRequest, size: int | None = None) -> torch.Tensor:
         if not isinstance(fetched, Payloads):
