@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import tomllib
 from pathlib import Path
@@ -55,8 +54,7 @@ def profiles() -> dict[str, Accelerator]:
     Raises:
         ValueError: one of the files is none of profiles.
     """
-    own = _read(OWN) if OWN.is_file() else {}
-    return {**_read_shipped(), **own}
+    return {**_read(ACCELERATORS), **_own()}
 
 
 def keep(accelerator: Accelerator) -> None:
@@ -66,7 +64,7 @@ def keep(accelerator: Accelerator) -> None:
         ValueError: the file is none of profiles.
         OSError: it cannot be written.
     """
-    known = {**(_read(OWN) if OWN.is_file() else {}), accelerator.name: accelerator}
+    known = {**_own(), accelerator.name: accelerator}
     # A JSON string is a TOML one, too.
     texts = (
         f"[{json.dumps(name)}]\nimages_per_s = {each.images_per_s!r}\nsource = {json.dumps(each.source)}\n"
@@ -75,9 +73,8 @@ def keep(accelerator: Accelerator) -> None:
     write_whole(OWN, "\n".join(texts))
 
 
-@functools.cache
-def _read_shipped() -> dict[str, Accelerator]:
-    return _read(ACCELERATORS)
+def _own() -> dict[str, Accelerator]:
+    return _read(OWN) if OWN.is_file() else {}
 
 
 def _read(path: Path) -> dict[str, Accelerator]:

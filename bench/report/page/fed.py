@@ -34,7 +34,7 @@ def fed(part: Part, cells: Sequence[Cell], about: Text) -> Advice:
         return Advice(about, NOBODY, (differ, told), basis, is_decided=False, runs=runs)
     needed, share = config.accelerator.images_per_s, Number(100 * config.busy, "g")
     enough = [cell for cell, rate in rates.items() if (rate.mean if rate.low is None else rate.low) >= needed]
-    costs = {cell: preparation(part.done(cell)) for cell in enough}
+    costs = {cell: preparation(part.done(cell)) for cell in rates}
     by_cost = sorted(enough, key=lambda cell: math.inf if (cost := costs[cell]) is None else cost.mean)
     best = by_cost[0] if by_cost else max(rates, key=lambda cell: rates[cell].mean)
     given: dict[str, Text] = {
@@ -42,7 +42,7 @@ def fed(part: Part, cells: Sequence[Cell], about: Text) -> Advice:
         "rate": Number(rates[best].mean, ",.0f"),
         "needed": Number(needed, ",.0f"),
     }
-    cost = preparation(part.done(best))
+    cost = costs[best]
     time = "?" if cost is None else joined((Number(cost.mean, digits(cost.mean)), "s"), "\N{NO-BREAK SPACE}")
     if not enough:
         none = message("No loader keeps this accelerator of {needed} images/s busy for {share}%.", share=share, **given)

@@ -13,7 +13,7 @@ from bench.report.groups import Cell
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import UNVERIFIED, unverified
-from bench.report.tables.main import SAMPLES, samples_of, unverified_notes
+from bench.report.tables.main import SAMPLES, samples_notes, samples_of, unverified_notes
 from bench.report.tables.part import Part
 from bench.stats.comparison import FAMILY_ALPHA
 from bench.stats.intervals import mean_interval
@@ -109,6 +109,5 @@ def _notes(part: Part) -> Iterator[Text]:
     for share, names in marks.items():
         told: Text = message("feed rate: busy for {share}%", share=Number(100 * share, "g"))
         yield told if len(marks) == 1 else Joined((told, joined(list(dict.fromkeys(names)), "; ")), ": ")
-    if differ := part.digests.listed(part.cells, lambda cell: cell.name):
-        yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=differ)
+    yield from samples_notes(part)
     yield from part.group.remarks

@@ -128,6 +128,12 @@ def unverified_notes(part: Part) -> Iterator[Text]:
         yield Joined((UNVERIFIED, Joined((assemble.because(message("cache not verified"), reason), names), ": ")))
 
 
+def samples_notes(part: Part) -> Iterator[Text]:
+    """Which rows gave other samples than the others."""
+    if names := part.digests.listed(part.cells, lambda cell: cell.name):
+        yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=names)
+
+
 def _notes(part: Part) -> Iterator[Text]:
     yield from unverified_notes(part)
     if lonely := [cell.name for cell in part.cells if part.done(cell) and part.baseline_of(cell) is None]:
@@ -135,8 +141,7 @@ def _notes(part: Part) -> Iterator[Text]:
         yield message("no run of {baseline} to compare with: {names}", baseline=part.baseline, names=names)
     if any(_is_flagged(part, cell) for cell in part.cells):
         yield Joined((FLAGGED, message("flagged; the table of statistics says why")))
-    if names := part.digests.listed(part.cells, lambda cell: cell.name):
-        yield message("samples differ, so these rows do not compare; by their sha256: {names}", names=names)
+    yield from samples_notes(part)
     yield from loss_notes(part)
     for verdict, text in _UNEQUAL.items():
         if unlike := [cell for cell, comparison in part.computing.items() if comparison.verdict == verdict]:
