@@ -25,6 +25,12 @@ class Accelerator(BaseModel):
     images_per_s: float = Field(gt=0)
     source: str = ""  # where the speed comes from; empty for one given as a number
 
+    @property
+    def words(self) -> str:
+        """As it is called in a sentence."""
+        pace = f"{self.images_per_s:,.10g} images/s"
+        return f"{self.name} ({pace})" if self.source else f"an accelerator of {pace}"
+
 
 def find_accelerator(value: Any) -> Any:
     """A number, its text or a profile's name as an `Accelerator`; anything else as it is.

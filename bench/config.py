@@ -90,7 +90,7 @@ class RunConfig(Settings):
     slice_batches: int = Field(50, ge=2, le=100_000, description="Batches of a slice.")
     busy: float = Field(0.9, gt=0, lt=1, description="Busy share that an emulated accelerator must reach.")
     model: Model | None = Field(None, description="Network to train; default convnet.")
-    epochs: int = Field(3, ge=1, le=100_000, description="Training epochs.")
+    epochs: int = Field(3, ge=0, le=100_000, description="Training epochs; 0, of an emulated device: slices alone.")
     lr: float = Field(0.1, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
@@ -117,7 +117,11 @@ class RunConfig(Settings):
         """An emulated accelerator trains nothing, and others are what they are."""
         fields = type(self).model_fields
         given = {name for name in fields if getattr(self, name) != fields[name].default}
+        if self.epochs == 0 and not self.feed_slices and not self.speeds:
+            raise ValueError("nothing is left to measure; give epochs, slices of the search or speeds")
         if self.device != "emulated":
+            if self.epochs == 0:
+                raise ValueError("training needs at least one epoch")
             if useless := sorted(given & EMULATED):
                 raise ValueError(f"{_spelt(useless[0])} goes with device emulated; leave it out")
         elif self.accelerator is None:

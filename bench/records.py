@@ -151,10 +151,14 @@ class FeedPart(_Part):
 
 
 class RatesPart(_Part):
-    """Images/s of each repetition; ``raw`` is the format's fastest plain idiom, where there is one."""
+    """Images/s of each repetition; ``raw`` is the format's fastest plain idiom, where there is one.
+
+    ``reused`` is the same idiom into memory that is used again for each batch, where it can do so.
+    """
 
     loader: list[float]
     raw: list[float] | None
+    reused: list[float] | None = None
     idiom: str | None
 
 

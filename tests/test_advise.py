@@ -130,8 +130,49 @@ def test_the_shortest_budget_still_gives_an_advice(bench: Bench) -> None:
     assert "bench prepare " in text
 
 
+def test_an_accelerator_is_fed(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = bench("advise", "digits", "--budget", "15", "--accelerator", "resnet50-h100", "--epochs", "2")
+    assert done.code == 0, done.err
+    assert re.search(r"^\S+ feeds resnet50-h100 \(1,785\.7\d* images/s\) at (100|9\d)%", done.out, re.M), done.out
+    assert "feed rate" in done.out
+    run = next(line for line in done.out.splitlines() if line.startswith("bench run "))
+    assert "--device emulated --accelerator resnet50-h100" in run
+    assert bench(*shlex.split(run)[1:], "--epochs", "1").code == 0
+
+
+def test_a_feed_rate_is_what_an_accelerator_without_a_limit_takes(tmp_path: Path) -> None:
+    def tried(speed: float) -> tuple[float, Trial]:
+        config = RunConfig(
+            loader="memory", dataset="digits", batch_size=16, device="emulated", model=None, accelerator=speed, busy=0.5
+        )
+        bench, candidate = Trials(config, Digits(tmp_path), tmp_path / "stores"), Candidate("memory", {}, (Way(),))
+        with bench.sampled(candidate, 64) as sampled:
+            return bench.ceiling(sampled, 0.1), bench.attempt(candidate, sampled, Way(), 0.1)
+
+    ceiling_s, slow = tried(100)
+    assert ceiling_s == pytest.approx(1437 / 100)
+    assert slow.epoch_s.mean == pytest.approx(ceiling_s, rel=0.2)
+    assert slow.stall_s < 0.2 * ceiling_s
+    ceiling_s, quick = tried(1e9)
+    assert quick.stall_s == pytest.approx(quick.epoch_s.mean, rel=0.01), "it does nothing but wait"
+    assert quick.feed_rate is not None
+    assert quick.feed_rate > 1000
+
+
+def test_one_loader_is_no_choice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.advise.advise._FIRST_SHARE", 0.0)
+    done = bench("advise", "digits", "--budget", "10", "--device", "cpu")
+    assert done.code == 1
+    assert "only filesystem could be tried in 10 seconds, and nothing to compare it with; raise --budget to" in done.err
+
+
 def test_wrong_use(bench: Bench) -> None:
     for arguments, code, message in (
+        (("digits", "--accelerator", "0"), 2, "accelerator"),
+        (("digits", "--accelerator", "no such card"), 2, "neither a speed in images/s nor a profile"),
+        (("digits", "--accelerator", "100", "--model", "convnet"), 2, "model"),
+        (("digits", "--accelerator", "100", "--device", "cpu"), 2, "accelerator goes with device emulated"),
         (("digits", "--budget", "1"), 2, "--budget must be at least 10 seconds"),
         (("digits", "--epochs", "0"), 2, "--epochs must be at least 1"),
         (("digits", "--image-size", "64"), 2, "the images of digits have one size"),

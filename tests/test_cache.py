@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.measure import cache
-from bench.measure.cache import evict, judge, residency
+from bench.measure.cache import evict, fill, judge, residency
 from bench.records import CacheEvidence
 
 SIZE = 3 * 1024 * 1024 + 17
@@ -88,6 +88,8 @@ def test_pages_come_by_reading_and_go_by_evicting(file: Path, method: str) -> No
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead
         os.pread(opened.fileno(), 10, 0)
     assert 0 < (residency([file]).fraction or 0) < 0.5
+    fill([file])
+    assert residency([file]).fraction == 1.0
 
 
 def test_a_mapped_file_stays_and_that_is_seen(file: Path, method: str) -> None:

@@ -30,10 +30,10 @@ from tests.test_statistics import binomial_bounds
 
 ROUNDS, PAIRED_SD, SWEEPS = 10, 0.02, 600
 SECONDS = st.floats(1e-3, 1e3)
-PAIRS = st.dictionaries(st.integers(0, 30), st.tuples(SECONDS, SECONDS), min_size=2, max_size=20).filter(
+PAIRS = st.dictionaries(st.integers(0, 30), st.tuples(SECONDS, SECONDS), min_size=3, max_size=20).filter(
     lambda pairs: np.std([a - b for a, b in pairs.values()]) > 1e-6 * max(map(max, pairs.values()))
 )
-SETS = st.lists(SECONDS, min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-6 * max(v))
+SETS = st.lists(SECONDS, min_size=3, max_size=20).filter(lambda v: np.std(v) > 1e-6 * max(v))
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 Loaders = dict[str, dict[int, float]]
 Pairs = dict[int, tuple[float, float]]

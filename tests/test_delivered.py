@@ -56,7 +56,7 @@ LIES = {
     "float32": r"loader lying gave images float32 \[16, 3, 32, 32\] on cpu .* where 16 images uint8 \[3, 32, 32\]",
     "nhwc": r"gave images uint8 \[16, 32, 32, 3\]",
     "short": r"gave images uint8 \[15, 3, 32, 32\] on cpu and labels int64 \[15\]",
-    "tuple": "gave a tuple where Rows or Payloads were due",
+    "tuple": "gave a tuple, neither Rows nor Payloads",
     "int32 labels": r"and labels int32 \[16\]",
     "order": r"64 of 64 samples of the train split .* in whose place sample \d+ came: the order differs",
     "labels": r"64 of 64 .* whose label is \d instead of \d",

@@ -145,6 +145,19 @@ def test_every_way_of_reading(folder: Path, how: dict[str, Any]) -> None:
         assert len(record.cache.evidence.after_eviction) == 2 + 4
 
 
+@pytest.mark.parametrize("cache", ["warm", "cold"])
+def test_slices_without_an_epoch(folder: Path, record: Record, cache: str) -> None:
+    short = do(folder, "mmap", **{**EMULATED, "epochs": 0, "cache": cache, "speeds": "2000"})
+    assert short.epochs == []
+    assert short.digest == record.digest
+    assert short.feed is not None and short.cache is not None and short.waits is not None
+    assert [each.images_per_s for each in short.feed.curve] == [2000]
+    assert len(short.feed.search) == len(record.feed.search if record.feed else [])
+    assert short.cache.state == cache, short.cache.reason
+    values = {key: METRICS[key].of(short) for key in ("feed_rate", "free_rate", "epoch_s", "au_pct", "cpu_s_per_1000")}
+    assert [key for key, value in values.items() if value is not None] == ["feed_rate", "free_rate"]
+
+
 def test_too_few_batches_for_a_search_are_a_sentence(folder: Path) -> None:
     with pytest.raises(Exception, match="1 batches are too few to search the feed rate; use --feed-slices 0"):
         do(folder, "mmap", **{**EMULATED, "limit": 20})

@@ -9,6 +9,7 @@ import html
 import json
 import re
 import tomllib
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -160,7 +161,8 @@ def page(records: list[Record]) -> Page:
 def embedded(page: Page) -> dict[str, Any]:
     """The records on the page by their anchors."""
     anchors = [str(a["id"]) for tag, a in page.attributes if tag == "pre" and a.get("class") == "record"]
-    return {anchor: json.loads(page.texts[anchor]) for anchor in anchors}
+    texts = json.loads(zlib.decompress(base64.b64decode(page.texts["packed"])))
+    return {anchor: json.loads(text) for anchor, text in zip(anchors, texts, strict=True)}
 
 
 def runs_behind(text: str, page: Page) -> dict[str, set[str]]:

@@ -235,6 +235,8 @@ def test_a_page_opened_at_a_record_shows_it(browser: Browser, pages: dict[Langua
 
 
 def test_every_record_can_be_read_back_and_no_text_has_run(page: Browser) -> None:
+    page.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    until(page, "[...document.querySelectorAll('pre.record')].every((each) => each.textContent)")
     texts = page.run("[...document.querySelectorAll('pre.record')].map(p => p.textContent)")
     assert [Record.model_validate_json(text) for text in texts] == sorted(
         records(), key=lambda r: [json.loads(text)["run_id"] for text in texts].index(r.run_id)

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.stats.intervals import BOOTSTRAP_MIN_RUNS, LEVEL, bootstrap_interval, mean_interval, relative_spread
+from bench.stats.intervals import (
+    BOOTSTRAP_MIN_RUNS,
+    LEVEL,
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    positive_interval,
+    relative_spread,
+)
 
-SECONDS = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=30).filter(lambda v: max(v) - min(v) > 1e-9 * max(v))
+SECONDS = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=30).filter(lambda v: max(v) - min(v) > 1e-9 * max(v))
 
 steady = settings(derandomize=True, deadline=None, max_examples=50)
 
@@ -60,12 +68,26 @@ def test_spread_is_sd_over_the_absolute_mean() -> None:
     assert relative_spread([-1.0, 1.0]) is None
 
 
-def test_a_quantity_that_cannot_be_negative_has_its_lower_limit_cut() -> None:
-    interval = mean_interval([0.1, 2.0])
-    assert interval.low is not None and interval.low < 0
-    assert (interval.above_zero.low, interval.above_zero.high) == (0, interval.high)
-    for kept in (mean_interval([1.0, 1.1]), mean_interval([1.0]), mean_interval([-1.0, -1.1])):
-        assert kept.above_zero == kept
+@steady
+@given(SECONDS)
+def test_a_quantity_that_cannot_be_negative_has_limits_above_zero(values: list[float]) -> None:
+    plain, interval = mean_interval(values), positive_interval(values)
+    assert (interval.mean, interval.n) == (plain.mean, plain.n)
+    if plain.low is None or plain.low >= 0:
+        assert interval == plain
+        return
+    logs = np.log(values)
+    low, high = stats.t.interval(LEVEL, len(values) - 1, logs.mean(), stats.sem(logs))
+    assert interval.low is not None and interval.high is not None
+    assert 0 < interval.low < interval.mean < interval.high
+    assert interval.high / interval.low == pytest.approx(np.exp(high - low), rel=1e-6)
+    assert interval.high / interval.mean == pytest.approx(interval.mean / interval.low, rel=1e-6)
+
+
+def test_where_a_value_is_zero_there_is_no_logarithm() -> None:
+    assert positive_interval([0.0, 0.1, 2.0]).low == 0
+    assert positive_interval([-1.0, -1.1, -0.9]) == mean_interval([-1.0, -1.1, -0.9])
+    assert mean_interval([1.0, 1.1]) == Interval(1.05, None, None, 2)
 
 
 def test_what_has_no_mean_is_refused() -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import torch
 
 from bench.advise.candidates import BASELINE, Candidate, Way, candidates
 from bench.advise.trial import Bench, Sampled, Trial
 from bench.config import RunConfig
 from bench.errors import BenchError
+from bench.run.devices import torch_device
 from bench.run.stores import with_remedy
 from bench.sources.base import LimitedSplit, Source
 from bench.stats.intervals import Interval
@@ -23,7 +23,7 @@ from loaders import DecodeError, LoaderError
 from loaders.images.kinds import decode_picture
 
 FIXED_SAMPLE, RAGGED_SAMPLE = 4096, 512  # images of each split that are tried, of one size and of many
-_CEILING_SHARE = 0.08  # of the budget, for the network alone
+_CEILING_SHARE = 0.05  # of the budget, for the network alone; and as much again for measuring it a second time
 _FIRST_SHARE = 0.6  # of the budget, for trying every candidate; the rest is for measuring the best of them again
 _FINALISTS, _MORE, _PREPARING_SHARE = 2, 8, 0.3
 _PROBES = 32
@@ -33,7 +33,7 @@ _LEAST_S = 1.0  # for measuring one way of reading
 class Advice(NamedTuple):
     """The conclusion."""
 
-    ceiling_s: float  # of an epoch without any data path
+    ceiling_s: float  # of an epoch without any data path; the quicker of two measurements, before the trials and after
     trials: list[Trial]  # the best way of reading of each candidate, the quickest for `epochs` first
     epochs: int
     refused: list[tuple[Candidate, str]]  # candidates that failed, and why
@@ -44,6 +44,10 @@ class Advice(NamedTuple):
     def baseline(self) -> Trial | None:
         """What the others must pay against: as it is shown, which may be from a second measurement."""
         return next((trial for trial in self.trials if trial.candidate.label == BASELINE), None)
+
+    def busy_percent(self, trial: Trial) -> float:
+        """Share of the epoch for which the accelerator computes."""
+        return min(100.0, 100 * self.ceiling_s / trial.epoch_s.mean)
 
 
 def advise(
@@ -59,7 +63,7 @@ def advise(
     """
     end = time.perf_counter() + budget_s
     first_end = end - budget_s * (1 - _FIRST_SHARE)
-    pending = list(candidates(source, raw_bytes(config, source), torch.device(config.device)))
+    pending = list(candidates(source, raw_bytes(config, source), torch_device(config.device)))
     ways = sum(len(candidate.ways) for candidate in pending)
     sample = RAGGED_SAMPLE if source.ragged else FIXED_SAMPLE
     bench = Bench(config, source, folder)
@@ -92,23 +96,26 @@ def advise(
         raise BenchError(f"nothing could be tried: {'; '.join(why for _, why in refused)}")
     trials.sort(key=lambda trial: trial.total_s(epochs))
     finalists, images = trials[:_FINALISTS], sum(map(len, source.splits().values()))
+    again: list[str] = []
     for number, best in enumerate(finalists):
         # The quickest of many trials was lucky, too, and a small sample lies in the processor's cache: what is said of
         # the best must come from measuring them again, with more images.
         left = (end - time.perf_counter()) / (len(finalists) - number)
+        if left < _LEAST_S:
+            break
         more = int(min(_MORE * sample, max(sample, _PREPARING_SHARE * left * images / best.prepare_s / 2)))
         doing(f"preparing a larger sample for {best.candidate.label}")
         began = time.perf_counter()
         try:
             with bench.sampled(best.candidate, more) as sampled:
+                ceiling_s = min(ceiling_s, bench.ceiling(sampled, budget_s * _CEILING_SHARE / 2))
                 left -= time.perf_counter() - began
                 trials[number] = attempt(best.candidate, sampled, best.way, left, " again, with more images")
+            again.append(best.candidate.label)
         except LoaderError as error:
             refused.append((best.candidate, str(error)))
     trials[:_FINALISTS] = sorted(trials[:_FINALISTS], key=lambda trial: trial.total_s(epochs))
-    names = " and ".join(trial.candidate.label for trial in trials[:_FINALISTS])
-    notes = [f"measured a second time, with more images, as the best of the first trials: {names}"]
-    return Advice(ceiling_s, trials, epochs, refused, pending, [*notes, *_warnings(trials, folder)])
+    return Advice(ceiling_s, trials, epochs, refused, pending, list(_notes(trials, again, ceiling_s, folder)))
 
 
 def raw_bytes(config: RunConfig, source: Source) -> int:
@@ -132,7 +139,11 @@ def raw_bytes(config: RunConfig, source: Source) -> int:
     return round(images * sum(sizes) / max(1, len(sizes)))
 
 
-def _warnings(trials: list[Trial], folder: Path) -> Iterator[str]:
+def _notes(trials: list[Trial], again: list[str], ceiling_s: float, folder: Path) -> Iterator[str]:
+    if again:
+        yield f"measured a second time, with more images, as the best of the first trials: {' and '.join(again)}"
+    if ceiling_s > trials[0].epoch_s.mean:
+        yield "the network alone took longer than an epoch: the machine is busy with something else; try again"
     best, free, memory = trials[0], shutil.disk_usage(folder).free, psutil.virtual_memory().available
     if best.store_bytes > free:
         yield f"the disk has {free / 1e9:,.1f} GB free, too little for it"

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 from bench.advise.candidates import Candidate, Way
 from bench.config import RunConfig
 from bench.measure.processes import MemorySampler
+from bench.run.feed import FASTEST
 from bench.run.rates import consume
 from bench.run.stores import StoreSpec, prepare, spec_of
 from bench.sources.base import Source
-from bench.stats.intervals import Interval, mean_interval
+from bench.stats.intervals import Interval, positive_interval
+from bench.train.emulated import Emulator
+from bench.train.loop import Looped
 from bench.train.trainer import Trainer
 from loaders import BatchStream, Indices, StoreInfo, cut, epoch_order
 
@@ -41,6 +44,7 @@ class Trial(NamedTuple):
     prepare_s: float
     store_bytes: float
     rate: float  # images/s without training
+    feed_rate: float | None = None  # images/s of the fastest accelerator that is kept busy, if one is emulated
 
     def total_s(self, epochs: int) -> float:
         """Seconds of preparation and so many epochs."""
@@ -53,12 +57,13 @@ class Trial(NamedTuple):
 
 
 class Bench:
-    """One network on one device that takes turns with all candidates."""
+    """One network on one device, or one emulated accelerator, that takes turns with all candidates."""
 
     def __init__(self, config: RunConfig, source: Source, folder: Path) -> None:
         """Stores of samples are made below ``folder`` and removed."""
         self._config, self._source, self._folder = config, source, folder
-        self._trainer: Trainer | None = None
+        self._accelerator = config.accelerator
+        self._trainer: Trainer | Emulator | None = None
 
     @contextlib.contextmanager
     def sampled(self, candidate: Candidate, sample: int) -> Iterator[Sampled]:
@@ -71,6 +76,8 @@ class Bench:
     def ceiling(self, sampled: Sampled, seconds: float) -> float:
         """Seconds of an epoch on batches that lie on the device already; measured for so many seconds."""
         trainer, size = self._warm_trainer(sampled)
+        if not isinstance(trainer, Trainer):
+            return len(self._source.splits()["train"]) / trainer.device.images_per_s
         end, spent, steps = time.perf_counter() + seconds, 0.0, 0
         while steps == 0 or time.perf_counter() < end:
             spent += trainer.ceiling(size, 2)
@@ -101,25 +108,42 @@ class Bench:
             batch_s = (time.perf_counter() - began) / len(order[:2])
             count = _batches(seconds * 3 / 4 / BLOCKS, batch_s)
             with MemorySampler(stream.worker_pids):  # a run has one, too, and it costs a little
-                blocks = [train(_full_batches(images, size, count, block), block) for block in range(1, BLOCKS + 1)]
+                taken = [_full_batches(images, size, count, block) for block in range(BLOCKS)]
+                blocks = [train(batches, block) for block, batches in enumerate(taken)]
+                feed_rate = None if self._accelerator is None else self._feed_rate(stream, taken, sampled)
         whole = {name: len(split) for name, split in self._source.splits().items()}
         scale = sum(whole.values()) / sum(split.count for split in sampled.info.splits.values())
-        stalls = [(block.host.fetch.seconds + block.host.transfer.seconds) / block.images for block in blocks]
+        stalls = [self._stall_s(block) / block.images for block in blocks]
         return Trial(
             candidate,
             way,
-            mean_interval([whole["train"] * block.host.wall.seconds / block.images for block in blocks]).above_zero,
+            positive_interval([whole["train"] * block.host.wall.seconds / block.images for block in blocks]),
             stall_s=whole["train"] * statistics.fmean(stalls),
             prepare_s=scale * sampled.info.prepare_s,
             store_bytes=scale * sampled.info.allocated_bytes,
             rate=rate,
+            feed_rate=feed_rate,
         )
 
-    def _warm_trainer(self, sampled: Sampled) -> tuple[Trainer, int]:
+    def _feed_rate(self, stream: BatchStream, taken: list[list[Indices]], sampled: Sampled) -> float:
+        """The speed that is fed at most, over the share of the time for which an accelerator is to be busy."""
+        free = Emulator(self._config, FASTEST, sampled.info.splits["train"])
+        blocks = [free.train_epoch(functools.partial(stream.epoch, each, train=True), each, 0) for each in taken]
+        return statistics.median(each.images / each.host.wall.seconds for each in blocks) / self._config.busy
+
+    def _stall_s(self, block: Looped) -> float:
+        """Seconds of waiting for data; an emulated accelerator waits whenever it does not compute."""
+        if self._accelerator is not None:
+            return max(0.0, block.host.wall.seconds - block.images / self._accelerator.images_per_s)
+        return block.host.fetch.seconds + block.host.transfer.seconds
+
+    def _warm_trainer(self, sampled: Sampled) -> tuple[Trainer | Emulator, int]:
         """The trainer of all trials, and the batch size that the sample allows."""
         train = sampled.info.splits["train"]
         size = min(self._config.batch_size, train.count)
-        if self._trainer is None:
+        if self._trainer is None and self._accelerator is not None:
+            self._trainer = Emulator(self._config, self._accelerator.images_per_s, train)
+        elif self._trainer is None:
             self._trainer = Trainer(self._config, train, len(sampled.info.dataset.classes), steps=1_000_000)
             self._trainer.warm_up([size])
         return self._trainer, size

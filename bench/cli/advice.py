@@ -11,7 +11,7 @@ from bench.cli import options
 from bench.cli.arguments import store_spec
 from bench.cli.output import out, say
 from bench.cli.signals import end_by_exception
-from bench.config import RunConfig, build
+from bench.config import Model, RunConfig, build
 from bench.errors import BenchError, UsageError
 from bench.progress import status
 
@@ -20,7 +20,10 @@ def advise(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset, folder:PATH, or the path of a folder.")],
     budget: Annotated[float, typer.Option("--budget", help="Seconds that it may take.")] = 180.0,
     epochs: Annotated[int, typer.Option("--epochs", help="How many you plan.")] = 30,
-    model: options.Network = "convnet",
+    model: Annotated[Model | None, typer.Option("--model", help="Network to train; default convnet.")] = None,
+    accelerator: Annotated[
+        str | None, typer.Option("--accelerator", help="Emulate one instead: its images/s, or the name of a profile.")
+    ] = None,
     batch_size: options.BatchSize = 128,
     threads: options.Threads = 0,
     device: options.DeviceName = "auto",
@@ -54,10 +57,11 @@ def advise(
         RunConfig,
         loader=BASELINE,
         dataset=first.source.name,
-        model=model,
+        model=model or ("convnet" if accelerator is None else None),
         batch_size=batch_size,
         threads=threads,
-        device=resolve_device(device),
+        device="emulated" if accelerator is not None and device == "auto" else resolve_device(device),
+        accelerator=accelerator,
         image_size=first.image_size(image_size),
         source=first.source.options.given(),
     )
@@ -67,6 +71,11 @@ def advise(
     end_by_exception()
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
+    if len(advice.trials) == 1 and advice.untried:
+        raise BenchError(
+            f"only {advice.trials[0].candidate.label} could be tried in {budget:g} seconds, and nothing to compare it "
+            f"with; raise --budget to {budget * (1 + len(advice.untried)):.0f}"
+        )
     best = advice.trials[0].candidate
     spec, _ = spec_of(best.loader, first.source, best.options, None, first.store_dir)
     out.print(words.table(advice))

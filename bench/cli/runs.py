@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,10 +98,9 @@ def run(**values: Any) -> None:
     what, kept = f"{values['loader']} on {values['dataset']}", f"record {record.run_id}.json"
     config = record.config
     if isinstance(config, RunConfig) and (emulated := config.accelerator) is not None:
-        fed = "" if feed is None else f"; feed rate {feed:,.0f} images/s at {100 * config.busy:g}%"
-        pace = f"{emulated.images_per_s:,.10g} images/s"
-        named = f"{emulated.name} ({pace})" if emulated.source else f"an accelerator of {pace}"
-        say(f"{what}: {named} busy for {busy:.1f}%{fed}; {kept}")
+        said = [] if busy is None else [f"{emulated.words} busy for {busy:.1f}%"]
+        said += [] if feed is None else [f"feed rate {feed:,.0f} images/s at {100 * config.busy:g}%"]
+        say(f"{what}: {'; '.join([*said, kept])}")
         return
     last = record.epochs[-1]
     say(
@@ -120,4 +120,7 @@ def rate(**values: Any) -> None:
     text = f"{values['loader']} on {values['dataset']}: {mine:,.0f} images/s"
     if record.rates is not None and raw is not None:
         text += f", {ratio:.2f} of the plain idiom's {raw:,.0f} ({record.rates.idiom})"
+        if mine is not None and record.rates.reused is not None:
+            reused = statistics.median(record.rates.reused)
+            text += f", {mine / reused:.2f} of its {reused:,.0f} into memory that is used again"
     say(text)

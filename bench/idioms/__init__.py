@@ -2,7 +2,8 @@
 
 An idiom is a context manager ``idiom(dataset, crops)`` that gives a function from indices to images (uint8, fresh
 memory, as they lie there: ``[B, C, H, W]`` or, decoded or cropped, ``[B, H, W, C]``) and labels (int64), where the
-loader's own batches come out. Like the loader it opens its files once, at the start. It raises a `NoIdiomError` where
+loader's own batches come out. Its attribute ``into``, if it has one, is the same into memory that the next batch
+overwrites. Like the loader it opens its files once, at the start. It raises a `NoIdiomError` where
 there is no room for the pixels once more.
 """
 

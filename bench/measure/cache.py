@@ -39,6 +39,10 @@ class CacheWatch:
         evict(files_of(self._location))
         self._after_eviction.append(self._resident_share())
 
+    def fill(self) -> None:
+        """Read the whole store into the page cache, in sequence."""
+        fill(files_of(self._location))
+
     def before_epoch(self) -> None:
         """Note how much is in memory now."""
         self._before_epoch.append(self._resident_share())
@@ -124,6 +128,15 @@ def evict(paths: Iterable[Path]) -> None:
         with path.open("rb", buffering=0) as file:
             os.fsync(file)  # a dirty page cannot be dropped
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def fill(paths: Iterable[Path]) -> None:
+    """Read files from beginning to end, for the page cache alone; an ``OSError`` if one cannot be read."""
+    buffer = bytearray(1 << 20)
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
 
 
 def residency(paths: Iterable[Path]) -> Residency:

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from bench.records import Record
 from bench.report import values
 from bench.report.metrics import METRICS
-from bench.stats.intervals import Interval, mean_interval
+from bench.stats.intervals import Interval, positive_interval
 
 
 def preparation(records: Iterable[Record]) -> Interval | None:
     """Mean seconds over the preparations of these runs' stores; runs that read one store share its preparation."""
     prepare_s = METRICS["prepare_s"].of
     times = {values.preparation(r): seconds for r in records if (seconds := prepare_s(r)) is not None}
-    return mean_interval(list(times.values())).above_zero if times else None
+    return positive_interval(list(times.values())) if times else None
 
 
 def epochs_until(prepare_s: float, saved_s: float | None) -> float | None:

@@ -11,7 +11,7 @@ from bench.render.language import message
 from bench.render.table import Better, Column
 from bench.report import values
 from bench.report.values import Raw, at, per_epoch
-from bench.stats.intervals import Interval, mean_interval
+from bench.stats.intervals import Interval, mean_interval, positive_interval
 from bench.stats.ratio import paired_means, ratio_of
 
 Of: TypeAlias = Callable[[Record], float | None]
@@ -50,8 +50,8 @@ class Metric(NamedTuple):
         if not used:
             return None
         if self.parts is None:
-            mean = mean_interval([value for _, value in used])
-            return mean if self.signed else mean.above_zero, [record for record, _ in used]
+            mean = (mean_interval if self.signed else positive_interval)([value for _, value in used])
+            return mean, [record for record, _ in used]
         *sides, factor = self.parts
         above, below = ({i: v for i, r in enumerate(records) if (v := side(r)) is not None} for side in sides)
         ratio = ratio_of(paired_means(above, below))
@@ -92,7 +92,10 @@ def _guarded(of: Raw) -> Of:
 
 def time_to_accuracy(target: float) -> Metric:
     """The training time until a test accuracy, between 0 and 1, is reached; None for a run that never reaches it."""
-    definition = "training time, evaluation left out, until the test accuracy first reaches the target"
+    definition = (
+        "training time, evaluation left out, until the test accuracy first reaches the target that the notes name: the "
+        "highest whole percent that every run reached"
+    )
     of = values.time_to(target)
     return _metric("time_to_accuracy_s", "time to accuracy", "s", "lower", of, definition, optional=True)
 
@@ -142,7 +145,7 @@ _ALL = (
     _metric("ceiling_s", "ceiling", "s", None, values.ceiling_s,
             "the same steps on batches that lie on the device already, in the same process, scaled to the epoch"),
     _metric("over_ceiling_s", "epoch - ceiling", "s", "lower", values.over_ceiling_s,
-            "epoch less ceiling, not clipped; \"< resolution\" where its 95% interval holds 0",
+            "epoch less ceiling, not clipped; \"< resolution (half its 95% interval's width)\" where that holds 0",
             spread="half")._replace(signed=True),
     _metric("stall_s", "data stall", "s", "lower", values.stall_s,
             "on CUDA and emulated devices epoch less ceiling, clipped at 0; on the CPU, where data and compute share "
@@ -152,12 +155,13 @@ _ALL = (
     _ratio("au_pct", "AU", "%", "higher", values.ceiling_s, values.epoch_s,
            f"accelerator utilisation: ceiling over epoch{_MEANS}", factor=100),
     _metric("feed_rate", "feed rate", "images/s", "higher", values.feed_rate,
-            "the fastest emulated accelerator that is kept busy for the share that the notes name, by the median slice "
-            "of a search", spread="half"),
+            "the fastest emulated accelerator that is kept busy for the share that the notes name, by each run's "
+            "median slice of a search", spread="half"),
     _metric("free_rate", "fed at most", "images/s", "higher", values.free_rate,
-            "images/s that reach an emulated accelerator that takes no time; the median slice", spread="half"),
+            "images/s that reach an emulated accelerator that takes no time; each run's median slice", spread="half"),
     _metric("loader_rate", "loader rate", "images/s", "higher", values.median_rate("loader"),
-            "batches drawn and consumed byte for byte, no training; median of the run's repetitions", spread="half"),
+            "batches drawn and consumed byte for byte, no training; the median of each run's repetitions",
+            spread="half"),
     _metric("raw_rate", "plain idiom", "images/s", None, values.median_rate("raw"),
             "the format's fastest plain idiom on the same batches in the same process; median of the repetitions",
             spread="half"),

@@ -78,17 +78,19 @@ class Epochs(NamedTuple):
     def _batches(self, epoch: int) -> list[Indices]:
         return cut(epoch_order(self.info.splits["train"].count, self.config.seed, epoch), self.config.batch_size)
 
-    def open(self) -> Opened:
-        """Open the store anew, cold or warmed up as the cache setting says."""
+    def open(self, *, evict: bool = True) -> Opened:
+        """Open the store anew, cold or warmed up as the cache setting says; ``evict`` makes it cold first."""
         reading = self.reading
         reading.close()
-        if self.config.cache == "cold":
+        if evict and self.config.cache == "cold":
             self.watch.evict()
         open_s = reading.open()
         batches = self._batches(0)
         started = time.perf_counter()
         _exhaust(reading.stream.epoch(batches[:1]))
         first_batch_s = time.perf_counter() - started
+        if self.config.cache == "warm" or not evict:
+            self.watch.fill()  # in sequence: a pass in random order would wait for the storage at every image
         if self.config.cache == "warm":
             _exhaust(reading.stream.epoch(batches))
             _exhaust(reading.test_stream.epoch(self.test_batches))

@@ -21,10 +21,9 @@ LATEST_S = 20e-6
 """Seconds by which the host may on average be late after waiting for an emulated accelerator."""
 
 
-def feed(config: RunConfig, split: SplitInfo, epochs: Epochs) -> Steps[FeedPart | None]:
+def feed(config: RunConfig, split: SplitInfo, epochs: Epochs, emulator: Emulator) -> Steps[FeedPart | None]:
     """Measure slice by slice; between them others may take their turn. A cold run begins each with a cold cache."""
     part = FeedPart(curve=[], free=[], search=[])
-    emulator = Emulator(config, FASTEST, split)
     orders = itertools.count(config.epochs)  # go on where those of the epochs end
 
     def measure(speed: float) -> FeedSlice:

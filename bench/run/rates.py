@@ -30,21 +30,31 @@ def find_idiom(dataset: StoreDataset) -> tuple[str, Idiom] | None:
     return f"bench.idioms.{dataset.name}", module.idiom
 
 
-def consume(batch: tuple[NDArray[np.uint8] | torch.Tensor, Any]) -> int:
+def consume(batch: tuple[torch.Tensor, Any]) -> int:
     """Touch every byte of a batch's images, in the memory order that they have.
 
     On the host the xor over 64-bit words and the rest; on a device the sum over such words, which waits for the images.
     """
-    images = batch[0]
-    if isinstance(images, torch.Tensor):
-        images = _as_in_memory(images)
-        if not images.is_cpu:
-            flat = images.reshape(-1)
-            return int(flat.view(torch.int64).sum() if flat.numel() % 8 == 0 else flat.sum())
-        images = images.numpy()
-    data = images.reshape(-1)
+    images = _as_in_memory(batch[0])
+    if not images.is_cpu:
+        flat = images.reshape(-1)
+        return int(flat.view(torch.int64).sum() if flat.numel() % 8 == 0 else flat.sum())
+    data = images.numpy().reshape(-1)
     whole = data.size // 8 * 8
     return int(np.bitwise_xor.reduce(data[:whole].view(np.uint64))) ^ int(np.bitwise_xor.reduce(data[whole:]))
+
+
+def _tensors(read: AnyRead) -> Callable[[Indices], tuple[torch.Tensor, torch.Tensor]]:
+    """The same as tensors, which training takes; they share the arrays' memory."""
+
+    def tensors(indices: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = read(indices)
+        return (
+            torch.from_numpy(images) if isinstance(images, np.ndarray) else images,
+            torch.from_numpy(labels) if isinstance(labels, np.ndarray) else labels,
+        )
+
+    return tensors
 
 
 def _as_in_memory(images: torch.Tensor) -> torch.Tensor:
@@ -67,6 +77,8 @@ def measure(
 ) -> RatesPart:
     """Draw batches and consume them; loader and idiom in turns, after an untimed pass that compares the two.
 
+    The idiom is measured twice where it can also read ``into`` memory that is used again.
+
     ``draw`` gives the batches of a repetition: 0 is the untimed one, before the ``repeats`` that are timed. Only
     ``beside`` measures the format's plain idiom too, if it has one. ``size`` is the side of the stream's crops, of
     images of many sizes. ``say`` takes a line a repetition, and why there is no idiom where one was to be measured.
@@ -75,14 +87,16 @@ def measure(
         BenchError: loader and idiom gave different samples.
     """
     deliver = functools.partial(stream.epoch, train=True)
-    rates: dict[str, list[float]] = {"loader": [], "raw": []}
+    rates: dict[str, list[float]] = {"loader": [], "raw": [], "reused": []}
     sides: dict[str, Callable[[list[Indices]], Iterable[Any]]] = {"loader": deliver}
     name, read = None, None
     with contextlib.ExitStack() as stack:
         if beside and (found := find_idiom(dataset)) is not None:
             try:
                 read = stack.enter_context(found[1](dataset, Crops(size) if size else None))
-                name, sides["raw"] = found[0], functools.partial(map, read)
+                name, sides["raw"] = found[0], functools.partial(map, _tensors(read))
+                if (into := getattr(read, "into", None)) is not None:
+                    sides["reused"] = functools.partial(map, _tensors(into))
             except NoIdiomError as why:
                 say(f"no plain idiom to compare with: {why}")
         _warm_up(dataset.name, draw(0), deliver, read)
@@ -95,7 +109,7 @@ def measure(
                     pass
                 rates[side].append(images / (time.perf_counter() - started))
             say(", ".join(f"{side} {values[-1]:,.0f} images/s" for side, values in rates.items() if values))
-    return RatesPart(loader=rates["loader"], raw=rates["raw"] or None, idiom=name)
+    return RatesPart(loader=rates["loader"], raw=rates["raw"] or None, reused=rates["reused"] or None, idiom=name)
 
 
 def _warm_up(

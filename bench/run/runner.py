@@ -97,7 +97,11 @@ def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, dra
             epochs = Epochs(config, info, trainer, reading, watch, sampler, gpu, test)
             for epoch in epochs.run():
                 trained.append(epoch)
+                opened = trained[0].opened
                 _note(config, epoch, draft, say)
+            if not trained:  # the slices evict the store, each for itself
+                opened = epochs.open(evict=False)
+                watch.before_epoch()
         draft.loader = draft.loader.model_copy(update={"way": reading.train.reader.way})
         stopwatch_s = stopwatch_cost(trainer.transfer.timeline()) * len(first)
         draft.resources = _resources(trained, sampler, gpu, device, stopwatch_s)
@@ -108,12 +112,13 @@ def _train(config: RunConfig, spec: StoreSpec, progress: Progress, say: Say, dra
         if config.rate_batches:
             draft.rates = _rates(config, reading.train, reading.stream, lambda _: None)
         if isinstance(trainer, Emulator):
-            draft.waits = waits(trainer.device.late_ns, sizes[0] / trainer.device.images_per_s, draft.flags)
-            draft.feed = yield from feed(config, train, epochs)
+            step_s = sizes[0] / trainer.device.images_per_s
+            draft.feed = yield from feed(config, train, epochs, trainer)
+            draft.waits = waits(trainer.device.late_ns, step_s, draft.flags)
         draft.cache = watch.part([e.read_bytes for e in trained], [e.elsewhere_read_bytes for e in trained])
         started = time.perf_counter()
     close_s = time.perf_counter() - started
-    draft.setup = SetupPart(**trained[0].opened._asdict(), close_s=close_s)
+    draft.setup = SetupPart(**opened._asdict(), close_s=close_s)
     if ceiling is not None:
         draft.ceiling = ceiling.second_half(train.count)
     elif config.accelerator is not None:

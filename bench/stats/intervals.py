@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ Values: TypeAlias = Sequence[float] | NDArray[np.float64]
 
 LEVEL = 0.95
 """Confidence of every interval."""
+LEAST_RUNS = 3
+"""Runs below which there is no interval: of two it would be thirteen times as wide as they are apart."""
 MIN_RUNS = 5
 """Runs below which nothing is claimed."""
 SPREAD_LIMIT = 0.10
@@ -30,8 +33,8 @@ ROUNDING = 1e-12
 class Interval:
     """A mean over runs and its t interval, in the unit of the values; or a ratio or difference of two means.
 
-    One run has a mean but no interval: `low` and `high` are then None, not NaN, so that no table prints them by
-    accident. A ratio without an upper limit has infinity there.
+    One run or two have a mean but no interval: `low` and `high` are then None, not NaN, so that no table prints them
+    by accident. A ratio without an upper limit has infinity there.
     """
 
     mean: float
@@ -39,10 +42,20 @@ class Interval:
     high: float | None
     n: int
 
-    @property
-    def above_zero(self) -> Interval:
-        """The interval of a quantity that cannot be negative, such as a time: a lower limit below 0 is cut there."""
-        return self if self.low is None or self.mean < 0 else dataclasses.replace(self, low=max(0.0, self.low))
+
+def positive_interval(values: Values) -> Interval:
+    """`mean_interval` of a quantity that cannot be negative, such as a time.
+
+    Where that would reach below 0, the runs differ by factors rather than by amounts: the limits are then the mean
+    divided and multiplied by one factor, from Student's t interval of the logarithms. Where a value is 0, it is cut.
+    """
+    plain, runs = mean_interval(values), checked(values)
+    if plain.low is None or plain.low >= 0 or plain.mean < 0:
+        return plain
+    if runs.min() <= 0:
+        return dataclasses.replace(plain, low=0.0)
+    factor = math.exp(student(runs.size - 1) * float(np.log(runs).std(ddof=1)) / runs.size**0.5)
+    return dataclasses.replace(plain, low=plain.mean / factor, high=plain.mean * factor)
 
 
 def mean_interval(values: Values) -> Interval:
@@ -56,8 +69,8 @@ def mean_interval(values: Values) -> Interval:
     """
     runs = checked(values)
     mean = float(runs.mean())
-    if runs.size == 1:
-        return Interval(mean, None, None, 1)
+    if runs.size < LEAST_RUNS:
+        return Interval(mean, None, None, runs.size)
     half = student(runs.size - 1) * float(runs.std(ddof=1)) / runs.size**0.5
     return Interval(mean, mean - half, mean + half, runs.size)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats.intervals import LEVEL, Interval, Values, checked, student
+from bench.stats.intervals import LEAST_RUNS, LEVEL, Interval, Values, checked, student
 from bench.stats.power import SquaredError, satterthwaite
 
 
@@ -74,9 +74,9 @@ def unpaired_means(above: Values, below: Values) -> Means:
 
 
 def difference_of(means: Means) -> Interval:
-    """``above - below`` with its t interval; without one where there are fewer than two pairs."""
+    """``above - below`` with its t interval; without one where there are fewer than three pairs."""
     apart = means.above - means.below
-    if not means.errors:
+    if means.n < LEAST_RUNS:
         return Interval(apart, None, None, means.n)
     half = student(means.degrees) * means.error
     return Interval(apart, apart - half, apart + half, means.n)
@@ -91,12 +91,12 @@ def ratio_of(means: Means, level: float = LEVEL) -> Interval | None:
     and Hwang 1987).
 
     Returns:
-        None where ``below`` is not above 0. No limits with fewer than two pairs, or where ``above`` is below 0.
+        None where ``below`` is not above 0. No limits with fewer than three pairs, or where ``above`` is below 0.
     """
     if means.below <= 0:
         return None
     ratio = means.above / means.below
-    if not means.errors or ratio < 0:
+    if means.n < LEAST_RUNS or ratio < 0:
         return Interval(ratio, None, None, means.n)
     low, high = _fieller(means, level)
     return Interval(ratio, low * ratio, high * ratio if ratio else 0.0, means.n)

@@ -52,7 +52,7 @@ class Decoder:
         self._options = options
         self._files = ImageDecoder(options.threads, options.library, checked=True)
 
-    def batch(self, payloads: Payloads, request: BatchRequest, size: int | None) -> torch.Tensor:
+    def batch(self, payloads: Payloads, request: BatchRequest, size: int = 0) -> torch.Tensor:
         """Images of one size as they are, or of many sizes as square crops of ``size`` pixels.
 
         Returns:
@@ -62,7 +62,6 @@ class Decoder:
             DecodeError, StoreError: bytes that are not the image that was stored.
         """
         if self._shape is None:
-            assert size is not None
             return self._crops(payloads, request, size)
         count = len(request.indices)
         name = payloads.name or (lambda i: f"image {request.indices[i]} {self._subject}")
@@ -113,7 +112,7 @@ class Decoder:
     def each(self, payloads: Payloads, indices: Indices, make: Callable[[_Image], Any]) -> list[Any]:
         """The result of a function for each whole image, uint8 ``[H, W, C]``."""
         if self._sizes is None:
-            images = self.batch(payloads, BatchRequest(indices), None)
+            images = self.batch(payloads, BatchRequest(indices))
             return [make(image) for image in images.permute(0, 2, 3, 1).numpy()]
         rows, results = self._sizes[indices].tolist(), [None] * len(indices)
 

@@ -97,8 +97,8 @@ class BatchStream:
             if not self._dataset.caps.fork_safe:
                 self._dataset.close()
             return explained(self._loader)
-        dataset = self._dataset  # not through self: the reading thread would keep an abandoned stream alive
-        read = (dataset.batch(request) for request in requests)
+        # Of the dataset, not of this stream: the reading thread would keep an abandoned stream alive.
+        read = self._dataset.batches(requests)
         self._reading = _ahead(read, self._prefetch) if self._prefetch else read
         return self._reading
 

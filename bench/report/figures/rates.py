@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -68,5 +69,8 @@ def _row(canvas: Canvas, axes: Axes, i: int, cell: Cell) -> list[float]:
     if efficiency is not None:
         text = written(efficiency.mean, 2, canvas.language)
         axes.text(RIGHT, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize="small")
-    axes.plot(rate.mean, i, color=scene.looks[cell.label].colour, **RATE)
+    colour = scene.looks[cell.label].colour
+    axes.plot(rate.mean, i, color=colour, **RATE)
+    if rate.low is not None and rate.high is not None and rate.low > 0 and math.isfinite(rate.high):
+        axes.hlines(i, rate.low, rate.high, color=colour, linewidth=1.2, zorder=3.5)
     return [rate.mean] if raw is None else [rate.mean, raw.mean]

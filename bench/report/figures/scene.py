@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from bench.config import RunConfig
 from bench.render.language import Text, joined
 from bench.report.figures.looks import Look
-from bench.report.groups import Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, varying
 from bench.report.metrics import METRICS
 from bench.report.tables.assemble import CACHES, MODELS, setting_name
 from bench.report.tables.flags import UNVERIFIED, is_unverified
@@ -39,6 +40,21 @@ class Scene:
     baseline: str  # label or loader that the others are compared with
     sweep: list[Cell]  # all of the same command, network and settings but for those ``SCALED``
     command: str  # "run" or "rate"
+
+    @property
+    def emulated(self) -> bool:
+        """Whether accelerators are emulated, which compute nothing."""
+        return any(cell.model == NO_MODEL for cell in self.cells)
+
+    @property
+    def speed(self) -> str:
+        """The metric that says how fast a loader is."""
+        return "feed_rate" if self.emulated else "images_per_s" if self.command == "run" else "loader_rate"
+
+    def marks(self, cell: Cell) -> set[float]:
+        """The busy shares that runs of a cell searched the feed rate for."""
+        configs = (record.config for record in self.group.done(cell) if METRICS["feed_rate"].of(record) is not None)
+        return {config.busy for config in configs if isinstance(config, RunConfig)}
 
     @property
     def cells(self) -> list[Cell]:

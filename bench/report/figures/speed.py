@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from bench.render.figurestyle import GREY, fit_scale
-from bench.render.language import message
+from bench.render.language import Message, message
 from bench.report.figures.canvas import CURVE, Canvas, Variant
 from bench.report.figures.rates import CEILING, ceiling_rate
 from bench.report.figures.scene import SCALED, Panel, Scene, panels_of, swept_settings
@@ -21,6 +22,11 @@ from bench.report.tables.assemble import setting_name
 PIXELS: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (1, 1.5)), "zorder": 1.5}
 POINT: dict[str, Any] = {"markersize": 5.5, "linestyle": "none", "zorder": 3}
 KB = 1000
+_UNITS = {
+    "feed_rate": message("feed rate, images/s"),
+    "images_per_s": message("images/s"),
+    "loader_rate": message("images/s without training"),
+}
 
 
 def variants(scene: Scene) -> list[Variant]:
@@ -28,16 +34,16 @@ def variants(scene: Scene) -> list[Variant]:
     return [
         Variant(name, (setting_name(name),), setting=name)
         for name in SCALED
-        if name in swept_settings(cell for cell in scene.along(name) if scene.values(cell, _speed(scene)))
+        if name in swept_settings(cell for cell in scene.along(name) if scene.values(cell, scene.speed))
     ]
 
 
 def scaling(canvas: Canvas) -> Figure:
     """A curve for each loader, of means over the runs with their intervals."""
     scene, name = canvas.scene, canvas.variant.setting
-    cells = [cell for cell in scene.along(name) if scene.values(cell, _speed(scene))]
+    cells = [cell for cell in scene.along(name) if scene.values(cell, scene.speed)]
     labels = scene.ordered(cell.label for cell in cells)
-    unit = message("images/s") if scene.command == "run" else message("images/s without training")
+    unit = _UNITS[scene.speed]
     has_ceiling = any(record.ceiling for cell in cells for record in scene.group.done(cell))
     ceiling = Line2D([], [], **CEILING, label=canvas.say(message("compute ceiling")))
     figure, panels = canvas.curves(panels_of(cells), labels, unit, [ceiling] if has_ceiling else [])
@@ -52,13 +58,9 @@ def scaling(canvas: Canvas) -> Figure:
     return figure
 
 
-def _speed(scene: Scene) -> str:
-    return "images_per_s" if scene.command == "run" else "loader_rate"
-
-
 def _curve(scene: Scene, axes: Axes, name: str, cells: list[Cell]) -> None:
     look = scene.looks[cells[0].label]
-    points = sorted((getattr(cell, name), mean) for cell in cells if (mean := scene.mean(cell, _speed(scene))))
+    points = sorted((getattr(cell, name), mean) for cell in cells if (mean := scene.mean(cell, scene.speed)))
     axes.plot([at for at, _ in points], [mean.mean for _, mean in points], **CURVE, **look.line, zorder=3)
     for at, mean in points:
         if mean.low is not None and mean.high is not None and math.isfinite(mean.high):
@@ -90,28 +92,49 @@ def _axis(axes: Axes, name: str, values: list[int]) -> None:
 
 
 def size(canvas: Canvas) -> Figure:
-    """A point for each loader, of means over the runs; left and above is better."""
-    scene = canvas.scene
-    labels = scene.ordered(cell.label for cell in scene.cells if scene.mean(cell, "bytes_per_image"))
+    """Against the size of the store."""
     pixels = Line2D([], [], **PIXELS, label=canvas.say(message("size of the bare pixels")))
-    figure, panels = canvas.curves(scene.panels, labels, message("images/s"), [pixels], joined=False)
-    figure.supxlabel(canvas.say(message("store, kB per image")), fontsize="medium")
+    figure, panels = _against(canvas, "bytes_per_image", KB, message("store, kB per image"), [pixels])
     for panel, axes in panels:
-        shown = []
-        for cell in panel.rows.values():
-            space, speed = scene.mean(cell, "bytes_per_image"), scene.mean(cell, "images_per_s")
-            if space is not None and speed is not None:
-                axes.plot(space.mean / KB, speed.mean, **POINT, **scene.looks[cell.label].dot)
-                shown.append(space.mean / KB)
-        if (bare := _pixel_bytes(scene, panel)) is not None:
+        if (bare := _pixel_bytes(canvas.scene, panel)) is not None:
             axes.axvline(bare / KB, **PIXELS)
-        fit_scale(axes, "x", shown)
-        fit_scale(axes, "y", [])
-        axes.locator_params(axis="y", nbins=6)
+    return figure
+
+
+def preparation(canvas: Canvas) -> Figure:
+    """Against the time that preparing the store takes."""
+    return _against(canvas, "prepare_s", 1, message("preparing the store, s"), [])[0]
+
+
+def _against(
+    canvas: Canvas, metric: str, unit: float, about: Message, more: Sequence[Line2D]
+) -> tuple[Figure, list[tuple[Panel, Axes]]]:
+    """A point for each loader, of means over the runs with their intervals; left and above is better."""
+    scene = canvas.scene
+    labels = scene.ordered(cell.label for cell in scene.cells if scene.mean(cell, metric))
+    figure, panels = canvas.curves(scene.panels, labels, _UNITS[scene.speed], more, joined=False)
+    figure.supxlabel(canvas.say(about), fontsize="medium")
+    for panel, axes in panels:
+        costs, speeds = [], []
+        for cell in panel.rows.values():
+            cost, speed = scene.mean(cell, metric), scene.mean(cell, scene.speed)
+            if cost is None or speed is None:
+                continue
+            look = scene.looks[cell.label]
+            axes.plot(cost.mean / unit, speed.mean, **POINT, **look.dot)
+            if speed.low is not None and speed.high is not None and math.isfinite(speed.high):
+                axes.vlines(cost.mean / unit, speed.low, speed.high, color=look.colour, linewidth=0.9, zorder=2.5)
+            costs.append(cost.mean / unit)
+            speeds.append(speed.mean)
+        fit_scale(axes, "x", costs)
+        fit_scale(axes, "y", speeds)
         axes.margins(0.12)
+        # No axis is cut: a few percent would look like all.
         if axes.get_xscale() == "linear":
             axes.set_xlim(left=0)
-    return figure
+        if axes.get_yscale() == "linear":
+            axes.set_ylim(bottom=0)
+    return figure, panels
 
 
 def _pixel_bytes(scene: Scene, panel: Panel) -> int | None:

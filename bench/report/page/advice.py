@@ -15,7 +15,7 @@ from bench.report.tables.assemble import setting_name, short
 from bench.report.tables.flags import is_unverified
 from bench.report.tables.part import Part
 from bench.stats.comparison import Comparison, Ratio
-from bench.stats.intervals import MIN_RUNS, Interval, mean_interval
+from bench.stats.intervals import MIN_RUNS, Interval, positive_interval
 
 
 def advise(part: Part) -> list[Advice]:
@@ -62,7 +62,7 @@ def _sums(left: Mapping[Round, float], right: Mapping[Round, float]) -> dict[Rou
 def _advice(
     part: Part, cells: Sequence[Cell], about: Text, waits: Waits, comparisons: Mapping[Cell, Comparison]
 ) -> Advice:
-    means = {cell: mean_interval(list(waits[cell].values())).above_zero for cell in cells if waits[cell]}
+    means = {cell: positive_interval(list(waits[cell].values())) for cell in cells if waits[cell]}
     cold = part.key.cache == "cold"
     by_mean = sorted(means, key=lambda cell: means[cell].mean)
     compared = {cell: comparisons[cell] for cell in by_mean if cell in comparisons}

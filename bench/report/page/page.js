@@ -1,5 +1,6 @@
 "use strict";
-// Makes the tables sortable and filterable, and opens the record that a link leads to. Without it the page still reads.
+// Makes the tables sortable and filterable, unpacks the records, and opens the one that a link leads to. Without it the
+// tables, figures and texts still read.
 (() => {
   const words = JSON.parse(document.getElementById("words").textContent);
   const collator = new Intl.Collator(document.documentElement.lang, { numeric: true });
@@ -104,6 +105,17 @@
     tell();
   }
 
+  /** Lets a narrow window show each row as a list, in which every cell has its column's name before it. */
+  function label(table) {
+    const names = [...table.tHead.rows[0].cells].map((header) => header.querySelector(".name").textContent);
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((cell, column) => {
+        cell.dataset.label = shown(cell) && names[column];
+      });
+    }
+    table.classList.add("labelled");
+  }
+
   /** Opens the record that the address's fragment names, as older browsers do not, and puts the focus there. */
   function follow() {
     let name;
@@ -119,7 +131,24 @@
     details.scrollIntoView();
   }
 
-  document.querySelectorAll("table.sortable").forEach(equip);
+  let records = null; // a promise of all texts, once one is asked for
+  async function unpacked() {
+    const bytes = Uint8Array.from(atob(document.getElementById("packed").textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  const places = [...document.querySelectorAll("pre.record")];
+  places.forEach((place, number) => {
+    place.closest("details").addEventListener("toggle", async () => {
+      records ??= unpacked();
+      place.textContent = (await records)[number];
+    }, { once: true });
+  });
+
+  const tables = document.querySelectorAll("table.sortable");
+  tables.forEach(label);
+  tables.forEach(equip);
   addEventListener("hashchange", follow);
   follow();
 })();

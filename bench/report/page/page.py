@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 import re
 import struct
+import zlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -71,6 +73,7 @@ def html(report: Report, tables: Sequence[Table], pictures: Sequence[Picture] = 
         gradients=[grid(table, links, language) for table in audit],
         definitions=sorted(pairs, key=lambda pair: (pair[0].lower(), pair)),
         links=links,
+        packed=_packed([record.json for record in links.records]),
         command=report.command,
     )
     return text.lstrip()
@@ -110,14 +113,21 @@ def _inline(picture: Picture, drawn: Path | None, language: Language) -> dict[st
     return {"picture": picture, "uri": uri, "width": width, "height": height}
 
 
+def _packed(texts: Sequence[str]) -> str:
+    """A JSON list of them, compressed: they are most of what there is to say, and much alike."""
+    return base64.b64encode(zlib.compress(json.dumps(texts).encode(), 9)).decode("ascii")
+
+
 def _lede(records: Sequence[Record]) -> Text:
     days = sorted(minute(record.started_at)[:10] for record in records) or ["-"]
+    done = [record for record in records if record.status == "ok"]
     return message(
-        "{runs} runs of {loaders} loaders on {datasets} datasets, {first} to {last}. Every number leads to the records "
-        "of the runs that it comes from, at the end of this page.",
-        runs=Number(len(records), ",d"),
-        loaders=len({record.loader.name for record in records}),
-        datasets=len({record.config.dataset for record in records}),
+        "Runs: {runs}, {first} to {last}, and {others} that failed or could not run. Loaders: {loaders}. Datasets: "
+        "{datasets}. Every number leads to the records of the runs that it comes from, at the end of this page.",
+        runs=Number(len(done), ",d"),
+        others=Number(len(records) - len(done), ",d"),
+        loaders=", ".join(sorted({record.loader.name for record in done})) or "-",
+        datasets=", ".join(sorted({record.config.dataset for record in done})) or "-",
         first=days[0],
         last=days[-1],
     )

@@ -53,6 +53,7 @@ SETTINGS = {
 UNSEEN = frozenset({"ceiling_steps", "rate_batches", "speeds", "feed_slices", "slice_batches"})
 """Settings that change no epoch."""
 _ALWAYS = ("epochs", "batch_size", "workers", "threads")
+_OPTIMISER = message("SGD with Nesterov momentum on a one-cycle schedule")
 CACHES = {"warm": message("warm cache"), "cold": message("cold cache"), "as-is": message("cache as it is")}
 STATES = {"warm": message("warm"), "cold": message("cold"), "as-is": message("as-is")}
 STATUSES = {"failed": message("failed"), "unavailable": message("unavailable")}
@@ -162,15 +163,17 @@ def short(part: Part) -> Text:
 def protocol(cells: Sequence[Cell], model: str | None = None, cache: str | None = None) -> Joined:
     """In one sentence what the cells have in common: model, cache, and settings that matter or are not the usual."""
     differ = varying(cells)
-    names = [*_ALWAYS, *(name for name, _ in cells[0].settings if name not in _ALWAYS)]
-    words = _model_and_cache(model, cache)
+    trains = model not in (None, NO_MODEL)
+    always = (*_ALWAYS, "lr") if trains else _ALWAYS
+    names = [*always, *(name for name, _ in cells[0].settings if name not in always)]
+    words = [*_model_and_cache(model, cache), *([_OPTIMISER] if trains else [])]
     for name in names:
         value = cells[0].setting(name)
         if (
             name != "speeds"
             and value
             and name not in differ
-            and (name in _ALWAYS or value != _usual(cells[0].command, name))
+            and (name in always or value != _usual(cells[0].command, name))
         ):
             words.append(Joined((setting_name(name), value)))
     return Joined(tuple(words), ", ", is_sentence=True)

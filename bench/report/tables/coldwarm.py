@@ -22,10 +22,12 @@ SIDES = {
 }
 STALLS = (
     Column("prep_stall_s", message("prep stall"), "s",
-           message('warm epoch less ceiling, clipped at 0; "< resolution" where its 95% interval holds 0'),
+           message("warm epoch less ceiling, clipped at 0; \"< resolution (half its 95% interval's width)\" where "
+                   "that holds 0"),
            format=_FORMAT, spread="half", better="lower"),
     Column("fetch_stall_s", message("fetch stall"), "s",
-           message('cold total less warm total, clipped at 0; "< resolution" where its 95% interval holds 0'),
+           message("cold total less warm total, clipped at 0; \"< resolution (half its 95% interval's width)\" where "
+                   "that holds 0"),
            format=_FORMAT, spread="half", better="lower"),
 )  # fmt: skip
 COLUMNS = [

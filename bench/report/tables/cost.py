@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench.render.language import message
+from bench.render.language import Joined, message
 from bench.render.table import Column, Table, Value
 from bench.report.breakeven import epochs_until, preparation
-from bench.report.groups import Cell
+from bench.report.groups import NO_MODEL, Cell
 from bench.report.metrics import columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.part import Part
@@ -24,12 +24,17 @@ BREAK_EVEN = [
 def cost(part: Part) -> Table | None:
     """A row for each cell whose store is known; None if there is none."""
     stored = [cell for cell in part.cells if any(record.store is not None for record in part.done(cell))]
-    shown = STORE + BREAK_EVEN if part.key.command == "run" else STORE
-    caption = message(
-        "Preparation and size of the stores, and the epochs after which the time saved has paid for the preparation. "
-        "A store that several runs read was prepared once."
-    )
-    title = message("Preparation, size and break-even")
+    once = message("A store that several runs read was prepared once.")
+    if part.key.command == "run" and part.key.model != NO_MODEL:
+        shown, title = STORE + BREAK_EVEN, message("Preparation, size and break-even")
+        about = message(
+            "Preparation and size of the stores, and the epochs after which the time saved has paid for the "
+            "preparation."
+        )
+    else:  # what an emulated accelerator waits depends on how fast it is
+        shown, title = STORE, message("Preparation and size")
+        about = message("Preparation and size of the stores.")
+    caption = Joined((about, once))
     return assemble.part_table(part, "cost", title, caption, shown, lambda cell: _cells(part, cell), cells=stored)
 
 

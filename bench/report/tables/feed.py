@@ -16,7 +16,7 @@ from bench.report.tables.flags import UNVERIFIED, unverified
 from bench.report.tables.main import SAMPLES, samples_notes, samples_of, unverified_notes
 from bench.report.tables.part import Part
 from bench.stats.comparison import FAMILY_ALPHA
-from bench.stats.intervals import mean_interval
+from bench.stats.intervals import positive_interval
 
 RATIO = Column("ratio", message("ratio"), spread="limits", better="higher", definition=message(
     "fed at most over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
@@ -96,7 +96,7 @@ def busy(done: Iterable[Record], speed: float) -> Value:
     }
     if not shares:
         return Value()
-    return cells.from_interval(mean_interval(list(shares.values())).above_zero, tuple(shares))
+    return cells.from_interval(positive_interval(list(shares.values())), tuple(shares))
 
 
 def _notes(part: Part) -> Iterator[Text]:

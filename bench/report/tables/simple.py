@@ -69,8 +69,14 @@ def resources(part: Part) -> Table | None:
             if source in ENERGY_SOURCES:
                 names.setdefault(ENERGY_SOURCES[source], []).append(cell.name)
     notes = list(names) if len(names) < 2 else [Joined((s, joined(own, "; ")), ": ") for s, own in names.items()]
-    caption = message("Peak memory, CPU time and energy by group of processes, means over runs.")
-    return part_table(part, "resources", message("Memory, CPU and energy"), caption, RESOURCES, notes=notes)
+    title, caption = (
+        message("Memory and CPU"),
+        message("Peak memory and CPU time by group of processes, means over runs."),
+    )
+    if any(METRICS["energy_j_per_epoch"].of(record) is not None for cell in part.cells for record in part.done(cell)):
+        title = message("Memory, CPU and energy")
+        caption = message("Peak memory, CPU time and energy by group of processes, means over runs.")
+    return part_table(part, "resources", title, caption, RESOURCES, notes=notes)
 
 
 def setup(part: Part) -> Table | None:

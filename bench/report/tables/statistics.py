@@ -14,7 +14,7 @@ from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
 from bench.report.tables.part import Part
-from bench.stats.intervals import bootstrap_interval, mean_interval, relative_spread
+from bench.stats.intervals import bootstrap_interval, positive_interval, relative_spread
 
 _COMPARED = (
     dataclasses.replace(assemble.P, optional=True, definition=message(
@@ -87,7 +87,7 @@ def _numbers(part: Part, cell: Cell, metric: str) -> dict[str, Value]:
     if not known:
         return {}
     runs, values = tuple(run for run, _ in known), [value for _, value in known]
-    mean = mean_interval(values).above_zero
+    mean = positive_interval(values)
     low, high = bootstrap_interval(values, np.median) or (None, None)
     numbers = {
         "mean": Value(mean.mean, mean.low, mean.high, runs=runs),

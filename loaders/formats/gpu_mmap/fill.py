@@ -40,7 +40,7 @@ def decode_into(
         if ragged:
             pixels = torch.from_numpy(np.concatenate(decoder.each(files, indices, np.ravel)))
         else:
-            pixels = decoder.batch(files, BatchRequest(indices), None).reshape(-1)
+            pixels = decoder.batch(files, BatchRequest(indices)).reshape(-1)
         target[ends[start] - lengths[start] : ends[stop - 1]].copy_(pixels)
 
 
