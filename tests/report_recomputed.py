@@ -87,6 +87,19 @@ def total(run: Document) -> float:
     return float(opened["open_s"] + opened["first_batch_s"] + epochs.wall_s.mean())
 
 
+def median_speed(run: Document, slices: str) -> float:
+    """Images/s of the median slice."""
+    taken = pd.DataFrame(run["feed"][slices])
+    return float((taken.images / taken.wall_s).median())
+
+
+def busy(run: Document, speed: float) -> float:
+    """Percent of its time, of an emulated accelerator."""
+    taken = pd.DataFrame(run["feed"]["curve"])
+    taken = taken[taken.images_per_s == speed]
+    return float((100 * taken.images / taken.wall_s / speed).item())
+
+
 RUN: dict[str, Callable[[Document], float | None]] = {
     **{key: mean_of(key) for key in ("fetch_s", "transfer_s", "compute_s", "other_s")},
     **{key: mean_of(key) for key in ("device_copy_s", "device_compute_s", "device_idle_s")},
@@ -105,6 +118,8 @@ RUN: dict[str, Callable[[Document], float | None]] = {
     "stall_s": stall,
     "stall_pct": lambda run: 100 * stall(run) / float(epochs_of(run).wall_s.mean()),
     "au_pct": lambda run: float(100 * run["ceiling"]["epoch_s"] / epochs_of(run).wall_s.mean()),
+    "feed_rate": lambda run: median_speed(run, "search") / float(run["config"]["busy"]),
+    "free_rate": lambda run: median_speed(run, "free"),
     "loader_rate": lambda run: float(np.median(run["rates"]["loader"])),
     "raw_rate": lambda run: float(np.median(run["rates"]["raw"])),
     "efficiency": lambda run: float(np.median(run["rates"]["loader"]) / np.median(run["rates"]["raw"])),
@@ -172,8 +187,7 @@ def seconds(run: Document) -> float:
 def over(key: str, runs: Sequence[Document]) -> Expected:
     """A metric over runs, as a table has it."""
     if key not in QUOTIENTS:
-        found = interval([number(key, run) for run in runs])
-        return found if key in SIGNED else positive(found)
+        return (interval if key in SIGNED else positive)([number(key, run) for run in runs])
     factor, above, below = QUOTIENTS[key]
     pairs = [(above(run), below(run)) for run in runs]
     if any(None in pair for pair in pairs):
@@ -183,18 +197,24 @@ def over(key: str, runs: Sequence[Document]) -> Expected:
     return mean, low, high
 
 
-def positive(found: Expected) -> Expected:
-    """The lower limit cut at 0."""
-    mean, low, high = found
-    return mean, None if low is None else max(0.0, low), high
+def positive(values: Sequence[float | None]) -> Expected:
+    """Of what cannot be negative: the limits are factors where the lower one would be below 0."""
+    mean, low, high = interval(values)
+    known = [value for value in values if value is not None]
+    if mean is None or low is None or low >= 0:
+        return mean, low, high
+    if min(known) <= 0:
+        return mean, 0.0, high
+    less, more = np.exp(stats.t.interval(0.95, len(known) - 1, scale=stats.sem(np.log(known))))
+    return mean, mean * float(less), mean * float(more)
 
 
 def ratio(above: Sequence[float], below: Sequence[float], level: float = 0.95) -> Expected:
     """Of the means, with Fieller's limits as Wikipedia writes them, by the covariance matrix of both."""
     n = len(above)
     mean = float(np.mean(above) / np.mean(below))
-    if n < 2 or not mean:
-        return mean, *((None, None) if n < 2 else (0.0, 0.0))
+    if n < 3 or not mean:
+        return mean, *((None, None) if n < 3 else (0.0, 0.0))
     (v11, v12), (_, v22) = np.cov(above, below) / n
     t, b = stats.t.ppf((1 + level) / 2, n - 1), np.mean(below)
     g = t**2 * v22 / b**2
@@ -216,8 +236,8 @@ def interval(values: Sequence[float | None]) -> Expected:
     known = [value for value in values if value is not None]
     if not known:
         return NOTHING
-    if len(known) == 1:
-        return known[0], None, None
+    if len(known) < 3:
+        return float(np.mean(known)), None, None
     if np.ptp(known) == 0:
         return known[0], known[0], known[0]
     low, high = stats.t.interval(0.95, len(known) - 1, loc=np.mean(known), scale=stats.sem(known))

@@ -77,7 +77,7 @@ def test_each_pdf_is_one_page_of_text_width_with_its_fonts_and_each_png_as_wide(
         with Image.open(io.BytesIO(figure.files["png"])) as image:
             image.load()
             assert image.width == round(200 * TEXT_WIDTH), figure.name
-            assert image.getpixel((0, 0)) == (255, 255, 255, 255), figure.name
+            assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255), figure.name
 
 
 def test_without_trainings_there_is_no_figure_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,6 @@ def test_the_fast_path_crops_at_random(tmp_path: Path) -> None:
 
 def test_public_names_exist() -> None:
     assert len(set(loaders.__all__)) == len(loaders.__all__)
-    assert loaders.__all__ == sorted(loaders.__all__, key=lambda name: (not name.isupper(), name))
+    assert loaders.__all__ == sorted(loaders.__all__)
     for name in loaders.__all__:
         assert getattr(loaders, name).__doc__

@@ -166,7 +166,10 @@ def test_threads_are_those_that_pytorch_had() -> None:
 
 def test_settings_that_all_share_stand_in_the_caption() -> None:
     table = main_of([a_record(config={"prefetch": 2, "workers": 4})])
-    assert "ConvNet, warm cache, epochs 3, batch size 128, workers 4, threads 8, prefetch 2." in said(table.caption)
+    about = (
+        "ConvNet, warm cache, SGD with Nesterov momentum on a one-cycle schedule, epochs 3, batch size 128, workers 4"
+    )
+    assert f"{about}, threads 8, learning rate 0.1, prefetch 2." in said(table.caption)
     assert "Some CPU, 8 cores" in said(table.caption)
 
 

@@ -47,13 +47,14 @@ DATASETS = {"cifar10": (50_000, 1.0), "tiny-imagenet": (100_000, 4.0)}
 """Images and how much larger than those they are."""
 STAGES = ("fetch", "transfer", "compute", "other")
 NAMES = (
+    "size-resnet18",
+    "preparation-resnet18",
     "stages-resnet18",
     "times-resnet18",
     "rates-resnet18",
     "learning-resnet18-cifar10-warm",
     "learning-resnet18-tiny-imagenet-warm",
     "break-even-resnet18",
-    "size-resnet18",
 )
 FILES = tuple(f"{name}.{suffix}" for name in NAMES for suffix in ("pdf", "png"))
 
@@ -158,7 +159,7 @@ def test_each_figure_is_one_page_of_text_width_with_its_fonts_and_a_picture(fold
         with Image.open(folder / f"{name}.png") as image:
             image.load()
             assert image.width == round(200 * TEXT_WIDTH), name
-            assert image.getpixel((0, 0)) == (255, 255, 255, 255), name
+            assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255), name
 
 
 def test_the_same_records_give_the_same_bytes_whatever_the_user_s_settings(folder: Path, tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def data(line: Line2D) -> NDArray[np.float64]:
 
 def test_an_interval_far_wider_than_the_runs_are_apart_is_cut_and_an_arrow_tells() -> None:
     rng = np.random.default_rng(9)
-    records = [a_run(rng, "mmap", "cifar10", "warm", number) for number in range(2)]
+    records = [a_run(rng, "mmap", "cifar10", "warm", number) for number in range(3)]
     (axes,) = the_figure(records, "times").axes
     times = [an_epoch_s(run) for run in records]
     assert [line.get_marker() for line in axes.lines][2:] == ["<", ">"]
@@ -479,12 +480,44 @@ def test_size_and_speed_are_those_of_the_stores_and_runs() -> None:
     for panel in PANELS:
         axes = panels(made("size-resnet18"))[panel]
         *points, pixels = axes.lines
-        for point, loader in zip(points, LOADERS, strict=True):
-            size = LOADERS[loader][0] * DATASETS[panel[0]][1] / 1000
-            np.testing.assert_allclose(
-                data(point), [[size], [speed_of(of(a_sweep(), loader, *panel))]], err_msg=str(panel)
-            )
+        times = panels(made("preparation-resnet18"))[panel].lines
+        for point, other, loader in zip(points, times, LOADERS, strict=True):
+            size, prepare_s = (value * DATASETS[panel[0]][1] for value in LOADERS[loader][:2])
+            speed = speed_of(of(a_sweep(), loader, *panel))
+            np.testing.assert_allclose(data(point), [[size / 1000], [speed]], err_msg=str(panel))
+            np.testing.assert_allclose(data(other), [[prepare_s], [speed]], err_msg=str(panel))
+        assert axes.get_ylim()[0] == 0, "a few percent must not look like all"
         assert data(pixels)[0, 0] == pytest.approx(3 * 32 * 32 * DATASETS[panel[0]][1] / 1000), panel
+
+
+def a_feed(loader: str, number: int, busy: dict[float, float]) -> Record:
+    """On emulated accelerators of several speeds, which are busy for so many percent."""
+    slices = [
+        {"images_per_s": speed, "images": 1000, "wall_s": 100_000 / speed / (share + number), "epoch": i}
+        for i, (speed, share) in enumerate(busy.items())
+    ]
+    config = {"device": "emulated", "accelerator": {"name": "a", "images_per_s": 1000}, "repeat": number, "model": None}
+    feed = {"curve": slices, "free": slices[-1:], "search": slices[-1:]}
+    return a_record(loader, config=config, environment={"device": "emulated"}, feed=feed, run_id=f"{loader}{number}")
+
+
+def test_curves_of_busy_accelerators_are_means_with_their_intervals() -> None:
+    shares = {"filesystem": {1000.0: 90.0, 9000.0: 11.0}, "mmap": {1000.0: 97.0, 9000.0: 80.0}}
+    records = [a_feed(loader, number, busy) for loader, busy in shares.items() for number in range(3)]
+    assert kinds(records) == {"busy", "size", "preparation", "stages"}, "times and break-even say nothing of them"
+    figure = the_figure(records, "busy")
+    (axes,) = figure.axes
+    *curves, mark = axes.lines
+    for line, busy in zip(curves, shares.values(), strict=True):
+        np.testing.assert_allclose(data(line), [list(busy), [share + 1 for share in busy.values()]], rtol=1e-6)
+    half = float(stats.t.ppf(0.975, 2)) / 3**0.5  # of 0, 1 and 2 percent more
+    ends = sorted(np.asarray(bars.get_segments()[0])[:, 1].tolist() for bars in axes.collections)  # type: ignore[attr-defined]
+    means = sorted(share + 1 for busy in shares.values() for share in busy.values())
+    np.testing.assert_allclose(ends, [[share - half, share + half] for share in means], rtol=1e-6)
+    assert list(data(mark)[1]) == [90, 90]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1,000", "9,000"]
+    (size,) = the_figure(records, "size").axes
+    assert size.get_ylabel() == "feed rate,\nimages/s"
 
 
 def test_a_loader_looks_the_same_in_all_figures() -> None:
@@ -556,7 +589,7 @@ def test_different_environments_never_share_a_figure_unless_it_is_said() -> None
     mixed = plan([*here, *there], mix=True)
     assert [picture.key for picture in mixed] == list(NAMES)
     assert all("2 different environments are mixed here" in said(picture.caption) for picture in mixed)
-    for pictures, runs in ((apart[:7], 2), (mixed, 4)):
+    for pictures, runs in ((apart[: len(NAMES)], 2), (mixed, 4)):
         (times,) = of_kind(pictures, "times")
         (dots, *_) = [line for line in laid_out(times).axes[0].lines if line.get_marker() == "o"]
         assert len(data(dots)[0]) == runs
@@ -569,8 +602,8 @@ def kinds(records: Sequence[Record], baseline: str = "filesystem") -> set[str]:
 def test_a_figure_without_data_is_left_out() -> None:
     records = a_sweep(rounds=1)
     every = kinds(records)
-    assert every == {"stages", "times", "rates", "learning", "break-even", "size"}
-    for part, lost in {"rates": {"rates"}, "store": {"break-even", "size"}}.items():
+    assert every == {"stages", "times", "rates", "learning", "break-even", "size", "preparation"}
+    for part, lost in {"rates": {"rates"}, "store": {"break-even", "size", "preparation"}}.items():
         assert kinds([without(record, part) for record in records]) == every - lost
     cold = [record for record in records if getattr(record.config, "cache", "") == "cold"]
     assert kinds(cold) == every - {"learning"}, "of one epoch there is nothing to see"
@@ -589,7 +622,10 @@ def test_version_1_records_of_rates_have_a_figure_of_their_own(tmp_path: Path) -
     rates = {"loader": [1e5, 1.1e5], "raw": [2e5, 2.1e5], "idiom": "np.take"}
     records = [a_record(), a_record(config={"command": "rate"}, rates=rates)]
     found = plan(records)
-    assert [picture.key for picture in found] == ["stages-convnet", "times-convnet", "size-convnet", "rates"]
+    assert [picture.key for picture in found] == [
+        *("size-convnet", "preparation-convnet", "stages-convnet", "times-convnet"),
+        *("size", "preparation", "rates"),
+    ]
     (picture,) = of_kind(found, "rates")
     assert said(picture.title) == "Loader rates"
     assert [path.name for path in picture.save(tmp_path)] == ["rates.pdf", "rates.png"]

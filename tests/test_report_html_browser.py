@@ -205,6 +205,7 @@ def test_a_number_of_one_run_leads_to_its_record(page: Browser) -> None:
     until(page, "document.activeElement === document.querySelector(':target')?.closest('details').firstElementChild")
     anchor = page.run("location.hash.slice(1)")
     assert page.run("document.querySelector(':target').closest('details').open")
+    until(page, "document.querySelector(':target').textContent")
     document = json.loads(page.run("document.querySelector(':target').textContent"))
     assert (document["run_id"], document["loader"]["name"]) == (anchor, "memory")
     assert 0 <= page.run("document.activeElement.getBoundingClientRect().top") < page.run("innerHeight")
@@ -219,6 +220,7 @@ def test_a_number_of_many_runs_leads_to_each_of_their_records(page: Browser) -> 
     page.press("Tab")
     assert page.run("document.activeElement.hash.slice(1)") == links[0]
     page.press("Enter")
+    until(page, "document.querySelector(':target').textContent")
     document = json.loads(page.run("document.querySelector(':target').textContent"))
     assert (document["run_id"], document["loader"]["name"]) == (links[0], "filesystem")
     assert page.run("document.querySelector(':target').closest('details').open")

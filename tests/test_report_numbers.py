@@ -26,8 +26,10 @@ from tests.report_recomputed import (
     RUN,
     Document,
     Expected,
+    busy,
     epochs_of,
     interval,
+    median_speed,
     number,
     over,
     positive,
@@ -47,25 +49,38 @@ class Sweep:
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self.documents = [document for document in documents if document["status"] == "ok"]
-        self.rounds = len({document["config"]["repeat"] for document in documents})
+        trained = [document["config"] for document in documents if document["config"].get("device") != "emulated"]
+        self.rounds = len({config["repeat"] for config in trained})
         self.corrected: dict[str, dict[tuple[str, str], float]] = {}
         self.tables = tables([Record.model_validate(document) for document in documents])
 
     def runs(self, table: Table, row: Row, **changes: str) -> list[Document]:
-        """What the row is about, by round, found without the ids that it names."""
-        wanted = {"command": "run", "model": "convnet", **self._about(table), **changes}
-        wanted |= {"dataset": dataset_of(row), "loader": said(row["loader"].text)} | changes
+        """What the row is about, by round, found without the ids that it names; of a summary, by round and kind."""
+        wanted = {"command": "run", **self._about(table), **changes}
+        wanted |= {"dataset": dataset_of(row), "label": said(row["loader"].text)} | changes
         if "cache" in row.cells:
             wanted["cache"] = said(row["cache"].text)
-        found = [d for d in self.documents if wanted.items() <= {"model": "convnet", **d["config"]}.items()]
+        found = [d for d in self.documents if wanted.items() <= about(d).items()]
         return sorted(found, key=lambda document: int(document["config"]["repeat"]))
 
     @staticmethod
     def _about(table: Table) -> dict[str, str]:
-        cache = next((cache for cache in ("warm", "cold") if table.key.endswith(f"-{cache}")), None)
+        cache = next((cache for cache in ("warm", "cold") if f"-{cache}" in table.key), None)
         if table.key in ("rates", "statistics-rates"):
             return {"command": "rate"}
-        return {} if cache is None else {"cache": cache}
+        if table.kind == "summary":
+            return {}
+        emulated = "-emulated" in table.key or table.key == "statistics-feed"
+        model = {"model": "emulated" if emulated else "convnet"}
+        return model if cache is None or table.kind == "cold-warm" else {**model, "cache": cache}
+
+
+def about(document: Document) -> Document:
+    """Its configuration, with the loader's label, and a name for no model."""
+    config = document["config"]
+    label = " ".join([config["loader"], *(f"{name}={value}" for name, value in config.get("options", {}).items())])
+    emulated = config.get("device") == "emulated"
+    return {**config, "label": label, "model": "emulated" if emulated else config.get("model", "convnet")}
 
 
 def dataset_of(row: Row) -> str:
@@ -115,7 +130,7 @@ def cache_of(row: Row) -> dict[str, str]:
 def both(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float]]:
     """Data stalls with the computing of their rounds: the row's and the baseline's."""
     mean = pool(table, row, sweep)
-    sides = (sweep.runs(table, row), sweep.runs(table, row, loader="filesystem"))
+    sides = (sweep.runs(table, row), sweep.runs(table, row, label="filesystem"))
     ours, theirs = ([waiting(run) + mean[run["config"]["repeat"]] for run in side] for side in sides)
     return ours, theirs
 
@@ -148,7 +163,7 @@ def p_values(sweep: Sweep, cache: str) -> dict[tuple[str, str], float]:
 
 def waits(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float]]:
     """The row's data stalls and the baseline's."""
-    sides = (sweep.runs(table, row), sweep.runs(table, row, loader="filesystem"))
+    sides = (sweep.runs(table, row), sweep.runs(table, row, label="filesystem"))
     ours, theirs = ([waiting(run) for run in side] for side in sides)
     return ours, theirs
 
@@ -172,7 +187,7 @@ def stalls(table: Table, row: Row, sweep: Sweep) -> Expected:
 def log_ratio(ours: list[float], theirs: list[float], level: float = 0.95) -> Expected:
     """Of the geometric means, by scipy's own test."""
     mean = float(stats.gmean(ours) / stats.gmean(theirs))
-    if len(ours) < 2:
+    if len(ours) < 3:
         return mean, None, None
     found = stats.ttest_rel(np.log(ours), np.log(theirs)).confidence_interval(level)
     return mean, float(np.exp(found.low)), float(np.exp(found.high))
@@ -246,8 +261,8 @@ def of_stages(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
 
 
 def of_cost(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
-    ours, theirs = sweep.runs(table, row), sweep.runs(table, row, loader="filesystem")
-    prepare = positive(interval(sorted({run["store"]["prepare_s"] for run in ours})))
+    ours, theirs = sweep.runs(table, row), sweep.runs(table, row, label="filesystem")
+    prepare = prepared(ours)
     if key == "prepare_s":
         return prepare
     if key not in ("saved_s", "break_even_epochs"):
@@ -269,6 +284,45 @@ def of_cost(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     return mean, least, most
 
 
+def prepared(runs: Sequence[Document]) -> Expected:
+    """Seconds of their stores' preparations, each once."""
+    return positive(sorted({run["store"]["prepare_s"] for run in runs}))
+
+
+def of_feed(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    runs = sweep.runs(table, row)
+    if key == "runs":
+        return float(len(runs)), None, None
+    if key.startswith("busy_"):
+        return positive([busy(run, float(key.removeprefix("busy_"))) for run in runs])
+    if key == "prepare_s":
+        return prepared(runs)
+    if key != "ratio":
+        return over(key, runs)
+    base = sweep.runs(table, row, label="filesystem")
+    if said(row["loader"].text) == "filesystem" or not base:
+        return NOTHING
+    ours, theirs = ([1 / median_speed(run, "free") for run in side] for side in (runs, base))
+    mean, low, high = ratio(ours, theirs)
+    assert mean is not None
+    return 1 / mean, None if high is None else 1 / high, None if low is None else 1 / low
+
+
+def of_summary(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
+    kinds = [(model, cache) for model in ("emulated", "convnet") for cache in ("warm", "cold")]
+    fed, fed_cold, warm, cold = (sweep.runs(table, row, model=model, cache=cache) for model, cache in kinds)
+    trained = warm or cold
+    if key == "prepare_s":
+        return prepared([*fed, *trained, *fed_cold])
+    if key.startswith("busy_"):
+        return positive([busy(run, float(key.removeprefix("busy_"))) for run in fed])
+    key, runs = {
+        "feed_rate": ("feed_rate", fed), "cold_feed_rate": ("feed_rate", fed_cold),
+        "store_bytes": (key, [*fed, *trained, *fed_cold]),
+    }.get(key, (key, trained))  # fmt: skip
+    return over(key, runs) if runs else NOTHING
+
+
 def of_setup(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     runs = sweep.runs(table, row)
     if key != "time_to_accuracy_s":
@@ -276,18 +330,18 @@ def of_setup(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     everyone = [run for other in table.rows if other["dataset"] == row["dataset"] for run in sweep.runs(table, other)]
     target = math.floor(100 * min(epochs_of(run).test_accuracy.max() for run in everyone)) / 100
     assert f"{said(row['dataset'].text)} {target:.2f}" in notes_of(table)[0]
-    return positive(interval([time_to(run, target) for run in runs]))
+    return positive([time_to(run, target) for run in runs])
 
 
 def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
-    rate = table.key == "statistics-rates"
+    metric = {"statistics-rates": "loader_rate", "statistics-feed": "feed_rate"}.get(table.key, "epoch_s")
     runs = sweep.runs(table, row)
-    values = [number("loader_rate" if rate else "epoch_s", run) or 0.0 for run in runs]
+    values = [number(metric, run) or 0.0 for run in runs]
     n = len(values)
     if key == "runs":
         return float(n), None, None
     if key == "mean":
-        return positive(interval(values))
+        return positive(values)
     if key == "sd":
         return (pd.Series(values).std() if n > 1 else None), None, None
     if key == "spread_pct":
@@ -309,6 +363,8 @@ def of_statistics(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
 
 
 KINDS: dict[str, Callable[[Table, Row, Sweep, str], Expected]] = {
+    "summary": of_summary,
+    "feed": of_feed,
     "main": of_main,
     "cold-warm": of_cold_warm,
     "rates": of_rates,
@@ -346,8 +402,12 @@ def check(sweep: Sweep) -> set[str]:
     return seen
 
 
+EMULATED = {"summary", "feed"}
+
+
 def test_every_number_of_every_table(sweep: Sweep) -> None:
-    assert check(sweep) == KINDS.keys()
+    emulated = any(about(document)["model"] == "emulated" for document in sweep.documents)
+    assert check(sweep) == KINDS.keys() - (set() if emulated else EMULATED)
 
 
 def test_every_number_of_runs_as_they_are_made_now(bench: Bench) -> None:
@@ -355,18 +415,23 @@ def test_every_number_of_runs_as_they_are_made_now(bench: Bench) -> None:
     for loader in ("filesystem", "mmap"):
         done = bench("run", loader, "digits", *few)
         assert done.code == 0, done.err
-    assert check(Sweep(documents_in(bench.out))) == KINDS.keys() - {"cold-warm"}
+    assert check(Sweep(documents_in(bench.out))) == KINDS.keys() - {"cold-warm", *EMULATED}
 
 
 def test_every_row_is_there_once(sweep: Sweep) -> None:
-    configs = [document["config"] for document in sweep.documents]
-    works = {(config["dataset"], config["loader"]) for config in configs}
-    states = {(*work, cache) for work in works for cache in ("warm", "cold")}
     for table in sweep.tables:
         rows = [row for row in table.rows if sweep.runs(table, row)]
-        keys = [(dataset_of(row), said(row["loader"].text), said(row["cache"].text)) for row in rows]
+        keys = [(dataset_of(row), said(row["loader"].text), *cache_of(row).values()) for row in rows]
         assert len(set(keys)) == len(keys)
-        assert len(keys) == (len(states) if table.key == "statistics" else len(works)), table.key
+        wanted = {"command": "run", **Sweep._about(table)}.items()
+        ran = [every for document in sweep.documents if wanted <= (every := about(document)).items()]
+        caches = ["cache"] if any("cache" in row.cells for row in table.rows) else []
+        shown = {dataset_of(row) for row in table.rows} if table.kind == "feed" else {each["dataset"] for each in ran}
+        works = {
+            tuple(each[name] for name in ("dataset", "label", *caches)) for each in ran if each["dataset"] in shown
+        }
+        if table.kind not in ("rates", "cold-warm"):  # which leave out what has no rate or no epoch
+            assert set(keys) == works, table.key
 
 
 def test_the_runs_behind_every_number_are_named(sweep: Sweep) -> None:
@@ -388,7 +453,8 @@ def _named(table: Table, row: Row, column: Column, by_id: dict[str, Document]) -
     assert {config["dataset"] for config in configs} == {dataset_of(row)}
     compared = column.key in ("ratio", "epoch_ratio", "saved_s", "break_even_epochs", "verdict")
     if column.key != "computing_ratio":  # which is against all
-        assert {c["loader"] for c in configs} == {said(row["loader"].text)} | ({"filesystem"} if compared else set())
+        mine = {said(row["loader"].text)} | ({"filesystem"} if compared else set())
+        assert {about(by_id[run])["label"] for run in value.runs} == mine
     if column.key in RUN:
         assert value.number == pytest.approx(over(column.key, [by_id[run] for run in value.runs])[0])
 

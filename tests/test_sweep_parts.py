@@ -20,13 +20,13 @@ from rich.console import Console
 from bench.config import RunConfig
 from bench.errors import BenchError, DataError, UsageError
 from bench.measure.environment import environment
-from bench.records import write_record
+from bench.records import Record, write_record
 from bench.sources.registry import open_source
 from bench.sweep import folder as folders
 from bench.sweep import process as processes
 from bench.sweep.config import read_sweep
 from bench.sweep.data import missing_twins
-from bench.sweep.estimate import START_S, Durations
+from bench.sweep.estimate import START_S, Durations, together_s
 from bench.sweep.folder import Folder, elsewhere
 from bench.sweep.job import EnvironmentTask, Job, TwinTask, clean_up, perform
 from bench.sweep.outcome import empty_record, judged, log_tail, now, reason
@@ -289,6 +289,15 @@ def test_durations_are_those_of_the_same_run_then_of_its_kind() -> None:
         known.add(config(loader="hdf5"), seconds)
     assert known.known(config(loader="hdf5")) == 20
     assert Durations().guess(config()) is None
+
+
+def test_runs_that_go_on_at_the_same_time_count_once() -> None:
+    def spans(repeat: int, *minutes: tuple[int, int]) -> list[Record]:
+        times = [[f"2026-01-01T00:{minute:02}:00+00:00" for minute in pair] for pair in minutes]
+        return [a_record(config={"repeat": repeat}, started_at=a, finished_at=b) for a, b in times]
+
+    assert together_s(spans(0, (0, 4), (1, 3), (2, 6), (10, 12))) == START_S + 8 * 60
+    assert together_s([*spans(0, (0, 4)), *spans(1, (20, 22))]) == START_S + 3 * 60
 
 
 def test_records_from_elsewhere_are_told(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def advise(
         doing(f"trying {candidate.label} {way.words}".rstrip() + again)
         return bench.attempt(candidate, sampled, way, max(_LEAST_S, 0.8 * seconds))
 
-    while pending and (not trials or time.perf_counter() < first_end - _LEAST_S):
+    # One alone would be no choice: the first leaves time for a second, which is tried in any case.
+    while pending and (len(trials) < 2 or time.perf_counter() < first_end - _LEAST_S):
         candidate = pending.pop(0)
         doing(f"preparing a sample for {candidate.label}")
         tried: list[Trial] = []
@@ -87,7 +88,7 @@ def advise(
                 for way in candidate.ways:
                     tried.append(attempt(candidate, sampled, way, (first_end - time.perf_counter()) / max(1, ways)))
                     ways -= 1
-                    if time.perf_counter() > first_end:
+                    if time.perf_counter() > first_end - (0 if trials else budget_s * _FIRST_SHARE / 2):
                         break
             trials.append(min(tried, key=lambda trial: trial.epoch_s.mean))
         except LoaderError as error:

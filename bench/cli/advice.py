@@ -71,11 +71,6 @@ def advise(
     end_by_exception()
     with status() as doing:
         advice = measure(config, first.source, first.store_dir, budget, epochs, doing)
-    if len(advice.trials) == 1 and advice.untried:
-        raise BenchError(
-            f"only {advice.trials[0].candidate.label} could be tried in {budget:g} seconds, and nothing to compare it "
-            f"with; raise --budget to {budget * (1 + len(advice.untried)):.0f}"
-        )
     best = advice.trials[0].candidate
     spec, _ = spec_of(best.loader, first.source, best.options, None, first.store_dir)
     out.print(words.table(advice))

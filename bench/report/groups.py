@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -77,6 +78,15 @@ def varying(cells: Iterable[Cell]) -> list[str]:
     return [name for name in names if len({cell.setting(name) for cell in cells}) > 1]
 
 
+def telling_apart(cells: Iterable[Cell]) -> list[str]:
+    """Those that differ between cells of one dataset, model and cache; any others follow from these."""
+    cells, alike = list(cells), dict[Any, list[Cell]]()
+    for cell in cells:
+        alike.setdefault(cell[:4], []).append(cell)
+    within = {name for same in alike.values() for name in varying(same)}
+    return [name for name in varying(cells) if name in within]
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Records of one environment, or of several that are mixed by wish.
@@ -86,6 +96,7 @@ class Group:
     """
 
     number: int  # from 1, in the order of the first record
+    prefix: str  # of names of tables and figures, which those of real and of emulated devices have apart anyway
     title: Text  # the machine, and what tells it from other groups
     environment: dict[str, Any]  # ``environments.machine_of`` the first record
     runs: dict[Cell, dict[Round, Record]]
@@ -119,11 +130,15 @@ def groups(records: Iterable[Record], mix: bool = False) -> list[Group]:
     for record in ordered:
         members.setdefault("" if mix else key_of(record.environment), []).append(record)
     machines = [machine_of(own[0].environment) for own in members.values()]
-    own = zip(describe(machines), machines, members.values(), strict=True)
-    return [_group(number, *group) for number, group in enumerate(own, 1)]
+    made, kinds = [], Counter[bool]()
+    for number, own in enumerate(zip(describe(machines), machines, members.values(), strict=True), 1):
+        kind = own[1].get("device") == "emulated"
+        kinds[kind] += 1
+        made.append(_group(number, f"{kinds[kind]}-" if kinds[kind] > 1 else "", *own))
+    return made
 
 
-def _group(number: int, title: Text, environment: dict[str, Any], records: Sequence[Record]) -> Group:
+def _group(number: int, prefix: str, title: Text, environment: dict[str, Any], records: Sequence[Record]) -> Group:
     """A group of records that are ordered by time."""
     labels = _dataset_labels(records)
     table = pd.DataFrame(
@@ -139,7 +154,7 @@ def _group(number: int, title: Text, environment: dict[str, Any], records: Seque
         runs[cell][round_] = records[place]
     mixed = differences([record.environment for record in records])
     remarks = [*_remarks(records, len(records) - len(latest), is_mixed=mixed is not None)]
-    return Group(number, title, environment, runs, mixed, remarks)
+    return Group(number, prefix, title, environment, runs, mixed, remarks)
 
 
 def commits(records: Iterable[Record]) -> dict[str, bool]:

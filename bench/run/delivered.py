@@ -49,4 +49,5 @@ def _on_host(
                 f"loader {dataset.name} gave {len(batch.images)} images and {len(batch.labels)} labels for "
                 f"{len(indices)} samples; this is a fault of the loader"
             )
-        yield batch.images.cpu().contiguous().numpy(), batch.labels.cpu().numpy(), indices
+        # NumPy's copy, not PyTorch's: its threads would go on spinning on the cores that decode the next batch.
+        yield np.ascontiguousarray(batch.images.cpu().numpy()), batch.labels.cpu().numpy(), indices

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 import scipy
 
-from bench.stats.intervals import LEVEL, MIN_RUNS, ROUNDING, Values, checked, student
+from bench.stats.intervals import LEAST_RUNS, LEVEL, MIN_RUNS, ROUNDING, Values, checked, student
 from bench.stats.power import SquaredError, smallest_difference
 from bench.stats.ratio import Means, paired_means, ratio_of, unpaired_means
 
@@ -97,7 +97,7 @@ def paired_log_ratio(ours: Mapping[int, float], baseline: Mapping[int, float]) -
     _check_positive(mine, base)
     apart = np.log(mine) - np.log(base)
     mean, n = float(apart.mean()), len(shared)
-    if n < 2:
+    if n < LEAST_RUNS:
         return Ratio(math.exp(mean), n=n, is_log=True)
     error = SquaredError(float(apart.var(ddof=1)) / n, n - 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.config import RunConfig
@@ -49,16 +49,28 @@ def _keys(config: RunConfig) -> tuple[str, str]:
     return cell.run_id, cell.model_copy(update={"loader": "", "options": {}}).run_id
 
 
+def together_s(records: Sequence[Record]) -> float:
+    """Seconds a round of runs that share a process, in which they may go on at the same time."""
+    spans = sorted(tuple(map(datetime.datetime.fromisoformat, (r.started_at, r.finished_at))) for r in records)
+    seconds, until = 0.0, spans[0][0]
+    for begun, ended in spans:
+        seconds += max(0.0, (ended - max(begun, until)).total_seconds())
+        until = max(until, ended)
+    return START_S + seconds / len({record.config.repeat for record in records})
+
+
 def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> list[str]:
     """What a sweep would do and how long that would take, for people; a `UsageError` as of the sweep itself."""
-    durations = Durations(Folder(out).records()[0].values())
+    records = Folder(out).records()[0].values()
+    durations, alone = Durations(records), file.config.process == "own"
     lines = [f"{len(plan.cells)} runs in each of {len(plan.rounds)} rounds:"]
     total_s, unknown = 0.0, 0
     for number, cell in enumerate(plan.cells, 1):
         if cell.unavailable:
             takes = f"unavailable: {cell.unavailable}"
         elif (seconds := durations.known(cell.config)) is not None:
-            takes, total_s = f"about {duration(seconds)}", total_s + seconds * (cell.rounds or len(plan.rounds))
+            takes = f"about {duration(seconds)}" if alone else "known"
+            total_s += seconds * (cell.rounds or len(plan.rounds))
         else:
             takes, unknown = "unknown, there is no earlier record", unknown + 1
         lines.append(f"{number:4}  {cell.cell}: {takes}")
@@ -70,14 +82,17 @@ def dry_run_lines(file: SweepFile, plan: Plan, folders: Folders, out: Path) -> l
     if unknown:
         lines.append(f"unknown how long in all: {unknown} runs of each round have no earlier record in the folder")
     else:
+        planned = {_keys(cell.config)[0] for cell in plan.cells}
+        done = ((r, r.config) for r in records if r.status == "ok")
+        same = [r for r, config in done if isinstance(config, RunConfig) and _keys(config)[0] in planned]
+        if same and not alone:
+            total_s = together_s(same) * len(plan.rounds)
         lines.append(f"about {duration(total_s)} in all, by earlier records of such runs in the folder")
     try:
         twins = missing_twins(file, plan.cells, folders)
         lines += [f"a twin of {twin.dataset} of fraction {twin.fraction:g} would be made" for twin in twins]
     except DataError as error:
         lines.append(f"it would not begin: {error}")
-    if file.config.process != "own":
-        lines.append("the runs of a round share a process; the estimate counts its start for each")
     if (limit_s := file.config.time_limit_s) is not None:
         lines.append(f"it would end after {duration(limit_s)}, and what is not done by then be left")
     return lines

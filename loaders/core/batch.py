@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import default_collate
 
 from loaders.core.errors import LoaderFaultError, StoreError
+
+if TYPE_CHECKING:  # torch takes seconds to import: only what needs it pays
+    import torch
 
 Indices = NDArray[np.int64]
 
@@ -47,10 +48,14 @@ class BatchRequest(NamedTuple):
 def _join_batches(items: Sequence[Batch], **_: Any) -> Batch:
     if len(items) == 1:  # the usual case: no copy
         return items[0]
+    import torch
+
     return Batch(torch.cat([b.images for b in items]), torch.cat([b.labels for b in items]))
 
 
 def _stack_samples(items: Sequence[Sample], **_: Any) -> Batch:
+    import torch
+
     labels = torch.tensor([s.label for s in items], dtype=torch.int64)
     return Batch(torch.stack([s.image for s in items]), labels)
 
@@ -60,6 +65,8 @@ _COLLATE: dict[Any, Callable[..., Any]] = {Batch: _join_batches, Sample: _stack_
 
 def collate(items: Sequence[Any]) -> Any:
     """Join what a dataset returned into one batch; other types go to PyTorch's ``default_collate``."""
+    from torch.utils.data import default_collate
+
     join: Callable[..., Any] = _COLLATE.get(type(items[0]), default_collate)
     return join(list(items))
 
@@ -76,9 +83,6 @@ def register_collation() -> bool:
         return False
     default_collate_fn_map.update(_COLLATE)
     return True
-
-
-register_collation()
 
 
 def _within(indices: Indices, length: int) -> bool:
@@ -135,6 +139,8 @@ def check_batch(batch: Batch, count: int, shape: tuple[int, int, int], device: s
     Raises:
         LoaderFaultError: one of them is wrong.
     """
+    import torch
+
     images, labels = batch
     right = (torch.uint8, (count, *shape), torch.int64, (count,), device, device)
     if (images.dtype, images.shape, labels.dtype, labels.shape, images.device.type, labels.device.type) != right:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
-
-import torch
 
 
 class LoaderError(Exception):
@@ -39,8 +38,8 @@ class LoaderFaultError(LoaderError):
     """A loader that breaks its contract: an exception of its own, batches of another type, other samples."""
 
 
-_PASSING = (LoaderError, MemoryError, torch.OutOfMemoryError)
-"""Errors whose own message says what is wrong."""
+_PASSING = re.compile("DataLoader worker|CUDA error|CUDA out of memory")
+"""PyTorch notices a dead worker by a signal, and a failed kernel late: both are raised in unrelated code."""
 _RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """The process ran out of something; the store is not to blame."""
 
@@ -66,8 +65,7 @@ def blamed(loader: str, doing: str, store: Path) -> Iterator[None]:
 
 def raise_blamed(error: Exception, loader: str, doing: str, store: Path) -> NoReturn:
     """The same for a caught exception: a context manager would cost a microsecond per batch."""
-    # PyTorch notices a dead worker by a signal, and a failed kernel late: both are raised in unrelated code.
-    if isinstance(error, _PASSING) or "DataLoader worker" in str(error) or "CUDA error" in str(error):
+    if isinstance(error, LoaderError | MemoryError) or _PASSING.search(str(error)):
         raise error
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in _RESOURCES:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # torch takes seconds to import: only what needs it pays
+    import torch
 
 Buffer: TypeAlias = Any
 """``bytes``, a ``memoryview`` or a flat uint8 array. Python 3.11 has no type for buffers."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import imagecodecs
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
 
 from loaders.core.buffers import batch_memory
@@ -16,6 +15,9 @@ from loaders.core.errors import DecodeError
 from loaders.core.payloads import Buffer
 from loaders.images.pillow import open_image, reason
 from loaders.images.threads import Spread
+
+if TYPE_CHECKING:  # torch takes seconds to import: only what needs it pays
+    import torch
 
 Codec = Literal["jpeg", "png"]
 Library = Literal["fast", "pil"]
@@ -69,6 +71,8 @@ class ImageDecoder:
                 into(get(i), out[i], name, i)
 
         self.spread(run, count)
+        import torch
+
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def close(self) -> None:

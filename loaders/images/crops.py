@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from loaders.core.batch import Indices
@@ -82,6 +81,8 @@ def resize_into(pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         return
     if not (pixels.flags.c_contiguous and pixels.flags.writeable):  # PyTorch does not accept read-only memory
         pixels = pixels.copy()
+    import torch
+
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
     resized = torch.nn.functional.interpolate(image, size=out.shape[:2], mode="bilinear", antialias=True)
     out[:] = resized[0].permute(1, 2, 0).numpy()

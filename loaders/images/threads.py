@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import torch
 
 _SLICES_PER_THREAD = 4
 
@@ -15,7 +14,11 @@ _SLICES_PER_THREAD = 4
 def default_threads() -> int:
     """The number of cores that this process may use, divided among DataLoader workers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    worker = torch.utils.data.get_worker_info()
+    if "torch" not in sys.modules:  # nor can this be one of its workers; importing it takes seconds
+        return cores
+    from torch.utils.data import get_worker_info
+
+    worker = get_worker_info()
     return max(1, cores // worker.num_workers) if worker is not None else cores
 
 

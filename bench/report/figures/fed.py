@@ -23,7 +23,8 @@ def busy_shares(canvas: Canvas) -> Figure:
     passed = sorted({100 * share for cell in scene.cells for share in scene.marks(cell)})
     label = canvas.say(message("busy enough for the feed rate"))
     marks = [Line2D([], [], **MARK, label=label)] if passed else []
-    figure, panels = canvas.curves(scene.panels, scene.labels, message("accelerator busy, %"), marks)
+    curved = (cell.label for cell in scene.cells if speeds_of(scene.group.done(cell)))
+    figure, panels = canvas.curves(scene.panels, scene.ordered(curved), message("busy, %"), marks)
     figure.supxlabel(canvas.say(message("speed of the accelerator, images/s")), fontsize="medium")
     for panel, axes in panels:
         runs = {cell: scene.group.done(cell) for cell in panel.rows.values()}

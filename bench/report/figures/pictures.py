@@ -84,8 +84,7 @@ def plan(records: Iterable[Record], baseline: str = "filesystem", mix: bool = Fa
     for scene in (scene for group in made for scene in scenes(group, look, baseline)):
         for kind in KINDS if any(map(scene.group.done, scene.sweep)) else ():
             for variant in kind.variants(scene):
-                number = "" if scene.group.number == 1 else scene.group.number
-                name = _slug(f"{number} {kind.name} {scene.key} {variant.ending}")
+                name = _slug(f"{scene.group.prefix} {kind.name} {scene.key} {variant.ending}")
                 names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
                 key = next(key for key in names if key not in pictures)
                 pictures[key] = Picture(key, kind, scene, variant)

@@ -51,8 +51,8 @@ def _distinct(texts: Iterable[Text]) -> Text:
     return joined(dict.fromkeys(texts), "; ")
 
 
-def _gigabytes(size: Any) -> str:
-    return f"{size / 1e9:.1f} GB" if isinstance(size, int | float) else ""
+def _gigabytes(size: Any) -> Text:
+    return joined((Number(size / 1e9, ".1f"), "GB")) if isinstance(size, int | float) else ""
 
 
 def _cores(machine: Mapping[str, Any]) -> Text:
@@ -122,7 +122,9 @@ def _load(records: Iterable[Record]) -> Text:
     """Of the minute before each run: what else the machine did."""
     loads = [load[0] for r in records if isinstance(load := r.environment.get("load_average"), list) and load]
     numbers = sorted(load for load in loads if isinstance(load, int | float))
-    return message("{low} to {high}", low=f"{numbers[0]:.2f}", high=f"{numbers[-1]:.2f}") if numbers else ""
+    if not numbers:
+        return ""
+    return message("{low} to {high}", low=Number(numbers[0], ".2f"), high=Number(numbers[-1], ".2f"))
 
 
 def _commit(record: Record) -> Text:

@@ -9,7 +9,7 @@ from bench.config import RateConfig, RunConfig
 from bench.records import Record
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import NO_MODEL, Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, telling_apart, varying
 from bench.report.tables.cells import ids, of_metrics
 from bench.report.tables.part import Part
 
@@ -106,11 +106,13 @@ def part_table(
     own: Callable[[Cell], Mapping[str, Value]] = lambda _: {},
     notes: Sequence[Text] = (),
     cells: Sequence[Cell] | None = None,
+    number: int = 1,
 ) -> Table | None:
     """A table with a row a cell, or None if there is no row. Title and caption are without model, cache and machine.
 
     ``columns`` come after the first ones; those of metrics are filled from the cell's runs. ``own`` gives further
     values of a cell, which go before those of the metrics. Without ``cells``, those that have any metric are shown.
+    A part's second table of a kind has the ``number`` 2.
     """
     candidates = [cell for cell in part.cells if part.done(cell)] if cells is None else cells
     values = {cell: of_metrics(columns, part.done(cell)) for cell in candidates}
@@ -118,11 +120,12 @@ def part_table(
         values = {cell: own for cell, own in values.items() if any(not value.is_empty for value in own.values())}
     if not values:
         return None
-    first = first_columns(varying(candidates))
+    first = first_columns(telling_apart(candidates))
     rows = [row(part, cell, {**first_cells(cell, first), **metrics, **own(cell)}) for cell, metrics in values.items()]
     of = part.key.model, part.key.cache
-    title, caption = Joined((title, short(part)), ": "), Joined((caption, protocol(part.cells, *of)))
-    return table(part.group, (kind, *of), title, caption, [*first, *columns], rows, notes)
+    title, caption = Joined((title, short(part)), ": "), Joined((caption, protocol(cells or part.cells, *of)))
+    key = (kind, *of, str(number) if number > 1 else None)
+    return table(part.group, key, title, caption, [*first, *columns], rows, notes)
 
 
 def row(part: Part, cell: Cell, values: Mapping[str, Value]) -> Row:
@@ -140,7 +143,7 @@ def table(
     notes: Sequence[Text] = (),
 ) -> Table:
     """A table with the machine in its caption, and a warning if there are several; ``key`` begins with its kind."""
-    name = "-".join(part for part in (str(group.number) if group.number > 1 else None, *key) if part)
+    name = group.prefix + "-".join(part for part in key if part)
     return Table(
         key=name,
         kind=str(key[0]),
@@ -161,22 +164,34 @@ def short(part: Part) -> Text:
 
 
 def protocol(cells: Sequence[Cell], model: str | None = None, cache: str | None = None) -> Joined:
-    """In one sentence what the cells have in common: model, cache, and settings that matter or are not the usual."""
-    differ = varying(cells)
+    """In one sentence how the cells were run: model, cache, and settings that matter or are not the usual.
+
+    A setting that no column has is given by dataset where these differ in it.
+    """
+    apart, differ = telling_apart(cells), varying(cells)
     trains = model not in (None, NO_MODEL)
     always = (*_ALWAYS, "lr") if trains else _ALWAYS
     names = [*always, *(name for name, _ in cells[0].settings if name not in always)]
     words = [*_model_and_cache(model, cache), *([_OPTIMISER] if trains else [])]
     for name in names:
         value = cells[0].setting(name)
-        if (
-            name != "speeds"
-            and value
-            and name not in differ
-            and (name in always or value != _usual(cells[0].command, name))
-        ):
+        if name in apart or name == "speeds":
+            continue
+        if name in differ:
+            if name not in UNSEEN:
+                words.append(Joined((setting_name(name), _by_dataset(cells, name))))
+        elif value and (name in always or value != _usual(cells[0].command, name)):
             words.append(Joined((setting_name(name), value)))
     return Joined(tuple(words), ", ", is_sentence=True)
+
+
+def _by_dataset(cells: Sequence[Cell], name: str) -> Text:
+    """``64 (imagenette-320), 128 (cifar10; digits)``."""
+    datasets: dict[str, dict[Text, None]] = {}
+    for cell in cells:
+        if value := cell.setting(name):
+            datasets.setdefault(value, {})[cell.dataset] = None
+    return joined((because(value, joined(own, "; ")) for value, own in datasets.items()), ", ")
 
 
 def _model_and_cache(model: str | None, cache: str | None) -> list[Text]:

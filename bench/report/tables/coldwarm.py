@@ -55,7 +55,7 @@ class Pair(NamedTuple):
 
 def cold_against_warm(group: Group) -> list[Table]:
     """A table for each model that has cold runs."""
-    done = [cell for cell in group.cells if cell.command == "run" and group.done(cell)]
+    done = [cell for cell in group.cells if cell.command == "run" and any(run.epochs for run in group.done(cell))]
     models = dict.fromkeys(str(cell.model) for cell in done if cell.cache == "cold")
     return [_table(group, model, _pairs([c for c in done if c.model == model])) for model in models]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.config import RunConfig
 from bench.records import FeedSlice, Record
@@ -22,18 +22,33 @@ RATIO = Column("ratio", message("ratio"), spread="limits", better="higher", defi
     "fed at most over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
     "method"))  # fmt: skip
 VERDICT = dataclasses.replace(assemble.VERDICT, definition=message(
-    "of the paired t test of the seconds an image takes at most speed, Holm-corrected over this table at {alpha}",
+    "of the paired t test of the seconds an image takes at most speed, Holm-corrected over all of this state of the "
+    "cache at {alpha}",
     alpha=Number(FAMILY_ALPHA, "g")))  # fmt: skip
 _BUSY = message("images computed with over what the accelerator could have, in slices of an epoch without their start")
 
 
-def feed(part: Part) -> Table | None:
-    """Every cell of a part on emulated accelerators, those without a run included, with the reason."""
+def feed(part: Part) -> Iterator[Table | None]:
+    """Every cell of a part on emulated accelerators, those without a run included, with the reason.
+
+    Datasets whose curves are of other speeds stand in tables of their own.
+    """
+    alike: dict[tuple[float, ...], list[Cell]] = {}
+    for dataset in dict.fromkeys(cell.dataset for cell in part.cells):
+        own = [cell for cell in part.cells if cell.dataset == dataset]
+        alike.setdefault(tuple(speeds_of(record for cell in own for record in part.done(cell))), []).extend(own)
+    for number, (speeds, same) in enumerate(alike.items(), 1):
+        title: Text = message("Feed rate")
+        if len(alike) > 1:
+            title = joined((title, *dict.fromkeys(cell.dataset for cell in same)), ", ")
+        yield _table(part, title, same, speeds, number)
+
+
+def _table(part: Part, title: Text, own_cells: Sequence[Cell], speeds: Sequence[float], number: int) -> Table | None:
     caption = message(
         "The fastest accelerator that each loader keeps busy, and the busy share of others, means over runs with 95% "
         "intervals. Nothing is computed: an emulated accelerator takes its time for each batch."
     )
-    speeds = speeds_of(record for cell in part.cells for record in part.done(cell))
     curve = [busy_column(speed) for speed in speeds]
     compared = part.compared("free_rate")
 
@@ -57,18 +72,20 @@ def feed(part: Part) -> Table | None:
         comparison = compared.get(cell)
         if comparison is None or not part.done(cell):
             return {}
-        runs = cells.ids(part.done(cell))
+        base = part.baseline_of(cell)
+        runs = cells.ids([*part.done(cell), *(part.done(base) if base is not None else ())])
         inverse = comparison.ratio  # of seconds an image
         limits = (None if not limit else 1 / limit for limit in (inverse.ratio, inverse.high, inverse.low))
         mean, low, high = map(cells.finite, limits)
         return {
             "ratio": Value(mean, low, high, runs=runs),
-            "verdict": Value(text=assemble.VERDICTS[comparison.verdict]),
+            "verdict": Value(text=assemble.VERDICTS[comparison.verdict], runs=runs),
         }
 
     shown = (assemble.RUNS, *columns("feed_rate", "free_rate"), RATIO, VERDICT, *columns("au_pct"), *curve,
              *columns("stall_s", "prepare_s", "store_bytes"), SAMPLES, assemble.REMARK)  # fmt: skip
-    return assemble.part_table(part, "feed", message("Feed rate"), caption, shown, own, list(_notes(part)), part.cells)
+    notes = list(_notes(dataclasses.replace(part, cells=list(own_cells))))
+    return assemble.part_table(part, "feed", title, caption, shown, own, notes, own_cells, number)
 
 
 def _curve(record: Record) -> list[FeedSlice]:

@@ -9,7 +9,7 @@ from bench.config import Settings
 from bench.records import Record
 from bench.render.language import joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, telling_apart
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 
@@ -45,10 +45,11 @@ def rates(group: Group) -> Iterator[Table]:
         if command == "run":  # a training run without rates is none of this table's business
             pooled = {cell: own for cell, own in pooled.items() if any(METRICS["loader_rate"].of(r) for r in own)}
         if pooled:
-            first = assemble.first_columns(varying(pooled))
+            first = assemble.first_columns(telling_apart(pooled))
             caption = joined([_CAPTIONS[command], assemble.protocol(list(pooled))])
             rows = [_row(cell, records, first) for cell, records in pooled.items()]
-            key = ("rates", "runs" if command == "run" else None)
+            emulated = all(cell.model == NO_MODEL for cell in group.cells)
+            key = ("rates", None if command == "rate" else "emulated" if emulated else "runs")
             yield assemble.table(group, key, title, caption, [*first, *COLUMNS], rows)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.render.language import Joined, Text, joined, message
 from bench.render.table import Column, Row, Table, Value
-from bench.report.groups import NO_MODEL, Cell, Group, varying
+from bench.report.groups import NO_MODEL, Cell, Group, telling_apart
 from bench.report.metrics import METRICS, columns
 from bench.report.tables import assemble, cells
 from bench.report.tables.flags import flags
@@ -58,7 +58,7 @@ def _columns(metric: str, format_: str) -> list[Column]:
 
 def _table(group: Group, parts: Sequence[Part], metric: str, columns: Sequence[Column]) -> Table:
     every = [cell for part in parts for cell in part.cells]
-    first = assemble.first_columns(varying(every), with_model=metric != "loader_rate")
+    first = assemble.first_columns(telling_apart(every), with_model=metric != "loader_rate")
     quantity = METRICS[metric].column.heading
     about = message("Spread over runs ({quantity}), and what is to be said against them.", quantity=quantity)
     title = Joined((message("Statistics and flags"), quantity), ": ")

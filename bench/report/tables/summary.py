@@ -41,7 +41,8 @@ def summary(groups: Sequence[Group]) -> Iterator[Table]:
 def _table(group: Group, rows: dict[tuple[Text, str], list[tuple[Cell, list[Record]]]]) -> Table:
     every = [record for members in rows.values() for _, records in members for record in records]
     labels = {record.run_id: key[0] for key, members in rows.items() for _, own in members for record in own}
-    curve = [(speed, busy_column(speed)) for speed in speeds_of(every)]
+    curves = {tuple(speeds_of(record for _, own in members for record in own)) for members in rows.values()} - {()}
+    curve = [(speed, busy_column(speed)) for speed in next(iter(curves))] if len(curves) == 1 else []
     shown: list[Column] = [
         assemble.DATASET, assemble.LOADER, *columns("feed_rate"), _FEED_COLD, *(column for _, column in curve),
         _WAITING, *columns("prepare_s", "store_bytes", "accuracy", "macro_f1"), SAMPLES, assemble.REMARK,
