@@ -98,7 +98,7 @@ def test_what_two_cores_can_answer() -> None:
     plan = planned(ROOT / "configs" / "cpu.toml")
     how = {(cell.config.cache, cell.config.epochs, cell.config.ceiling_steps) for cell in plan.cells}
     assert how == {("cold", 1, 30), ("warm", 1, 30)}
-    assert (len(plan.cells), len(plan.rounds)) == (2 * len(loader_names()), 3)
+    assert (len(plan.cells), len(plan.rounds)) == (2 * len(loader_names()), 5)
 
 
 def test_the_fast_training() -> None:
