@@ -289,6 +289,16 @@ def prepared(runs: Sequence[Document]) -> Expected:
     return positive(sorted({run["store"]["prepare_s"] for run in runs}))
 
 
+def key_of(row: Row) -> tuple[str, str]:
+    return said(row["dataset"].text), said(row["loader"].text)
+
+
+def fed(table: Table, row: Row, sweep: Sweep) -> tuple[list[float], list[float]]:
+    """What the baseline is fed at most, and what the row's loader is."""
+    base, ours = sweep.runs(table, row, label="filesystem"), sweep.runs(table, row)
+    return [median_speed(run, "free") for run in base], [median_speed(run, "free") for run in ours]
+
+
 def of_feed(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
     runs = sweep.runs(table, row)
     if key == "runs":
@@ -297,14 +307,22 @@ def of_feed(table: Table, row: Row, sweep: Sweep, key: str) -> Expected:
         return positive([busy(run, float(key.removeprefix("busy_"))) for run in runs])
     if key == "prepare_s":
         return prepared(runs)
+    if key in ("au_pct", "stall_s") and not runs[0]["epochs"]:
+        return NOTHING
     if key != "ratio":
         return over(key, runs)
     base = sweep.runs(table, row, label="filesystem")
     if said(row["loader"].text) == "filesystem" or not base:
         return NOTHING
-    ours, theirs = ([1 / median_speed(run, "free") for run in side] for side in (runs, base))
-    mean, low, high = ratio(ours, theirs)
+    mean, *_ = ratio(*fed(table, row, sweep))
     assert mean is not None
+    if len(runs) < 5:
+        return 1 / mean, None, None
+    cache = "warm" if "-warm" in table.key else "cold"
+    same = [(other, each) for other in sweep.tables if f"feed-emulated-{cache}" in other.key for each in other.rows]
+    compared = [(t, r) for t, r in same if said(r["loader"].text) != "filesystem" and all(fed(t, r, sweep))]
+    raw = {key_of(r): float(stats.ttest_rel(*fed(t, r, sweep)).pvalue) for t, r in compared}
+    _, low, high = ratio(*fed(table, row, sweep), 1 - ALPHA * raw[key_of(row)] / corrected_by_holm(raw)[key_of(row)])
     return 1 / mean, None if high is None else 1 / high, None if low is None else 1 / low
 
 
@@ -406,8 +424,10 @@ EMULATED = {"summary", "feed"}
 
 
 def test_every_number_of_every_table(sweep: Sweep) -> None:
-    emulated = any(about(document)["model"] == "emulated" for document in sweep.documents)
-    assert check(sweep) == KINDS.keys() - (set() if emulated else EMULATED)
+    kinds = {(each["model"], each.get("cache")) for each in map(about, sweep.documents)}
+    lacking = set() if {model for model, _ in kinds} >= {"emulated", "convnet"} else EMULATED
+    lacking = lacking if ("convnet", "cold") in kinds else {*lacking, "cold-warm"}
+    assert check(sweep) == KINDS.keys() - lacking
 
 
 def test_every_number_of_runs_as_they_are_made_now(bench: Bench) -> None:

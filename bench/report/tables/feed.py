@@ -19,11 +19,9 @@ from bench.stats.comparison import FAMILY_ALPHA
 from bench.stats.intervals import positive_interval
 
 RATIO = Column("ratio", message("ratio"), spread="limits", better="higher", definition=message(
-    "fed at most over the baseline's, paired by round, with the 95% interval of this row alone by Fieller's "
-    "method"))  # fmt: skip
+    "fed at most over the baseline's, paired by round; the interval belongs to the verdict"))  # fmt: skip
 VERDICT = dataclasses.replace(assemble.VERDICT, definition=message(
-    "of the paired t test of the seconds an image takes at most speed, Holm-corrected over all of this state of the "
-    "cache at {alpha}",
+    "of the paired t test of what is fed at most, Holm-corrected over all of this state of the cache at {alpha}",
     alpha=Number(FAMILY_ALPHA, "g")))  # fmt: skip
 _BUSY = message("images computed with over what the accelerator could have, in slices of an epoch without their start")
 
