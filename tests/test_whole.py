@@ -87,7 +87,7 @@ def test_a_report_that_does_not_fit_says_so_and_tears_nothing(disk: Path) -> Non
         with pytest.raises(BenchError, match=r"cannot write the report into .*: No space left on device; choose"):
             write(Report(records, "bench report x"), disk, formats)
         assert torn(disk) == []
-        for page, end in (("report.md", "\n"), ("report.html", "</html>\n")):
+        for page, end in (("report.md", "\n"), ("report.html", "</html>")):
             text = (disk / page).read_text()
             assert text == "of yesterday" or text.endswith(end)
 
