@@ -63,6 +63,17 @@ def test_every_way_gives_the_same_batches(dataset: StoreDataset, how: dict[str, 
                 assert torch.equal(batch.labels, labels)
 
 
+def test_indices_of_any_kind_give_what_a_batch_of_them_gives(dataset: StoreDataset) -> None:
+    kinds: list[Any] = [[0, 1], np.arange(6)[::2], np.array([-1]), [], np.array([3], np.int32), np.arange(4)]
+    with BatchStream(dataset) as stream:
+        for got, indices in zip(stream.epoch(kinds), kinds, strict=True):
+            assert all(torch.equal(*pair) for pair in zip(got, dataset.batch(indices), strict=True)), indices
+        batches = stream.epoch([np.arange(3), np.array([10**9])])
+        assert torch.equal(next(batches).labels, dataset.batch([0, 1, 2]).labels), "what comes before a wrong one"
+        with pytest.raises(IndexError, match="index 1000000000 is out of range"):
+            next(batches)
+
+
 def test_an_early_stop_leaves_no_thread(dataset: StoreDataset) -> None:
     for prefetch in (0, 1, 5):
         epoch = BatchStream(dataset, prefetch=prefetch).epoch(cut(epoch_order(41, 0, 0), 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,17 @@ def register_collation() -> bool:
     return True
 
 
+def _is_plain(indices: Any) -> TypeGuard[Indices]:
+    """Whether these are flat, contiguous int64 indices, as formats take them."""
+    kind = type(indices) is np.ndarray and indices.dtype == np.int64 and indices.ndim == 1
+    return kind and indices.flags.c_contiguous
+
+
+def all_plain(batches: Sequence[Any], length: int) -> bool:
+    """Whether `as_indices` would give all of these as they are, checked at once."""
+    return all(map(_is_plain, batches)) and _within(np.concatenate(batches), length)
+
+
 def _within(indices: Indices, length: int) -> bool:
     """Whether all indices lie within ``[0, length)``.
 
@@ -108,14 +119,7 @@ def as_indices(indices: Any, length: int) -> Indices:
     """
     if isinstance(indices, BatchRequest):
         indices = indices.indices
-    if (
-        type(indices) is np.ndarray
-        and indices.dtype == np.int64
-        and indices.ndim == 1
-        and len(indices)
-        and _within(indices, length)
-        and indices.flags.c_contiguous
-    ):
+    if _is_plain(indices) and len(indices) and _within(indices, length):
         return indices
     array = np.asarray(indices)
     if array.dtype.kind not in "iu":

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from loaders.core.batch import Batch, BatchRequest, Indices, Sample, as_indices, check_batch, check_labels
+from loaders.core.batch import Batch, BatchRequest, Indices, Sample, all_plain, as_indices, check_batch, check_labels
 from loaders.core.errors import LoaderFaultError, OptionError, StoreError, UnavailableError, blamed, raise_blamed
 from loaders.core.format import Caps, Format, Reader
 from loaders.core.options import DecodingOptions, LoaderOptions
@@ -143,8 +143,7 @@ class StoreDataset(Dataset[Sample]):
         self._opened()
         for start in range(0, len(requests), _TOGETHER):
             some = requests[start : start + _TOGETHER]
-            together = np.concatenate([request.indices for request in some])
-            right = as_indices(together, self._count) is together  # no negative ones, and of the right type
+            right = all_plain([request.indices for request in some], self._count)
             yield from map(self._batch if right else self.batch, some)
 
     def _batch(self, request: BatchRequest) -> Batch:
